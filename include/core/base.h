@@ -20,14 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define pst_likely(x) __builtin_expect(!!(x), 1)
+#define pst_likely(x)   __builtin_expect(!!(x), 1)
 #define pst_unlikely(x) __builtin_expect(!!(x), 0)
-#define pst_inline static inline __attribute__((always_inline))
-#define pst_noinline __attribute__((noinline))
-#define pst_unused __attribute__((unused))
-#define PST_CACHELINE 64
-#define pst_aligned(n) __attribute__((aligned(n)))
-#define PST_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define pst_inline      static inline __attribute__((always_inline))
+#define pst_noinline    __attribute__((noinline))
+#define pst_unused      __attribute__((unused))
+#define PST_CACHELINE   64
+#define pst_aligned(n)  __attribute__((aligned(n)))
+#define PST_COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 
 #define pst_must(x)                                                                                \
     do {                                                                                           \
@@ -106,17 +106,17 @@ pst_inline void put64(void *p, uint64_t v)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "penstock's formats are little endian");
 
 /*
- * Named fault points. PST_FAULT("log.after_submit") does nothing in a release build. In a build with
- * -Dfaults=true the environment variable PST_FAULT_AT="name:n" kills the process with SIGKILL at the
- * n-th visit of that point; PST_FAULT_DROP="name:n" makes PST_FAULT_HIT("name") true once, at the
- * n-th visit (mutation tests drop one message at a hop with it).
+ * Named fault points. PST_FAULT("log.after_submit") does nothing in a release build. In a build
+ * with -Dfaults=true the environment variable PST_FAULT_AT="name:n" kills the process with SIGKILL
+ * at the n-th visit of that point; PST_FAULT_DROP="name:n" makes PST_FAULT_HIT("name") true once,
+ * at the n-th visit (mutation tests drop one message at a hop with it).
  */
 #ifdef PST_FAULTS
 void pst_fault_visit(const char *name);
 bool pst_fault_hit(const char *name);
-#define PST_FAULT(name) pst_fault_visit(name)
+#define PST_FAULT(name)     pst_fault_visit(name)
 #define PST_FAULT_HIT(name) pst_unlikely(pst_fault_hit(name))
 #else
-#define PST_FAULT(name) ((void)0)
+#define PST_FAULT(name)     ((void)0)
 #define PST_FAULT_HIT(name) (false)
 #endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inject.h - how everything but the appender's own port reaches the journal: one SPSC ring of
+ * unsealed batches per producer (a further rx lcore, control, later publish threads and
+ * processors).
+ *
+ * A batch is what will become one frame (or one command to the appender):
+ *
+ *   struct inject_batch | new symbol texts { u8 length, text }… padded to 8 | records
+ *
+ * Symbols: a producer numbers texts itself, from 0, in the order it first used them
+ * (inject_intern); new texts travel in the batch that first uses them, so that the appender's map
+ * local -> global is a plain array. Every u32 symbol inside the records of a batch is a local id
+ * (or null).
+ *
+ * Memory: producer's, allocated at creation. Orders: I1 release of `tail` by the producer pairs
+ * with I2 acquire by the appender; I3 release of `head` by the appender pairs with I4 acquire by
+ * the producer. A full ring is the producer's problem: inject_reserve returns NULL.
+ */
+#pragma once
+
+#include "atomics.h"
+#include "frame.h"
+
+#define INJECT_MIN (1u << 20)
+
+struct inject_batch {
+    uint32_t bytes;   /* whole batch, a multiple of 8 */
+    uint8_t kind;     /* enum frame_kind: data, gap, mark, schema */
+    uint8_t stream;   /* 0 or 255 */
+    uint16_t day;     /* 0: the appender puts the calendar's open day */
+    uint32_t records; /* rows and packet records */
+    uint32_t new_syms;
+    uint32_t syms_bytes; /* padded */
+    uint32_t pad;
+    int64_t time; /* wanted frame time; 0 = the appender's clock */
+};
+_Static_assert(sizeof(struct inject_batch) == 32, "inject batch head is 32 bytes");
+
+struct inject {
+    uint8_t *data; /* size bytes, then a mirror: no batch wraps */
+    uint64_t size, mask;
+    int fd;
+    pst_aligned(64) _Atomic uint64_t tail; /* producer: bytes offered */
+    uint64_t p_head;                       /* producer's cached head */
+    pst_aligned(64) _Atomic uint64_t head; /* appender: bytes taken */
+    _Atomic uint64_t position;             /* journal position behind the last batch taken (I3) */
+    uint64_t c_tail;                       /* appender's cached tail */
+};
+
+bool inject_create(struct inject *q, uint64_t size, struct err *err);
+void inject_destroy(struct inject *q);
+
+/* Producer: room for a batch of up to `bytes`, or NULL when full. Not visible before inject_commit.
+ */
+pst_inline uint8_t *inject_reserve(struct inject *q, uint32_t bytes)
+{
+    uint64_t tail = load_relaxed(&q->tail);
+    if (pst_unlikely(tail + bytes > q->p_head + q->size)) {
+        q->p_head = load_acquire(&q->head); /* I4: pairs with I3 */
+        if (tail + bytes > q->p_head + q->size)
+            return NULL;
+    }
+    return q->data + (tail & q->mask);
+}
+pst_inline uint64_t inject_room(struct inject *q)
+{
+    q->p_head = load_acquire(&q->head); /* I4 */
+    return q->p_head + q->size - load_relaxed(&q->tail);
+}
+/* Producer: offers the batch built at inject_reserve; its head's `bytes` is final. Returns the
+ * ticket with which inject_taken answers. */
+pst_inline uint64_t inject_commit(struct inject *q, uint32_t bytes)
+{
+    uint64_t t = load_relaxed(&q->tail) + bytes;
+    store_release(&q->tail, t); /* I1: pairs with I2 */
+    return t;
+}
+/* Producer: has the appender taken the batch of this ticket? *position: the journal is at least
+ * this far behind it (wait for durable >= position to acknowledge durably). */
+pst_inline bool inject_taken(struct inject *q, uint64_t ticket, uint64_t *position)
+{
+    if (load_acquire(&q->head) < ticket) /* I4 */
+        return false;
+    *position = load_relaxed(&q->position);
+    return true;
+}
+
+/* Appender: the next batch, or NULL. */
+pst_inline const struct inject_batch *inject_peek(struct inject *q)
+{
+    uint64_t head = load_relaxed(&q->head);
+    if (head == q->c_tail) {
+        q->c_tail = load_acquire(&q->tail); /* I2: pairs with I1 */
+        if (head == q->c_tail)
+            return NULL;
+    }
+    return (const struct inject_batch *)(q->data + (head & q->mask));
+}
+pst_inline void inject_release(struct inject *q, const struct inject_batch *b, uint64_t position)
+{
+    store_relaxed(&q->position, position);
+    store_release(&q->head, load_relaxed(&q->head) + b->bytes); /* I3: pairs with I4 */
+}

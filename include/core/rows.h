@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rows.h - where feeds and decoders put what they make: rows, gaps, marks.
+ *
+ * The same calls serve the appender (rows go into its staging frame, then the ring) and further rx
+ * lcores (rows go into a batch of their inject ring). Owner: the one thread that runs the feed.
+ * Nothing here blocks, allocates or fails: the poll loop takes a burst only when `room` says that
+ * its largest possible output fits, and a feed drains its window only while rows_room allows.
+ *
+ * How a feed writes (and why the order matters):
+ *   rows_run(r, &run)                     facts of the rows to come; extends the open run if it can
+ *   for each message: decoder:
+ *       id = rows_symbol(r, text, len)    FIRST every symbol: a new one may seal the frame
+ *       p  = rows_reserve(r, bytes)       then the record, filled completely (padding zeroed)
+ *       rows_commit(r, bytes)             exactly one record per message
+ * In a message-sequenced run each commit advances the sequence by one, which is what readers
+ * reconstruct; a message without a row would shift all that follow.
+ */
+#pragma once
+
+#include "record.h"
+#include "schema.h"
+#include "clock.h"
+
+#define ROWS_FRAME_TARGET (64u * 1024) /* a frame is sealed here: it still sits in L2 for the CRC  \
+                                        */
+#define SYMBOL_REFUSED 0xFFFFFFFEu     /* symbol table or max_new_symbols full, or bad text */
+
+struct run {
+    uint64_t seq; /* of the first row (any value when unsequenced) */
+    int64_t rxtime;
+    uint32_t feed, session, line; /* symbols, as rows_symbol gave them */
+    uint32_t flags;               /* enum row_flag incl. RUN_* */
+    uint16_t day;
+    uint8_t quality;
+};
+
+struct gap {
+    uint32_t feed, session; /* symbols */
+    uint64_t first, last;   /* inclusive */
+    const char *reason;     /* "lost" "down" "before_start" "inject_full" "ring_full" … */
+    char lines[96];         /* who saw what, for people: "A lost, B silent since 09:31:07" */
+    int64_t time;
+    uint16_t day;
+};
+
+struct rows;
+struct rows_ops {
+    /* Seals what is staged (if anything) and gives an empty frame of r->run.day. */
+    void (*flush)(struct rows *r);
+    uint32_t (*intern)(struct rows *r, const char *text, uint32_t len);
+    void (*gap)(struct rows *r, const struct gap *g);
+    void (*mark)(struct rows *r, enum mark_type type, const char *json, uint32_t len);
+    uint64_t (*room)(struct rows *r); /* bytes of output that certainly fit */
+};
+
+struct rows {
+    uint8_t *at;    /* where the next record goes */
+    uint8_t *limit; /* soft end of the staging frame */
+    uint8_t *base;  /* first record of the staging frame; base + FRAME_MAX - 64 is hard */
+    struct packet_record *head; /* of the open run, NULL = none open */
+    uint64_t seq;               /* of the next row */
+    uint32_t run_rows;
+    uint32_t records;   /* in the staging frame, packet records included */
+    uint16_t frame_day; /* of the staging frame; meaningful when records > 0 */
+    struct run run;
+    const struct rows_ops *ops;
+    void *owner;
+    const struct schema *undecoded; /* the built-in table, for rows_undecoded */
+    uint16_t min_day;               /* earliest open day: older runs go there with ROW_LATE_DAY */
+    uint64_t rows_total;            /* rows committed since start */
+};
+
+/* Closes the open run: patches its packet record. */
+pst_inline void rows_close_run(struct rows *r)
+{
+    struct packet_record *h = r->head;
+    if (!h)
+        return;
+    h->rows = r->run_rows;
+    h->seqs = r->run.flags & RUN_UNSEQUENCED ? 0 : r->run.flags & RUN_PACKET_SEQ ? 1 : r->run_rows;
+    h->run_bytes = (uint32_t)(r->at - (uint8_t *)h) - (uint32_t)sizeof *h;
+    r->head = NULL;
+}
+
+/* Facts of the rows that follow. Cheap when nothing changed but the sequence going on. */
+pst_inline void rows_run(struct rows *r, const struct run *n)
+{
+    struct run *o = &r->run;
+    if (r->head && !(n->flags & (RUN_PACKET_SEQ | RUN_UNSEQUENCED)) && n->seq == r->seq &&
+        n->rxtime == o->rxtime && n->feed == o->feed && n->session == o->session &&
+        n->line == o->line && n->flags == o->flags && n->day == o->day && n->quality == o->quality)
+        return;
+    rows_close_run(r);
+    *o = *n;
+    r->seq = n->seq;
+}
+
+/* Changes the row flags from the next row on (a new run begins only if they differ). */
+pst_inline void rows_flags(struct rows *r, uint32_t flags)
+{
+    uint32_t f = (r->run.flags & ~(uint32_t)ROW_FLAG_MASK) | (flags & ROW_FLAG_MASK);
+    if (pst_unlikely(f != r->run.flags)) {
+        rows_close_run(r);
+        r->run.flags = f;
+    }
+}
+
+void rows_open(struct rows *r, uint32_t bytes); /* the slow half of rows_reserve */
+
+/* Space for one record of `bytes` (multiple of 8, <= RECORD_MAX). */
+pst_inline uint8_t *rows_reserve(struct rows *r, uint32_t bytes)
+{
+    if (pst_unlikely(!r->head || r->at + bytes > r->limit))
+        rows_open(r, bytes);
+    return r->at;
+}
+
+pst_inline void rows_commit(struct rows *r, uint32_t bytes)
+{
+    r->at += bytes;
+    r->run_rows++;
+    r->records++;
+    r->rows_total++;
+    r->seq += !(r->run.flags & RUN_PACKET_SEQ);
+}
+
+/* Text -> id in this sink's numbering. PST_NULL_SYMBOL for empty text, SYMBOL_REFUSED when refused.
+ */
+pst_inline uint32_t rows_symbol(struct rows *r, const char *text, uint32_t len)
+{
+    return len ? r->ops->intern(r, text, len) : PST_NULL_SYMBOL;
+}
+
+pst_inline uint64_t rows_room(struct rows *r)
+{
+    return r->ops->room(r);
+}
+
+/* The row of a message that no decoder could place: kept whole in `undecoded`. type: the message's
+ * type byte or template, PST_NULL_INT when unknown. reason: a symbol already interned (null is
+ * fine). Bytes beyond what one record can hold are cut, never overread; the cut is counted by the
+ * caller (return value: bytes kept). */
+uint32_t rows_undecoded(struct rows *r, int32_t type, uint32_t reason, const uint8_t *bytes,
+                        uint32_t len);

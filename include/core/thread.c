@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "core/thread.h"
+
+#define EMPTY_ROUNDS 10000u
+#define HOUSE_NS     (10 * NS_PER_MS)
+
+void thread_define(struct thread *t, struct status *st, const char *name,
+                   const struct thread_ops *ops, void *arg, const struct clock *clock,
+                   enum wait_kind wait, int nice, int cpu)
+{
+    memset(t, 0, sizeof *t);
+    pst_must(st->n_threads < STATUS_THREADS);
+    t->status = &st->threads[st->n_threads++];
+    snprintf(t->status->name, sizeof t->status->name, "%s", name);
+    t->status->cpu = cpu;
+    t->ops = ops;
+    t->arg = arg;
+    t->clock = clock;
+    t->wait = wait;
+    t->nice = nice;
+    t->cpu = cpu;
+}
+
+void thread_begin(struct thread *t)
+{
+    pid_t tid = (pid_t)syscall(SYS_gettid);
+    store_relaxed(&t->status->tid, (uint32_t)tid);
+    pthread_setname_np(pthread_self(), t->status->name);
+    if (t->nice)
+        setpriority(PRIO_PROCESS, (id_t)tid, t->nice); /* may be refused: then it runs as it is */
+    if (t->cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(t->cpu, &set);
+        sched_setaffinity(tid, sizeof set, &set);
+    }
+    struct timespec a, b;
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    uint64_t t0 = clock_ticks();
+    do
+        clock_gettime(CLOCK_MONOTONIC, &b);
+    while ((b.tv_sec - a.tv_sec) * NS_PER_S + b.tv_nsec - a.tv_nsec < NS_PER_MS);
+    t->ns_per_tick = (double)((b.tv_sec - a.tv_sec) * NS_PER_S + b.tv_nsec - a.tv_nsec) /
+                     (double)(clock_ticks() - t0);
+    t->last_ticks = clock_ticks();
+    store_relaxed(&t->status->heartbeat, clock_monotonic());
+    store_relaxed(&t->status->state, THREAD_RUN);
+}
+
+int thread_round(struct thread *t)
+{
+    struct status_thread *s = t->status;
+    int did = t->ops->work(t->arg);
+    uint64_t now = clock_ticks();
+    int64_t ns = (int64_t)((double)(now - t->last_ticks) * t->ns_per_tick);
+    t->last_ticks = now;
+    bump(&s->loops, 1);
+    if (did) {
+        bump(&s->busy, 1);
+        if (pst_unlikely(ns > 100 * NS_PER_US))
+            bump(&s->over_100us, 1);
+        if (pst_unlikely(ns > load_relaxed(&s->worst_ns)))
+            store_relaxed(&s->worst_ns, ns);
+    }
+    t->house_at += ns;
+    if (pst_unlikely(t->house_at >= HOUSE_NS)) {
+        t->house_at = 0;
+        store_relaxed(&s->heartbeat, clock_monotonic());
+        if (t->ops->housekeeping)
+            t->ops->housekeeping(t->arg);
+        t->last_ticks = clock_ticks();
+    }
+    return did;
+}
+
+void thread_wait(struct thread *t, int did)
+{
+    if (did) {
+        t->empty = 0;
+        t->empty_since = 0;
+        return;
+    }
+    if (t->wait == WAIT_SPIN) {
+        cpu_relax();
+        return;
+    }
+    if (t->wait == WAIT_ADAPTIVE && ++t->empty < EMPTY_ROUNDS) {
+        cpu_relax();
+        return;
+    }
+    int64_t now = clock_monotonic();
+    if (!t->empty_since)
+        t->empty_since = now;
+    long us = t->wait == WAIT_SLEEP || now - t->empty_since > NS_PER_S ? 200 : 100;
+    struct timespec ts = {0, us * 1000};
+    nanosleep(&ts, NULL);
+    t->house_at += clock_monotonic() - now;
+    t->last_ticks = clock_ticks(); /* a sleep is not a long loop */
+}
+
+static void *entry(void *arg)
+{
+    struct thread *t = arg;
+    thread_begin(t);
+    while (!load_acquire(&t->stop))
+        thread_wait(t, thread_round(t));
+    if (t->ops->fini)
+        t->ops->fini(t->arg);
+    store_relaxed(&t->status->state, THREAD_HALT);
+    return NULL;
+}
+
+bool thread_start(struct thread *t, struct err *err)
+{
+    if (t->ops->init && !t->ops->init(t->arg, err))
+        return false;
+    int e = pthread_create(&t->id, NULL, entry, t);
+    if (e)
+        return err_set(err, -e, "thread %s: %s", t->status->name, strerror(e));
+    t->running = true;
+    return true;
+}
+
+void thread_stop(struct thread *t)
+{
+    store_release(&t->stop, true);
+    if (t->running)
+        pthread_join(t->id, NULL);
+    t->running = false;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * thread.h - the skeleton every thread shares (rx lcores run the same loop inside DPDK's).
+ *
+ *   init -> { work -> housekeeping when due -> wait } -> fini
+ *
+ * work() does one bounded round and returns how much it did; 0 lets the wait strategy act:
+ *   spin      never waits
+ *   adaptive  after 10,000 empty rounds sleeps 100 us, after a second of them 200 us
+ *   sleep     sleeps 200 us after each empty round
+ * The loop keeps heartbeat, worst loop time and loops over 100 us in its status_thread; the time is
+ * read from the TSC, once a round. Tests drive thread_round by hand, without a thread.
+ */
+#pragma once
+
+#include <pthread.h>
+#include "clock.h"
+#include "status.h"
+
+enum wait_kind { WAIT_SPIN, WAIT_ADAPTIVE, WAIT_SLEEP };
+
+struct thread_ops {
+    bool (*init)(void *arg, struct err *err); /* on the caller of thread_start; may be NULL */
+    int (*work)(void *arg);
+    void (*housekeeping)(void *arg); /* at most every 10 ms; may be NULL */
+    void (*fini)(void *arg);         /* may be NULL */
+};
+
+struct thread {
+    const struct thread_ops *ops;
+    void *arg;
+    struct status_thread *status;
+    const struct clock *clock;
+    enum wait_kind wait;
+    int nice, cpu; /* cpu -1 = floats */
+    _Atomic bool stop;
+    pthread_t id;
+    bool running;
+    /* loop state, owner: the thread */
+    uint64_t last_ticks, empty;
+    int64_t empty_since, house_at;
+    double ns_per_tick;
+};
+
+/* Registers a thread in the status segment (control, before it starts). */
+void thread_define(struct thread *t, struct status *st, const char *name,
+                   const struct thread_ops *ops, void *arg, const struct clock *clock,
+                   enum wait_kind wait, int nice, int cpu);
+bool thread_start(struct thread *t, struct err *err);
+void thread_stop(struct thread *t);  /* asks, then joins */
+void thread_begin(struct thread *t); /* what thread_start's entry does before the loop */
+/* One round; returns what work returned. Does not wait. */
+int thread_round(struct thread *t);
+/* Waits by the strategy after a round that returned `did`. */
+void thread_wait(struct thread *t, int did);
