@@ -120,8 +120,7 @@ static int weekday_named(const char *s)
     return -1;
 }
 
-/* "Mon", "Mon-Fri", "daily" -> a set of days; 0 when the word is none of these. */
-static uint8_t take_days(const char *word)
+uint8_t calendar_weekdays(const char *word)
 {
     int from = weekday_named(word), to;
     if (strcasecmp(word, "daily") == 0) {
@@ -207,7 +206,7 @@ bool hours_parse(const char *text, struct hours *h, char zone_name[64], struct e
             }
             h->ranges[h->count++] = r;
             days_used = true;
-        } else if ((set = take_days(word)) != 0) {
+        } else if ((set = calendar_weekdays(word)) != 0) {
             days = days_used ? set : (uint8_t)(days | set);
             days_used = false;
         } else if (strcasecmp(word, "always") == 0) {

@@ -50,6 +50,9 @@ int64_t calendar_next_eod(const struct calendar *c, int64_t utc_ns, int32_t *day
 /* The instant of local midnight that begins the civil date `day` in the calendar's zone. */
 int64_t calendar_midnight(const struct calendar *c, int32_t day);
 
+/* "Mon", "Mon-Fri", "daily" -> a set of bits CIVIL_MON ...; 0 when the word is none of these. */
+uint8_t calendar_weekdays(const char *word);
+
 /* Neither on the weekend nor a holiday. Next and previous are strictly after and before `day`. */
 bool calendar_is_business_day(const struct calendar *c, int32_t day);
 int32_t calendar_next_business_day(const struct calendar *c, int32_t day);

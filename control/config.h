@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h - the configuration: one YAML file, read once, constant afterwards.
+ *
+ * Every key is one line of keys.def, which holds its type, default, range and sentence; the structs
+ * below have a member of the same name for each (checked when compiling). What a member means is
+ * said there and by `penstockd --help-config`, not repeated here. `file_line` is where the mapping
+ * stands in the file, 0 if it does not.
+ *
+ * Owner: control. config_load allocates (one arena, freed as a whole), reads files and resolves
+ * zones; the result is not changed any more, so that any thread may read it. Only config_load,
+ * config_parse and config_default read the environment (TZDIR, host name).
+ *
+ * Errors: one sentence, FILE:LINE: KEY: what is wrong; what to do. An unknown key names the
+ * nearest. Bounds: file <= 4 MiB, nesting <= 16, one document; anchors, aliases and tags are
+ * refused, so a small file cannot become a large structure. libyaml's document interface is used
+ * directly (not libcyaml) because every node there has its line, and the nearest key can be named.
+ *
+ * Texts of values: sizes are bytes with k, M, G, T for 2^10, 2^20, 2^30, 2^40; counts have k, M, G
+ * for 10^3, 10^6, 10^9; durations are numbers (decimals allowed) with ns, us, ms, s, m or h; times
+ * HH:MM[:SS]; dates YYYY-MM-DD, YYYY.MM.DD or YYYYMMDD. In memory: bytes, ns, seconds after
+ * midnight, days since 2000-01-01.
+ */
+#pragma once
+
+#include <core/base.h>
+#include "calendar.h"
+
+#define CONFIG_FILE_MAX  (4u << 20)
+#define CONFIG_DEPTH_MAX 16
+#define CONFIG_UNSET     INT64_MIN /* a date that is not given */
+
+enum config_durability { CONFIG_ASYNC, CONFIG_WRITTEN, CONFIG_DURABLE };
+enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
+enum config_wait { CONFIG_SPIN, CONFIG_ADAPTIVE, CONFIG_SLEEP };
+enum config_checksum { CONFIG_SUM_IGNORE, CONFIG_SUM_COUNT, CONFIG_SUM_DROP };
+enum config_membership { CONFIG_JOIN_KERNEL, CONFIG_JOIN_NONE };
+enum config_decoder { CONFIG_DECODE_NONE, CONFIG_DECODE_ITCH50, CONFIG_DECODE_IEX };
+enum config_role { CONFIG_LINE_NORMAL, CONFIG_LINE_RETRANSMISSION };
+enum config_order { CONFIG_BE, CONFIG_LE };
+enum config_message_order { CONFIG_ORDER_SAME, CONFIG_ORDER_BE, CONFIG_ORDER_LE };
+enum config_counts { CONFIG_COUNTS_MESSAGES, CONFIG_COUNTS_PACKETS };
+enum config_in { CONFIG_IN_PACKET, CONFIG_IN_MESSAGE };
+enum config_includes { CONFIG_INCLUDES_HEADER, CONFIG_INCLUDES_PAYLOAD };
+enum config_heartbeat_seq { CONFIG_HB_NEXT, CONFIG_HB_LAST, CONFIG_HB_OWN, CONFIG_HB_NONE };
+enum config_time_unit { CONFIG_NS, CONFIG_US, CONFIG_MS, CONFIG_S };
+enum config_epoch { CONFIG_EPOCH_UNIX, CONFIG_EPOCH_MIDNIGHT };
+enum config_column_type { /* the order of keys.def; kdb+'s type numbers are config_kdb_type() */
+                          CONFIG_BOOLEAN,
+                          CONFIG_GUID,
+                          CONFIG_BYTE,
+                          CONFIG_SHORT,
+                          CONFIG_INT,
+                          CONFIG_LONG,
+                          CONFIG_REAL,
+                          CONFIG_FLOAT,
+                          CONFIG_CHAR,
+                          CONFIG_SYMBOL,
+                          CONFIG_TIMESTAMP,
+                          CONFIG_MONTH,
+                          CONFIG_DATE,
+                          CONFIG_TIMESPAN,
+                          CONFIG_MINUTE,
+                          CONFIG_SECOND,
+                          CONFIG_TIME,
+                          CONFIG_STRING
+};
+
+struct config_endpoint {
+    uint32_t address; /* host byte order; 239.1.1.1 is 0xEF010101 */
+    uint16_t port;
+};
+struct config_dates {
+    int32_t *at; /* ascending, no repeats */
+    uint32_t count;
+};
+struct config_names {
+    const char **at;
+    uint32_t count;
+};
+#define CONFIG_LIST(section)                                                                       \
+    struct config_##section##_list {                                                               \
+        struct config_##section *at;                                                               \
+        uint32_t count;                                                                            \
+    }
+
+struct config_access {
+    int file_line;
+    struct config_names view, operate, admin;
+};
+struct config_cpus {
+    int file_line;
+    int64_t control, log, ledger;
+};
+struct config_alarms {
+    int file_line;
+    int64_t clear_after, durable_lag, ring_used, symbols_used, cursor_lag, gaps_per_minute,
+        line_loss_ratio, clock_error;
+};
+struct config_calendar {
+    int file_line;
+    const char *zone;
+    int64_t eod_time, weekend;
+    struct config_dates holidays;
+    int64_t late_window;
+};
+
+struct config_group {
+    int file_line;
+    struct config_endpoint group;
+    const char *feed, *line;
+    uint32_t source; /* host byte order, 0: any */
+};
+CONFIG_LIST(group);
+struct config_port {
+    int file_line;
+    const char *name, *device;
+    int64_t lcore, rx_descriptors;
+    bool promiscuous, hw_timestamp;
+    int64_t mtu;
+    int checksum, membership;
+    const char *interface;
+    struct config_group_list groups;
+};
+CONFIG_LIST(port);
+
+struct config_line {
+    int file_line;
+    const char *name;
+    int role;
+};
+CONFIG_LIST(line);
+struct config_feed {
+    int file_line;
+    const char *name, *framing;
+    int decoder;
+    const char *zone;
+    int64_t date; /* CONFIG_UNSET: from the session's first packet */
+    const char *hours;
+    struct config_dates holidays;
+    int64_t window_count, window_bytes, window_time, silence, max_sessions;
+    struct config_line_list lines;
+    /* Resolved: */
+    const struct tzone *tz;
+    struct hours open_hours;
+};
+CONFIG_LIST(feed);
+
+struct config_field {
+    int file_line;
+    int64_t at, width;
+    int in;
+};
+CONFIG_LIST(field);
+struct config_length {
+    int file_line;
+    int64_t at, width;
+    int includes;
+};
+struct config_message_length {
+    int file_line;
+    int64_t at, width;
+    int order;
+    bool includes_self;
+    int64_t add;
+};
+struct config_message {
+    int file_line;
+    struct config_message_length length;
+    int64_t header, body;
+};
+struct config_match {
+    int file_line;
+    int64_t at, width;
+    uint64_t mask, value;
+    int in;
+    bool or_else;
+};
+CONFIG_LIST(match);
+struct config_send_time {
+    int file_line;
+    int64_t at, width;
+    int unit, epoch;
+    int64_t fraction_at;
+};
+struct config_framing {
+    int file_line;
+    const char *name;
+    int64_t header, body;
+    int order;
+    struct config_field_list stream_key;
+    struct config_field seq, count;
+    struct config_length length;
+    struct config_field offset;
+    int counts;
+    int64_t first_seq;
+    struct config_message message;
+    struct config_match_list heartbeat;
+    int heartbeat_seq;
+    struct config_match_list end_of_session, reset, unsequenced, retransmitted;
+    struct config_send_time send_time;
+};
+CONFIG_LIST(framing);
+
+struct config_column {
+    int file_line;
+    const char *name;
+    int type;
+};
+CONFIG_LIST(column);
+struct config_table {
+    int file_line;
+    const char *name;
+    struct config_column_list columns;
+    struct config_names key;
+};
+CONFIG_LIST(table);
+
+struct config {
+    int file_line;
+    const char *instance, *state_directory, *log_directory, *log_prefix, *spill_directory,
+        *run_directory, *control_socket, *socket_group;
+    struct config_access access;
+    int durability;
+    int64_t retry_interval, log_low_space, log_depth, log_preallocate, log_ballast, ring_size,
+        peak_rate, symbols_max, max_new_symbols;
+    int hugepages, wait;
+    struct config_cpus cpus;
+    int64_t check_interval;
+    struct config_alarms alarms;
+    const char *database;
+    struct config_names dpdk_arguments;
+    int64_t dpdk_memory;
+    struct config_calendar calendar;
+    struct config_port_list ports;
+    struct config_feed_list feeds;
+    struct config_framing_list framings;
+    struct config_table_list tables;
+    /* Resolved: */
+    const char *file;              /* as given to config_load; "(defaults)" */
+    struct calendar main_calendar; /* named "default" */
+    struct config_arena *arena;
+};
+
+/* false, and one sentence in err; then *out is NULL. */
+bool config_load(const char *path, struct config **out, struct err *err);
+/* The same from text[0 ... size); `file` is used in messages and to find files named in it. */
+bool config_parse(const char *file, const char *text, size_t size, struct config **out,
+                  struct err *err);
+bool config_default(struct config **out, struct err *err);
+void config_free(struct config *c); /* NULL is allowed */
+
+/* NULL when there is none of that name. */
+const struct config_feed *config_feed_named(const struct config *c, const char *name);
+const struct config_framing *config_framing_named(const struct config *c, const char *name);
+
+/* ring_size, or what 0 stands for; a power of two. */
+uint64_t config_ring_bytes(const struct config *c);
+
+/* kdb+'s type number of a column type; 0 (a general list) for string. */
+int config_kdb_type(int column_type);
+
+/* All keys with type, default, range and sentence: plain text, and a Markdown table a section. */
+void config_help(FILE *out);
+void config_markdown(FILE *out);
+
+/* Every key with its value in force; the YAML can be loaded again and means the same. */
+bool config_show_yaml(const struct config *c, FILE *out);
+struct json_t *config_show_json(const struct config *c); /* a new reference; NULL: out of memory */
+
+/*
+ * What differs from `before` to `after`: key paths such as feeds.itch.silence, in the file's order.
+ * An element that came or went is one change, not live. Returns the number of changes, of which the
+ * first `max` are in out.
+ */
+struct config_change {
+    char key[160];
+    bool live;
+};
+uint32_t config_diff(const struct config *before, const struct config *after,
+                     struct config_change *out, uint32_t max);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config_check.h - what must hold between keys, and what is derived from them: names that refer to
+ * each other, framings that fit their header, tables that start time, sym; zones, calendar, hours,
+ * instance and socket path. Called once by config_parse; errors name file, line and key.
+ */
+#pragma once
+
+#include "config.h"
+
+bool config_check(struct config *c, struct err *err);
