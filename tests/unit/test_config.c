@@ -330,7 +330,7 @@ static void test_errors_say_where_and_what(void **state)
     refuse("\ndurabilty: async\n", "t.yaml:2: durabilty: unknown key; did you mean durability?");
     refuse("feeds:\n  itch:\n    silense: 3s\n",
            "t.yaml:3: feeds.itch.silense: unknown key; did you mean silence?");
-    refuse("window_time: 1ms\n", "t.yaml:1: window_time: unknown key here; it belongs to feed");
+    refuse("window_time: 1ms\n", "t.yaml:1: window_time: unknown key here; it belongs under feeds");
     refuse("qqqqqq: 1\n", "t.yaml:1: qqqqqq: unknown key; remove it");
     refuse("wait: spin\nlog_depth: 4\nwait: spin\n", "t.yaml:3: wait: already given in line 1");
     refuse("durability: fast\n",
