@@ -71,6 +71,7 @@ void clock_init_real(struct clock *c)
         cpu_relax();
     read_pair(&t1, &u1);
     uint64_t mult = (uint64_t)(((unsigned __int128)(u1 - u0) << 32) / (t1 - t0));
+    c->rate = mult;
     publish(c, t1, u1, mult);
 }
 
@@ -82,6 +83,35 @@ void clock_init_virtual(struct clock *c, int64_t now)
     store_relaxed(&c->virtual_now, now);
 }
 
+/*
+ * Slew: a proportional and an integral term. The proportional one meets the wall clock within about
+ * a second; the integral one learns the true rate. An integral term alone would swing for ever and
+ * grow: phase is itself the integral of rate.
+ */
+void clock_adjust(struct clock *c, uint64_t ticks, int64_t utc)
+{
+    int64_t ours = clock_from_ticks(c, ticks);
+    int64_t off = utc - ours;
+    if (off > STEP_NS || off < -STEP_NS) { /* the wall clock stepped: follow it, and say so */
+        store_relaxed(&c->step, off);
+        store_relaxed(&c->steps, load_relaxed(&c->steps) + 1);
+        store_relaxed(&c->doubtful_until, (utc > ours ? utc : ours) + DOUBT_NS);
+        publish(c, ticks, utc, c->rate);
+        return;
+    }
+    int64_t dt = ours - load_relaxed(&c->utc0); /* since the last adjustment */
+    if (dt <= 0)
+        return;
+    if (dt > NS_PER_S)
+        dt = NS_PER_S;
+    /* off is below 1 ms: off * rate * dt stays far below 2^127 */
+    __int128 p = (__int128)off * (__int128)c->rate / NS_PER_S;
+    c->rate = (uint64_t)((__int128)c->rate + p * dt / NS_PER_S / 4);
+    __int128 limit = (__int128)c->rate / 2000; /* never more than 500 ppm beside the rate */
+    p = p > limit ? limit : p < -limit ? -limit : p;
+    publish(c, ticks, ours, (uint64_t)((__int128)c->rate + p));
+}
+
 void clock_calibrate(struct clock *c)
 {
     if (c->is_virtual || !c->use_tsc)
@@ -89,25 +119,7 @@ void clock_calibrate(struct clock *c)
     uint64_t ticks = 0;
     int64_t utc = 0;
     read_pair(&ticks, &utc);
-    int64_t ours = clock_from_ticks(c, ticks);
-    int64_t off = utc - ours;
-    uint64_t mult = load_relaxed(&c->mult);
-    if (off > STEP_NS || off < -STEP_NS) { /* the wall clock stepped: follow it, and say so */
-        store_relaxed(&c->step, off);
-        store_relaxed(&c->steps, load_relaxed(&c->steps) + 1);
-        store_relaxed(&c->doubtful_until, (utc > ours ? utc : ours) + DOUBT_NS);
-        publish(c, ticks, utc, mult);
-        return;
-    }
-    /* Slew: meet the wall clock one second from now, and keep the rate within 500 ppm. */
-    uint64_t d = ticks - load_relaxed(&c->tsc0);
-    if (!d)
-        return;
-    int64_t limit = (int64_t)(mult / 2000);
-    int64_t ns = (int64_t)(((unsigned __int128)d * mult) >> 32);
-    int64_t adj = ns > 0 ? (int64_t)((__int128)off * (__int128)mult / NS_PER_S) : 0;
-    adj = adj > limit ? limit : adj < -limit ? -limit : adj;
-    publish(c, ticks, ours, (uint64_t)((int64_t)mult + adj / 8));
+    clock_adjust(c, ticks, utc);
 }
 
 void clock_set(struct clock *c, int64_t now)

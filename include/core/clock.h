@@ -31,6 +31,7 @@ struct clock {
     _Atomic uint64_t tsc0;
     _Atomic int64_t utc0;
     _Atomic uint64_t mult;          /* ns per tick, 32.32 fixed point */
+    uint64_t rate;                  /* owner control: the learned ns per tick, 32.32 */
     _Atomic int64_t doubtful_until; /* UTC; INT64_MIN = sound */
     _Atomic int64_t step;           /* last step seen, ns */
     _Atomic uint64_t steps;         /* number of steps seen */
@@ -39,6 +40,8 @@ struct clock {
 void clock_init_real(struct clock *c); /* calibrates (about 20 ms) */
 void clock_init_virtual(struct clock *c, int64_t now);
 void clock_calibrate(struct clock *c);        /* control thread, every 100 ms */
+/* What clock_calibrate does with the pair it read; apart, so that tests can bring their own. */
+void clock_adjust(struct clock *c, uint64_t ticks, int64_t utc);
 void clock_set(struct clock *c, int64_t now); /* virtual only; ignores steps back */
 int64_t clock_system(void);                   /* clock_gettime(CLOCK_REALTIME) */
 int64_t clock_monotonic(void);                /* ns, for timeouts; never for data */

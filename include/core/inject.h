@@ -32,10 +32,23 @@ struct inject_batch {
     uint32_t records; /* rows and packet records */
     uint32_t new_syms;
     uint32_t syms_bytes; /* padded */
-    uint32_t pad;
+    uint32_t flags;      /* enum inject_flag */
     int64_t time; /* wanted frame time; 0 = the appender's clock */
 };
 _Static_assert(sizeof(struct inject_batch) == 32, "inject batch head is 32 bytes");
+
+enum inject_flag {
+    INJECT_RESTART = 1 /* the producer forgot its numbering: local ids begin at 0 with this batch */
+};
+
+/* Why the appender refused a batch, whole. */
+enum inject_refusal {
+    INJECT_ACCEPTED,
+    INJECT_MALFORMED,    /* a bug of the producer; counter append.bad_batches */
+    INJECT_SYMBOLS_LIMIT /* max_new_symbols or the symbol table is full. The producer must restart
+                            its numbering, since the texts of this batch were not kept */
+};
+#define INJECT_REFUSALS 64u /* remembered: a producer waits for answers before it has more in flight */
 
 struct inject {
     uint8_t *data; /* size bytes, then a mirror: no batch wraps */
@@ -46,6 +59,8 @@ struct inject {
     pst_aligned(64) _Atomic uint64_t head; /* appender: bytes taken */
     _Atomic uint64_t position;             /* journal position behind the last batch taken (I3) */
     uint64_t c_tail;                       /* appender's cached tail */
+    _Atomic uint32_t refused;              /* batches refused (appender; I3) */
+    _Atomic uint64_t refusal[INJECT_REFUSALS]; /* ticket | enum inject_refusal, ditto */
 };
 
 bool inject_create(struct inject *q, uint64_t size, struct err *err);
@@ -86,6 +101,18 @@ pst_inline bool inject_taken(struct inject *q, uint64_t ticket, uint64_t *positi
     return true;
 }
 
+/* Producer, after inject_taken said yes: was the batch of this ticket refused, and why? */
+static inline enum inject_refusal inject_verdict(const struct inject *q, uint64_t ticket)
+{
+    uint32_t n = load_relaxed(&q->refused); /* ordered by I4 */
+    for (uint32_t i = 0; i < n && i < INJECT_REFUSALS; i++) {
+        uint64_t v = load_relaxed(&q->refusal[i]);
+        if ((v & ~7ull) == ticket)
+            return (enum inject_refusal)(v & 7);
+    }
+    return INJECT_ACCEPTED;
+}
+
 /* Appender: the next batch, or NULL. */
 pst_inline const struct inject_batch *inject_peek(struct inject *q)
 {
@@ -97,8 +124,24 @@ pst_inline const struct inject_batch *inject_peek(struct inject *q)
     }
     return (const struct inject_batch *)(q->data + (head & q->mask));
 }
-pst_inline void inject_release(struct inject *q, const struct inject_batch *b, uint64_t position)
+/* Appender: bytes that are certainly there behind inject_peek's batch, itself included. No batch may
+ * claim more. */
+pst_inline uint64_t inject_ready(const struct inject *q)
+{
+    return q->c_tail - load_relaxed(&q->head);
+}
+/* Appender: gives `bytes` (of one batch) back; it was journaled below `position`. */
+pst_inline void inject_release(struct inject *q, uint64_t bytes, uint64_t position)
 {
     store_relaxed(&q->position, position);
-    store_release(&q->head, load_relaxed(&q->head) + b->bytes); /* I3: pairs with I4 */
+    store_release(&q->head, load_relaxed(&q->head) + bytes); /* I3: pairs with I4 */
+}
+/* Appender: the same for a batch that it refuses. */
+static inline void inject_refuse(struct inject *q, uint64_t bytes, uint64_t position,
+                                 enum inject_refusal why)
+{
+    uint32_t n = load_relaxed(&q->refused);
+    store_relaxed(&q->refusal[n % INJECT_REFUSALS], (load_relaxed(&q->head) + bytes) | why);
+    store_relaxed(&q->refused, n + 1);
+    inject_release(q, bytes, position);
 }

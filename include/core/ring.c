@@ -51,16 +51,13 @@ bool ring_create(struct ring *r, uint64_t size, uint64_t start, uint64_t instanc
     if (r->fd < 0)
         return err_set(err, -errno, "ring: memfd_create: %s", strerror(errno));
     if (ftruncate(r->fd, (off_t)(head_bytes + pow2)) ||
-        (!huge && posix_fallocate(r->fd, 0, (off_t)(head_bytes + pow2)))) {
-        err_set(err, -errno, "ring: no memory for %llu MiB: lower ring_size or free memory",
-                (unsigned long long)(pow2 >> 20));
-        close(r->fd);
-        return false;
+        (!huge && (errno = posix_fallocate(r->fd, 0, (off_t)(head_bytes + pow2))))) {
+        err_set(err, -errno, "ring: no memory for %llu MiB (%s): lower ring_size or free memory",
+                (unsigned long long)(pow2 >> 20), strerror(errno));
+        goto fail;
     }
-    if (!map_twice(r, head_bytes, pow2, PROT_READ | PROT_WRITE, err)) {
-        close(r->fd);
-        return false;
-    }
+    if (!map_twice(r, head_bytes, pow2, PROT_READ | PROT_WRITE, err))
+        goto fail;
     struct ring_head *h = r->head;
     memcpy(h->magic, ring_magic, 8);
     h->size = pow2;
@@ -79,6 +76,11 @@ bool ring_create(struct ring *r, uint64_t size, uint64_t start, uint64_t instanc
     store_relaxed(&h->written, start);
     store_relaxed(&h->durable, start);
     return true;
+fail:
+    close(r->fd);
+    memset(r, 0, sizeof *r);
+    r->fd = -1;
+    return false;
 }
 
 bool ring_seal(struct ring *r)
@@ -91,6 +93,7 @@ bool ring_seal(struct ring *r)
 bool ring_attach(struct ring *r, int fd, struct err *err)
 {
     memset(r, 0, sizeof *r);
+    r->fd = -1;
     struct stat st;
     if (fstat(fd, &st))
         return err_set(err, -errno, "ring: fstat: %s", strerror(errno));
@@ -102,7 +105,10 @@ bool ring_attach(struct ring *r, int fd, struct err *err)
                        "ring: the descriptor is not a penstock ring of this version");
     r->fd = fd;
     r->huge = h.head_bytes == HUGE_PAGE;
-    return map_twice(r, h.head_bytes, h.size, PROT_READ, err);
+    if (map_twice(r, h.head_bytes, h.size, PROT_READ, err))
+        return true;
+    r->fd = -1; /* stays the caller's */
+    return false;
 }
 
 void ring_close(struct ring *r)
@@ -110,9 +116,8 @@ void ring_close(struct ring *r)
     if (r->head) {
         uint64_t bytes = r->head->head_bytes + 2 * ring_size(r);
         munmap(r->head, bytes);
+        close(r->fd); /* a ring that was never made owns no descriptor */
     }
-    if (r->fd >= 0)
-        close(r->fd);
     memset(r, 0, sizeof *r);
     r->fd = -1;
 }

@@ -77,6 +77,12 @@ pst_inline void rows_close_run(struct rows *r)
     struct packet_record *h = r->head;
     if (!h)
         return;
+    if (pst_unlikely(!r->run_rows)) { /* reserved, never committed: no run without rows */
+        r->at = (uint8_t *)h;
+        r->records--;
+        r->head = NULL;
+        return;
+    }
     h->rows = r->run_rows;
     h->seqs = r->run.flags & RUN_UNSEQUENCED ? 0 : r->run.flags & RUN_PACKET_SEQ ? 1 : r->run_rows;
     h->run_bytes = (uint32_t)(r->at - (uint8_t *)h) - (uint32_t)sizeof *h;

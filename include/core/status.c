@@ -95,7 +95,9 @@ struct status_session *status_session_add(struct status *s, uint32_t feed, const
     x->feed = feed;
     x->day = day;
     x->epoch = epoch;
-    fence_release(); /* T1: a reader that sees the text sees feed, day, epoch */
-    snprintf(x->text, sizeof x->text, "%s", *text ? text : "-");
+    if (!*text)
+        text = "-";
+    snprintf(x->text + 1, sizeof x->text - 1, "%s", text + 1);
+    __atomic_store_n(&x->text[0], text[0], __ATOMIC_RELEASE); /* T1: pairs with T2 */
     return x;
 }

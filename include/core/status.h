@@ -5,7 +5,7 @@
  *
  * Each field has ONE writer thread, named here, and is a relaxed atomic: a reader may see two
  * fields a moment apart. Arrays are filled at start-up; `sessions` grows (status_session_add, rx
- * thread), published by n_sessions (T1 release, T2 acquire).
+ * thread), each slot published by its text (T1 release, T2 acquire in status_session_text).
  *
  * Texts are written once before the count that covers them is raised.
  */
@@ -139,7 +139,7 @@ struct status {
     struct status_feed feeds[STATUS_FEEDS];
     struct status_port ports[STATUS_PORTS];
     struct status_thread threads[STATUS_THREADS];
-    _Atomic uint32_t n_sessions; /* T1/T2 */
+    _Atomic uint32_t n_sessions; /* slots taken; a slot may still be being filled */
     struct status_session sessions[STATUS_SESSIONS];
     /* log (log thread) */
     _Atomic int32_t log_errno; /* last error, 0 = writing */
@@ -163,6 +163,18 @@ const char *alarm_code(unsigned i);
 pst_inline void alarm_signal(struct status *s, enum alarm a)
 {
     atomic_fetch_add_explicit(&s->alarm_signal[a], 1, memory_order_relaxed);
+}
+
+/* Any reader: the text of a session slot; "" while it is being filled (skip the slot then). Only
+ * after it gave a text may feed, day and epoch be read. */
+pst_inline const char *status_session_text(const struct status_session *x)
+{
+    return __atomic_load_n(&x->text[0], __ATOMIC_ACQUIRE) ? x->text : ""; /* T2: pairs with T1 */
+}
+pst_inline uint32_t status_sessions(const struct status *s)
+{
+    uint32_t n = load_acquire(&s->n_sessions);
+    return n < STATUS_SESSIONS ? n : STATUS_SESSIONS;
 }
 
 /* The feed's lcore. NULL when the table is full (counted by the caller). Several lcores may add:

@@ -31,6 +31,8 @@ bool symbols_create(struct symbols *s, uint32_t max, struct err *err)
     uint64_t hash_at = pst_align_up(entries_at + (uint64_t)max * sizeof(struct symbol_entry), 4096);
     uint64_t text_at = pst_align_up(hash_at + (uint64_t)slots * 4, 4096);
     uint64_t text_bytes = pst_align_up((uint64_t)max * TEXT_PER_SYMBOL + 4096, 4096);
+    if (text_bytes > UINT32_MAX - 4095u) /* an entry holds its text's place in 32 bits */
+        text_bytes = UINT32_MAX - 4095u;
     s->bytes = text_at + text_bytes;
     s->fd = memfd_create("penstock-symbols", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (s->fd < 0 || ftruncate(s->fd, (off_t)s->bytes) ||
@@ -39,12 +41,14 @@ bool symbols_create(struct symbols *s, uint32_t max, struct err *err)
                 (unsigned long long)(s->bytes >> 20), max, strerror(errno));
         if (s->fd >= 0)
             close(s->fd);
+        s->fd = -1;
         return false;
     }
     void *base = mmap(NULL, s->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, s->fd, 0);
     if (base == MAP_FAILED) {
         err_set(err, -errno, "symbols: cannot map: %s", strerror(errno));
         close(s->fd);
+        s->fd = -1;
         return false;
     }
     struct symbols_head *h = base;
@@ -87,23 +91,29 @@ bool symbols_attach(struct symbols *s, int fd, struct err *err)
 
 void symbols_close(struct symbols *s)
 {
-    if (s->head)
+    if (s->head) {
         munmap(s->head, s->bytes);
-    if (s->fd >= 0)
         close(s->fd);
+    }
     memset(s, 0, sizeof *s);
     s->fd = -1;
 }
 
-/* The slot of a text, or the free slot where it belongs. */
-static uint32_t slot_of(const struct symbols *s, const char *text, uint32_t len)
+/* The slot of a text, or the free slot where it belongs; *seen = what stood there. Slots are relaxed atomics and an entry is
+ * read only when `count` covers it (Y2), so that any thread may look: the worst is to miss a text
+ * that is being interned at that moment. */
+static uint32_t slot_of(const struct symbols *s, const char *text, uint32_t len, uint32_t *seen)
 {
     uint32_t mask = s->head->hash_slots - 1;
+    uint32_t count = symbols_count(s);
     uint32_t i = crc32c(len, text, len) * 2654435761u;
     for (i = (i >> 7 ^ i) & mask;; i = (i + 1) & mask) {
-        uint32_t v = s->hash[i];
+        uint32_t v = __atomic_load_n(&s->hash[i], __ATOMIC_RELAXED);
+        *seen = v;
         if (!v)
             return i;
+        if (v > count && v > (count = symbols_count(s)))
+            continue;
         const struct symbol_entry *e = &s->entry[v - 1];
         if (e->len == len && !memcmp(s->text + e->at, text, len))
             return i;
@@ -112,7 +122,10 @@ static uint32_t slot_of(const struct symbols *s, const char *text, uint32_t len)
 
 uint32_t symbols_find(const struct symbols *s, const char *text, uint32_t len)
 {
-    uint32_t v = len ? s->hash[slot_of(s, text, len)] : 0;
+    if (!len || len > SYMBOL_TEXT_MAX)
+        return PST_NULL_SYMBOL;
+    uint32_t v;
+    slot_of(s, text, len, &v);
     return v ? v - 1 : PST_NULL_SYMBOL;
 }
 
@@ -123,9 +136,9 @@ enum symbols_verdict symbols_intern(struct symbols *s, const char *text, uint32_
         return SYMBOLS_OLD;
     if (len > SYMBOL_TEXT_MAX || memchr(text, 0, len))
         return SYMBOLS_BAD_TEXT;
-    uint32_t slot = slot_of(s, text, len);
-    if (s->hash[slot]) {
-        *id = s->hash[slot] - 1;
+    uint32_t seen, slot = slot_of(s, text, len, &seen);
+    if (seen) {
+        *id = seen - 1;
         return SYMBOLS_OLD;
     }
     struct symbols_head *h = s->head;
@@ -135,10 +148,17 @@ enum symbols_verdict symbols_intern(struct symbols *s, const char *text, uint32_
     s->entry[n] = (struct symbol_entry){(uint32_t)h->text_used, len};
     memcpy(s->text + h->text_used, text, len);
     h->text_used += len;
-    s->hash[slot] = n + 1;
+    __atomic_store_n(&s->hash[slot], n + 1, __ATOMIC_RELAXED);
     store_release(&h->count, n + 1); /* Y1: pairs with Y2 in symbols_count */
     *id = n;
     return SYMBOLS_NEW;
+}
+
+void symbols_reset(struct symbols *s)
+{
+    memset(s->hash, 0, (size_t)s->head->hash_slots * sizeof *s->hash);
+    s->head->text_used = 0;
+    store_relaxed(&s->head->count, 0);
 }
 
 bool symbols_restore(struct symbols *s, uint32_t id, const char *text, uint32_t len)

@@ -34,7 +34,7 @@ struct symbol_entry {
 struct symbols {
     struct symbols_head *head;
     struct symbol_entry *entry;
-    uint32_t *hash; /* id + 1; 0 = free. owner: appender */
+    uint32_t *hash; /* id + 1; 0 = free. Relaxed atomic; written by the appender */
     char *text;
     int fd;
     uint64_t bytes;
@@ -53,8 +53,11 @@ enum symbols_verdict symbols_intern(struct symbols *s, const char *text, uint32_
                                     uint32_t *id);
 /* Recovery only, before threads start: the next id must be exactly `id`. */
 bool symbols_restore(struct symbols *s, uint32_t id, const char *text, uint32_t len);
-/* Finds without interning. Appender (or before threads start) only. */
+/* Finds without interning: the id, or null. Any thread; one that is being interned at this moment
+ * may be missed. */
 uint32_t symbols_find(const struct symbols *s, const char *text, uint32_t len);
+/* Forgets everything. Only for a table that one thread keeps for itself (inject_rows). */
+void symbols_reset(struct symbols *s);
 
 pst_inline uint32_t symbols_count(const struct symbols *s)
 {

@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include "core/tables.h"
+#include "appender.h"
+#include "batch.h"
+#include "json_put.h"
+
+#define STAGE_SLACK  64u
+#define ROOM_MARGIN  4096u /* frame and run headers of what is staged */
+#define SYMBOL_FRAME (FRAME_HEADER + 16u)
+
+/* ---- one frame into the ring ---- */
+
+static void put_frame(struct appender *a, struct frame *f)
+{
+    struct ring *r = a->cfg.ring;
+    if (a->now > a->last_time)
+        a->last_time = a->now;
+    f->time = a->last_time;
+    f->position = r->w_tail;
+    frame_seal(f, r->head->seed);
+    if (f->kind == FRAME_DATA && PST_FAULT_HIT("appender.drop_frame"))
+        return;
+    pst_must(ring_free(r, f->length) >= f->length);
+    ring_write(r, f, f->length);
+    PST_FAULT("appender.before_publish");
+    ring_publish(r);
+    PST_FAULT("appender.after_publish");
+    count_add(a->cfg.status, APPEND_FRAMES, 1);
+    count_add(a->cfg.status, APPEND_BYTES, f->length);
+}
+
+static void put_symbols(struct appender *a)
+{
+    if (pst_likely(!a->nsyms))
+        return;
+    struct frame *f = (struct frame *)a->syms;
+    frame_symbol_end(f);
+    f->source = a->source;
+    f->day = a->rows.min_day;
+    a->nsyms = 0;
+    put_frame(a, f);
+}
+
+/* Pending symbols first: no id before its text. */
+static void write_frame(struct appender *a, struct frame *f)
+{
+    put_symbols(a);
+    put_frame(a, f);
+}
+
+/* ---- rows ---- */
+
+static void stage_empty(struct rows *r)
+{
+    r->at = r->base;
+    r->head = NULL;
+    r->records = 0;
+    r->run_rows = 0;
+}
+
+static void op_flush(struct rows *r)
+{
+    struct appender *a = r->owner;
+    rows_close_run(r);
+    if (!r->records) {
+        put_symbols(a);
+        return;
+    }
+    struct frame *f = (struct frame *)a->stage;
+    *f = (struct frame){
+        .length = (uint32_t)(r->at - a->stage),
+        .kind = FRAME_DATA,
+        .stream = STREAM_DAILY,
+        .count = (uint16_t)r->records,
+        .day = r->frame_day,
+    };
+    write_frame(a, f);
+    stage_empty(r);
+    a->published = true;
+    count_add(a->cfg.status, APPEND_ROWS, r->rows_total - a->rows_counted);
+    a->rows_counted = r->rows_total;
+}
+
+static void refuse_symbol(struct appender *a, bool full)
+{
+    count_add(a->cfg.status, SYMBOLS_REFUSED, 1);
+    if (full)
+        alarm_signal(a->cfg.status, ALARM_SYMBOLS_FULL);
+}
+
+/* A text that the table does not have yet, within a budget that the caller checked. */
+static uint32_t intern_new(struct appender *a, const char *text, uint32_t len, uint32_t *new_today)
+{
+    uint32_t id;
+    enum symbols_verdict v = symbols_intern(a->cfg.symbols, text, len, &id);
+    if (v == SYMBOLS_OLD)
+        return id;
+    if (v != SYMBOLS_NEW) {
+        refuse_symbol(a, v == SYMBOLS_FULL);
+        return SYMBOL_REFUSED;
+    }
+    if (!a->nsyms)
+        frame_symbol_begin(a->syms, id);
+    if (pst_unlikely(!frame_symbol_add(a->syms, text, len))) {
+        put_symbols(a);
+        frame_symbol_begin(a->syms, id);
+        frame_symbol_add(a->syms, text, len);
+    }
+    a->nsyms++;
+    ++*new_today;
+    count_add(a->cfg.status, SYMBOLS_NEW, 1);
+    return id;
+}
+
+static uint32_t op_intern(struct rows *r, const char *text, uint32_t len)
+{
+    struct appender *a = r->owner;
+    uint32_t id = symbols_find(a->cfg.symbols, text, len);
+    if (pst_likely(id != PST_NULL_SYMBOL))
+        return id;
+    if (a->new_today >= a->max_new) {
+        refuse_symbol(a, true);
+        return SYMBOL_REFUSED;
+    }
+    return intern_new(a, text, len, &a->new_today);
+}
+
+static void op_gap(struct rows *r, const struct gap *g)
+{
+    struct appender *a = r->owner;
+    const struct schema *s = a->gap;
+    op_flush(r);
+    uint32_t reason = op_intern(r, g->reason, (uint32_t)strlen(g->reason));
+    struct frame *f = (struct frame *)a->small;
+    uint32_t bytes = batch_gap_record(a->small + FRAME_HEADER, s, g, reason);
+    *f = (struct frame){
+        .length = FRAME_HEADER + bytes,
+        .kind = FRAME_GAP,
+        .stream = STREAM_EVERY,
+        .count = 1,
+        .day = g->day < r->min_day ? r->min_day : g->day,
+    };
+    write_frame(a, f);
+    count_add(a->cfg.status, APPEND_GAPS, 1);
+}
+
+static void op_mark(struct rows *r, enum mark_type type, const char *json, uint32_t len)
+{
+    pst_must(appender_mark(r->owner, type, json, len, r->min_day));
+}
+
+static uint64_t op_room(struct rows *r)
+{
+    return appender_room(r->owner);
+}
+
+static const struct rows_ops appender_rows = {op_flush, op_intern, op_gap, op_mark, op_room};
+
+/* ---- room ---- */
+
+/* Bytes that flushing now would take. */
+static uint64_t staged(const struct appender *a)
+{
+    uint64_t n = a->rows.records ? (uint64_t)(a->rows.at - a->stage) : 0;
+    return n + (a->nsyms ? ((const struct frame *)a->syms)->length + 8u : 0);
+}
+
+uint64_t appender_room(struct appender *a)
+{
+    uint64_t taken = staged(a) + RING_RESERVE + ROOM_MARGIN;
+    uint64_t room = ring_free(a->cfg.ring, taken + APPENDER_ROOM_EXACT);
+    return room > taken ? room - taken : 0;
+}
+
+static bool fits(struct appender *a, uint64_t bytes, bool reserve)
+{
+    uint64_t want = staged(a) + bytes + (reserve ? 0 : RING_RESERVE);
+    return ring_free(a->cfg.ring, want) >= want;
+}
+
+/* ---- life ---- */
+
+bool appender_init(struct appender *a, const struct appender_config *cfg, struct err *err)
+{
+    memset(a, 0, sizeof *a);
+    a->cfg = *cfg;
+    a->gap = schema_set_find(cfg->schemas, "gap");
+    a->rows.undecoded = schema_set_find(cfg->schemas, "undecoded");
+    if (!a->gap || !a->rows.undecoded)
+        return err_set(err, -EINVAL, "appender: the tables gap and undecoded are not defined");
+    a->stage = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
+    a->syms = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
+    a->small = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
+    if (!a->stage || !a->syms || !a->small) {
+        appender_fini(a);
+        return err_set(err, -ENOMEM, "appender: no memory for its staging frames");
+    }
+    memset(a->stage, 0, FRAME_MAX + STAGE_SLACK); /* faulted in */
+    memset(a->syms, 0, FRAME_MAX + STAGE_SLACK);
+    memset(a->small, 0, FRAME_MAX + STAGE_SLACK);
+    a->rows.ops = &appender_rows;
+    a->rows.owner = a;
+    a->rows.base = a->stage + FRAME_HEADER;
+    a->rows.limit = a->rows.base + ROWS_FRAME_TARGET;
+    a->rows.min_day = cfg->open_day;
+    stage_empty(&a->rows);
+    a->max_new = cfg->max_new_symbols;
+    a->last_time = a->now = cfg->last_time;
+    a->tick_at = INT64_MIN;
+    a->tsc_mult = load_relaxed(&cfg->clock->mult);
+    store_relaxed(&a->open_day, cfg->open_day);
+    return true;
+}
+
+void appender_fini(struct appender *a)
+{
+    free(a->stage);
+    free(a->syms);
+    free(a->small);
+    a->stage = a->syms = a->small = NULL;
+    for (unsigned i = 0; i < a->nsrc; i++)
+        free(a->src[i].map);
+    a->nsrc = 0;
+}
+
+bool appender_add_inject(struct appender *a, struct inject *q, uint16_t source,
+                         const struct inject_options *opt, struct err *err)
+{
+    if (a->nsrc == APPENDER_SOURCES)
+        return err_set(err, -E2BIG, "appender: more than %u inject rings", APPENDER_SOURCES);
+    uint32_t max = opt->symbols ? opt->symbols : 1;
+    uint32_t *map = malloc((size_t)max * sizeof *map);
+    if (!map)
+        return err_set(err, -ENOMEM, "appender: no memory for the symbol map of source %u", source);
+    memset(map, 0xFF, (size_t)max * sizeof *map);
+    a->src[a->nsrc++] = (struct appender_source){.q = q,
+                                                 .id = source,
+                                                 .lossless = opt->lossless,
+                                                 .map = map,
+                                                 .map_max = max,
+                                                 .max_new = opt->max_new_symbols};
+    return true;
+}
+
+void appender_flush(struct appender *a)
+{
+    op_flush(&a->rows);
+}
+
+void appender_latency(struct appender *a, int64_t taken, int64_t rxtime)
+{
+    if (!a->published || a->cfg.clock->is_virtual)
+        return;
+    int64_t now = clock_now(a->cfg.clock);
+    hist_add(&a->cfg.status->stage[STAGE_RX_APPEND], now - taken);
+    hist_add(&a->cfg.status->stage[STAGE_NIC_APPEND], now - rxtime);
+}
+
+/* ---- marks ---- */
+
+bool appender_mark(struct appender *a, enum mark_type type, const char *json, uint32_t len,
+                   uint16_t day)
+{
+    if (!fits(a, pst_align8(FRAME_HEADER + 8 + (uint64_t)len), true))
+        return false;
+    op_flush(&a->rows);
+    struct frame *f = (struct frame *)a->small;
+    if (!frame_build_mark(f, type, json, len))
+        return false;
+    f->day = day;
+    write_frame(a, f);
+    count_add(a->cfg.status, APPEND_MARKS, 1);
+    return true;
+}
+
+bool appender_schema(struct appender *a, const char *json, uint32_t len)
+{
+    if (!fits(a, pst_align8(FRAME_HEADER + 8 + (uint64_t)len), false))
+        return false;
+    op_flush(&a->rows);
+    struct frame *f = (struct frame *)a->small;
+    if (!frame_build_schema(f, json, len))
+        return false;
+    f->day = a->rows.min_day;
+    write_frame(a, f);
+    return true;
+}
+
+static void end_of_day(struct appender *a, const struct due_item *d)
+{
+    uint16_t next = d->next_day ? d->next_day : (uint16_t)(d->day + 1);
+    if (next > a->rows.min_day) {
+        a->rows.min_day = next;
+        store_relaxed(&a->open_day, next);
+    }
+    a->new_today = 0;
+    for (unsigned i = 0; i < a->nsrc; i++)
+        a->src[i].new_today = 0;
+    a->states = 2;
+}
+
+/* One entry; false: no room yet. The mark's time is its instant where the journal allows it, so that
+ * a replay that jumps over a night still says when the day ended. */
+static bool due_write(struct appender *a, const struct due_item *d)
+{
+    enum mark_type type = d->kind == DUE_EOD ? MARK_EOD : MARK_EOI;
+    if (d->kind == DUE_STATE) {
+        a->states = 2;
+        return true;
+    }
+    int64_t now = a->now;
+    a->now = d->at;
+    bool done = appender_mark(a, type, d->json, d->json_len,
+                              d->kind == DUE_EOD ? d->day : a->rows.min_day);
+    a->now = now;
+    if (done && d->kind == DUE_EOD)
+        end_of_day(a, d);
+    return done;
+}
+
+static int64_t wall_minus_tsc(const struct appender *a)
+{
+    const struct clock *c = a->cfg.clock;
+    if (c->is_virtual || !c->use_tsc)
+        return 0;
+    uint64_t t = clock_ticks();
+    return clock_from_ticks(c, t) -
+           (int64_t)((unsigned __int128)t * (unsigned __int128)a->tsc_mult >> 32);
+}
+
+/* {"durable":N,"wall_minus_tsc":N,"next":[["feed","session",N],…]} */
+static bool tick(struct appender *a)
+{
+    struct json_put j;
+    char *text = (char *)a->small + FRAME_MAX / 2; /* the frame is built in the first half */
+    json_put_start(&j, text, FRAME_MAX / 2 - 2 * FRAME_HEADER);
+    json_put_lit(&j, "{\"durable\":");
+    json_put_u64(&j, load_acquire(&a->cfg.ring->head->durable));
+    json_put_lit(&j, ",\"wall_minus_tsc\":");
+    json_put_i64(&j, wall_minus_tsc(a));
+    json_put_lit(&j, ",\"next\":[");
+    const struct appender_hooks *h = &a->cfg.hooks;
+    const char *feed, *session;
+    uint64_t next;
+    int got;
+    bool any = false;
+    for (unsigned i = 0; h->sessions && (got = h->sessions(h->arg, i, &feed, &session, &next)) >= 0;
+         i++) {
+        if (!got)
+            continue;
+        if (any)
+            json_put_lit(&j, ",");
+        any = true;
+        json_put_lit(&j, "[");
+        json_put_text(&j, feed, strlen(feed));
+        json_put_lit(&j, ",");
+        json_put_text(&j, session, strlen(session));
+        json_put_lit(&j, ",");
+        json_put_u64(&j, next);
+        json_put_lit(&j, "]");
+    }
+    json_put_lit(&j, "]}");
+    uint32_t len = (uint32_t)(j.at - text);
+    if (j.full || !fits(a, pst_align8(FRAME_HEADER + 8 + len), false))
+        return false; /* at its reserve the ring is kept for marks that cannot wait */
+    op_flush(&a->rows);
+    struct frame *f = (struct frame *)a->small;
+    frame_build_mark(f, MARK_TICK, text, len);
+    f->day = a->rows.min_day;
+    write_frame(a, f);
+    count_add(a->cfg.status, APPEND_MARKS, 1);
+    return true;
+}
+
+void appender_want_states(struct appender *a)
+{
+    a->states = 2;
+}
+
+int appender_due(struct appender *a)
+{
+    int n = 0;
+    const struct due_item *d;
+    while (a->cfg.due && pst_unlikely((d = due_next(a->cfg.due, a->now)) != NULL)) {
+        if (!due_write(a, d))
+            return n; /* comes again */
+        due_pass(a->cfg.due, d);
+        n++;
+    }
+    if (pst_unlikely(a->now >= a->tick_at)) {
+        a->tick_at = a->now - a->now % APPENDER_TICK + APPENDER_TICK;
+        if (a->cfg.ticks)
+            n += tick(a);
+        if (!a->states)
+            a->states = 1;
+    }
+    if (pst_unlikely(a->states && a->cfg.hooks.states &&
+                     appender_room(a) >= APPENDER_STATE_ROOM)) {
+        if (!a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
+            a->states = 0;
+    }
+    return n;
+}
+
+bool appender_end(struct appender *a, const char *reason)
+{
+    char text[256];
+    struct json_put j;
+    json_put_start(&j, text, sizeof text);
+    json_put_lit(&j, "{\"reason\":");
+    json_put_text(&j, reason, strlen(reason) > 100 ? 100 : strlen(reason));
+    json_put_lit(&j, "}");
+    return appender_mark(a, MARK_END, text, (uint32_t)(j.at - text), a->rows.min_day);
+}
+
+/* ---- inject rings ---- */
+
+/* Symbols of a batch: how many texts the instance does not know. */
+static uint32_t unknown_texts(const struct appender *a, const struct batch_syms *s)
+{
+    uint32_t n = 0;
+    const uint8_t *p = s->texts;
+    for (uint32_t i = 0; i < s->n; p += 1 + *p, i++)
+        n += symbols_find(a->cfg.symbols, (const char *)p + 1, *p) == PST_NULL_SYMBOL;
+    return n;
+}
+
+/* Numbers the texts of a batch. refuse: keep the numbering in step, intern nothing. */
+static void number_texts(struct appender *a, struct appender_source *s, const struct batch_syms *t,
+                         bool refuse)
+{
+    const uint8_t *p = t->texts;
+    for (uint32_t i = 0; i < t->n; p += 1 + *p, i++) {
+        const char *text = (const char *)p + 1;
+        uint32_t id = refuse ? SYMBOL_REFUSED : symbols_find(a->cfg.symbols, text, *p);
+        if (id == PST_NULL_SYMBOL) {
+            if (s->new_today < s->max_new) {
+                id = intern_new(a, text, *p, &s->new_today);
+            } else {
+                refuse_symbol(a, true);
+                id = SYMBOL_REFUSED;
+            }
+        }
+        s->map[s->map_n++] = id;
+    }
+}
+
+static enum inject_refusal take_rows(struct appender *a, struct appender_source *s,
+                                     const struct inject_batch *b, struct frame *f)
+{
+    uint8_t *at = (uint8_t *)f + FRAME_HEADER;
+    uint32_t bytes = f->length - FRAME_HEADER;
+    const uint8_t *body = (const uint8_t *)(b + 1);
+    struct inject_batch head = *b;
+    struct batch_syms t;
+    if (head.flags & INJECT_RESTART)
+        s->map_n = 0;
+    if (!batch_texts(&head, body, s->map_max - s->map_n, &t))
+        return INJECT_MALFORMED;
+    /* A private copy first: what is checked is what is written. */
+    memcpy(at, body + head.syms_bytes, bytes);
+    struct batch_rows w = {
+        .schemas = a->cfg.schemas,
+        .gap = head.kind == FRAME_GAP ? a->gap : NULL,
+        .at = at,
+        .bytes = bytes,
+        .records = head.records,
+        .locals = s->map_n + t.n,
+        .null_refused = s->lossless,
+        .or_flags = head.day && head.day < a->rows.min_day ? ROW_LATE_DAY : 0,
+    };
+    if (t.n) { /* all must be right before a text is interned */
+        enum inject_refusal why = batch_rows_check(&w);
+        if (!why && !s->lossless && unknown_texts(a, &t) > s->max_new - s->new_today) {
+            refuse_symbol(a, true);
+            why = INJECT_SYMBOLS_LIMIT;
+        }
+        a->source = s->id;
+        number_texts(a, s, &t, why != INJECT_ACCEPTED);
+        if (why)
+            return why;
+    }
+    w.map = s->map;
+    enum inject_refusal why = batch_rows_check(&w);
+    if (why)
+        return why;
+    count_add(a->cfg.status, APPEND_ROWS, w.rows);
+    if (head.kind == FRAME_GAP)
+        count_add(a->cfg.status, APPEND_GAPS, w.rows);
+    return INJECT_ACCEPTED;
+}
+
+/* One batch; *bytes: what to give back to its ring. */
+static enum inject_refusal take_batch(struct appender *a, struct appender_source *s,
+                                      const struct inject_batch *b)
+{
+    struct frame *f = (struct frame *)a->stage;
+    uint32_t body = b->bytes - (uint32_t)sizeof *b;
+    if (b->syms_bytes % 8)
+        return INJECT_MALFORMED;
+    *f = (struct frame){
+        .length = FRAME_HEADER + body - b->syms_bytes,
+        .kind = b->kind,
+        .stream = b->stream,
+        .source = s->id,
+        .day = b->day < a->rows.min_day ? a->rows.min_day : b->day,
+    };
+    enum inject_refusal why = INJECT_ACCEPTED;
+    if (b->kind == FRAME_DATA || b->kind == FRAME_GAP) {
+        if (b->stream != (b->kind == FRAME_GAP ? STREAM_EVERY : STREAM_DAILY))
+            return INJECT_MALFORMED;
+        why = take_rows(a, s, b, f);
+        f->count = (uint16_t)b->records;
+    } else {
+        memcpy(f + 1, (const uint8_t *)(b + 1) + b->syms_bytes, f->length - FRAME_HEADER);
+        why = batch_text_check(b, f) ? INJECT_ACCEPTED : INJECT_MALFORMED;
+        if (!why && b->kind == FRAME_MARK)
+            count_add(a->cfg.status, APPEND_MARKS, 1);
+    }
+    if (!why) {
+        int64_t now = a->now;
+        if (b->time && b->time < now) /* a wish for the future would poison all that follows */
+            a->now = b->time;
+        write_frame(a, f);
+        a->now = now;
+    }
+    return why;
+}
+
+/* false: nothing there, or no room. */
+static bool take_one(struct appender *a, struct appender_source *s)
+{
+    const struct inject_batch *b = inject_peek(s->q);
+    if (!b)
+        return false;
+    uint64_t ready = inject_ready(s->q);
+    struct status *st = a->cfg.status;
+    /* Where a length lies the next batch cannot be found either: all that is offered goes. */
+    bool lies = ready < sizeof *b || b->bytes < sizeof *b || b->bytes > ready || b->bytes % 8;
+    uint64_t bytes = lies ? ready : b->bytes;
+    if (lies || b->syms_bytes > BATCH_SYMS_MAX || b->syms_bytes > bytes - sizeof *b ||
+        bytes - sizeof *b - b->syms_bytes > FRAME_MAX - FRAME_HEADER) {
+        count_add(st, APPEND_BAD_BATCHES, 1);
+        inject_refuse(s->q, bytes, a->cfg.ring->w_tail, INJECT_MALFORMED);
+        return true;
+    }
+    bool reserve = b->kind == FRAME_MARK || b->kind == FRAME_GAP;
+    if (!fits(a, bytes + SYMBOL_FRAME, reserve))
+        return false;
+    enum inject_refusal why = take_batch(a, s, b);
+    put_symbols(a); /* those of a batch that was refused after all, too */
+    a->source = 0;
+    if (why) {
+        count_add(st, APPEND_BAD_BATCHES, why == INJECT_MALFORMED);
+        inject_refuse(s->q, bytes, a->cfg.ring->w_tail, why);
+        return true;
+    }
+    count_add(st, APPEND_BATCHES, 1);
+    inject_release(s->q, bytes, a->cfg.ring->w_tail);
+    return true;
+}
+
+int appender_take(struct appender *a, int budget)
+{
+    if (!a->nsrc)
+        return 0;
+    int n = 0;
+    unsigned idle = 0;
+    bool flushed = false;
+    while (n < budget && idle < a->nsrc) {
+        struct appender_source *s = &a->src[a->turn];
+        a->turn = a->turn + 1 == a->nsrc ? 0 : a->turn + 1;
+        if (!flushed && inject_peek(s->q)) {
+            op_flush(&a->rows); /* the staging frame is used for batches */
+            flushed = true;
+        }
+        if (take_one(a, s)) {
+            n++;
+            idle = 0;
+        } else {
+            idle++;
+        }
+    }
+    return n;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * appender.h - the one writer of the journal. It assigns position and time, seals frames and
+ * publishes the ring's tail; nothing else in the system does.
+ *
+ *   own feeds ──► rows ──► staging frame ─┐
+ *   inject rings ──► check, map symbols ──┼─► seal ─► ring_write ─► ring_publish
+ *   due list, ticks ──► marks ────────────┘
+ *
+ * Owner: the first rx lcore, or an ordinary thread where no port is configured. Every function here
+ * belongs to that thread, or to control before the thread starts (init, add_inject, and the marks
+ * and schemas of a start). Nothing allocates after start, blocks, or makes a system call.
+ *
+ * A round of the owner:
+ *   appender_begin(a, now)        the clock of this round: frame times, due instants
+ *   appender_due(a)               marks whose instant has come, ticks, state marks
+ *   if appender_room(a) >= worst: bursts through &a->rows; appender_flush(a)
+ *   appender_take(a, budget)      batches of the inject rings
+ *
+ * Symbols. A text's first use puts it into a pending symbol frame, which is written before any other
+ * frame: so ids are explained before they are used, and a burst full of new symbols costs one frame
+ * more, not two a symbol. `max_new_symbols` counts texts that were new to the instance, per source
+ * and day.
+ *
+ * Room. Data, symbol and schema frames never use the last RING_RESERVE bytes; marks and gaps may.
+ * The caller asks appender_room before it produces: writing beyond the guard is a bug (pst_must).
+ * A frame's time is the round's clock, never below the frame before it.
+ *
+ * Days. `rows.min_day` is the earliest open day. An end of day is a mark of the day it closes; from
+ * then on rows of that day go to the open one with ROW_LATE_DAY, and the symbol budgets are new.
+ *
+ * Fault points: appender.before_publish, appender.after_publish; PST_FAULT_DROP=appender.drop_frame
+ * loses one sealed data frame as if this hop had a bug; positions stay consistent.
+ */
+#pragma once
+
+#include "core/clock.h"
+#include "core/inject.h"
+#include "core/ring.h"
+#include "core/rows.h"
+#include "core/status.h"
+#include "core/symbols.h"
+#include "due.h"
+
+#define APPENDER_SOURCES    64u
+#define APPENDER_TICK       (100 * NS_PER_MS)
+#define APPENDER_STATE_ROOM (1u << 20) /* what one call of `states` may write */
+
+/* What the appender asks its surroundings for. Every member may be NULL. */
+struct appender_hooks {
+    void *arg;
+    /* Writes state marks with rows_mark-like calls (rows->ops->mark): all sessions, or only those
+     * whose decoder state changed. At most APPENDER_STATE_ROOM bytes a call; true = more to come
+     * (the call is repeated with the same `all`). */
+    bool (*states)(void *arg, struct rows *rows, bool all);
+    /* The i-th (feed, session) for the tick mark: 1 = filled, 0 = skip this one, -1 = no more. */
+    int (*sessions)(void *arg, unsigned i, const char **feed, const char **session, uint64_t *next);
+};
+
+struct appender_config {
+    struct ring *ring;
+    struct symbols *symbols;
+    struct schema_set *schemas; /* must hold `gap` and `undecoded` */
+    struct status *status;
+    const struct clock *clock;
+    struct due *due; /* NULL = none */
+    struct appender_hooks hooks;
+    uint16_t open_day;        /* of the default calendar */
+    int64_t last_time;        /* of the journal's last frame; INT64_MIN = empty journal */
+    uint32_t max_new_symbols; /* of the appender's own feeds, a day */
+    bool ticks;               /* write tick marks */
+};
+
+struct appender_source {
+    struct inject *q;
+    uint16_t id;
+    bool lossless; /* an rx lcore: a refused symbol becomes null, the row is kept */
+    uint32_t *map; /* local id -> global; SYMBOL_REFUSED where it was refused */
+    uint32_t map_n, map_max;
+    uint32_t max_new, new_today;
+};
+
+struct inject_options {
+    uint32_t max_new_symbols; /* a day; UINT32_MAX = exempt */
+    uint32_t symbols;         /* local ids that may be live at once (inject_rows' capacity) */
+    bool lossless;
+};
+
+struct appender {
+    struct rows rows; /* where feeds write */
+    struct appender_config cfg;
+    uint8_t *stage;  /* FRAME_MAX + slack: frame under construction */
+    uint8_t *syms;   /* FRAME_MAX: the pending symbol frame */
+    uint8_t *small;  /* FRAME_MAX: marks, gaps, schemas */
+    uint32_t nsyms;  /* texts pending */
+    uint16_t source; /* on whose behalf symbols are interned now; 0 = own feeds */
+    uint32_t max_new, new_today;
+    const struct schema *gap;
+    int64_t now, last_time;
+    int64_t tick_at;
+    uint64_t tsc_mult; /* the clock's rate at start: base of wall_minus_tsc */
+    uint32_t states;   /* 0 none, 1 changed ones, 2 all: still to be written */
+    bool published;    /* a data frame since appender_begin */
+    uint64_t rows_counted;
+    struct appender_source src[APPENDER_SOURCES];
+    unsigned nsrc, turn;
+    _Atomic uint16_t open_day; /* for control to read; owner: appender */
+};
+
+/* Start-up. Allocates everything. */
+bool appender_init(struct appender *a, const struct appender_config *cfg, struct err *err);
+void appender_fini(struct appender *a);
+/* Before the thread starts. `source` 1… is what frames carry. */
+bool appender_add_inject(struct appender *a, struct inject *q, uint16_t source,
+                         const struct inject_options *opt, struct err *err);
+
+pst_inline void appender_begin(struct appender *a, int64_t now)
+{
+    a->now = now;
+    a->published = false;
+}
+
+/* Bytes of output that certainly fit now, what is staged already taken off. Exact below
+ * APPENDER_ROOM_EXACT, at least that above. */
+#define APPENDER_ROOM_EXACT (8u << 20)
+uint64_t appender_room(struct appender *a);
+
+/* Writes what is due by the round's clock. Entries that find no room stay due. Returns marks
+ * written. */
+int appender_due(struct appender *a);
+/* The staged rows become a frame, at once. */
+void appender_flush(struct appender *a);
+/* Up to `budget` batches, one from each ring in turn. A batch that finds no room stays in its ring.
+ * Returns the number taken (refused ones included). */
+int appender_take(struct appender *a, int budget);
+
+/* One frame, stream 255. False: larger than a frame, or no room (reserve included for marks). */
+bool appender_mark(struct appender *a, enum mark_type type, const char *json, uint32_t len,
+                   uint16_t day);
+bool appender_schema(struct appender *a, const char *json, uint32_t len);
+/* State marks of every session, from the next appender_due on (start of an incarnation). */
+void appender_want_states(struct appender *a);
+/* Clean end: flushes, end mark. Nothing may be appended afterwards. */
+bool appender_end(struct appender *a, const char *reason);
+
+/* Once a burst, after its flush: stage latencies. taken: clock when the burst was taken; rxtime: of
+ * its first packet. Counts only if a data frame was published, and never under a virtual clock. */
+void appender_latency(struct appender *a, int64_t taken, int64_t rxtime);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * batch.h - the inside of an inject batch (core/inject.h), checked as if it came from an enemy: what
+ * goes into the journal is read by everyone, and a bad record there can never be taken back.
+ *
+ * Pure functions; any thread.
+ *
+ * The rows of a batch are either all in runs (packet record first, tables of feeds only, every run
+ * as long as it says) or all plain (no packet record, no table of a feed): a reader knows by the
+ * first record which it is. Symbols are local ids below `locals`, or null.
+ */
+#pragma once
+
+#include "core/inject.h"
+#include "core/rows.h"
+
+#define BATCH_SYMS_MAX (FRAME_MAX / 2) /* texts of one batch: they fit one symbol frame */
+
+struct batch_syms {
+    const uint8_t *texts; /* { u8 length, text } … */
+    uint32_t n;
+};
+
+/* The texts of a batch: 1…255 bytes each, no NUL, zeros behind them to the end of the section, no
+ * more than `room`. */
+bool batch_texts(const struct inject_batch *b, const uint8_t *section, uint32_t room,
+                 struct batch_syms *out);
+
+struct batch_rows {
+    const struct schema_set *schemas;
+    const struct schema *gap; /* not NULL: a gap batch, rows of this table only */
+    uint8_t *at;
+    uint32_t bytes;
+    uint32_t records; /* that the batch claims */
+    uint32_t locals;
+    const uint32_t *map; /* NULL: check only; else local ids are replaced on the way */
+    bool null_refused;   /* a refused symbol becomes null instead of refusing the batch */
+    uint32_t or_flags;   /* into the flags of packet records, with map only */
+    uint32_t rows;       /* result: packet records not counted */
+};
+enum inject_refusal batch_rows_check(struct batch_rows *w);
+
+/* A mark or schema batch, payload copied behind f. End-of-day marks come by the due list only. */
+bool batch_text_check(const struct inject_batch *b, const struct frame *f);
+
+/* One record of table `gap` at p (8-aligned); returns its bytes. */
+uint32_t batch_gap_record(uint8_t *p, const struct schema *s, const struct gap *g, uint32_t reason);
+#define BATCH_GAP_MAX 512u /* at most that many */
