@@ -144,12 +144,14 @@ static void execute(struct flow *f, uint32_t i, bool priced, struct flow_msg *m)
         flow_remove(f, i);
 }
 
-static void cancel(struct flow *f, uint32_t i, struct flow_msg *m)
+static void cancel(struct flow *f, struct flow_msg *m)
 {
-    struct flow_order *o = &f->book[i];
+    struct flow_order *o = &f->book[flow_recent(f)];
+    for (int tries = 0; tries < 8 && o->shares < 2; tries++) /* one share has no part */
+        o = &f->book[flow_recent(f)];
     uint32_t n = o->shares / 2;
     if (n == 0) {
-        delete_order(f, i, m);
+        delete_order(f, (uint32_t)(o - f->book), m);
         return;
     }
     COMMON(m, 'X', o->name + 1);
@@ -365,7 +367,7 @@ static void ongoing(struct flow *f, struct flow_msg *m)
     } else if (x < 95780 + 540) { /* E 2.13 % */
         execute(f, flow_recent(f), false, m);
     } else if (x < 96320 + 1040) {
-        cancel(f, flow_recent(f), m);
+        cancel(f, m);
     } else if (x < 97360 + 1500) {
         imbalance(f, m);
     } else if (x < 98860 + 550) {

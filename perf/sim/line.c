@@ -308,7 +308,7 @@ void line_malformed(struct line *l, const struct packet *p, uint32_t kind)
         wire_checksums(f, ip_at, false);
         break;
     case 12:
-        ip[19] ^= 0x40;
+        ip[17] ^= 0x80; /* one of the 31 other groups with the same MAC address */
         wire_checksums(f, ip_at, true);
         break;
     case 13:

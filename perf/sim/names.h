@@ -5,8 +5,9 @@
  *
  * The skew: cumulative shares of adds by rank, measured on Nasdaq's 2019-12-30 sample (8,906 names:
  * first 0.87 %, 10 5.8 %, 100 23.2 %, 1,000 68.4 %, 4,000 96.6 %; 14 names without an add), between
- * those points rank^-0.9, beyond rank 2,000 steeper. With another number of names ranks are scaled.
- * Which name has which rank is drawn from the seed.
+ * those points a power of the rank each, about -0.9 over the middle, flatter first, steeper in the
+ * tail. With another number of names ranks are scaled. Which name has which rank is drawn from the
+ * seed.
  */
 #pragma once
 
