@@ -194,8 +194,11 @@ bool eal_start(const struct eal_config *cfg, struct eal_info *info, struct err *
                               .iova = rte_eal_iova_mode() == RTE_IOVA_PA ? "PA" : "VA",
                               .version = rte_version()};
     snprintf(info->text, sizeof info->text, "%s, %u MiB in %s, IOVA %s, %d lcore%s", info->version,
-             mb, huge ? "hugepages" : "ordinary pages (too few hugepages are free)", info->iova,
-             cfg->n_cpus, cfg->n_cpus == 1 ? "" : "s");
+             mb,
+             huge                ? "hugepages"
+             : cfg->no_hugepages ? "ordinary pages (hugepages are switched off)"
+                                 : "ordinary pages (too few hugepages are free)",
+             info->iova, cfg->n_cpus, cfg->n_cpus == 1 ? "" : "s");
     return true;
 }
 

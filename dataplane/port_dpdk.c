@@ -21,6 +21,7 @@
 #include "port.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
@@ -38,6 +39,8 @@
 #endif
 
 #define DESCRIPTORS 4096
+/* No busy polling by system call: the kernel fills the ring in softirq, as for net_af_packet. */
+#define AF_XDP_BUDGET "busy_budget=0"
 /* Frames of the ring that net_af_packet shares with the kernel: 8192 x 2 KiB, and as much again for
  * sending, which the driver always maps. 16 ms at 0.5 Mpps. */
 #define AF_PACKET_RING "framesz=2048,blocksz=65536,framecnt=8192"
@@ -323,6 +326,35 @@ static bool argument(const char *device, const char *key, char *to, size_t room)
     return false;
 }
 
+static int say_nothing(int level, const char *format, va_list args)
+{
+    (void)level;
+    (void)format;
+    (void)args;
+    return 0;
+}
+
+/* The AF_XDP driver's libraries write to stderr what they tried before they succeeded. They are
+ * loaded by the driver, not linked here: hence by name, and it does not matter if they are absent.
+ */
+static void quiet_bpf(void)
+{
+    static const struct {
+        const char *library, *function;
+    } libs[] = {{"libbpf.so.1", "libbpf_set_print"}, {"libxdp.so.1", "libxdp_set_print"}};
+    for (size_t i = 0; i < PST_COUNT(libs); i++) {
+        void *h = dlopen(libs[i].library, RTLD_NOW | RTLD_NOLOAD);
+        if (h) {
+            void *(*set)(int (*)(int, const char *, va_list));
+            *(void **)&set = dlsym(h, libs[i].function);
+            if (set) {
+                set(say_nothing);
+            }
+            dlclose(h);
+        }
+    }
+}
+
 /* Finds a PCI device that EAL has probed, or creates the vdev. Fills id and the kernel's side. */
 static bool attach(struct port_dpdk *p, const struct port_config *cfg, struct err *err)
 {
@@ -360,6 +392,12 @@ static bool attach(struct port_dpdk *p, const struct port_config *cfg, struct er
         !argument(dev, "blocksz", value, sizeof value) &&
         !argument(dev, "framecnt", value, sizeof value)) {
         snprintf(p->device, sizeof p->device, "%s," AF_PACKET_RING, dev);
+    }
+    if (xdp) {
+        quiet_bpf();
+        if (!argument(dev, "busy_budget", value, sizeof value)) {
+            snprintf(p->device, sizeof p->device, "%s," AF_XDP_BUDGET, dev);
+        }
     }
     if (rte_eth_dev_get_port_by_name(name, &p->id) == 0) {
         return err_set(err, -EEXIST, "port %s: %s is already in use; give each vdev its own number",
