@@ -48,17 +48,19 @@ pst_inline enum drop packet_parse_plain(const struct pkt *p, uint32_t off, struc
     uint32_t room = p->len - off;
     uint32_t total = be16(ip + 2);
     uint32_t udp_len = be16(ip + 24);
-    /* One test for all that is rare: fragment bits, another protocol, lengths that disagree. */
-    uint32_t odd = (uint32_t)(be16(ip + 6) & 0x3fff) | (uint32_t)(ip[9] ^ 17);
+    /* One test for all that is rare: fragment bits (flags and offset are the first half of this
+     * load, TTL and protocol the second), another protocol, lengths that disagree. */
+    uint32_t odd = (le32(ip + 6) & 0xff00ff3f) ^ 0x11000000;
     if (pst_unlikely(odd | (total > room) | (udp_len < 8) | (udp_len + 20 > total))) {
         return packet_parse_slow(p, out);
     }
+    uint64_t to = be64(ip + 16); /* destination, source port, destination port: one load */
     out->payload = ip + 28;
     out->payload_len = (uint16_t)(udp_len - 8);
     out->src_ip = be32(ip + 12);
-    out->dst_ip = be32(ip + 16);
-    out->src_port = be16(ip + 20);
-    out->dst_port = be16(ip + 22);
+    out->dst_ip = (uint32_t)(to >> 32);
+    out->src_port = (uint16_t)(to >> 16);
+    out->dst_port = (uint16_t)to;
     out->ip_off = (uint8_t)off;
     out->ip_hlen = 20;
     return DROP_none;
