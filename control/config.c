@@ -310,12 +310,17 @@ static bool unknown_key(struct loader *l, int section, const yaml_node_t *n, con
         return fail(l, n, path, "unknown key; did you mean %s?", near.best);
     }
     for (uint32_t i = 0; i < config_key_count; i++) { /* the right key in the wrong place? */
-        const struct config_key *k = &config_keys[i];
-        if (k->section != section && strcmp(k->name, name) == 0) {
-            return fail(l, n, path, "unknown key here; it belongs to %s",
-                        k->section == SECTION_top ? "the top of the file"
-                                                  : config_sections[k->section].name);
+        const struct config_key *k = &config_keys[i], *parent = config_keys;
+        if (k->section == section || strcmp(k->name, name) != 0) {
+            continue;
         }
+        if (k->section == SECTION_top) {
+            return fail(l, n, path, "unknown key here; it belongs to the top of the file");
+        }
+        while (parent->child != k->section) {
+            parent++;
+        }
+        return fail(l, n, path, "unknown key here; it belongs under %s", parent->name);
     }
     if (near.best) {
         return fail(l, n, path, "unknown key; did you mean %s?", near.best);

@@ -41,6 +41,7 @@ enum config_order { CONFIG_BE, CONFIG_LE };
 enum config_message_order { CONFIG_ORDER_SAME, CONFIG_ORDER_BE, CONFIG_ORDER_LE };
 enum config_counts { CONFIG_COUNTS_MESSAGES, CONFIG_COUNTS_PACKETS };
 enum config_in { CONFIG_IN_PACKET, CONFIG_IN_MESSAGE };
+enum config_as { CONFIG_AS_AUTO, CONFIG_AS_NUMBER, CONFIG_AS_TEXT, CONFIG_AS_HEX };
 enum config_includes { CONFIG_INCLUDES_HEADER, CONFIG_INCLUDES_PAYLOAD };
 enum config_heartbeat_seq { CONFIG_HB_NEXT, CONFIG_HB_LAST, CONFIG_HB_OWN, CONFIG_HB_NONE };
 enum config_time_unit { CONFIG_NS, CONFIG_US, CONFIG_MS, CONFIG_S };
@@ -151,7 +152,13 @@ struct config_field {
     int64_t at, width;
     int in;
 };
-CONFIG_LIST(field);
+struct config_stream_key {
+    int file_line;
+    int64_t at, width;
+    int in, as;
+    bool session;
+};
+CONFIG_LIST(stream_key);
 struct config_length {
     int file_line;
     int64_t at, width;
@@ -173,6 +180,7 @@ struct config_match {
     int file_line;
     int64_t at, width;
     uint64_t mask, value;
+    bool negate;
     int in;
     bool or_else;
 };
@@ -188,14 +196,14 @@ struct config_framing {
     const char *name;
     int64_t header, body;
     int order;
-    struct config_field_list stream_key;
+    struct config_stream_key_list stream_key;
     struct config_field seq, count;
     struct config_length length;
     struct config_field offset;
     int counts;
     int64_t first_seq;
     struct config_message message;
-    struct config_match_list heartbeat;
+    struct config_match_list data, heartbeat;
     int heartbeat_seq;
     struct config_match_list end_of_session, reset, unsequenced, retransmitted;
     struct config_send_time send_time;

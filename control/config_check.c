@@ -103,10 +103,10 @@ static bool check_group(const struct config *c, const struct config_port *p,
 
 static bool check_port(const struct config *c, const struct config_port *p, struct err *err)
 {
-    bool socket = strcmp(p->device, "socket") == 0;
-    if ((p->membership == CONFIG_JOIN_KERNEL || socket) && !p->interface) {
-        FAIL(p->file_line, "ports.%s: %s needs the network interface; give interface: NAME",
-             p->name, socket ? "device: socket" : "membership: kernel");
+    if (p->membership == CONFIG_JOIN_KERNEL && !p->interface) {
+        FAIL(p->file_line,
+             "ports.%s: membership: kernel needs the network interface; give interface: NAME",
+             p->name);
     }
     for (uint32_t i = 0; i < p->groups.count; i++) {
         const struct config_group *g = &p->groups.at[i];
@@ -115,11 +115,18 @@ static bool check_port(const struct config *c, const struct config_port *p, stru
         }
         for (uint32_t j = 0; j < i; j++) {
             const struct config_group *h = &p->groups.at[j];
-            if (h->group.address == g->group.address && h->group.port == g->group.port &&
-                (h->source == g->source || !h->source || !g->source)) {
+            if (h->group.address != g->group.address || h->group.port != g->group.port) {
+                continue;
+            }
+            if (h->source == g->source || !h->source || !g->source) {
                 FAIL(g->file_line,
-                     "ports.%s.groups: this group is already taken in line %d; remove "
-                     "one or tell them apart by source",
+                     "ports.%s.groups: this group is already taken in line %d; remove one", p->name,
+                     h->file_line);
+            }
+            if (strcmp(h->feed, g->feed) != 0 || strcmp(h->line, g->line) != 0) {
+                FAIL(g->file_line,
+                     "ports.%s.groups: line %d gives this group to another feed or line, and "
+                     "senders do not tell them apart; make feed and line the same",
                      p->name, h->file_line);
             }
         }
@@ -255,11 +262,10 @@ static bool check_framing(const struct config *c, const struct config_framing *f
         return false;
     }
     for (uint32_t i = 0; i < f->stream_key.count; i++) {
-        const struct config_field *k = &f->stream_key.at[i];
-        if (k->width == 0) {
-            FAIL(k->file_line, "framings.%s.stream_key: width is missing; give it", f->name);
-        }
-        if (!check_field(&x, k, "stream_key", 16, f->header)) {
+        const struct config_stream_key *k = &f->stream_key.at[i];
+        struct config_field part = {
+            .file_line = k->file_line, .at = k->at, .width = k->width, .in = k->in};
+        if (!check_field(&x, &part, "stream_key", k->as == CONFIG_AS_NUMBER ? 8 : 16, f->header)) {
             return false;
         }
     }
@@ -274,7 +280,7 @@ static bool check_framing(const struct config *c, const struct config_framing *f
         FAIL(f->file_line, "framings.%s: header 0 and no message.length; give one of them",
              f->name);
     }
-    return check_matches(&x, &f->heartbeat, "heartbeat") &&
+    return check_matches(&x, &f->data, "data") && check_matches(&x, &f->heartbeat, "heartbeat") &&
            check_matches(&x, &f->end_of_session, "end_of_session") &&
            check_matches(&x, &f->reset, "reset") &&
            check_matches(&x, &f->unsequenced, "unsequenced") &&

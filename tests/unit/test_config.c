@@ -330,7 +330,7 @@ static void test_errors_say_where_and_what(void **state)
     refuse("\ndurabilty: async\n", "t.yaml:2: durabilty: unknown key; did you mean durability?");
     refuse("feeds:\n  itch:\n    silense: 3s\n",
            "t.yaml:3: feeds.itch.silense: unknown key; did you mean silence?");
-    refuse("window_time: 1ms\n", "t.yaml:1: window_time: unknown key here; it belongs to feed");
+    refuse("window_time: 1ms\n", "t.yaml:1: window_time: unknown key here; it belongs under feeds");
     refuse("qqqqqq: 1\n", "t.yaml:1: qqqqqq: unknown key; remove it");
     refuse("wait: spin\nlog_depth: 4\nwait: spin\n", "t.yaml:3: wait: already given in line 1");
     refuse("durability: fast\n",
@@ -401,7 +401,12 @@ static void test_errors_between_keys(void **state)
         "feeds: {f: }\nports: [{name: p, device: none, groups: [{group: '239.1.1.1:70000', feed: "
         "f}]}]\n",
         "is not an address and port");
-    refuse("ports: [{name: p, device: socket}]\n", "device: socket needs the network interface");
+    refuse("feeds: {f: }\nports: [{name: p, device: none, groups: [{group: '239.1.1.1:1', feed: f,"
+           " source: 10.0.0.1}, {group: '239.1.1.1:1', feed: f, line: B, source: 10.0.0.2}]}]\n",
+           "senders do not tell them apart");
+    refuse("framings: {f: {header: 8, seq: {at: 0, width: 4}, stream_key: [{at: 0, width: 9, as: "
+           "number}]}}\n",
+           "at most 8");
     refuse("ports: [{name: p, device: x, membership: kernel}]\n", "membership: kernel needs");
     refuse("tables: {t: {columns: {sym: symbol, time: timestamp}}}\n", "every table starts time");
     refuse("tables: {t: {columns: {time: time, sym: symbol}}}\n", "every table starts time");
@@ -419,7 +424,7 @@ static void test_errors_between_keys(void **state)
     refuse("framings: {f: {seq: {at: 0, width: 4}}}\n", "header is missing");
     refuse("framings: {f: {header: 4, seq: {at: 2, width: 4}}}\n",
            "framings.f.seq: ends at byte 6, but the packet header has 4");
-    refuse("framings: {f: {header: 4, seq: {at: 0, width: 9}}}\n", "at most 8");
+    refuse("framings: {f: {header: 4, seq: {at: 0, width: 9}}}\n", "0 ... 8 is allowed");
     refuse("framings: {f: {header: 4, seq: {at: 0, width: 4, in: message}}}\n",
            "the message header");
     refuse("framings: {f: {header: 4, seq: {at: 0, width: 4}, heartbeat: [{at: 0, value: 300}]}}\n",
