@@ -300,8 +300,8 @@ static void end_of_day(struct appender *a, const struct due_item *d)
     a->states = 2;
 }
 
-/* One entry; false: no room yet. The mark's time is its instant where the journal allows it, so that
- * a replay that jumps over a night still says when the day ended. */
+/* One entry; false: no room yet. The mark's time is its instant where the journal allows it, so
+ * that a replay that jumps over a night still says when the day ended. */
 static bool due_write(struct appender *a, const struct due_item *d)
 {
     enum mark_type type = d->kind == DUE_EOD ? MARK_EOD : MARK_EOI;
@@ -311,8 +311,8 @@ static bool due_write(struct appender *a, const struct due_item *d)
     }
     int64_t now = a->now;
     a->now = d->at;
-    bool done = appender_mark(a, type, d->json, d->json_len,
-                              d->kind == DUE_EOD ? d->day : a->rows.min_day);
+    bool done =
+        appender_mark(a, type, d->json, d->json_len, d->kind == DUE_EOD ? d->day : a->rows.min_day);
     a->now = now;
     if (done && d->kind == DUE_EOD)
         end_of_day(a, d);
@@ -395,8 +395,7 @@ int appender_due(struct appender *a)
         if (!a->states)
             a->states = 1;
     }
-    if (pst_unlikely(a->states && a->cfg.hooks.states &&
-                     appender_room(a) >= APPENDER_STATE_ROOM)) {
+    if (pst_unlikely(a->states && a->cfg.hooks.states && appender_room(a) >= APPENDER_STATE_ROOM)) {
         if (!a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
             a->states = 0;
     }

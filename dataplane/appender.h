@@ -17,10 +17,10 @@
  *   if appender_room(a) >= worst: bursts through &a->rows; appender_flush(a)
  *   appender_take(a, budget)      batches of the inject rings
  *
- * Symbols. A text's first use puts it into a pending symbol frame, which is written before any other
- * frame: so ids are explained before they are used, and a burst full of new symbols costs one frame
- * more, not two a symbol. `max_new_symbols` counts texts that were new to the instance, per source
- * and day.
+ * Symbols. A text's first use puts it into a pending symbol frame, which is written before any
+ * other frame: so ids are explained before they are used, and a burst full of new symbols costs one
+ * frame more, not two a symbol. `max_new_symbols` counts texts that were new to the instance, per
+ * source and day.
  *
  * Room. Data, symbol and schema frames never use the last RING_RESERVE bytes; marks and gaps may.
  * The caller asks appender_room before it produces: writing beyond the guard is a bug (pst_must).

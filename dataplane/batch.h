@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch.h - the inside of an inject batch (core/inject.h), checked as if it came from an enemy: what
- * goes into the journal is read by everyone, and a bad record there can never be taken back.
+ * batch.h - the inside of an inject batch (core/inject.h), checked as if it came from an enemy:
+ * what goes into the journal is read by everyone, and a bad record there can never be taken back.
  *
  * Pure functions; any thread.
  *

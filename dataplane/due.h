@@ -46,10 +46,10 @@ struct due_list {
 
 struct due {
     struct due_list list[2];
-    uint64_t version;                               /* control's */
-    _Atomic(const struct due_list *) current;       /* D1/D2 */
-    pst_aligned(64) _Atomic uint64_t seen;          /* D3/D4: version taken up */
-    _Atomic uint64_t done[DUE_MEMORY];              /* D5/D6: ids */
+    uint64_t version;                         /* control's */
+    _Atomic(const struct due_list *) current; /* D1/D2 */
+    pst_aligned(64) _Atomic uint64_t seen;    /* D3/D4: version taken up */
+    _Atomic uint64_t done[DUE_MEMORY];        /* D5/D6: ids */
     /* owner: appender */
     const struct due_list *mine;
     uint32_t next;

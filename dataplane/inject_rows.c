@@ -44,10 +44,8 @@ static void op_flush(struct rows *r)
     rows_close_run(r);
     if (!r->records)
         return; /* texts without a row wait for one */
-    struct inject_batch b = {.kind = FRAME_DATA,
-                             .stream = STREAM_DAILY,
-                             .day = r->frame_day,
-                             .records = r->records};
+    struct inject_batch b = {
+        .kind = FRAME_DATA, .stream = STREAM_DAILY, .day = r->frame_day, .records = r->records};
     send(w, &b, r->base, (uint32_t)(r->at - r->base));
     stage_empty(w);
 }
@@ -180,7 +178,8 @@ static bool send_text(struct inject_rows *w, uint8_t kind, uint32_t head0, uint3
                       const char *json, uint32_t len)
 {
     uint64_t bytes = pst_align8(8 + (uint64_t)len);
-    if (bytes > FRAME_MAX - FRAME_HEADER || inject_rows_room(w) < bytes + sizeof(struct inject_batch))
+    if (bytes > FRAME_MAX - FRAME_HEADER ||
+        inject_rows_room(w) < bytes + sizeof(struct inject_batch))
         return false;
     op_flush(&w->rows);
     /* Texts that wait for a row must not travel with a mark: they stay pending. */

@@ -43,10 +43,10 @@ struct inject_rows {
     uint8_t *stage, *syms; /* records; texts of the batch under construction */
     uint32_t syms_bytes, nsyms;
     uint32_t new_today;
-    bool plain;            /* the staged rows are plain ones */
-    bool restart;          /* the next batch says INJECT_RESTART */
-    int64_t time;          /* wanted frame time of the next batches; 0 = the appender's clock */
-    uint64_t ticket;       /* of the last batch committed */
+    bool plain;      /* the staged rows are plain ones */
+    bool restart;    /* the next batch says INJECT_RESTART */
+    int64_t time;    /* wanted frame time of the next batches; 0 = the appender's clock */
+    uint64_t ticket; /* of the last batch committed */
     uint64_t refused_symbols;
     const struct schema *gap;
 };
@@ -54,7 +54,8 @@ struct inject_rows {
 bool inject_rows_init(struct inject_rows *w, const struct inject_rows_config *cfg, struct err *err);
 void inject_rows_fini(struct inject_rows *w);
 
-/* What is staged becomes a batch. Returns its ticket (of the last batch when nothing was staged). */
+/* What is staged becomes a batch. Returns its ticket (of the last batch when nothing was staged).
+ */
 uint64_t inject_rows_flush(struct inject_rows *w);
 /* Bytes of output that certainly fit. */
 uint64_t inject_rows_room(struct inject_rows *w);

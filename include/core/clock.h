@@ -39,7 +39,7 @@ struct clock {
 
 void clock_init_real(struct clock *c); /* calibrates (about 20 ms) */
 void clock_init_virtual(struct clock *c, int64_t now);
-void clock_calibrate(struct clock *c);        /* control thread, every 100 ms */
+void clock_calibrate(struct clock *c); /* control thread, every 100 ms */
 /* What clock_calibrate does with the pair it read; apart, so that tests can bring their own. */
 void clock_adjust(struct clock *c, uint64_t ticks, int64_t utc);
 void clock_set(struct clock *c, int64_t now); /* virtual only; ignores steps back */

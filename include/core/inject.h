@@ -33,7 +33,7 @@ struct inject_batch {
     uint32_t new_syms;
     uint32_t syms_bytes; /* padded */
     uint32_t flags;      /* enum inject_flag */
-    int64_t time; /* wanted frame time; 0 = the appender's clock */
+    int64_t time;        /* wanted frame time; 0 = the appender's clock */
 };
 _Static_assert(sizeof(struct inject_batch) == 32, "inject batch head is 32 bytes");
 
@@ -48,7 +48,8 @@ enum inject_refusal {
     INJECT_SYMBOLS_LIMIT /* max_new_symbols or the symbol table is full. The producer must restart
                             its numbering, since the texts of this batch were not kept */
 };
-#define INJECT_REFUSALS 64u /* remembered: a producer waits for answers before it has more in flight */
+#define INJECT_REFUSALS                                                                            \
+    64u /* remembered: a producer waits for answers before it has more in flight */
 
 struct inject {
     uint8_t *data; /* size bytes, then a mirror: no batch wraps */
@@ -124,8 +125,8 @@ pst_inline const struct inject_batch *inject_peek(struct inject *q)
     }
     return (const struct inject_batch *)(q->data + (head & q->mask));
 }
-/* Appender: bytes that are certainly there behind inject_peek's batch, itself included. No batch may
- * claim more. */
+/* Appender: bytes that are certainly there behind inject_peek's batch, itself included. No batch
+ * may claim more. */
 pst_inline uint64_t inject_ready(const struct inject *q)
 {
     return q->c_tail - load_relaxed(&q->head);

@@ -22,9 +22,10 @@
 #include "schema.h"
 #include "clock.h"
 
-#define ROWS_FRAME_TARGET (64u * 1024) /* a frame is sealed here: it still sits in L2 for the CRC  \
-                                        */
-#define SYMBOL_REFUSED 0xFFFFFFFEu     /* symbol table or max_new_symbols full, or bad text */
+#define ROWS_FRAME_TARGET                                                                          \
+    (64u * 1024)                   /* a frame is sealed here: it still sits in L2 for the CRC      \
+                                    */
+#define SYMBOL_REFUSED 0xFFFFFFFEu /* symbol table or max_new_symbols full, or bad text */
 
 struct run {
     uint64_t seq; /* of the first row (any value when unsequenced) */

@@ -99,9 +99,9 @@ void symbols_close(struct symbols *s)
     s->fd = -1;
 }
 
-/* The slot of a text, or the free slot where it belongs; *seen = what stood there. Slots are relaxed atomics and an entry is
- * read only when `count` covers it (Y2), so that any thread may look: the worst is to miss a text
- * that is being interned at that moment. */
+/* The slot of a text, or the free slot where it belongs; *seen = what stood there. Slots are
+ * relaxed atomics and an entry is read only when `count` covers it (Y2), so that any thread may
+ * look: the worst is to miss a text that is being interned at that moment. */
 static uint32_t slot_of(const struct symbols *s, const char *text, uint32_t len, uint32_t *seen)
 {
     uint32_t mask = s->head->hash_slots - 1;
