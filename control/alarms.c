@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "alarms.h"
+
+#define FOLD_NS (60 * NS_PER_S)
+
+#define WARN SEVERITY_WARN
+#define FAIL SEVERITY_FAIL
+const struct alarm_info alarm_table[ALARMS] = {
+#define X(ID, code, severity, raise, clear, text, remedy)                                          \
+    {code, severity, raise, clear, text, remedy},
+#include "core/alarms.def"
+#undef X
+};
+#undef WARN
+#undef FAIL
+
+void alarms_init(struct alarms *a, struct status *s, alarm_journal *journal, void *arg)
+{
+    memset(a, 0, sizeof *a);
+    a->status = s;
+    a->journal = journal;
+    a->arg = arg;
+}
+
+int alarm_find(const char *code)
+{
+    for (unsigned i = 0; i < ALARMS; i++)
+        if (!strcmp(alarm_table[i].code, code))
+            return (int)i;
+    return -1;
+}
+
+static struct alarm_state *find(struct alarms *a, enum alarm code, const char *subject)
+{
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->raised[i].code == code && !strcmp(a->raised[i].subject, subject))
+            return &a->raised[i];
+    return NULL;
+}
+
+const struct alarm_state *alarm_raised(const struct alarms *a, enum alarm code, const char *subject)
+{
+    return find((struct alarms *)(uintptr_t)a, code, subject);
+}
+
+static void say(const struct alarms *a, const struct alarm_state *s, bool raised)
+{
+    /* A condition that comes and goes would flood the log: within a minute of its last clear only
+     * the raise count moves. */
+    for (unsigned i = 0; raised && i < a->n_recent; i++)
+        if (a->recent[i].code == s->code && !strcmp(a->recent[i].subject, s->subject) &&
+            s->since - a->recent[i].cleared < FOLD_NS)
+            return;
+    fprintf(stderr, "penstockd: %s %s%s%s: %s\n",
+            !raised                                          ? "CLEAR"
+            : alarm_table[s->code].severity == SEVERITY_FAIL ? "FAIL"
+                                                             : "WARN",
+            alarm_table[s->code].code, *s->subject ? " " : "", s->subject, s->text);
+}
+
+static void show(struct alarms *a, enum alarm code)
+{
+    int64_t oldest = 0;
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->raised[i].code == code && (!oldest || a->raised[i].since < oldest))
+            oldest = a->raised[i].since;
+    store_relaxed(&a->status->alarm_since[code], oldest);
+}
+
+static void clear(struct alarms *a, struct alarm_state *s, int64_t now)
+{
+    enum alarm code = s->code;
+    s->cleared = now;
+    say(a, s, false);
+    if (a->journal)
+        a->journal(a->arg, s, false);
+    if (a->n_recent == PST_COUNT(a->recent))
+        memmove(a->recent, a->recent + 1, --a->n_recent * sizeof a->recent[0]);
+    a->recent[a->n_recent++] = *s;
+    *s = a->raised[--a->n];
+    show(a, code);
+}
+
+void alarm_check(struct alarms *a, int64_t now, enum alarm code, const char *subject, bool holds,
+                 int64_t hold_ns, const char *fmt, ...)
+{
+    struct alarm_state *s = find(a, code, subject);
+    if (!holds) {
+        if (s && now - s->last >= hold_ns)
+            clear(a, s, now);
+        return;
+    }
+    bool fresh = !s;
+    if (fresh) {
+        if (a->n == ALARMS_RAISED) {
+            a->refused++;
+            return;
+        }
+        s = &a->raised[a->n++];
+        memset(s, 0, sizeof *s);
+        s->code = code;
+        snprintf(s->subject, sizeof s->subject, "%s", subject);
+        s->since = now;
+    }
+    s->last = now;
+    s->times++;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(s->text, sizeof s->text, fmt, ap);
+    va_end(ap);
+    if (fresh) {
+        show(a, code);
+        say(a, s, true);
+        if (a->journal)
+            a->journal(a->arg, s, true);
+    }
+}
+
+bool alarm_ack(struct alarms *a, int64_t now, const char *code)
+{
+    int c = alarm_find(code);
+    bool any = false;
+    for (unsigned i = a->n; i-- > 0;)
+        if ((int)a->raised[i].code == c) {
+            clear(a, &a->raised[i], now);
+            any = true;
+        }
+    return any;
+}
+
+unsigned alarms_count(const struct alarms *a, enum severity severity)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < a->n; i++)
+        n += alarm_table[a->raised[i].code].severity == severity;
+    return n;
+}

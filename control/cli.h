@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cli.h - the `penstock` program: one verb, one screen. Verbs that ask the daemon call it through
+ * client.h and print the reply; `log` works on the files themselves, with or without a daemon.
+ * Exit codes: 0 healthy, 1 degraded (or: not balanced, damaged), 2 usage, 3 no daemon.
+ */
+#pragma once
+
+#include <jansson.h>
+#include "client.h"
+
+enum { EXIT_HEALTHY, EXIT_DEGRADED, EXIT_USAGE, EXIT_NO_DAEMON };
+
+struct cli {
+    const char *socket;
+    bool json;
+    struct client_conn conn;
+};
+
+/* Connects when needed, calls, unwraps: NULL after printing the error and setting *code. */
+json_t *cli_call(struct cli *c, const char *cmd, json_t *args, int *code);
+json_t *cli_args(int argc, char **argv);
+
+/* One function a verb that needs more than "call and print". */
+int cli_view(struct cli *c, const char *verb, int argc, char **argv); /* status, feeds, … */
+int cli_log(struct cli *c, int argc, char **argv);
+int cli_tail(struct cli *c, int argc, char **argv);
+int cli_gaps(struct cli *c, int argc, char **argv);
+int cli_publish(struct cli *c, int argc, char **argv);
+int cli_help(const char *verb);

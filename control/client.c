@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <glob.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "client.h"
+
+#define REPLY_MAX (64u << 20)
+
+bool client_open(struct client_conn *c, const char *path, struct err *err)
+{
+    memset(c, 0, sizeof *c);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    c->fd = -1;
+    if (strlen(path) >= sizeof a.sun_path)
+        return err_set(err, -ENAMETOOLONG, "socket path %s is too long", path);
+    strcpy(a.sun_path, path);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a)) {
+        int e = errno;
+        if (c->fd >= 0)
+            close(c->fd);
+        c->fd = -1;
+        if (e == EACCES)
+            return err_set(err, -e, "not allowed to use %s: join the group that owns it (ls -l)",
+                           path);
+        return err_set(err, -e,
+                       "no penstockd answers at %s (%s): is it running? --socket names another",
+                       path, strerror(e));
+    }
+    struct timeval tv = {60, 0};
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+    return true;
+}
+
+void client_close_conn(struct client_conn *c)
+{
+    if (c->fd >= 0)
+        close(c->fd);
+    free(c->buf);
+    c->fd = -1;
+    c->buf = NULL;
+}
+
+static bool send_all(int fd, const char *p, size_t n)
+{
+    while (n) {
+        ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return false;
+        p += k;
+        n -= (size_t)k;
+    }
+    return true;
+}
+
+static ssize_t receive(struct client_conn *c)
+{
+    if (c->len == c->cap) {
+        size_t cap = c->cap ? 2 * c->cap : 65536;
+        char *p = cap <= REPLY_MAX ? realloc(c->buf, cap) : NULL;
+        if (!p)
+            return -1;
+        c->buf = p;
+        c->cap = cap;
+    }
+    struct iovec v = {c->buf + c->len, c->cap - c->len};
+    union {
+        char buf[CMSG_SPACE(4 * sizeof(int))];
+        struct cmsghdr align;
+    } u;
+    struct msghdr m = {
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof u.buf};
+    ssize_t n = recvmsg(c->fd, &m, MSG_CMSG_CLOEXEC);
+    if (n <= 0)
+        return n;
+    c->len += (size_t)n;
+    for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
+        if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+            c->nfds = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+            memcpy(c->fds, CMSG_DATA(h), c->nfds * sizeof(int));
+        }
+    return n;
+}
+
+json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct err *err)
+{
+    json_t *request = json_pack("{s:s,s:o}", "cmd", cmd, "args", args);
+    char *text = json_dumps(request, JSON_COMPACT);
+    json_decref(request);
+    size_t n = text ? strlen(text) : 0;
+    if (text)
+        text[n] = '\n';
+    bool sent = text && send_all(c->fd, text, n + 1);
+    free(text);
+    c->len = 0;
+    c->nfds = 0;
+    char *nl = NULL;
+    while (sent && !(nl = c->len ? memchr(c->buf, '\n', c->len) : NULL)) {
+        ssize_t k = receive(c);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            break;
+    }
+    json_error_t je;
+    json_t *reply = nl ? json_loadb(c->buf, (size_t)(nl - c->buf), 0, &je) : NULL;
+    if (!reply)
+        err_set(err, -EPIPE, "penstockd closed the connection without an answer to '%s'", cmd);
+    return reply;
+}
+
+const char *client_default_socket(char *buf, size_t cap)
+{
+    glob_t g;
+    snprintf(buf, cap, "/run/penstock/penstock.sock");
+    if (!glob("/run/penstock/*.sock", 0, NULL, &g)) {
+        if (g.gl_pathc == 1)
+            snprintf(buf, cap, "%s", g.gl_pathv[0]);
+        globfree(&g);
+    }
+    return buf;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client.h - the CLI's end of the control socket. Blocking, with a deadline; one thread.
+ */
+#pragma once
+
+#include <jansson.h>
+#include "core/base.h"
+
+struct client_conn {
+    int fd;
+    char *buf;
+    size_t len, cap;
+    int fds[4]; /* descriptors that came with the last reply; the caller closes them */
+    unsigned nfds;
+};
+
+/* False with err->code -ENOENT/-ECONNREFUSED when no daemon answers there. */
+bool client_open(struct client_conn *c, const char *path, struct err *err);
+void client_close_conn(struct client_conn *c);
+/* Sends {"cmd","args"} and waits for the reply. Steals args. Returns the whole reply (new
+ * reference), NULL when the daemon went away. */
+json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct err *err);
+
+/* The only *.sock in /run/penstock, or /run/penstock/penstock.sock when there is none or several.
+ */
+const char *client_default_socket(char *buf, size_t cap);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmd.h - the verbs of the control socket (cmd.def). All run on the control thread.
+ *
+ * A request is {"cmd": "feed", "args": [...], "id": any}; a reply {"id":…, "ok": true, "result": …}
+ * or {"id":…, "ok": false, "error": "one sentence", "code": -errno}.
+ *
+ * A handler returns a new reference to its result, or NULL with `err` filled. A handler that has to
+ * wait for the journal (publish, stop) sets req->wait instead of answering; control finishes it
+ * when the journal is there (cmd_finish), never blocking its thread.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <sys/types.h>
+#include "core/base.h"
+
+struct daemon;
+
+enum level { LEVEL_VIEW, LEVEL_OPERATE, LEVEL_ADMIN };
+
+struct peer {
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+    enum level level;
+};
+
+enum ack_level { ACK_SUBMITTED, ACK_WRITTEN, ACK_DURABLE };
+
+struct cmd_request {
+    struct daemon *daemon;
+    const struct peer *peer;
+    json_t *args; /* array of strings (and, for publish, one object); borrowed */
+    /* out */
+    bool wait;       /* answer later */
+    uint64_t ticket; /* inject ticket to wait for */
+    enum ack_level ack;
+    json_t *later; /* the result to send then */
+    int fds[4];    /* descriptors to send with the reply; not closed */
+    unsigned nfds;
+};
+
+typedef json_t *cmd_fn(struct cmd_request *req, struct err *err);
+
+struct cmd {
+    const char *name;
+    enum level level;
+    const char *args, *sentence;
+    cmd_fn *fn;
+};
+extern const struct cmd cmd_table[];
+extern const unsigned cmd_count;
+
+const struct cmd *cmd_find(const char *name); /* NULL = none */
+const char *cmd_nearest(const char *name);    /* for "did you mean" */
+
+/* Runs one request line (parsed JSON). Returns the reply, or NULL when it has to wait (req->wait).
+ */
+json_t *cmd_run(struct cmd_request *req, json_t *request);
+json_t *cmd_reply(json_t *id, json_t *result, const struct err *err); /* steals result */
+
+/* Helpers for handlers. cmd_arg: the i-th argument as text, or NULL. */
+const char *cmd_arg(const struct cmd_request *req, unsigned i);
+bool cmd_flag(const struct cmd_request *req, const char *name);          /* --name present */
+const char *cmd_option(const struct cmd_request *req, const char *name); /* --name VALUE */
+bool cmd_need(const struct cmd_request *req, enum level level, struct err *err);
+
+#define X(name, level, args, sentence) cmd_fn cmd_##name;
+#include "cmd.def"
+#undef X

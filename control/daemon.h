@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * daemon.h - penstockd as one struct: what exists, who owns it, in which order it starts and stops.
+ *
+ * Start (daemon_open, control thread; nothing has threads yet):
+ *   config -> instance lock, lease -> status, clock -> recovery (symbols, schemas, sessions) ->
+ * ring
+ *   -> appender, feeds, ports -> log -> seal the segments -> threads: log, ledger, rx -> socket
+ * Stop (daemon_close): rx lcores stop polling and flush -> end mark -> log drains, end frames,
+ * close
+ *   -> ledger reaches the end -> socket -> lock.
+ *
+ * All fields belong to the control thread unless their module's header says otherwise.
+ */
+#pragma once
+
+#include <signal.h>
+#include "alarms.h"
+#include "cmd.h"
+#include "config.h"
+#include "core/inject.h"
+#include "core/ring.h"
+#include "core/schema.h"
+#include "core/status.h"
+#include "core/symbols.h"
+#include "core/thread.h"
+#include "rates.h"
+
+#define DAEMON_RX_MAX 16
+
+struct appender;
+struct cmd_request;
+struct feed;
+struct log;
+struct ledger;
+struct port;
+struct socket;
+struct rx;
+
+struct daemon_feed {
+    const struct config_feed *config;
+    struct feed *feed;
+    unsigned rx; /* index of the lcore that owns it */
+};
+
+struct daemon {
+    struct config *config;
+    const char *config_path;
+    struct clock clock;
+    struct status *status;
+    struct ring ring;
+    struct symbols symbols;
+    struct schema_set *schemas;
+    uint64_t instance_id;
+    bool replay;
+
+    struct daemon_feed feeds[STATUS_FEEDS]; /* index = index in status->feeds */
+    unsigned nfeeds;
+    struct alarms alarms;
+    struct rates rates;
+    struct socket *socket;
+    struct ledger *ledger;
+    struct inject inject;  /* control's own way into the journal: marks, schemas, publishers */
+    struct wiring *wiring; /* ports, lcores, appender, log: wiring.h */
+    int32_t day;           /* open trading date of the default calendar */
+    uid_t uid;
+    bool stopping;
+    int exit_code;
+};
+
+bool daemon_open(struct daemon *d, const char *config_path, struct config *config, struct err *err);
+/* Until stop is asked for (signal or command) or, in a replay, the capture has ended. */
+void daemon_run(struct daemon *d);
+int daemon_close(struct daemon *d); /* the process's exit code */
+
+/* socket.h asks: has the journal come as far as this request wants? Fills req->later's positions.
+ */
+bool daemon_acknowledged(struct daemon *d, struct cmd_request *req);
+enum level daemon_level(struct daemon *d, uid_t uid, gid_t gid, pid_t pid);
+/* Journals an `operator` mark for a command that changes something. False: the inject ring is full.
+ */
+bool daemon_operator_mark(struct daemon *d, const struct peer *peer, const char *command,
+                          json_t *args);
+extern volatile sig_atomic_t daemon_signal; /* the signal that asked for the end, 0 = none */

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* penstockd: arguments in, a daemon, a replay, a check or a text out. */
+#include <errno.h>
+#include <getopt.h>
+#include "check.h"
+#include "config.h"
+#include "daemon.h"
+#include "replay.h"
+
+static int usage(FILE *out, int code)
+{
+    fprintf(
+        out,
+        "penstockd --config FILE              capture, in the foreground (systemd, a shell)\n"
+        "penstockd --config FILE --check      plan rings, memory and disk; check the host\n"
+        "penstockd --replay FILE...           run the same data plane on captures (pcap, pcapng, "
+        "gz)\n"
+        "    --config FILE                    with these feeds; or\n"
+        "    --feed itch|iex|FRAMING          one feed on every group of the capture\n"
+        "    --date YYYY-MM-DD                trading date instead of the capture's\n"
+        "    --dir DIR                        keep log and state there (default: a temporary one)\n"
+        "    --rows N                         print the first N decoded rows (default 10)\n"
+        "    --json                           the summary as JSON\n"
+        "penstockd --help-config [--markdown] every configuration key\n"
+        "penstockd --version\n");
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"check", no_argument, NULL, 'C'},
+                                            {"replay", required_argument, NULL, 'r'},
+                                            {"feed", required_argument, NULL, 'f'},
+                                            {"date", required_argument, NULL, 'd'},
+                                            {"dir", required_argument, NULL, 'D'},
+                                            {"rows", required_argument, NULL, 'n'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help-config", no_argument, NULL, 'k'},
+                                            {"markdown", no_argument, NULL, 'm'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    struct replay_options replay = {.rows = 10};
+    const char *path = NULL;
+    bool check = false, help_config = false, markdown = false;
+    int o;
+    while ((o = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
+        switch (o) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'C':
+            check = true;
+            break;
+        case 'r':
+            if (replay.nfiles == REPLAY_FILES)
+                return usage(stderr, 2);
+            replay.file[replay.nfiles++] = optarg;
+            break;
+        case 'f':
+            replay.feed = optarg;
+            break;
+        case 'd':
+            replay.date = optarg;
+            break;
+        case 'D':
+            replay.dir = optarg;
+            break;
+        case 'n':
+            replay.rows = atoi(optarg);
+            break;
+        case 'j':
+            replay.json = true;
+            break;
+        case 'k':
+            help_config = true;
+            break;
+        case 'm':
+            markdown = true;
+            break;
+        case 'v':
+            printf("penstockd %s\n", PST_VERSION);
+            return 0;
+        case 'h':
+            return usage(stdout, 0);
+        default:
+            return usage(stderr, 2);
+        }
+    while (optind < argc && replay.nfiles && replay.nfiles < REPLAY_FILES)
+        replay.file[replay.nfiles++] = argv[optind++];
+    if (optind < argc) {
+        fprintf(stderr, "penstockd: what is '%s'?\n", argv[optind]);
+        return usage(stderr, 2);
+    }
+    if (help_config) {
+        (markdown ? config_markdown : config_help)(stdout);
+        return 0;
+    }
+    if (!path && !replay.nfiles)
+        return usage(stderr, 2);
+    struct config *config = NULL;
+    struct err err = {0};
+    if (path && !config_load(path, &config, &err)) {
+        fprintf(stderr, "penstockd: %s\n", err.text);
+        return 2;
+    }
+    if (check)
+        return check_run(config, stdout);
+    if (replay.nfiles)
+        return replay_run(&replay, config);
+    static struct daemon d;
+    if (!daemon_open(&d, path, config, &err)) {
+        fprintf(stderr, "penstockd: %s\n", err.text);
+        return 1;
+    }
+    daemon_run(&d);
+    return daemon_close(&d);
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "core/clock.h"
+#include "daemon.h"
+#include "socket.h"
+
+struct client {
+    int fd;
+    struct peer peer;
+    char *in; /* SOCKET_LINE + 1 */
+    uint32_t in_len;
+    char *out;
+    size_t out_len, out_at, out_cap;
+    int fds[4]; /* go with the first byte of the reply that starts at out_at */
+    unsigned nfds;
+    int64_t last;
+    bool waiting; /* a request waits for the journal; further input is left in the kernel */
+    struct cmd_request req;
+    json_t *id;
+    bool closing; /* close when the output is gone */
+};
+
+struct socket {
+    int fd, epoll;
+    struct socket_config c;
+    char path[108];
+    struct client *client[SOCKET_CLIENTS];
+    unsigned n;
+};
+
+struct socket *socket_open(const struct socket_config *c, struct err *err)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(c->path) >= sizeof a.sun_path) {
+        err_set(err, -ENAMETOOLONG, "control socket path %s is longer than %zu bytes", c->path,
+                sizeof a.sun_path - 1);
+        return NULL;
+    }
+    strcpy(a.sun_path, c->path);
+    struct socket *s = calloc(1, sizeof *s);
+    if (!s) {
+        err_set(err, -ENOMEM, "control socket: no memory");
+        return NULL;
+    }
+    s->c = *c;
+    strcpy(s->path, c->path);
+    s->epoll = epoll_create1(EPOLL_CLOEXEC);
+    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* The instance lock is held: whatever lies at the path is a dead daemon's. */
+    struct stat st;
+    if (!lstat(c->path, &st) && S_ISSOCK(st.st_mode))
+        unlink(c->path);
+    mode_t old = umask(0117); /* never reachable with wider rights, not even for a moment */
+    int e = s->fd < 0 || s->epoll < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof a) ? errno : 0;
+    umask(old);
+    if (!e && c->group != (gid_t)-1 && chown(c->path, (uid_t)-1, c->group))
+        e = errno;
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+    if (!e && (listen(s->fd, 16) || epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->fd, &ev)))
+        e = errno;
+    if (e) {
+        err_set(err, -e, "control socket %s: %s; check run_directory and its owner", c->path,
+                strerror(e));
+        socket_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void client_close(struct socket *s, unsigned i)
+{
+    struct client *c = s->client[i];
+    close(c->fd);
+    json_decref(c->id);
+    json_decref(c->req.later);
+    free(c->in);
+    free(c->out);
+    free(c);
+    s->client[i] = s->client[--s->n];
+}
+
+void socket_close(struct socket *s)
+{
+    if (!s)
+        return;
+    while (s->n)
+        client_close(s, 0);
+    if (s->fd >= 0) {
+        close(s->fd);
+        unlink(s->path);
+    }
+    if (s->epoll >= 0)
+        close(s->epoll);
+    free(s);
+}
+
+static void client_say(struct client *c, const char *text, size_t len)
+{
+    if (c->out_len + len + 1 > c->out_cap) {
+        size_t cap = c->out_cap ? c->out_cap : 4096;
+        while (cap < c->out_len + len + 1)
+            cap *= 2;
+        char *p = cap <= SOCKET_QUEUE ? realloc(c->out, cap) : NULL;
+        if (!p) {
+            c->closing = true; /* a reader this slow gets no more */
+            return;
+        }
+        c->out = p;
+        c->out_cap = cap;
+    }
+    memcpy(c->out + c->out_len, text, len);
+    c->out[c->out_len + len] = '\n';
+    c->out_len += len + 1;
+}
+
+static void client_reply(struct client *c, json_t *reply)
+{
+    char *text = json_dumps(reply, JSON_COMPACT);
+    json_decref(reply);
+    if (text)
+        client_say(c, text, strlen(text));
+    free(text);
+}
+
+/* Sends what it can; false when the peer is gone. */
+static bool client_flush(struct client *c)
+{
+    while (c->out_at < c->out_len) {
+        struct iovec v = {c->out + c->out_at, c->out_len - c->out_at};
+        union {
+            char buf[CMSG_SPACE(sizeof c->fds)];
+            struct cmsghdr align;
+        } u;
+        struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+        if (c->nfds) {
+            m.msg_control = u.buf;
+            m.msg_controllen = CMSG_SPACE(c->nfds * sizeof(int));
+            memset(&u, 0, sizeof u);
+            struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+            h->cmsg_level = SOL_SOCKET;
+            h->cmsg_type = SCM_RIGHTS;
+            h->cmsg_len = CMSG_LEN(c->nfds * sizeof(int));
+            memcpy(CMSG_DATA(h), c->fds, c->nfds * sizeof(int));
+        }
+        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        c->nfds = 0;
+        c->out_at += (size_t)n;
+    }
+    c->out_at = c->out_len = 0;
+    return true;
+}
+
+static void client_request(struct socket *s, struct client *c, char *line, size_t len)
+{
+    json_error_t je;
+    json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &je);
+    memset(&c->req, 0, sizeof c->req);
+    c->req.daemon = s->c.daemon;
+    c->req.peer = &c->peer;
+    if (!json_is_object(request)) {
+        struct err err;
+        err_set(&err, -EINVAL, "a request is one line of JSON: {\"cmd\": NAME, \"args\": [...]}");
+        client_reply(c, cmd_reply(NULL, NULL, &err));
+        json_decref(request);
+        return;
+    }
+    json_t *reply = cmd_run(&c->req, request);
+    if (reply) {
+        c->nfds = c->req.nfds;
+        memcpy(c->fds, c->req.fds, sizeof c->fds);
+        client_reply(c, reply);
+    } else {
+        c->waiting = true;
+        c->id = json_incref(json_object_get(request, "id"));
+    }
+    json_decref(request);
+}
+
+/* Takes complete lines out of the buffer; stops at a request that has to wait. */
+static void client_lines(struct socket *s, struct client *c)
+{
+    uint32_t from = 0;
+    char *nl;
+    while (!c->waiting && !c->closing && !c->nfds &&
+           (nl = memchr(c->in + from, '\n', c->in_len - from))) {
+        uint32_t len = (uint32_t)(nl - (c->in + from));
+        if (len)
+            client_request(s, c, c->in + from, len);
+        from += len + 1;
+        c->last = clock_monotonic();
+    }
+    memmove(c->in, c->in + from, c->in_len - from);
+    c->in_len -= from;
+}
+
+static bool client_read(struct socket *s, struct client *c)
+{
+    if (c->waiting)
+        return true;
+    ssize_t n = recv(c->fd, c->in + c->in_len, SOCKET_LINE - c->in_len, MSG_DONTWAIT);
+    if (n == 0)
+        return false;
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR;
+    c->in_len += (uint32_t)n;
+    client_lines(s, c);
+    if (c->in_len == SOCKET_LINE && !c->waiting) {
+        struct err err;
+        err_set(&err, -E2BIG, "request longer than %u bytes", SOCKET_LINE);
+        client_reply(c, cmd_reply(NULL, NULL, &err));
+        c->closing = true;
+    }
+    return true;
+}
+
+static void socket_accept(struct socket *s)
+{
+    int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    struct ucred cred;
+    socklen_t len = sizeof cred;
+    struct client *c = s->n < SOCKET_CLIENTS ? calloc(1, sizeof *c) : NULL;
+    if (c)
+        c->in = malloc(SOCKET_LINE + 1);
+    if (!c || !c->in || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
+        static const char full[] = "{\"ok\":false,\"error\":\"too many connections to the control "
+                                   "socket\",\"code\":-11}\n";
+        if (send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+            errno = 0; /* the peer is gone: nobody to tell */
+        free(c ? c->in : NULL);
+        free(c);
+        close(fd);
+        return;
+    }
+    c->fd = fd;
+    c->peer = (struct peer){cred.uid, cred.gid, cred.pid, LEVEL_VIEW};
+    c->peer.level = s->c.level(s->c.daemon, cred.uid, cred.gid, cred.pid);
+    c->last = clock_monotonic();
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+    if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev)) {
+        close(fd);
+        free(c->in);
+        free(c);
+        return;
+    }
+    s->client[s->n++] = c;
+}
+
+static void watch(struct socket *s, struct client *c)
+{
+    struct epoll_event ev = {.events = (c->waiting ? 0u : EPOLLIN) |
+                                       (c->out_len > c->out_at ? EPOLLOUT : 0u),
+                             .data.ptr = c};
+    epoll_ctl(s->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+}
+
+int socket_poll(struct socket *s, int timeout_ms)
+{
+    struct epoll_event ev[32];
+    int n = epoll_wait(s->epoll, ev, 32, timeout_ms);
+    int64_t now = clock_monotonic();
+    for (int k = 0; k < n; k++)
+        if (!ev[k].data.ptr)
+            socket_accept(s);
+    for (unsigned i = s->n; i-- > 0;) {
+        struct client *c = s->client[i];
+        bool alive = true;
+        for (int k = 0; k < n; k++)
+            if (ev[k].data.ptr == c) {
+                if (ev[k].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+                    alive = client_read(s, c);
+                if (ev[k].events & (EPOLLHUP | EPOLLERR) && c->waiting)
+                    alive = false;
+            }
+        alive = alive && client_flush(c);
+        if (alive && c->in_len && !c->waiting &&
+            !c->nfds) { /* lines held back behind descriptors */
+            client_lines(s, c);
+            alive = client_flush(c);
+        }
+        if (alive && c->closing && c->out_at == c->out_len)
+            alive = false;
+        if (alive && !c->waiting && now - c->last > SOCKET_IDLE_NS)
+            alive = false;
+        if (!alive)
+            client_close(s, i);
+        else
+            watch(s, c);
+    }
+    return n;
+}
+
+int socket_finish(struct socket *s)
+{
+    int done = 0;
+    for (unsigned i = s->n; i-- > 0;) {
+        struct client *c = s->client[i];
+        if (!c->waiting || !daemon_acknowledged(s->c.daemon, &c->req))
+            continue;
+        c->waiting = false;
+        struct err err = {0};
+        client_reply(c, cmd_reply(c->id, c->req.later, &err));
+        c->req.later = NULL;
+        json_decref(c->id);
+        c->id = NULL;
+        c->last = clock_monotonic();
+        client_lines(s, c);
+        if (!client_flush(c))
+            client_close(s, i);
+        else
+            watch(s, c);
+        done++;
+    }
+    return done;
+}
+
+unsigned socket_clients(const struct socket *s)
+{
+    return s->n;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * socket.h - the control socket: a unix stream socket, JSON lines both ways, mode 0660 from the
+ * moment it exists (umask around bind), peer credentials checked at accept.
+ *
+ * Limits: SOCKET_CLIENTS connections, requests of SOCKET_LINE bytes, replies queued up to
+ * SOCKET_QUEUE bytes, SOCKET_IDLE_NS without a complete request closes a connection. What a client
+ * sends beyond these closes that connection with one line, counted; nothing else is touched.
+ *
+ * Thread: control only. socket_poll waits at most timeout_ms and serves what is ready.
+ */
+#pragma once
+
+#include <sys/types.h>
+#include "cmd.h"
+
+#define SOCKET_CLIENTS 64
+#define SOCKET_LINE    (64u * 1024)
+#define SOCKET_QUEUE   (16u << 20)
+#define SOCKET_IDLE_NS (600ll * 1000000000)
+
+struct socket;
+struct socket_config {
+    const char *path;
+    gid_t group; /* (gid_t)-1 = leave */
+    struct daemon *daemon;
+    enum level (*level)(struct daemon *, uid_t uid, gid_t gid, pid_t pid);
+};
+
+struct socket *socket_open(const struct socket_config *, struct err *err);
+void socket_close(struct socket *);
+int socket_poll(struct socket *, int timeout_ms);
+/* Answers the requests that waited for the journal and whose time has come. */
+int socket_finish(struct socket *);
+unsigned socket_clients(const struct socket *);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon.h"
+#include "figures.h"
+#include "topo.h"
+#include "wiring.h"
+
+const struct topo_thread topo_threads[] = {
+    /* name      core         blocks nice  does */
+    {"rx", CORE_PINNED, false, 0,
+     "polls its ports, arbitrates, decodes; the first is the appender and alone writes the "
+     "journal"},
+    {"appender", CORE_HOUSE, false, 0,
+     "writes the journal when no port is configured (a plain tickerplant)"},
+    {"log", CORE_HOUSE, true, -10, "journal to files: io_uring, durability, retries, rolls"},
+    {"ledger", CORE_HOUSE, true, 5, "counts every frame of the journal, from ring and files"},
+    {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
+};
+const unsigned topo_thread_count = PST_COUNT(topo_threads);
+
+const struct topo_ring topo_rings[] = {
+    {"journal", "rx (the appender)", "log (holds it back), ledger, attached readers (never do)",
+     "ports are not polled: the NIC drops, counts, and the gap is a row"},
+    {"inject.control", "control", "rx (the appender)", "publishers wait; marks are tried again"},
+    {"inject.rx", "each further rx lcore", "rx (the appender)",
+     "that lcore's ports are not polled: its NIC drops, and the gap is a row (inject_full)"},
+    {"command.rx", "control", "each rx lcore", "the command is refused with a sentence"},
+};
+const unsigned topo_ring_count = PST_COUNT(topo_rings);
+
+const struct topo_thread *topo_thread(const char *name)
+{
+    size_t n = strcspn(name, "0123456789");
+    for (unsigned i = 0; i < topo_thread_count; i++)
+        if (strlen(topo_threads[i].name) == n && !strncmp(topo_threads[i].name, name, n))
+            return &topo_threads[i];
+    return NULL;
+}
+
+static void ring_rows(const struct daemon *d, json_t *rings, const struct topo_ring *t)
+{
+    unsigned copies = !strcmp(t->name, "inject.rx")    ? wiring_rx_count(d->wiring) - 1
+                      : !strcmp(t->name, "command.rx") ? wiring_rx_count(d->wiring)
+                                                       : 1;
+    uint64_t bytes = wiring_ring_bytes(d, t->name);
+    for (unsigned i = 0; i < copies && i < DAEMON_RX_MAX; i++) {
+        char name[32];
+        snprintf(name, sizeof name, copies > 1 ? "%s%u" : "%s", t->name, i);
+        json_array_append_new(rings, json_pack("{s:s,s:I,s:s,s:s,s:s}", "name", name, "bytes",
+                                               (json_int_t)bytes, "producer", t->producer,
+                                               "consumers", t->consumers, "full", t->full));
+    }
+}
+
+json_t *topo_json(const struct daemon *d)
+{
+    json_t *threads = figures_threads(d->status), *rings = json_array(), *t;
+    size_t i;
+    json_array_foreach(threads, i, t)
+    {
+        const struct topo_thread *row = topo_thread(json_string_value(json_object_get(t, "name")));
+        if (!row)
+            continue;
+        json_object_set_new(t, "class", json_string(row->core == CORE_PINNED ? "pinned" : "house"));
+        json_object_set_new(t, "may_block", json_boolean(row->may_block));
+        json_object_set_new(t, "nice", json_integer(row->nice));
+        json_object_set_new(t, "does", json_string(row->does));
+    }
+    for (unsigned k = 0; k < topo_ring_count; k++)
+        ring_rows(d, rings, &topo_rings[k]);
+    return json_pack("{s:i,s:s,s:o,s:o,s:o}", "pid", (int)d->status->pid, "eal",
+                     wiring_eal_text(d->wiring), "threads", threads, "rings", rings, "ports",
+                     figures_ports(d->status, &d->rates));
+}

@@ -1,0 +1,70 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Builds and passes the whole suite on a fresh Debian 12 machine: packages, then
+#   build-test   gcc, release with fault points: unit, model, system and fault tests
+#   build-asan   clang, ASan + UBSan: units and fuzz corpora
+#   build-tsan   gcc, TSan: what shares memory between threads
+#   build-clang  clang, everything compiled once with its warnings as errors
+# The last line is "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+jobs=$(nproc)
+passed=0 failed=0 skipped=0
+export PST_SEED="${PST_SEED:-$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1)}"
+
+tests/packages.sh test || exit 1
+
+# setup DIR COMPILER OPTIONS...
+setup() {
+    dir=$1 comp=$2
+    shift 2
+    if [ -d "$dir" ]; then
+        meson configure "$dir" "$@" >/dev/null || return 1
+    else
+        CC=$comp CXX=$(echo "$comp" | sed 's/gcc/g++/;s/clang$/clang++/') meson setup "$dir" "$@" >"$dir.log" 2>&1 ||
+            { cat "$dir.log"; return 1; }
+        rm -f "$dir.log"
+    fi
+    ninja -j"$jobs" -C "$dir" >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
+}
+
+# suite DIR MESON-TEST-ARGUMENTS...: runs and adds up
+suite() {
+    dir=$1
+    shift
+    echo "== $dir $*"
+    meson test -C "$dir" --no-rebuild --print-errorlogs "$@" >"$dir/test.log" 2>&1
+    grep -E '^ *[0-9]+/[0-9]+ ' "$dir/test.log"
+    # what was left out, and why
+    grep -hE '^ *SKIP(PED)?:' "$dir"/meson-logs/testlog*.txt | sort -u
+    count() { sed -n "s/^$1: *\([0-9]*\).*/\1/p" "$dir/test.log" | tail -1; }
+    p=$(count Ok) f=$(count Fail) t=$(count Timeout) u=$(count "Unexpected Pass") s=$(count Skipped)
+    passed=$((passed + ${p:-0})) skipped=$((skipped + ${s:-0}))
+    bad=$((${f:-0} + ${t:-0} + ${u:-0}))
+    failed=$((failed + bad))
+    if [ $((${p:-0} + bad + ${s:-0})) = 0 ]; then
+        failed=$((failed + 1))
+        tail -20 "$dir/test.log"
+    elif [ $bad != 0 ]; then
+        sed -n '/=================================/,$p' "$dir/test.log" | head -200
+    fi
+}
+
+built() { # a build that fails is a failed test
+    if setup "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "build failed: $1"; return 1; fi
+}
+
+built build-test gcc --buildtype=release -Dfaults=true && {
+    suite build-test --suite unit --num-processes "$jobs"
+    suite build-test --suite model --num-processes "$jobs"
+    suite build-test --suite system --suite fault --num-processes 1
+}
+built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
+    suite build-asan --suite unit --suite fuzz --num-processes "$jobs"
+built build-tsan gcc --buildtype=debugoptimized -Db_sanitize=thread -Dperf=false &&
+    suite build-tsan --suite tsan --num-processes 1
+built build-clang clang --buildtype=release -Dtests=false
+
+echo "seed $PST_SEED, $skipped skipped"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
