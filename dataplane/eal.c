@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -163,8 +164,11 @@ bool eal_start(const struct eal_config *cfg, struct eal_info *info, struct err *
     } else {
         ARG("--no-huge");
         ARG("--no-shconf");
-        ARG("--file-prefix=penstock-%d", (int)getpid());
     }
+    /* Names DPDK's runtime directory, which it makes even when it puts nothing there. Nothing is
+     * shared through it (no telemetry, no second process), so any number of instances may have the
+     * same one; eal_stop removes it. */
+    ARG("--file-prefix=penstock");
     if (cfg->n_pci == 0) {
         ARG("--no-pci");
     }
@@ -232,7 +236,10 @@ int eal_join(int cpu)
 void eal_stop(void)
 {
     if (eal.started) {
+        char directory[PATH_MAX];
+        snprintf(directory, sizeof directory, "%s", rte_eal_get_runtime_dir());
         rte_eal_cleanup();
+        (void)rmdir(directory); /* stays while another instance has something in it */
         eal.started = false;
     }
     if (eal.stream) {
