@@ -40,7 +40,8 @@ struct pcap_reader {
     gzFile gz; /* NULL: memory */
     const uint8_t *mem;
     size_t mem_left;
-    uint8_t *buf;   /* HEADROOM + BUFFER */
+    size_t room;    /* BUFFER, or less for a small capture in memory */
+    uint8_t *buf;   /* HEADROOM + room */
     size_t at, end; /* unread bytes: buf[at..end) */
     bool eof, cut, ng, big;
     bool failed; /* reading itself failed: a damaged gzip stream, an I/O error */
@@ -97,16 +98,16 @@ static bool need(struct pcap_reader *r, size_t n)
     if (pst_likely(r->end - r->at >= n)) {
         return true;
     }
-    if (n > BUFFER) {
+    if (n > r->room) {
         return false;
     }
-    if (r->at + n > HEADROOM + BUFFER || r->at > BUFFER / 2) {
+    if (r->at + n > HEADROOM + r->room || r->at > r->room / 2) {
         memmove(r->buf + HEADROOM, r->buf + r->at, r->end - r->at);
         r->end -= r->at - HEADROOM;
         r->at = HEADROOM;
     }
     while (r->end - r->at < n && !r->eof) {
-        size_t got = source_read(r, r->buf + r->end, HEADROOM + BUFFER - r->end);
+        size_t got = source_read(r, r->buf + r->end, HEADROOM + r->room - r->end);
         r->eof = got == 0;
         r->end += got;
     }
@@ -523,9 +524,10 @@ int pcap_read_next(struct pcap_reader *r, struct pcap_packet *out, struct err *e
 
 static struct pcap_reader *start(struct pcap_reader *r, struct err *err)
 {
-    r->buf = malloc(HEADROOM + BUFFER);
+    r->room = !r->gz && r->mem_left < BUFFER ? r->mem_left : BUFFER;
+    r->buf = malloc(HEADROOM + r->room);
     if (!r->buf) {
-        err_set(err, -ENOMEM, "%s: no memory for a buffer of %u bytes", r->name, BUFFER);
+        err_set(err, -ENOMEM, "%s: no memory for a buffer of %zu bytes", r->name, r->room);
         goto fail;
     }
     r->at = r->end = HEADROOM;
