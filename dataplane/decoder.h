@@ -26,6 +26,8 @@ struct decoder_table {
     const char *name;
     const struct column_def *cols; /* the columns after the eight feed columns */
     unsigned ncols;
+    const uint16_t *offsets; /* where the decoder writes each of them: its record's C struct */
+    uint16_t bytes;          /* sizeof that struct: the record, padding included */
 };
 
 /* What a decoder needs to know about the session; the feed fills it, constant within a session. */
@@ -60,3 +62,12 @@ struct decoder_ops {
 /* The built-in decoders by name: "itch50", "iex"; NULL = no such. */
 const struct decoder_ops *decoder_find(const char *name);
 const struct decoder_ops *decoder_at(unsigned i); /* for listing; NULL = past the end */
+
+/*
+ * Start-up, once per feed: are these schemas (in the order of ops->tables) the ones whose layout
+ * the decoder has compiled in? A decoder writes records through C structs of constant layout, so a
+ * schema that names, types or places one column otherwise would give wrong values: false, and err
+ * says which column. Only then may the schemas go into decode_env.table.
+ */
+bool decoder_bind(const struct decoder_ops *ops, const struct schema *const *tables,
+                  struct err *err);
