@@ -5,11 +5,11 @@
  * times the mean.
  *
  *   flat    --rate messages a second, for ever
- *   burst   each second: half of --rate's messages in 50 ms of it, the rest spread over the other
- * 950 ms day     TotalView's day of 2025-07-17 in New York time: quiet before 09:28, 658 k in the
- * first second, 15 to 38 k/s, 98 k/s in 15:59, the purge at 16:00:00.1, until 20:00 purge   the
- * resting book (--resting) is built at --rate, then deleted: 75 ms at 1.43 times --rate, then at
- * --rate
+ *   burst   each second: half of --rate's messages in 50 ms of it, the rest over the other 950 ms
+ *   day     TotalView's day of 2025-07-17 in New York time: quiet before 09:28, 658 k in the first
+ *           second, 14 to 38 k/s, 98 k/s in 15:59, the purge at 16:00:00.1, until 20:00
+ *   purge   the resting book (--resting) is built at --rate, then deleted: 75 ms at 1.43 times
+ *           --rate, then at --rate
  */
 #pragma once
 

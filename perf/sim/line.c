@@ -244,6 +244,23 @@ bool line_packet(struct line *l, const struct packet *p, struct account_session 
 
 /* ---- packets that nobody should believe ---- */
 
+/* The packet's first message alone, well formed: room for more bytes below the MTU. */
+static uint32_t first_only(struct line *l, const struct packet *p)
+{
+    uint32_t len = p->at[0] + (uint32_t)p->msg_len[0];
+    uint8_t *b = l->scratch;
+    if (l->protocol == SIM_ITCH) {
+        put_be16(b + 18, 1);
+    } else if (l->protocol == SIM_CBOE) {
+        put16(b, (uint16_t)len);
+        b[2] = 1;
+    } else if (!wire_counts_packets(l->protocol)) {
+        put16(b + 12, (uint16_t)(len - 40));
+        put16(b + 14, 1);
+    }
+    return len;
+}
+
 static uint32_t break_payload(struct line *l, const struct packet *p, uint32_t kind)
 {
     uint8_t *b = l->scratch;
@@ -264,15 +281,17 @@ static uint32_t break_payload(struct line *l, const struct packet *p, uint32_t k
         b[count_at]++;
         return len;
     case 4:
-        len = len + 7 > WIRE_PAYLOAD_MAX ? WIRE_PAYLOAD_MAX : len + 7;
-        memset(b + p->len, 0, len - p->len);
-        return len;
+        len = first_only(l, p);
+        memset(b + len, 0, 7);
+        return len + 7;
     case 5:
         if (l->protocol == SIM_CBOE)
             b[p->at[0]] = 0;
         else
             put16(b + p->at[0] - wire_prefix_size(l->protocol), 0xfff0);
         return len;
+    case 14:
+        return first_only(l, p);
     default:
         return len;
     }

@@ -18,7 +18,7 @@
 #include "replay.h"
 #include "report.h"
 
-static volatile int stop;
+static volatile int stop; /* set by a signal, nothing else */
 
 static void on_signal(int number)
 {
@@ -116,11 +116,13 @@ static bool open_channels(struct sim *s)
                 return false;
         }
         s->lines[i].channel = c;
-        if (!o->replay && o->pub.max_payload + 28 > s->out.channels[c].mtu)
-            return err_set(&s->err, -EMSGSIZE,
-                           "--max-payload %u does not fit %s's MTU of %u; use %u or raise the MTU",
-                           o->pub.max_payload, iface, s->out.channels[c].mtu,
-                           s->out.channels[c].mtu - 28);
+        /* the kernel gives room for one 802.1Q tag beside the MTU, for more there is none */
+        uint32_t over = 28 + (l->vlans > 1 ? 4 * l->vlans : 0), mtu = s->out.channels[c].mtu;
+        if (!o->replay && o->pub.max_payload + over > mtu)
+            return err_set(
+                &s->err, -EMSGSIZE,
+                "line %s: --max-payload %u does not fit %s's MTU of %u; use %u or raise the MTU",
+                l->name, o->pub.max_payload, iface, mtu, mtu > over ? mtu - over : 0);
     }
     return true;
 }

@@ -753,6 +753,8 @@ static bool finish(struct opts *o, struct err *e)
     if (!o->sink_set)
         return err_set(e, -EINVAL,
                        "say where to: --iface NAME, --udp, --pcap FILE or --null; see --help");
+    if (o->replay && o->pps <= 0 && o->rate > 0)
+        o->pps = o->rate;
     for (uint32_t i = 0; i < p->step_n; i++) {
         struct publish_step *s = &p->steps[i];
         uint64_t n;

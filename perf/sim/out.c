@@ -162,7 +162,7 @@ static void nap(int64_t ns)
 static bool send_batch(struct out *o, struct out_channel *c, struct err *e)
 {
     struct out_batch *b = c->batch;
-    uint32_t at = 0;
+    uint32_t at = 0, refused = 0;
     while (at < b->n) {
         int n = sendmmsg(c->fd, b->m + at, b->n - at, 0);
         if (n > 0) {
@@ -170,8 +170,10 @@ static bool send_batch(struct out *o, struct out_channel *c, struct err *e)
         } else if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR) {
             o->stalls++;
             nap(20000);
-            if (*o->stop && errno != EINTR)
+            if (*o->stop && ++refused > 1000) { /* 20 ms and more, and somebody wants the end */
+                o->unsent += b->n - at;
                 break;
+            }
         } else {
             int code = errno;
             b->n = 0;

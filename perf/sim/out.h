@@ -43,6 +43,7 @@ struct out {
     bool started;
     int64_t market0, wall0;
     uint64_t packets, bytes, stalls;
+    uint64_t unsent;  /* a signal came while the kernel had no room */
     int64_t late_max; /* ns: the most that a frame left after its time */
 };
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "publish.h"
+#include "truth.h"
 
 static bool counts_packets(const struct publish *p)
 {
@@ -50,7 +51,7 @@ static void to_lines(struct publish *p, uint32_t group, const struct packet *k)
         if (line_packet(l, k, s))
             span.lines |= 1u << i;
         if (k->kind == PACKET_DATA && ranges_touch(&l->o.divergent, k->seq, k->last))
-            span.flags |= 1; /* TRUTH_DIVERGENT */
+            span.flags |= TRUTH_DIVERGENT;
     }
     if (k->kind == PACKET_DATA)
         account_span(p->account, k->stream, group, &span);

@@ -144,10 +144,10 @@ bool report_write(const struct report *r, const char *path, struct err *e)
             "  \"messages\": %" PRIu64 ", \"packets\": %" PRIu64 ", \"bytes\": %" PRIu64
             ", \"wall_seconds\": %.6f, \"market_first_ns\": %" PRId64
             ", \"market_last_ns\": %" PRId64 ", \"late_max_ns\": %" PRId64 ", \"stalls\": %" PRIu64
-            ",\n",
+            ", \"unsent\": %" PRIu64 ",\n",
             PST_VERSION, wire_name(o->pub.protocol), o->seed, o->year, o->month, o->day,
             r->complete ? "true" : "false", r->a->messages, r->out->packets, r->out->bytes, r->wall,
-            r->first, r->last, r->out->late_max, r->out->stalls);
+            r->first, r->last, r->out->late_max, r->out->stalls, r->out->unsent);
     put_lines(f, r);
     fputs("  \"sessions\": [", f);
     bool ok = true;

@@ -12,30 +12,44 @@
  *
  *   itch_order      A F E C X D U
  *     type char, side char (null where absent), ref long, newref long (U: the new reference; ref =
- * the old), shares long, price float, match long, printable char (C's; E: 'Y'; else null), mpid
- * symbol (F), locate int, tracking int itch_trade      P Q B type char, side char, ref long, shares
- * long, price float, match long, cross char (Q), locate int, tracking int itch_status     S H Y L V
- * W K J h N O type char, event char (S), state char (H trading state, Y Reg SHO action, L
- * participant state, h operational halt action), reason symbol (H), market char (h), mpid symbol
- * (L), primary char (L), mode char (L), level1 float, level2 float, level3 float (V), breach char
- * (W), release int (K, seconds), qualifier char (K), price float (K price, J reference price),
- * upper float, lower float (J), ext int (J), flag char (N interest flag, O eligibility), low float,
- * high float (O @20, @24), near float (O
- *     @28), neartime timestamp (O @32: ns since midnight, shown as UTC), collar_low float,
- * collar_high float (O @40, @44), locate int, tracking int itch_imbalance  I paired long, imbalance
- * long, direction char, far float, near float, ref float, cross char, variation char, locate int,
- * tracking int itch_directory  R category char, status char, roundlot int, roundonly char, class
- * char, subtype symbol, authenticity char, threshold char, ipo char, luld char, etp char, leverage
- * int, inverse char, locate int, tracking int iex_quote       Q       qflags int, bidsize long, bid
- * float, ask float, asksize long iex_level       8 5     side char ('B' for 8, 'S' for 5), eflags
- * int, size long, price float iex_trade       T B X   type char, sflags int, size long (null for
- * X), price float, tradeid long (null for X); X: sflags is its price type byte iex_status      S H
- * I O P E type char, state char (the byte at 1: S event, H status, I retail interest, O halt
- * status, E event; P: the byte is a number, shown as the digit '0' or '1'), reason symbol (H),
- * detail char (P) iex_auction     A auction char (the byte at 1), paired long, ref float,
- * indicative float, imbalance long, side char, ext int, auctime timestamp (u32 seconds since 1970),
- * bookclear float, collarref float, low float, high float iex_directory   D       dflags int,
- * roundlot int, prevclose float, luld int
+ *     the old), shares long, price float, match long, printable char (C's; E: 'Y'; else null),
+ *     mpid symbol (F), locate int, tracking int
+ *   itch_trade      P Q B
+ *     type char, side char, ref long, shares long, price float, match long, cross char (Q),
+ *     locate int, tracking int
+ *   itch_status     S H Y L V W K J h N O
+ *     type char, event char (S), state char (H trading state, Y Reg SHO action, L participant
+ *     state, h operational halt action), reason symbol (H), market char (h), mpid symbol (L),
+ *     primary char (L), mode char (L), level1 float, level2 float, level3 float (V), breach char
+ *     (W), release int (K, seconds), qualifier char (K), price float (K price, J reference price),
+ *     upper float, lower float (J), ext int (J), flag char (N interest flag, O eligibility),
+ *     low float, high float (O @20, @24), near float (O @28), neartime timestamp (O @32: ns since
+ *     midnight, shown as UTC), collar_low float, collar_high float (O @40, @44), locate int,
+ *     tracking int
+ *   itch_imbalance  I
+ *     paired long, imbalance long, direction char, far float, near float, ref float, cross char,
+ *     variation char, locate int, tracking int
+ *   itch_directory  R
+ *     category char, status char, roundlot int, roundonly char, class char, subtype symbol,
+ *     authenticity char, threshold char, ipo char, luld char, etp char, leverage int, inverse char,
+ *     locate int, tracking int
+ *   iex_quote       Q
+ *     qflags int, bidsize long, bid float, ask float, asksize long
+ *   iex_level       8 5
+ *     side char ('B' for 8, 'S' for 5), eflags int, size long, price float
+ *   iex_trade       T B X
+ *     type char, sflags int (X: its price type byte), size long (null for X), price float,
+ *     tradeid long (null for X)
+ *   iex_status      S H I O P E
+ *     type char, state char (the byte at 1: S event, H status, I retail interest, O halt status, E
+ *     event; P: the byte is a number, shown as the digit '0' or '1'), reason symbol (H),
+ *     detail char (P)
+ *   iex_auction     A
+ *     auction char (the byte at 1), paired long, ref float, indicative float, imbalance long,
+ *     side char, ext int, auctime timestamp (u32 seconds since 1970), bookclear float,
+ *     collarref float, low float, high float
+ *   iex_directory   D
+ *     dflags int, roundlot int, prevclose float, luld int
  *
  * A price is the integer divided by 1e4 (V: 1e8). Nulls are kdb+'s: long, int, timestamp 0N, float
  * NaN, char ' ', symbol empty. Symbols lose trailing spaces. Times are UTC ns since 2000-01-01; an
