@@ -89,7 +89,8 @@ struct port_config {
     /* DPDK: a PCI address (0000:3b:00.0) or a vdev (net_af_packet0,iface=eth1).
      * PCAP: the file, "-" for standard input. SOCKET: interface name, or NULL for the default. */
     const char *device;
-    int rx_descriptors; /* 0: 4096 (DPDK), or as many as the device has */
+    int rx_descriptors; /* 0: 4096, or what the device has; frames of the ring of net_af_packet
+                           (8192) */
     int mtu;            /* 0: 1500 */
     bool promiscuous;
     bool want_hw_timestamp; /* use the NIC's stamps where it offers them */

@@ -43,8 +43,9 @@
 #define AF_XDP_BUDGET "busy_budget=0"
 /* Frames of the ring that net_af_packet shares with the kernel: 8192 x 2 KiB, and as much again for
  * sending, which the driver always maps. 16 ms at 0.5 Mpps. */
-#define AF_PACKET_RING "framesz=2048,blocksz=65536,framecnt=8192"
-#define FDS_MAX        256
+#define AF_PACKET_FRAMES 8192
+#define AF_PACKET_RING   "framesz=2048,blocksz=65536,framecnt=%d"
+#define FDS_MAX          256
 
 struct port_dpdk {
     struct port port;
@@ -387,11 +388,23 @@ static bool attach(struct port_dpdk *p, const struct port_config *cfg, struct er
         p->kernel_domain = packet ? AF_PACKET : AF_XDP;
         n_before = sockets_of(p->kernel_domain, index, before, FDS_MAX);
         interface_counts(p->iface, &p->if_packets0, &p->if_dropped0);
+        for (int i = 0; packet && i < n_before; i++) {
+            int fanout = 0;
+            socklen_t len = sizeof fanout;
+            if (getsockopt(before[i], SOL_PACKET, PACKET_FANOUT, &fanout, &len) == 0 && fanout) {
+                return err_set(err, -EBUSY,
+                               "port %s: another net_af_packet port is on %s; the kernel would "
+                               "share the packets out between the two: list all groups on one port",
+                               cfg->name, p->iface);
+            }
+        }
     }
     if (packet && !argument(dev, "framesz", value, sizeof value) &&
         !argument(dev, "blocksz", value, sizeof value) &&
         !argument(dev, "framecnt", value, sizeof value)) {
-        snprintf(p->device, sizeof p->device, "%s," AF_PACKET_RING, dev);
+        int frames = cfg->rx_descriptors ? cfg->rx_descriptors : AF_PACKET_FRAMES;
+        snprintf(p->device, sizeof p->device, "%s," AF_PACKET_RING, dev,
+                 (int)pst_align_up((uint64_t)frames, 32)); /* whole blocks */
     }
     if (xdp) {
         quiet_bpf();
@@ -483,6 +496,7 @@ static bool configure(struct port_dpdk *p, const struct port_config *cfg, struct
         rc = rte_eth_tx_queue_setup(p->id, 0, 512, socket < 0 ? 0 : (unsigned)socket, NULL);
     }
     if (rc == 0) {
+        (void)rte_eth_stats_reset(p->id); /* counts of an earlier owner; not every driver can */
         rc = rte_eth_dev_start(p->id);
     }
     if (rc != 0) {

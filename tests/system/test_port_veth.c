@@ -221,6 +221,11 @@ static int dpdk_case(const char *device)
         return SKIP;
     }
     printf("%s\n%s\n", info.text, port_describe(t.port));
+    if (strstr(device, "af_packet")) { /* the kernel would split the packets between the two */
+        struct port_config second = cfg;
+        second.device = "net_af_packet1,iface=" RX;
+        CHECK(!port_open(&second, &err) && strstr(err.text, "one port"), "%s", err.text);
+    }
     const uint32_t n = 60000;
     pid_t child = sender(0, n, true, 200000);
     receive(&t, n);
