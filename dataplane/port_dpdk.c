@@ -4,17 +4,21 @@
  *
  * The mbufs of a burst are freed at the next one, which is what makes the packets valid until then.
  *
- * Two drivers sit on a kernel interface, and what they cannot say is asked of the kernel:
- *   net_af_packet  The driver (22.11) never reports ring overruns. Its socket is found among the
- *                  process's descriptors (AF_PACKET, bound to this interface, new since the probe)
- *                  and asked with PACKET_STATISTICS; the kernel zeroes that on reading, so it is
- *                  summed up here. Reading it is safe: the driver does not. The same descriptor
- * gets PACKET_IGNORE_OUTGOING, since ETH_P_ALL sockets see what this host sends too. It puts the
- * VLAN tag, which the kernel takes out, back into the frame. Its sockets join a fanout group with
- * the DEFRAG flag, so IP fragments arrive put together, and never count as fragments. net_af_xdp
- * Likewise found, and asked with XDP_STATISTICS (which is cumulative). What the interface itself
- * dropped is in /proc/thread-self/net/dev (sysfs would show the network namespace it was mounted
- * in) and is handed on as if_rx_dropped and if_rx_packets.
+ * Two drivers sit on a kernel interface, and what they cannot say is asked of the kernel. Their
+ * sockets are found among the process's descriptors: those that are new since the probe.
+ *
+ * net_af_packet: the driver (22.11) never reports ring overruns. PACKET_STATISTICS does; the kernel
+ * zeroes it on reading, so it is summed up here (the driver does not read it). The socket also sees
+ * what this host sends; a filter on the packet type ends that. PACKET_IGNORE_OUTGOING does not: the
+ * socket is in a fanout group, and the kernel then asks the group. The group has the DEFRAG flag,
+ * so IP fragments arrive put together and never count as fragments; what is then longer than a ring
+ * frame counts as bad_ip_length. The driver puts the VLAN tag, which the kernel takes out, back
+ * into the frame, always with the type 0x8100: ids are right, an outer 0x88a8 is not seen.
+ *
+ * net_af_xdp: XDP_STATISTICS, which is cumulative.
+ *
+ * What the interface itself dropped is in /proc/thread-self/net/dev (sysfs would show the network
+ * namespace it was mounted in) and is handed on as if_rx_dropped and if_rx_packets.
  */
 #include "eal.h"
 #include "nic_clock.h"
@@ -23,6 +27,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <linux/if_xdp.h>
 #include <net/if.h>
@@ -33,10 +38,6 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
-
-#ifndef PACKET_IGNORE_OUTGOING
-#define PACKET_IGNORE_OUTGOING 23
-#endif
 
 #define DESCRIPTORS 4096
 /* No busy polling by system call: the kernel fills the ring in softirq, as for net_af_packet. */
@@ -102,8 +103,7 @@ static int rx(struct port *port, struct pkt *out, int max)
         o->flags = 0;
         uint64_t f = m->ol_flags;
         if (f & RTE_MBUF_F_RX_VLAN_STRIPPED) {
-            /* af_packet keeps the flags set after it has put the tag back (the mbuf then has it in
-             * the bytes, and rte_vlan_insert clears both flags): what is left means stripped. */
+            /* A driver that puts the tag back into the bytes clears this flag (rte_vlan_insert). */
             o->flags |= PKT_VLAN_STRIPPED;
             o->vlan_tci = m->vlan_tci;
         }
@@ -356,6 +356,15 @@ static void quiet_bpf(void)
     }
 }
 
+/* Accepts every packet but those that this host sends. */
+static struct sock_filter incoming_code[] = {
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+    BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+};
+static const struct sock_fprog incoming_only = {PST_COUNT(incoming_code), incoming_code};
+
 /* Finds a PCI device that EAL has probed, or creates the vdev. Fills id and the kernel's side. */
 static bool attach(struct port_dpdk *p, const struct port_config *cfg, struct err *err)
 {
@@ -424,10 +433,10 @@ static bool attach(struct port_dpdk *p, const struct port_config *cfg, struct er
     }
     if (packet) {
         p->kernel_fd = new_socket(AF_PACKET, index, before, n_before);
-        int one = 1;
         if (p->kernel_fd >= 0) {
             /* Not fatal: then what this host sends is seen, parsed and counted as not for us. */
-            (void)setsockopt(p->kernel_fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);
+            (void)setsockopt(p->kernel_fd, SOL_SOCKET, SO_ATTACH_FILTER, &incoming_only,
+                             sizeof incoming_only);
         }
     }
     return true;

@@ -59,12 +59,13 @@ static void log_line(void *arg, const char *line)
 
 /* ---- sending ---- */
 
-static int raw_socket(const char *iface)
+/* taps: local packet sockets see what it sends (by default raw sending passes them by) */
+static int raw_socket(const char *iface, bool taps)
 {
-    int s = socket(AF_PACKET, SOCK_RAW, 0), one = 1;
+    int s = socket(AF_PACKET, SOCK_RAW, 0), bypass = !taps;
     struct sockaddr_ll a = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(iface)};
     CHECK(s >= 0 && bind(s, (struct sockaddr *)&a, sizeof a) == 0, "%s", strerror(errno));
-    setsockopt(s, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof one);
+    setsockopt(s, SOL_PACKET, PACKET_QDISC_BYPASS, &bypass, sizeof bypass);
     return s;
 }
 
@@ -190,7 +191,7 @@ static pid_t sender(uint32_t from, uint32_t n, bool tags, int64_t pause_ns)
 {
     pid_t child = fork();
     if (child == 0) {
-        send_frames(raw_socket(TX), from, n, tags, pause_ns);
+        send_frames(raw_socket(TX, false), from, n, tags, pause_ns);
         _exit(0);
     }
     return child;
@@ -246,7 +247,7 @@ static int dpdk_case(const char *device)
     }
 
     uint64_t before = t.ours; /* what this end sends must not come back */
-    send_frames(raw_socket(RX), n, 100, true, 0);
+    send_frames(raw_socket(RX, true), n, 100, true, 0);
     settle(&t);
     CHECK(t.ours == before, "%lu of 100 outgoing frames were received", t.ours - before);
 
