@@ -325,6 +325,14 @@ static void agree(const char *options, unsigned lines)
         fail_msg("%s: %llu disagreements between truth, report and capture", options,
                  (unsigned long long)wrong);
     assert_int_equal(next, (uint64_t)number(sess, "next"));
+    size_t i;
+    json_t *range;
+    json_array_foreach(json_object_get(sess, "lost"), i, range)
+    {
+        lost -= (uint64_t)(json_integer_value(json_array_get(range, 1)) -
+                           json_integer_value(json_array_get(range, 0)) + 1);
+    }
+    assert_int_equal(lost, 0);
     char text[20];
     snprintf(text, sizeof text, "%016llx", (unsigned long long)checksum);
     assert_string_equal(text, json_string_value(json_object_get(sess, "checksum")));
@@ -337,8 +345,8 @@ static void agree(const char *options, unsigned lines)
             static const char *const in_udp[] = {"short-header", "empty",    "cut",
                                                  "overcount",    "trailing", "bad-length"};
             bool udp = false;
-            for (int i = 0; i < 6; i++)
-                udp |= strcmp(k, in_udp[i]) == 0;
+            for (int u = 0; u < 6; u++)
+                udp |= strcmp(k, in_udp[u]) == 0;
             /* a frame with a fourth tag is whole, only too deep for the product */
             if (strcmp(k, "four-vlans") != 0)
                 *(udp ? &payload_broken : &others) += json_integer_value(v);
@@ -711,6 +719,48 @@ static void other_framings(void **state)
     }
 }
 
+/* Units, epochs and packet numbers: each session's lists say of each message what its truth record
+ * says. */
+static void every_session_agrees(void **state)
+{
+    (void)state;
+    static const char *const feeds[] = {"cboe --units 4 --unsequenced 9", "cme", "b3", "iex-deep",
+                                        "itch"};
+    for (size_t k = 0; k < 5; k++) {
+        char cmd[400];
+        struct truth_reader t;
+        struct truth_record m;
+        snprintf(
+            cmd, sizeof cmd,
+            "--quiet --null --session 9 --messages 20000 --symbols 100 --restart-at 300 --truth t "
+            "--lines loss=8%%,burst=3,corrupt=1%%,dup=1%%,reorder=1%%,delay=5us --report r.json "
+            "--protocol %s",
+            feeds[k]);
+        sim(cmd);
+        json_t *r = report("r.json"), *all = json_object_get(r, "sessions");
+        json_int_t n = 0, wrong = 0, lost = 0;
+        assert_int_equal(json_array_size(all), k == 0 ? 8 : 2);
+        assert_true(truth_reader_open(&t, in_dir("t")));
+        for (; truth_reader_next(&t, &m) == 1; n++) {
+            json_t *s = json_array_get(all, m.session);
+            if (m.seq == 0)
+                continue;
+            lost += m.lines == 0;
+            wrong += (m.lines == 0) != in_ranges(json_object_get(s, "lost"), m.seq);
+            for (unsigned l = 0; l < 2; l++) {
+                json_t *jl = json_array_get(json_object_get(s, "lines"), l);
+                bool off = in_ranges(json_object_get(jl, "dropped"), m.seq) ||
+                           in_ranges(json_object_get(jl, "corrupt"), m.seq);
+                wrong += off == (m.lines >> l & 1);
+            }
+        }
+        truth_reader_close(&t);
+        if (wrong || lost == 0 || n != number(r, "messages"))
+            fail_msg("%s: %d wrong, %d lost, %d records", feeds[k], (int)wrong, (int)lost, (int)n);
+        json_decref(r);
+    }
+}
+
 /* ---- the wire ---- */
 
 static int64_t now_ns(void)
@@ -922,13 +972,21 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_seed_same_bytes), cmocka_unit_test(capture_is_truth),
-        cmocka_unit_test(lists_are_exact),      cmocka_unit_test(sessions_and_restarts),
-        cmocka_unit_test(mix_and_skew),         cmocka_unit_test(life_of_orders),
-        cmocka_unit_test(bursts_and_purge),     cmocka_unit_test(iex_decodes),
-        cmocka_unit_test(other_framings),       cmocka_unit_test(over_udp),
-        cmocka_unit_test(signal_ends_in_order), cmocka_unit_test(replay),
-        cmocka_unit_test(tcpdump_agrees),       cmocka_unit_test(bad_options),
+        cmocka_unit_test(same_seed_same_bytes),
+        cmocka_unit_test(capture_is_truth),
+        cmocka_unit_test(lists_are_exact),
+        cmocka_unit_test(sessions_and_restarts),
+        cmocka_unit_test(mix_and_skew),
+        cmocka_unit_test(life_of_orders),
+        cmocka_unit_test(bursts_and_purge),
+        cmocka_unit_test(iex_decodes),
+        cmocka_unit_test(other_framings),
+        cmocka_unit_test(every_session_agrees),
+        cmocka_unit_test(over_udp),
+        cmocka_unit_test(signal_ends_in_order),
+        cmocka_unit_test(replay),
+        cmocka_unit_test(tcpdump_agrees),
+        cmocka_unit_test(bad_options),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
