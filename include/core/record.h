@@ -11,7 +11,9 @@
  * counter (ledger) can hop from run to run without touching the rows.
  *
  *   message-sequenced feeds: seqs == rows, row i has sequence seq + i
- *   packet-sequenced feeds (RUN_PACKET_SEQ): seqs is 1, all rows have sequence seq
+ *   packet-sequenced feeds (RUN_PACKET_SEQ): seqs is 1, all rows have sequence seq; 0 in further
+ *                     runs of the same packet; more than 1 for an opaque block of several messages,
+ *                     which is one row with the first of their numbers
  *   unsequenced content (RUN_UNSEQUENCED): seqs is 0, seq is null
  *
  * derived record (table 1): source and input position, before derived rows.

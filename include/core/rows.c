@@ -26,6 +26,7 @@ void rows_open(struct rows *r, uint32_t bytes)
         .quality = n->quality,
     };
     r->head = h;
+    r->run_parts++;
     r->run_rows = 0;
     r->at += sizeof *h;
     r->records++;

@@ -34,6 +34,8 @@ struct run {
     uint32_t flags;               /* enum row_flag incl. RUN_* */
     uint16_t day;
     uint8_t quality;
+    uint32_t seqs; /* RUN_PACKET_SEQ: numbers that the run covers; 0 means 1. An opaque block that
+                    * carries several numbered messages in one row says how many */
 };
 
 struct gap {
@@ -65,6 +67,7 @@ struct rows {
     uint32_t records;   /* in the staging frame, packet records included */
     uint16_t frame_day; /* of the staging frame; meaningful when records > 0 */
     struct run run;
+    uint32_t run_parts; /* packet records written for `run`: frames and flags may split it */
     const struct rows_ops *ops;
     void *owner;
     const struct schema *undecoded; /* the built-in table, for rows_undecoded */
@@ -81,11 +84,17 @@ pst_inline void rows_close_run(struct rows *r)
     if (pst_unlikely(!r->run_rows)) { /* reserved, never committed: no run without rows */
         r->at = (uint8_t *)h;
         r->records--;
+        r->run_parts--;
         r->head = NULL;
         return;
     }
     h->rows = r->run_rows;
-    h->seqs = r->run.flags & RUN_UNSEQUENCED ? 0 : r->run.flags & RUN_PACKET_SEQ ? 1 : r->run_rows;
+    if (r->run.flags & RUN_UNSEQUENCED)
+        h->seqs = 0;
+    else if (r->run.flags & RUN_PACKET_SEQ) /* counted once, however many parts it falls into */
+        h->seqs = r->run_parts > 1 ? 0 : r->run.seqs ? r->run.seqs : 1;
+    else
+        h->seqs = r->run_rows;
     h->run_bytes = (uint32_t)(r->at - (uint8_t *)h) - (uint32_t)sizeof *h;
     r->head = NULL;
 }
@@ -101,6 +110,7 @@ pst_inline void rows_run(struct rows *r, const struct run *n)
     rows_close_run(r);
     *o = *n;
     r->seq = n->seq;
+    r->run_parts = 0;
 }
 
 /* Changes the row flags from the next row on (a new run begins only if they differ). */

@@ -44,9 +44,12 @@ struct status_line {
     char name[24];
     _Atomic uint32_t state; /* enum line_state */
     _Atomic uint64_t packets, bytes, messages;
-    /* conservation, in messages: received = accepted + duplicate + late + old + unsequenced;
-     * in packets: malformed ones carry none */
+    /* conservation, in messages: received (`messages`) = accepted + duplicate + late + old +
+     * unsequenced + held + dropped; in packets: malformed and ignored ones carry none */
     _Atomic uint64_t accepted, duplicate, late, old, unsequenced;
+    _Atomic uint64_t held;       /* in the reorder window now */
+    _Atomic uint64_t dropped;    /* window at its limit and no room in the ring; becomes a gap */
+    _Atomic uint64_t ignored;    /* packets: line off, feed paused, session refused */
     _Atomic uint64_t malformed;  /* packets */
     _Atomic uint64_t heartbeats; /* packets */
     _Atomic uint64_t reordered;  /* packets that came behind a later one of the same line */
@@ -67,6 +70,8 @@ struct status_feed {
     struct status_line line[STATUS_LINES];
     _Atomic uint64_t messages; /* accepted and late ones handed to the decoder */
     _Atomic uint64_t decoded, undecoded_unknown, undecoded_length, undecoded_symbol, divergent;
+    _Atomic uint64_t undecoded_whole; /* messages of a feed without a decoder */
+    _Atomic uint64_t undecoded_cut;   /* bytes that did not fit into an `undecoded` row */
     _Atomic uint64_t gaps, gap_seqs; /* declared */
     _Atomic uint64_t late_seqs;      /* of which came late */
     _Atomic uint64_t lost_all;       /* gap_seqs with reason lost */
@@ -74,6 +79,8 @@ struct status_feed {
     _Atomic uint64_t window_bytes;
     _Atomic uint64_t window_full;       /* gaps declared because the window was at a limit */
     _Atomic uint64_t restarts;          /* publisher restarts, resets */
+    _Atomic uint64_t jumps;             /* packets kept raw: their number was not believable */
+    _Atomic uint64_t forgotten;         /* open gaps pushed out of the list */
     _Atomic uint64_t too_many_sessions; /* packets refused: max_sessions */
 };
 
@@ -87,7 +94,7 @@ struct status_session {
     _Atomic uint64_t first;   /* the venue's first sequence (normally 1) */
     _Atomic uint64_t next;    /* next expected */
     _Atomic uint64_t high;    /* highest sequence + 1 seen in any valid packet of any line */
-    _Atomic uint64_t waiting; /* sequences in the window, above `next` */
+    _Atomic uint64_t waiting; /* sequences from `next` to `high`: in the window or missing */
 };
 
 struct status_port {
