@@ -127,8 +127,9 @@ static inline void kit_symbol_explained(const struct kit *k, uint32_t id)
 /* The next frame, checked; NULL at the tail. */
 static inline const struct frame *kit_next(struct kit *k)
 {
-    if (k->read >= ring_tail(&k->ring)) {
-        assert_true(k->read == ring_tail(&k->ring));
+    uint64_t tail = ring_tail(&k->ring);
+    if (k->read >= tail) {
+        assert_true(k->read == tail);
         return NULL;
     }
     assert_int_equal(ring_read_frame(&k->ring, k->read, k->frame), RING_READ_OK);

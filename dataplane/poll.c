@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include "poll.h"
+
+#define VIRTUAL_POLL (50 * NS_PER_US) /* replay: how far packet times move before timers run */
+
+/* ---- the loop ---- */
+
+static inline void add(struct rx *rx, _Atomic uint64_t *c, uint64_t n)
+{
+    if (rx->cfg.shared)
+        atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+    else
+        bump(c, n);
+}
+
+/* Replay: time moves to this packet, and what is due before it happens before it. */
+static pst_noinline void virtual_time(struct rx *rx, int64_t t)
+{
+    clock_set(rx->cfg.clock, t);
+    int64_t now = clock_now(rx->cfg.clock);
+    if (rx->cfg.appender) {
+        struct appender *a = rx->cfg.appender;
+        bool published = a->published;
+        appender_begin(a, now);
+        a->published = published;
+        appender_due(a);
+    }
+    if (now - rx->polled_at < VIRTUAL_POLL)
+        return;
+    rx->polled_at = now;
+    for (unsigned i = 0; i < rx->nfeeds; i++)
+        if (rx->feed[i])
+            feed_poll(rx->feed[i], now, rx->out);
+}
+
+static inline void one_packet(struct rx *rx, struct rx_port *p, const struct group_table *groups,
+                              const struct pkt *k)
+{
+    struct udp_view v;
+    enum drop why = packet_parse(k, &v);
+    if (pst_unlikely(why != DROP_none)) {
+        add(rx, &rx->cfg.status->drop[why], 1);
+        return;
+    }
+    uint16_t route = groups_find(groups, v.dst_ip, v.dst_port);
+    struct feed *f = route < STATUS_FEEDS * STATUS_LINES ? rx->feed[route / STATUS_LINES] : NULL;
+    if (pst_unlikely(!f)) {
+        add(rx, &rx->cfg.status->drop[packet_unrouted(&v)], 1);
+        return;
+    }
+    if (p->checksum != CHECKSUM_OFF && pst_unlikely((why = packet_verify(k, &v)) != DROP_none)) {
+        add(rx, &rx->cfg.status->drop[why], 1);
+        if (p->checksum == CHECKSUM_DROP)
+            return;
+    }
+    feed_packet(f, route % STATUS_LINES, v.payload, v.payload_len, k->rxtime, k->quality, rx->out);
+}
+
+static int one_burst(struct rx *rx, struct rx_port *p, int most)
+{
+    struct pkt k[PORT_BURST];
+    int n = port_rx(p->port, k, most);
+    if (n <= 0) {
+        p->ended = n == PORT_END;
+        return 0;
+    }
+    const struct group_table *groups = groups_pin(p->groups);
+    struct status *st = rx->cfg.status;
+    bool replay = rx->cfg.clock->is_virtual;
+    int64_t taken = replay ? 0 : clock_now(rx->cfg.clock);
+    uint64_t bytes = 0;
+    for (int i = 0; i < n; i++) {
+        if (i + 1 < n) {
+            __builtin_prefetch(k[i + 1].data);
+            __builtin_prefetch(k[i + 1].data + 64);
+        }
+        bytes += k[i].len;
+        if (pst_unlikely(replay))
+            virtual_time(rx, k[i].rxtime);
+        one_packet(rx, p, groups, &k[i]);
+    }
+    add(rx, &st->counter[COUNTER_RX_BURSTS], 1);
+    add(rx, &st->counter[COUNTER_RX_PACKETS], (uint64_t)n);
+    add(rx, &st->counter[COUNTER_RX_BYTES], bytes);
+    bump(&p->status->taken, (uint64_t)n);
+    rx->out->ops->flush(rx->out);
+    if (rx->cfg.appender)
+        appender_latency(rx->cfg.appender, taken, k[0].rxtime);
+    return n;
+}
+
+/* Packets whose largest output certainly fits. */
+static inline int burst_that_fits(struct rx *rx, const struct rx_port *p)
+{
+    uint64_t n = rows_room(rx->out) / ((uint64_t)p->mtu * RX_EXPANSION);
+    return n < PORT_BURST ? (int)n : PORT_BURST;
+}
+
+static void tell_feeds(struct rx *rx, int64_t now)
+{
+    for (unsigned i = 0; i < rx->nfeeds; i++)
+        if (rx->feed[i])
+            feed_stalled(rx->feed[i], now, rx->stall_reason);
+}
+
+static void stall(struct rx *rx, int64_t now)
+{
+    add(rx, &rx->cfg.status->counter[COUNTER_RX_STALLS], 1);
+    if (rx->stalled)
+        return;
+    rx->stalled = true;
+    alarm_signal(rx->cfg.status, rx->cfg.appender ? ALARM_RING_FULL : ALARM_INJECT_FULL);
+    tell_feeds(rx, now);
+}
+
+static int commands(struct rx *rx, int64_t now)
+{
+    int n = 0;
+    struct command *c;
+    while ((c = command_peek(&rx->commands))) {
+        struct feed *f = c->feed < rx->nfeeds ? rx->feed[c->feed] : NULL;
+        bool ok = f && feed_command(f, (enum feed_command)c->what, c->line, now, rx->out);
+        command_finish(&rx->commands, c, ok);
+        n++;
+    }
+    return n;
+}
+
+/* End of input: what the feeds still hold. */
+static int finish(struct rx *rx, int64_t now)
+{
+    for (unsigned i = 0; i < rx->nports; i++)
+        if (!rx->port[i].ended)
+            return 0;
+    for (; rx->flushing < rx->nfeeds; rx->flushing++)
+        if (rx->feed[rx->flushing] && !feed_flush(rx->feed[rx->flushing], now, rx->out))
+            return 1;
+    rx->out->ops->flush(rx->out);
+    store_release(&rx->finished, true);
+    return 1;
+}
+
+static int own_states(struct rx *rx, int64_t now);
+
+int rx_round(void *arg)
+{
+    struct rx *rx = arg;
+    struct appender *a = rx->cfg.appender;
+    int64_t now = clock_now(rx->cfg.clock);
+    int did = 0;
+    if (a) {
+        appender_begin(a, now);
+        did += appender_due(a);
+    }
+    bool full = false;
+    for (unsigned i = 0; i < rx->nports; i++) {
+        struct rx_port *p = &rx->port[i];
+        int most = burst_that_fits(rx, p);
+        if (pst_unlikely(!most)) {
+            full = true;
+            stall(rx, now);
+        } else if (pst_likely(!p->ended)) {
+            if (pst_unlikely(rx->stalled)) {
+                rx->stalled = false;
+                tell_feeds(rx, now); /* what is found missing from here on was lost by then */
+            }
+            did += one_burst(rx, p, most);
+        }
+    }
+    if (pst_likely(!full)) {
+        now = clock_now(rx->cfg.clock);
+        did += commands(rx, now);
+        for (unsigned i = 0; i < rx->nfeeds; i++)
+            if (rx->feed[i])
+                did += feed_poll(rx->feed[i], now, rx->out);
+        if (!a)
+            did += own_states(rx, now);
+        if (pst_unlikely(rx->nports && rx->port[0].ended && !load_relaxed(&rx->finished)))
+            did += finish(rx, now);
+        rx->out->ops->flush(rx->out);
+    }
+    if (a)
+        did += appender_take(a, RX_TAKE);
+    return did;
+}
+
+/* ---- state marks and ticks ---- */
+
+static const char *text_of(void *arg, uint32_t id, uint32_t *len)
+{
+    return symbols_text(arg, id, len);
+}
+
+bool rx_states(void *arg, struct rows *rows, bool all)
+{
+    struct rx *rx = arg;
+    const struct symbols *s = rx->cfg.appender ? rx->cfg.symbols : &rx->cfg.inject->local;
+    uint64_t written = 0;
+    for (; rx->state_feed < rx->nfeeds; rx->state_feed++) {
+        struct feed *f = rx->feed[rx->state_feed];
+        bool begun = rx->state_cursor.session || rx->state_cursor.from || rx->state_cursor.more;
+        if (!f || (!begun && !feed_dirty(f) && !all))
+            continue;
+        uint32_t n;
+        while ((n = feed_state(f, &rx->state_cursor, rx->state_text, sizeof rx->state_text, text_of,
+                               (void *)(uintptr_t)s))) {
+            rows->ops->mark(rows, MARK_STATE, rx->state_text, n);
+            written += n + 2 * FRAME_HEADER;
+            if (written + sizeof rx->state_text + 2 * FRAME_HEADER > APPENDER_STATE_ROOM)
+                return true;
+        }
+        rx->state_cursor = (struct feed_cursor){0};
+    }
+    rx->state_feed = 0;
+    return false;
+}
+
+/* A further lcore's feeds: on its own clock, through its inject ring. */
+static int own_states(struct rx *rx, int64_t now)
+{
+    uint16_t day = load_relaxed(rx->cfg.open_day);
+    if (pst_unlikely(day != rx->day)) {
+        rx->day = day;
+        inject_rows_day(rx->cfg.inject, day);
+        rx->states_all = rx->states_on = true;
+    }
+    if (pst_unlikely(now >= rx->states_at)) {
+        rx->states_at = now + APPENDER_TICK;
+        rx->states_on = true;
+    }
+    if (pst_likely(!rx->states_on) || rows_room(rx->out) < APPENDER_STATE_ROOM)
+        return 0;
+    rx->states_on = rx_states(rx, rx->out, rx->states_all);
+    rx->states_all &= rx->states_on;
+    return 0;
+}
+
+int rx_sessions(void *arg, unsigned i, const char **feed, const char **session, uint64_t *next)
+{
+    const struct status *st = ((struct rx *)arg)->cfg.status;
+    if (i >= status_sessions(st))
+        return -1;
+    const struct status_session *x = &st->sessions[i];
+    *session = status_session_text(x);
+    if (!**session || x->feed >= STATUS_FEEDS || load_relaxed(&x->state) != SESSION_LIVE)
+        return 0;
+    *feed = st->feeds[x->feed].name;
+    *next = load_relaxed(&x->next);
+    return 1;
+}
+
+/* ---- start-up ---- */
+
+bool rx_init(struct rx *rx, const struct rx_config *cfg, struct err *err)
+{
+    memset(rx, 0, sizeof *rx);
+    rx->cfg = *cfg;
+    if (!cfg->appender == !cfg->inject)
+        return err_set(err, -EINVAL, "rx: exactly one sink, appender or inject ring");
+    rx->out = cfg->appender ? &cfg->appender->rows : &cfg->inject->rows;
+    rx->stall_reason = cfg->appender ? "ring_full" : "inject_full";
+    rx->polled_at = INT64_MIN / 2;
+    rx->states_at = INT64_MIN;
+    rx->states_on = rx->states_all = true;
+    rx->day = cfg->open_day ? load_relaxed(cfg->open_day) : 0;
+    return true;
+}
+
+bool rx_add_port(struct rx *rx, struct port *port, struct groups *groups, struct status_port *st,
+                 enum checksum_policy checksum, uint32_t mtu, struct err *err)
+{
+    if (rx->nports == STATUS_PORTS)
+        return err_set(err, -E2BIG, "rx: more than %u ports on one lcore", STATUS_PORTS);
+    struct rx_port p = {port, groups, st, checksum, mtu ? mtu : 1500, false};
+    uint64_t need = (uint64_t)p.mtu * RX_EXPANSION;
+    if (rows_room(rx->out) < need)
+        return err_set(err, -ENOSPC,
+                       "port %s: one packet of %u bytes can become %llu KiB of rows, which the %s "
+                       "cannot take: make it larger",
+                       port->name, p.mtu, (unsigned long long)(need >> 10),
+                       rx->cfg.appender ? "ring" : "inject ring");
+    rx->port[rx->nports++] = p;
+    return true;
+}
+
+void rx_add_feed(struct rx *rx, struct feed *f, unsigned index)
+{
+    pst_must(index < STATUS_FEEDS);
+    rx->feed[index] = f;
+    if (index >= rx->nfeeds)
+        rx->nfeeds = index + 1;
+}
