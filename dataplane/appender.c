@@ -395,11 +395,15 @@ int appender_due(struct appender *a)
         if (!a->states)
             a->states = 1;
     }
-    if (pst_unlikely(a->states && a->cfg.hooks.states && appender_room(a) >= APPENDER_STATE_ROOM)) {
-        if (!a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
-            a->states = 0;
-    }
     return n;
+}
+
+void appender_states(struct appender *a)
+{
+    if (pst_likely(!a->states) || !a->cfg.hooks.states || appender_room(a) < APPENDER_STATE_ROOM)
+        return;
+    if (!a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
+        a->states = 0;
 }
 
 bool appender_end(struct appender *a, const char *reason)

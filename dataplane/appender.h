@@ -13,7 +13,7 @@
  *
  * A round of the owner:
  *   appender_begin(a, now)        the clock of this round: frame times, due instants
- *   appender_due(a)               marks whose instant has come, ticks, state marks
+ *   appender_due(a)               marks whose instant has come, ticks; then appender_states(a)
  *   if appender_room(a) >= worst: bursts through &a->rows; appender_flush(a)
  *   appender_take(a, budget)      batches of the inject rings
  *
@@ -125,9 +125,12 @@ pst_inline void appender_begin(struct appender *a, int64_t now)
 #define APPENDER_ROOM_EXACT (8u << 20)
 uint64_t appender_room(struct appender *a);
 
-/* Writes what is due by the round's clock. Entries that find no room stay due. Returns marks
- * written. */
+/* Writes the marks that are due by the round's clock, and ticks. Entries that find no room stay
+ * due. Returns marks written. */
 int appender_due(struct appender *a);
+/* Once a round, with nothing staged: state marks, all after a start or a roll, else those that
+ * changed since the last tick. Waits for APPENDER_STATE_ROOM. */
+void appender_states(struct appender *a);
 /* The staged rows become a frame, at once. */
 void appender_flush(struct appender *a);
 /* Up to `budget` batches, one from each ring in turn. A batch that finds no room stays in its ring.
@@ -138,7 +141,7 @@ int appender_take(struct appender *a, int budget);
 bool appender_mark(struct appender *a, enum mark_type type, const char *json, uint32_t len,
                    uint16_t day);
 bool appender_schema(struct appender *a, const char *json, uint32_t len);
-/* State marks of every session, from the next appender_due on (start of an incarnation). */
+/* State marks of every session, from the next appender_states on (start of an incarnation). */
 void appender_want_states(struct appender *a);
 /* Clean end: flushes, end mark. Nothing may be appended afterwards. */
 bool appender_end(struct appender *a, const char *reason);

@@ -3,6 +3,7 @@
 #include "poll.h"
 
 #define VIRTUAL_POLL (50 * NS_PER_US) /* replay: how far packet times move before timers run */
+#define REPLAY_ROOM  FRAME_MAX
 
 /* ---- the loop ---- */
 
@@ -14,7 +15,8 @@ static inline void add(struct rx *rx, _Atomic uint64_t *c, uint64_t n)
         bump(c, n);
 }
 
-/* Replay: time moves to this packet, and what is due before it happens before it. */
+/* Replay: time moves to this packet, and what is due before it happens before it. Marks take no
+ * more than REPLAY_ROOM, which burst_that_fits sets aside for each packet. */
 static pst_noinline void virtual_time(struct rx *rx, int64_t t)
 {
     clock_set(rx->cfg.clock, t);
@@ -93,7 +95,10 @@ static int one_burst(struct rx *rx, struct rx_port *p, int most)
 /* Packets whose largest output certainly fits. */
 static inline int burst_that_fits(struct rx *rx, const struct rx_port *p)
 {
-    uint64_t n = rows_room(rx->out) / ((uint64_t)p->mtu * RX_EXPANSION);
+    uint64_t each = (uint64_t)p->mtu * RX_EXPANSION;
+    if (pst_unlikely(rx->cfg.clock->is_virtual))
+        each += REPLAY_ROOM;
+    uint64_t n = rows_room(rx->out) / each;
     return n < PORT_BURST ? (int)n : PORT_BURST;
 }
 
@@ -152,6 +157,7 @@ int rx_round(void *arg)
     if (a) {
         appender_begin(a, now);
         did += appender_due(a);
+        appender_states(a);
     }
     bool full = false;
     for (unsigned i = 0; i < rx->nports; i++) {
@@ -197,6 +203,11 @@ bool rx_states(void *arg, struct rows *rows, bool all)
     struct rx *rx = arg;
     const struct symbols *s = rx->cfg.appender ? rx->cfg.symbols : &rx->cfg.inject->local;
     uint64_t written = 0;
+    if (all && !rx->state_all) { /* a roll came while changed ones were being written: anew */
+        rx->state_feed = 0;
+        rx->state_cursor = (struct feed_cursor){0};
+    }
+    rx->state_all = all;
     for (; rx->state_feed < rx->nfeeds; rx->state_feed++) {
         struct feed *f = rx->feed[rx->state_feed];
         bool begun = rx->state_cursor.session || rx->state_cursor.from || rx->state_cursor.more;
@@ -213,6 +224,7 @@ bool rx_states(void *arg, struct rows *rows, bool all)
         rx->state_cursor = (struct feed_cursor){0};
     }
     rx->state_feed = 0;
+    rx->state_all = false;
     return false;
 }
 
@@ -256,8 +268,12 @@ bool rx_init(struct rx *rx, const struct rx_config *cfg, struct err *err)
 {
     memset(rx, 0, sizeof *rx);
     rx->cfg = *cfg;
-    if (!cfg->appender == !cfg->inject)
-        return err_set(err, -EINVAL, "rx: exactly one sink, appender or inject ring");
+    if (!cfg->appender == !cfg->inject || (cfg->inject && !cfg->open_day))
+        return err_set(err, -EINVAL, "rx: exactly one sink, appender or inject ring with its day");
+    if (cfg->inject && cfg->inject->cfg.q->size < RX_INJECT_MIN)
+        return err_set(err, -EINVAL,
+                       "rx: an inject ring of %llu MiB is too small, %u are the least",
+                       (unsigned long long)(cfg->inject->cfg.q->size >> 20), RX_INJECT_MIN >> 20);
     rx->out = cfg->appender ? &cfg->appender->rows : &cfg->inject->rows;
     rx->stall_reason = cfg->appender ? "ring_full" : "inject_full";
     rx->polled_at = INT64_MIN / 2;

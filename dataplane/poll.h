@@ -17,8 +17,8 @@
  * Virtual clock (replay): the clock is set from each packet's time before the packet is looked at,
  * and what is due by then (ends of day, timers of feeds) happens before it.
  *
- * Owner: the lcore or thread that calls rx_round (core/thread.h's work). rx_init and rx_add_port run
- * before it starts. Control may read `finished` and use `commands` and each port's groups.
+ * Owner: the lcore or thread that calls rx_round (core/thread.h's work). rx_init and rx_add_port
+ * run before it starts. Control may read `finished` and use `commands` and each port's groups.
  *
  * Figures: rx.* counters, status.drop and ports[].taken. With several lcores (`shared`) the common
  * ones are added atomically, once a burst.
@@ -38,6 +38,8 @@
  * frame's share and a run. */
 #define RX_EXPANSION 24u
 #define RX_TAKE      32 /* inject batches a round */
+
+#define RX_INJECT_MIN (4u << 20) /* an rx lcore's inject ring: state marks need a MiB at once */
 
 /* What a port's groups answer: which feed's which line. */
 #define RX_ROUTE(feed, line) ((uint16_t)((feed)*STATUS_LINES + (line)))
@@ -71,19 +73,21 @@ struct rx {
     struct command_ring commands;
     bool stalled;
     const char *stall_reason;
-    int64_t polled_at;        /* virtual clock: when the feeds' timers ran last */
-    unsigned flushing;        /* end of input: feeds flushed so far */
-    _Atomic bool finished;    /* all ports ended, feeds flushed, rows published */
+    int64_t polled_at;          /* virtual clock: when the feeds' timers ran last */
+    unsigned flushing;          /* end of input: feeds flushed so far */
+    _Atomic bool finished;      /* all ports ended, feeds flushed, rows published */
     bool states_all, states_on; /* inject sink: state marks under way */
     int64_t states_at;
     uint16_t day;
-    unsigned state_feed;      /* where the state marks go on */
+    bool state_all;
+    unsigned state_feed; /* where the state marks go on */
     struct feed_cursor state_cursor;
     char state_text[64 * 1024];
 };
 
 bool rx_init(struct rx *rx, const struct rx_config *cfg, struct err *err);
-/* The port's groups answer RX_ROUTE. mtu 0 = 1500. False: the sink could not take one packet of it. */
+/* The port's groups answer RX_ROUTE. mtu 0 = 1500. False: the sink could not take one packet of it.
+ */
 bool rx_add_port(struct rx *rx, struct port *port, struct groups *groups, struct status_port *st,
                  enum checksum_policy checksum, uint32_t mtu, struct err *err);
 void rx_add_feed(struct rx *rx, struct feed *f, unsigned index);
