@@ -269,17 +269,38 @@ static bool still_before(const struct feed *f, const struct session *old, const 
     return far_old <= far_new;
 }
 
+/* The highest epoch that a session text has had on a day; also of other keys that read the same
+ * (blanks against zeros), because rows know only the text. */
+static uint32_t epoch_after(const struct feed *f, const char *base, uint32_t n, int32_t day)
+{
+    uint32_t epoch = 0;
+    for (uint32_t i = 0; i < f->nsessions; i++) {
+        const struct session *s = &f->session[i];
+        if (s->used && s->day == day && s->epoch > epoch && !strncmp(s->text, base, n) &&
+            (!s->text[n] || s->text[n] == '#'))
+            epoch = s->epoch;
+    }
+    for (uint32_t i = 0; i < f->nretired && i < RETIRED; i++) {
+        char text[FRAMING_TEXT_MAX];
+        const struct retired *r = &f->retired[i];
+        if (r->day != day || r->epoch <= epoch)
+            continue;
+        framing_key_text(f->fr, r->key, text, sizeof text - 12);
+        if (!strcmp(text, base))
+            epoch = r->epoch;
+    }
+    return epoch;
+}
+
 static struct session *begin(struct feed *f, unsigned line, const struct packet_view *v,
                              const uint8_t *payload, uint32_t len, int64_t rx,
                              struct session *older, const char *event, uint64_t first,
                              struct rows *out)
 {
     int32_t day = day_of(f, rx);
-    uint32_t epoch = older && older->day == day ? older->epoch + 1 : 1;
-    for (uint32_t i = 0; i < f->nretired && i < RETIRED; i++)
-        if (f->retired[i].day == day && f->retired[i].epoch >= epoch &&
-            key_equal(f, f->retired[i].key, v->key))
-            epoch = f->retired[i].epoch + 1;
+    char base[FRAMING_TEXT_MAX];
+    uint32_t n = framing_key_text(f->fr, v->key, base, sizeof base - 12);
+    uint32_t epoch = epoch_after(f, base, n, day) + 1;
     struct session *s = session_slot(f, rx, out);
     if (!s && older && evict(f, (uint32_t)(older - f->session), rx, out)) {
         session_clear(s = older); /* it has to leave for its successor */
@@ -290,9 +311,7 @@ static struct session *begin(struct feed *f, unsigned line, const struct packet_
         return NULL;
     memcpy(s->key, v->key, sizeof s->key);
     s->bound = true;
-    uint32_t n = framing_key_text(f->fr, v->key, s->text, sizeof s->text - 12);
-    if (epoch > 1)
-        snprintf(s->text + n, sizeof s->text - n, "#%u", epoch);
+    snprintf(s->text, sizeof s->text, epoch > 1 ? "%.51s#%u" : "%.51s", base, epoch);
 
     char extra[FRAMING_TEXT_MAX + 40] = "";
     char mine[FRAMING_TEXT_MAX], other[FRAMING_TEXT_MAX];
