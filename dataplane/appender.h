@@ -128,6 +128,11 @@ uint64_t appender_room(struct appender *a);
 /* Writes the marks that are due by the round's clock, and ticks. Entries that find no room stay
  * due. Returns marks written. */
 int appender_due(struct appender *a);
+/* Would appender_due have something to write at that time? */
+pst_inline bool appender_is_due(struct appender *a, int64_t now)
+{
+    return now >= a->tick_at || (a->cfg.due && due_next(a->cfg.due, now));
+}
 /* Once a round, with nothing staged: state marks, all after a start or a roll, else those that
  * changed since the last tick. Waits for APPENDER_STATE_ROOM. */
 void appender_states(struct appender *a);

@@ -3,7 +3,6 @@
 #include "poll.h"
 
 #define VIRTUAL_POLL (50 * NS_PER_US) /* replay: how far packet times move before timers run */
-#define REPLAY_ROOM  FRAME_MAX
 
 /* ---- the loop ---- */
 
@@ -16,17 +15,20 @@ static inline void add(struct rx *rx, _Atomic uint64_t *c, uint64_t n)
 }
 
 /* Replay: time moves to this packet, and what is due before it happens before it. Marks take no
- * more than REPLAY_ROOM, which burst_that_fits sets aside for each packet. */
+ * more than RX_REPLAY_ROOM, which burst_that_fits sets aside for each packet. */
 static pst_noinline void virtual_time(struct rx *rx, int64_t t)
 {
     clock_set(rx->cfg.clock, t);
     int64_t now = clock_now(rx->cfg.clock);
     if (rx->cfg.appender) {
         struct appender *a = rx->cfg.appender;
-        bool published = a->published;
+        bool published = a->published, due = appender_is_due(a, now);
+        if (due)
+            appender_flush(a); /* at the time of its own packets */
         appender_begin(a, now);
         a->published = published;
-        appender_due(a);
+        if (due)
+            appender_due(a);
     }
     if (now - rx->polled_at < VIRTUAL_POLL)
         return;
@@ -97,7 +99,7 @@ static inline int burst_that_fits(struct rx *rx, const struct rx_port *p)
 {
     uint64_t each = (uint64_t)p->mtu * RX_EXPANSION;
     if (pst_unlikely(rx->cfg.clock->is_virtual))
-        each += REPLAY_ROOM;
+        each += RX_REPLAY_ROOM;
     uint64_t n = rows_room(rx->out) / each;
     return n < PORT_BURST ? (int)n : PORT_BURST;
 }

@@ -39,7 +39,8 @@
 #define RX_EXPANSION 24u
 #define RX_TAKE      32 /* inject batches a round */
 
-#define RX_INJECT_MIN (4u << 20) /* an rx lcore's inject ring: state marks need a MiB at once */
+#define RX_REPLAY_ROOM FRAME_MAX  /* replay: for marks that fall before a packet */
+#define RX_INJECT_MIN  (4u << 20) /* an rx lcore's inject ring: state marks need a MiB at once */
 
 /* What a port's groups answer: which feed's which line. */
 #define RX_ROUTE(feed, line) ((uint16_t)((feed)*STATUS_LINES + (line)))
