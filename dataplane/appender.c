@@ -549,8 +549,13 @@ static bool take_one(struct appender *a, struct appender_source *s)
         return true;
     }
     bool reserve = b->kind == FRAME_MARK || b->kind == FRAME_GAP;
-    if (!fits(a, bytes + SYMBOL_FRAME, reserve))
+    if (pst_unlikely(!fits(a, bytes + SYMBOL_FRAME, reserve))) {
+        if (!a->full)
+            alarm_signal(st, ALARM_RING_FULL);
+        a->full = true;
         return false;
+    }
+    a->full = false;
     enum inject_refusal why = take_batch(a, s, b);
     put_symbols(a); /* those of a batch that was refused after all, too */
     a->source = 0;

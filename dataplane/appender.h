@@ -101,6 +101,7 @@ struct appender {
     uint64_t tsc_mult; /* the clock's rate at start: base of wall_minus_tsc */
     uint32_t states;   /* 0 none, 1 changed ones, 2 all: still to be written */
     bool published;    /* a data frame since appender_begin */
+    bool full;         /* a batch found no room: alarmed once */
     uint64_t rows_counted;
     struct appender_source src[APPENDER_SOURCES];
     unsigned nsrc, turn;

@@ -106,7 +106,7 @@ pst_inline uint64_t ring_free(struct ring *r, uint64_t want)
 #endif
 #endif
 #ifdef RING_TSAN
-__attribute__((no_sanitize("thread"), noinline)) static inline void
+__attribute__((no_sanitize("thread"), noinline, unused)) static void
 ring_bytes(void *dst, const void *src, size_t n)
 {
     volatile uint8_t *d = dst;

@@ -572,6 +572,9 @@ static void test_full_ring_leaves_batches(void **state)
     }
     uint64_t left = ring_free(&k->ring, UINT64_MAX);
     assert_true(left >= RING_RESERVE && left < RING_RESERVE + 70000);
+    assert_int_equal(load_relaxed(&k->status->alarm_signal[ALARM_RING_FULL]), 1);
+    assert_int_equal(appender_take(&k->app, 1), 0); /* again: no second signal */
+    assert_int_equal(load_relaxed(&k->status->alarm_signal[ALARM_RING_FULL]), 1);
     assert_int_equal(sent, taken + 1);
     while (kit_next(k))
         ;
