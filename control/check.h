@@ -9,4 +9,9 @@
 #include <stdio.h>
 #include "config.h"
 
+/* c may be NULL: the defaults. Reads only, but for half a second of writes to one unlinked file in
+ * log_directory, where it exists and is writable. */
 int check_run(const struct config *c, FILE *out);
+
+/* Versions, compiler, OS, kernel, CPU: one line each, for support. Also at the daemon's start. */
+void check_banner(FILE *out);

@@ -249,6 +249,11 @@ void eal_stop(void)
     }
 }
 
+const char *eal_version(void)
+{
+    return rte_version();
+}
+
 bool eal_started(void)
 {
     return eal.started;

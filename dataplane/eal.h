@@ -49,5 +49,7 @@ int eal_join(int cpu);
 /* After all joins and port_closes. */
 void eal_stop(void);
 bool eal_started(void);
+/* "DPDK 22.11.4": of the library that is loaded; does not need it started. */
+const char *eal_version(void);
 /* The last line DPDK logged, "" if none: error messages quote it. */
 const char *eal_last_log(void);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check_kernel.c - kernel, time, and what the daemon may do. */
+#include <dirent.h>
+#include "check_report.h"
+#include "cli_print.h"
+
+static void check_uring(struct check *k)
+{
+    char buf[32];
+    if (!k->machine->io_uring)
+        return;
+    check_read(k, buf, sizeof buf, "/proc/sys/kernel/io_uring_disabled");
+    if (!strcmp(buf, "2"))
+        FIND(k, KERNEL_URING, "kernel.io_uring_disabled is 2",
+             "sysctl -w kernel.io_uring_disabled=0");
+    else if (!strcmp(buf, "1"))
+        FIND(k, KERNEL_URING, "kernel.io_uring_disabled is 1 and this user is not in its group",
+             "sysctl -w kernel.io_uring_group=$(id -g penstock)");
+    else
+        FIND(k, KERNEL_URING, check_text(k, "%s", strerror(k->machine->io_uring)),
+             "in a container: a seccomp profile that allows io_uring_setup, _enter and _register");
+}
+
+static void check_time(struct check *k)
+{
+    static const char *const daemons[] = {"chronyd", "ptp4l", "ntpd", "systemd-timesyn"};
+    char path[PATH_MAX];
+    const char *runs = NULL;
+    for (unsigned i = 0; i < PST_COUNT(daemons) && !runs; i++)
+        if (check_process(k, daemons[i]))
+            runs = daemons[i];
+    if (!k->machine->clock_synced)
+        FIND(k, TIME_UNSYNCED,
+             runs ? check_text(k, "%s runs, but has not got there", runs)
+                  : "none of chronyd, ptp4l, ntpd runs");
+    else if (k->machine->clock_error > k->config->alarms.clock_error)
+        FIND(k, TIME_ERROR, check_text(k, "%s", print_duration(k->machine->clock_error)),
+             check_text(k, "%s", print_duration(k->config->alarms.clock_error)),
+             check_text(k, "%lldus", (long long)k->machine->clock_error / 1000 * 2));
+    bool wanted = false, phc = false;
+    for (uint32_t i = 0; i < k->config->ports.count; i++)
+        wanted |= k->config->ports.at[i].hw_timestamp && check_port_dpdk(&k->config->ports.at[i]);
+    snprintf(path, sizeof path, "%s/sys/class/ptp", k->machine->root);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        phc |= e->d_name[0] != '.';
+    if (d)
+        closedir(d);
+    if (wanted && !phc)
+        FIND(k, TIME_NO_PHC);
+}
+
+static void check_safety(struct check *k)
+{
+    const struct config *c = k->config;
+    if (k->machine->uid == 0)
+        FIND(k, SAFE_ROOT);
+    if (c->socket_group && !k->machine->group(c->socket_group))
+        FIND(k, SAFE_GROUP, c->socket_group);
+    int there = k->machine->socket(c->control_socket);
+    if (there == 1)
+        FIND(k, SAFE_SOCKET_BUSY, c->control_socket);
+    else if (there == 2)
+        FIND(k, SAFE_SOCKET_FILE, c->control_socket);
+}
+
+void check_kernel(struct check *k)
+{
+    char buf[32];
+    unsigned major = 0, minor = 0;
+    sscanf(k->machine->release, "%u.%u", &major, &minor);
+    if (major < 6 || (major == 6 && minor < 1))
+        FIND(k, KERNEL_OLD, k->machine->release);
+    check_uring(k);
+    if (check_read(k, buf, sizeof buf, "/proc/sys/kernel/tainted") && strcmp(buf, "0") != 0)
+        FIND(k, KERNEL_TAINT, check_text(k, "%s", buf));
+    check_time(k);
+    check_safety(k);
+}
