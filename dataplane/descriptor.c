@@ -254,5 +254,11 @@ bool framing_check(const struct framing *f, struct err *err)
                        "framing %s: messages without lengths are counted by nobody; give `count`, "
                        "or say that the sequence counts packets",
                        f->name);
+    if (f->tail && !f->count.width)
+        return err_set(
+            err, -EINVAL,
+            "framing %s: bytes behind the last message need a `count` that tells which is "
+            "the last",
+            f->name);
     return keys_check(f, err) && matches_check(f, err);
 }

@@ -105,7 +105,9 @@ struct framing {
     struct framing_field mlen; /* offset from the start of the message */
     int16_t mlen_adds;         /* whole message = value + mlen_adds */
     bool mlen_swapped;         /* its byte order is not the packet's */
-    uint16_t skip;             /* bytes at its start that are framing, not handed to the decoder */
+    uint8_t tail;  /* bytes that may be left behind the last message (CTA pads to an even length);
+                    * only with a count */
+    uint16_t skip; /* bytes at its start that are framing, not handed to the decoder */
 
     uint8_t heartbeat;                  /* enum framing_heartbeat */
     struct framing_field send_time;     /* grows with time; unit and epoch do not matter here */

@@ -53,6 +53,8 @@ static bool config_check(const struct feed_config *c, unsigned index, struct err
     if (c->open_gaps < 2 || c->window_count < 2 || c->max_sessions < 2)
         return err_set(err, -EINVAL,
                        "feed %s: window_count, open_gaps and max_sessions are at least 2", c->name);
+    if (c->decoder && c->decoder->ntables && !decoder_bind(c->decoder, c->tables, err))
+        return false;
     return framing_check(c->framing, err);
 }
 

@@ -145,7 +145,7 @@ static bool same_code(const struct framing *a, const struct framing *b)
            field_equal(a->count, b->count) && field_equal(a->length, b->length) &&
            (!a->length.width || a->length_adds == b->length_adds) && a->messages == b->messages &&
            field_equal(a->mlen, b->mlen) && a->mlen_adds == b->mlen_adds &&
-           a->mlen_swapped == b->mlen_swapped && a->skip == b->skip &&
+           a->mlen_swapped == b->mlen_swapped && a->tail == b->tail && a->skip == b->skip &&
            a->heartbeat == b->heartbeat && field_equal(a->send_time, b->send_time) &&
            field_equal(a->send_fraction, b->send_fraction) && field_equal(a->offset, b->offset) &&
            matches_equal(a, b);

@@ -191,13 +191,14 @@ pst_inline bool framing_walk_inline(const struct framing *f, struct packet_view 
             return framing_bad(v, FRAMING_WALK), false;
         pos += (uint32_t)whole;
     }
-    if (pst_unlikely(pos != end))
+    if (pst_unlikely(pos != end) && (end - pos > f->tail || n != want))
         return framing_bad(v, FRAMING_TAIL), false;
     if (f->count.width && pst_unlikely(n != want))
         return framing_bad(v, FRAMING_COUNT), false;
     if (f->per_message_seq && pst_unlikely(n == 0)) /* nothing says where the feed stands */
         return framing_bad(v, FRAMING_SHORT), false;
     at[n] = (uint16_t)pos;
+    v->bytes = pos;
     v->count = n;
     if (!f->counts_packets)
         v->seqs = n;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Framing, two-line arbitration and (optionally) decoding, on one core, from prepared MoldUDP64
-// packets in memory; both lines interleaved, every copy compared. Each figure stands beside its limit
-// in the same run, "touch": copying line A's bytes and comparing line B's, nothing else.
+// packets in memory; both lines interleaved, every copy compared. Each figure stands beside its
+// limit in the same run, "touch": copying line A's bytes and comparing line B's, nothing else.
 // decoder: 0 null (24-byte record a message), 1 itch50, 2 none (kept whole).
 //
 //     build/perf/bench_feed
