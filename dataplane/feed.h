@@ -30,7 +30,8 @@
  *     delivered a higher number, `reorder_ns` ago or longer. The default (-1) waits no time with
  *     two or more live lines, and the whole window_ns with a single one: a lone line that reorders
  *     loses nothing, two lines never wait for what neither has. 0 or more holds for any number of
- *     lines, one included
+ *     lines, one included. A line that is live, but not in this session, has said nothing about
+ *     it: then the next limit decides
  *   - it has been open for window_ns, or window_count / window_bytes of the feed are used up
  *   - feed_flush
  * Reasons: before_start (numbers before the first packet of a session), down (first gap after a

@@ -501,6 +501,8 @@ static void hold(struct feed *f, struct session *s, const struct origin *o,
         if (!window_give(f, s, v->seq, o->rx, out)) {
             bump(&f->line[o->line].st->dropped, v->count);
             f->starved = true;
+            s->stall_reason = "ring_full"; /* what this loses, the venue did not */
+            s->stall_until = o->rx + NS_PER_S;
             return;
         }
         if (v->seq <= s->next) {

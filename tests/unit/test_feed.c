@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "feed.h"
+#include "support/feedframings.h"
 #include "support/feedrows.h"
 #include "support/feedwire.h"
 
@@ -22,7 +23,7 @@ static int64_t now; /* receive time of the next packet */
 static struct feed_config config(const char *framing, unsigned lines)
 {
     struct feed_config c = {.name = "test",
-                            .framing = framing_find(framing),
+                            .framing = test_framing(framing),
                             .nlines = lines,
                             .line = {{"A", 0}, {"B", 0}, {"C", 0}},
                             .reorder_ns = -1,
@@ -826,6 +827,229 @@ static void test_open_gap_list_is_bounded(void **state)
     stop();
 }
 
+/* ---- other framings, decoders ---------------------------------------------------------------- */
+
+/* OPRA: no message lengths. One row stands for a block of numbers. */
+static void test_opaque_blocks(void **state)
+{
+    (void)state;
+    start("opra", 2);
+    static const struct {
+        unsigned line;
+        uint32_t seq;
+        uint8_t count;
+    } all[] = {{0, 1, 5}, {1, 1, 5}, {0, 6, 3}, {0, 12, 2}, {1, 12, 2}, {1, 9, 2}};
+    for (unsigned i = 0; i < PST_COUNT(all); i++) {
+        memset(pkt.b, 'x', 61);
+        memcpy(pkt.b,
+               "\x06\x00\x3d"
+               "O ",
+               5);
+        wire_put(pkt.b + 6, all[i].seq, 4, false);
+        pkt.b[10] = all[i].count;
+        pkt.b[40] = (uint8_t)all[i].seq;
+        pkt.n = 61;
+        send(all[i].line);
+    }
+    EXPECT("begin(-) 1 6 gap:lost:9-11 after:12 late:9");
+    assert_int_equal(fake.event[1].row.seqs, 5);
+    assert_int_equal(fake.event[1].row.len, 40);
+    assert_int_equal(fake.event[5].row.seqs, 2); /* of the gap's three */
+    assert_int_equal(line(0)->messages, 10);
+    assert_int_equal(status->feeds[0].late_seqs, 2);
+    assert_int_equal(fake.seqs_total + 3 - 2, session(0)->next - 1);
+    stop();
+}
+
+static void test_numbers_in_messages(void **state)
+{
+    (void)state;
+    start("miax-mach", 1);
+    static const uint64_t seqs[] = {1, 2, 3, 6, 7, 4, 5, 8};
+    memset(pkt.b, 0, 256);
+    pkt.n = 0;
+    for (unsigned i = 0; i < 8; i++, pkt.n += 15) {
+        wire_put(pkt.b + pkt.n, seqs[i], 8, true);
+        wire_put(pkt.b + pkt.n + 8, 15, 2, true);
+        pkt.b[pkt.n + 10] = 3;
+        pkt.b[pkt.n + 12] = (uint8_t)seqs[i];
+    }
+    send(0);
+    EXPECT("begin(0) 1-8");
+    for (unsigned i = 1; i < 9; i++)
+        assert_int_equal(fake.event[i].row.head[0], i);
+    conserved();
+    stop();
+}
+
+static enum decode picky(void *state, const struct decode_env *env, const uint8_t *m, uint32_t len,
+                         struct rows *out)
+{
+    (void)env;
+    ++*(uint32_t *)state;
+    if (m[0] % 4 == 1)
+        return DECODE_UNKNOWN;
+    if (m[0] % 4 == 2)
+        return DECODE_LENGTH;
+    if (m[0] % 8 == 3)
+        return DECODE_SYMBOL;
+    rows_flags(out, (out->run.flags & ~(uint32_t)ROW_END_OF_EVENT) |
+                        (m[0] % 8 == 7 ? ROW_END_OF_EVENT : 0));
+    uint32_t n = (uint32_t)pst_align8(16 + len);
+    uint8_t *p = rows_reserve(out, n);
+    memset(p, 0, n);
+    *(struct record *)p = (struct record){9, (uint16_t)n, PST_NULL_SYMBOL, 0};
+    memcpy(p + 16, m, len);
+    rows_commit(out, n);
+    return DECODE_ROW;
+}
+static void fresh(void *state)
+{
+    *(uint32_t *)state = 0;
+}
+static int32_t first_byte(const uint8_t *m, uint32_t len)
+{
+    return len ? m[0] : PST_NULL_INT;
+}
+
+/* Whatever the decoder says, each message is one row, and numbers stay right. */
+static void test_decoder_outcomes(void **state)
+{
+    (void)state;
+    static const struct decoder_ops ops = {
+        .name = "picky", .state_bytes = 4, .init = fresh, .decode = picky, .type = first_byte};
+    struct feed_config c = config("moldudp64", 2);
+    c.decoder = &ops;
+    start_config(&c);
+    for (uint64_t s = 1; s < 101; s += 20) {
+        mold(0, "S1", s, 20);
+        mold(1, "S1", s, 20);
+    }
+    mold(0, "S1", 103, 1);
+    mold(1, "S1", 103, 1);
+    output();
+    struct status_feed *f = &status->feeds[0];
+    assert_int_equal(f->messages, 101);
+    assert_true(f->decoded > 20 && f->undecoded_unknown > 20 && f->undecoded_length > 20 &&
+                f->undecoded_symbol > 10);
+    uint64_t want = 1;
+    for (size_t i = 1; i < fake.n; i++) {
+        const struct fake_row *r = &fake.event[i].row;
+        if (fake.event[i].kind == FAKE_GAP) {
+            want = 103;
+            continue;
+        }
+        uint8_t m[64];
+        wire_message(want, 0, m);
+        assert_int_equal(r->seq, want++);
+        assert_int_equal(r->head[0], m[0]);
+        bool whole = m[0] % 4 == 1 || m[0] % 4 == 2 || m[0] % 8 == 3;
+        assert_int_equal(r->table == fake.undecoded.id, whole);
+        if (whole)
+            assert_int_equal(r->type, m[0]);
+        else
+            assert_int_equal(!!(r->flags & ROW_END_OF_EVENT), m[0] % 8 == 7);
+    }
+    assert_int_equal(want, 104);
+    conserved();
+    stop();
+}
+
+/* A packet-numbered packet whose rows fall into several runs still is one number. */
+static void test_split_runs_count_once(void **state)
+{
+    (void)state;
+    static const struct decoder_ops ops = {
+        .name = "picky", .state_bytes = 4, .init = fresh, .decode = picky, .type = first_byte};
+    struct feed_config c = config("cme", 1);
+    c.decoder = &ops;
+    start_config(&c);
+    for (uint32_t s = 1; s <= 3; s++) {
+        wire_cme(&pkt, s, 200, 46, s);
+        for (unsigned i = 0; i < 200; i++) /* the length prefix is the first byte: vary it */
+            pkt.b[12 + i * 16 + 15] = (uint8_t)i;
+        send(0);
+        fake.rows.limit = fake.rows.base + 2048;
+    }
+    output();
+    assert_int_equal(fake.seqs_total, 3);
+    assert_int_equal(line(0)->messages, 600);
+    stop();
+}
+
+/* Trap 10: B is A minus a run in the middle and with more at the end; the union needs both. */
+static void test_union_of_lines(void **state)
+{
+    (void)state;
+    start("moldudp64", 2);
+    for (uint64_t s = 1; s <= 1020; s++) {
+        if (s <= 1000)
+            mold(0, "S1", s, 1);
+        if (s < 300 || s > 340)
+            mold(1, "S1", s, 1);
+    }
+    EXPECT("begin(S1) 1-1020");
+    assert_int_equal(line(1)->lost, 41);
+    assert_int_equal(status->feeds[0].gaps, 0);
+    conserved();
+    stop();
+}
+
+/* Traps 11 and 12: one line, many runs of loss; heartbeats that far outnumber data. */
+static void test_quiet_lossy_line(void **state)
+{
+    (void)state;
+    start("moldudp64", 1);
+    uint64_t s = 1;
+    for (unsigned i = 0; i < 300; i++) {
+        mold(0, "S1", s, 2);
+        for (unsigned k = 0; k < 20; k++) {
+            mold(0, "S1", s + 2, 0);
+            wait_ns(50 * MS);
+        }
+        s += 2 + 1 + i % 7;  /* lost without a successor in time: the next heartbeat … */
+        mold(0, "S1", s, 0); /* … tells */
+        wait_ns(2 * MS);
+    }
+    output();
+    assert_int_equal(status->feeds[0].gaps, 300);
+    assert_int_equal(line(0)->heartbeats, 300 * 21);
+    assert_int_equal(line(0)->state, LINE_LIVE);
+    size_t rows = 0;
+    for (size_t i = 0; i < fake.n; i++)
+        rows += fake.event[i].kind == FAKE_ROW;
+    assert_int_equal(rows, 600); /* heartbeats cost no storage */
+    conserved();
+    stop();
+}
+
+/* A line that slept through the restart comes back in the new epoch; a line that lags stays. */
+static void test_epoch_of_each_line(void **state)
+{
+    (void)state;
+    start("iex-tp", 3);
+    uint64_t o = 0, o2 = 0;
+    for (uint64_t s = 1; s <= 20; s++) {
+        uint64_t n = iex_at(0, s, 1, o, 100 + s);
+        iex_at(1, s, 1, o, 100 + s);
+        if (s < 10)
+            iex_at(2, s, 1, o, 100 + s);
+        o = n;
+    }
+    for (uint64_t s = 1; s <= 30; s++) {
+        uint64_t n = iex_at(0, s, 1, o2, 900 + s);
+        if (s == 30)
+            iex_at(2, s, 1, o2, 900 + s); /* C slept; number 30 lies beyond its last, 10 */
+        o2 = n;
+    }
+    iex_at(1, 21, 1, o, 121); /* B is still before the restart */
+    EXPECT("begin(32771:1:77) 1-20 restart(32771:1:77#2) 1-30 21");
+    assert_int_equal(status->feeds[0].gaps, 0);
+    assert_int_equal(line(2)->duplicate, 10);
+    conserved();
+    stop();
+}
+
 /* ---- operators, recovery --------------------------------------------------------------------- */
 
 static void test_commands(void **state)
@@ -1017,6 +1241,13 @@ int main(void)
         cmocka_unit_test(test_wrap),
         cmocka_unit_test(test_malformed_never_moves),
         cmocka_unit_test(test_open_gap_list_is_bounded),
+        cmocka_unit_test(test_opaque_blocks),
+        cmocka_unit_test(test_numbers_in_messages),
+        cmocka_unit_test(test_decoder_outcomes),
+        cmocka_unit_test(test_split_runs_count_once),
+        cmocka_unit_test(test_union_of_lines),
+        cmocka_unit_test(test_quiet_lossy_line),
+        cmocka_unit_test(test_epoch_of_each_line),
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_state_json),
