@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check_feed.c - feeds: do their lines come in, and on what. */
 #include "check_report.h"
+#include "wiring_framing.h"
 
 static const struct config_port *port_of(const struct config *c, const char *feed, const char *line)
 {
@@ -58,6 +59,11 @@ void check_feeds(struct check *k)
         const struct config_feed *f = &k->config->feeds.at[i];
         if (k->config->ports.count)
             check_lines(k, f);
+        const struct config_framing *own = config_framing_named(k->config, f->framing);
+        struct framing framing;
+        struct err err = {0};
+        if (own && !wiring_framing(k->config, own, &framing, &err))
+            FIND(k, FEED_FRAMING, f->name, err.text);
         if (f->decoder == CONFIG_DECODE_NONE)
             FIND(k, FEED_RAW, f->name);
     }

@@ -201,7 +201,7 @@ struct config_framing {
     struct config_length length;
     struct config_field offset;
     int counts;
-    int64_t first_seq;
+    int64_t first_seq, padding;
     struct config_message message;
     struct config_match_list data, heartbeat;
     int heartbeat_seq;

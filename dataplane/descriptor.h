@@ -108,6 +108,7 @@ struct framing {
     uint8_t tail;  /* bytes that may be left behind the last message (CTA pads to an even length);
                     * only with a count */
     uint16_t skip; /* bytes at its start that are framing, not handed to the decoder */
+    uint16_t shortest; /* a shorter message is malformed; 0 = its prefix will do */
 
     uint8_t heartbeat;                  /* enum framing_heartbeat */
     struct framing_field send_time;     /* grows with time; unit and epoch do not matter here */

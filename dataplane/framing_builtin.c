@@ -53,6 +53,7 @@ static const struct framing cboe = {
     .count = {2, 1},
     .length = {0, 2},
     .mlen = {0, 1},
+    .shortest = 2, /* length and type */
     .match = {{MATCH_UNSEQUENCED, TEST_SEQ, .value = 0}, {MATCH_HEARTBEAT, TEST_COUNT, .value = 0}},
 };
 
@@ -66,6 +67,7 @@ static const struct framing cme = {
     .first_seq = 1,
     .counts_packets = true,
     .mlen = {0, 2},
+    .shortest = 10, /* length, SBE header */
     .send_time = {4, 8},
     .match = {{MATCH_IDLE, TEST_FIELD, 2, false, 16, 0xFFFF, 12},
               {MATCH_RESET, TEST_FIELD, 2, false, 16, 0xFFFF, 4}},
@@ -83,6 +85,7 @@ static const struct framing b3 = {
     .first_seq = 1,
     .counts_packets = true,
     .mlen = {0, 2},
+    .shortest = 12, /* length, encoding, SBE header */
     .match = {{MATCH_UNSEQUENCED, TEST_SEQ, .value = 0}},
 };
 
@@ -146,7 +149,8 @@ static bool same_code(const struct framing *a, const struct framing *b)
            (!a->length.width || a->length_adds == b->length_adds) && a->messages == b->messages &&
            field_equal(a->mlen, b->mlen) && a->mlen_adds == b->mlen_adds &&
            a->mlen_swapped == b->mlen_swapped && a->tail == b->tail && a->skip == b->skip &&
-           a->heartbeat == b->heartbeat && field_equal(a->send_time, b->send_time) &&
+           a->shortest == b->shortest && a->heartbeat == b->heartbeat &&
+           field_equal(a->send_time, b->send_time) &&
            field_equal(a->send_fraction, b->send_fraction) && field_equal(a->offset, b->offset) &&
            matches_equal(a, b);
 }

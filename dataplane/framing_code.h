@@ -178,6 +178,8 @@ pst_inline bool framing_walk_inline(const struct framing *f, struct packet_view 
     uint32_t prefix = f->mlen.offset + f->mlen.width;
     if (f->skip > prefix)
         prefix = f->skip;
+    if (f->shortest > prefix)
+        prefix = f->shortest;
     if (f->per_message_seq && f->seq.offset + f->seq.width > prefix)
         prefix = f->seq.offset + f->seq.width;
     while (n < want && pos < end) {

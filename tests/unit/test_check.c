@@ -419,6 +419,10 @@ static const struct change changes[] = {
      0, 0, 0, "feed itch has one line"},
     {CHECK_FEED_ONE_PORT, 0, 0, 0, 0, "come in on port p"},
     {CHECK_FEED_RAW, METAL "  x: {}\n", 0, 0, 0, "feed x has no decoder"},
+    {CHECK_FEED_FRAMING,
+     METAL "  x: {decoder: iex, framing: odd}\n"
+           "framings:\n  odd: {header: 8, seq: {at: 0, width: 5}, message: {length: {width: 2}}}\n",
+     0, 0, 0, "t.yaml:"},
     {CHECK_FEED_SPLIT,
      DIRS "ports:\n" PORT("p", NIC, "lcore: 2") "{group: \"239.1.1.1:5000\", feed: itch}]}\n" PORT(
          "q", NIC, "lcore: 3") "{group: \"239.1.1.2:5000\", feed: itch, line: B}]}\n" FEED,
@@ -695,8 +699,6 @@ static void test_every_check_has_its_case(void **state)
         if (i == CHECK_PORT_NO_DPDK)
             continue;
 #endif
-        if (i == CHECK_FEED_FRAMING)
-            continue; /* test_wiring_framing */
         if (!covered[i])
             fail_msg("%s has no case", r->name);
     }
