@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * log.h - the log thread: makes the journal durable. It reads committed frames in place from the
+ * ring (it alone may: head->guard keeps them), copies them into aligned commit buffers of 1 MiB and
+ * writes those to the files of log_file.h, one for each (stream, day).
+ *
+ * WRITES. O_DIRECT with RWF_DSYNC, so that an error belongs to a write. While a write of a file is
+ * in flight only full buffers follow it, up to log_depth; with none in flight the partial tail goes
+ * out, zero-padded to a block; the next write begins at that block and waits for it, so that
+ * overlapping writes are never in flight together. Each write owns its buffer: bytes in flight do
+ * not change. Without O_DIRECT (filesystem, or cfg.buffered): buffered write, then fdatasync.
+ *
+ * LEVELS, published in the ring's head (release: pairs with the readers' acquire): over all files,
+ * every byte below `submitted` is in an SQE, below `written` completed, below `durable` synced.
+ * guard = durable at level durable, else written. At async and written files are synced each second
+ * and when they close.
+ *
+ * FAILURE (log_policy.c). Short writes are continued, EINTR, EAGAIN, ECANCELED and ENOMEM tried
+ * again. Any other failed write or sync poisons its file: nothing of it that was not known durable
+ * is believed, no second sync is tried, and those frames are copied again from the ring into a
+ * fresh file (next suffix), in log_directory or else spill_directory, at once or each
+ * retry_interval while the ring holds them. A fresh file that fails before anything in it is
+ * durable is removed. From spill the log returns by itself when log_directory takes a new file. A
+ * file whose path vanished is still written while a fresh one is tried; when it was deleted it
+ * counts as poisoned. At the levels async and written what a failed sync concerns may have left the
+ * ring already.
+ *
+ * ROLL. The eod mark of day D is the last frame of D's file; the next frame opens the file of its
+ * own day (state marks after eod carry the new day). Other stream-255 frames go into every open
+ * file and open the daily file of their day when none is.
+ *
+ * THREADS. log_create, log_destroy: control, while the thread does not run. log_work,
+ * log_housekeeping, log_fini: the log thread, or a test by hand; the io belongs to that thread.
+ * log_drain, log_event_next: one control thread. log_counts: anyone. The thread never exits on an
+ * error and allocates only at rolls, restarts and for new schemas.
+ *
+ * Ledger: log_counts counts per (feed, session) what was really copied into files, once, whatever
+ * is rewritten later; `durable` follows the durable position and is exact when nothing is in
+ * flight.
+ */
+#pragma once
+
+#include "core/io.h"
+#include "core/ring.h"
+#include "core/schema.h"
+#include "core/status.h"
+#include "core/symbols.h"
+#include "core/thread.h"
+#include "log_file.h"
+
+enum log_level { LOG_ASYNC, LOG_WRITTEN, LOG_DURABLE };
+
+struct log_config {
+    struct io *io; /* the log thread's own */
+    struct ring *ring;
+    const struct symbols *symbols;    /* texts for new files */
+    const struct schema_set *schemas; /* live at the start; may be NULL */
+    const struct clock *clock;
+    struct status *status;
+    const char *directory, *spill; /* spill may be NULL */
+    const char *prefix;
+    const char *instance_name;
+    enum log_level level;
+    uint32_t depth;       /* writes in flight per file, 1..128 */
+    uint64_t preallocate; /* bytes; 0 = grow by writing */
+    uint64_t low_space;   /* alarm log.space below it; 0 = never */
+    uint64_t ballast;     /* bytes given up when the disk is full; 0 = none */
+    int64_t retry_ns;
+    uint32_t symbols_known; /* ids that recovery restored */
+    const void *states;     /* state mark frames that recovery found, back to back; may be NULL */
+    size_t states_bytes;
+    const char *previous; /* name of the daily stream's last file; NULL = none */
+    bool buffered;        /* never O_DIRECT */
+};
+
+struct log;
+struct log *log_create(const struct log_config *cfg, struct err *err);
+void log_destroy(struct log *log); /* after log_fini, or instead of a crash: writes nothing */
+
+extern const struct thread_ops log_thread_ops; /* arg: struct log * */
+int log_work(struct log *log);                 /* one bounded round; 0 = nothing to do */
+void log_housekeeping(struct log *log);
+void log_fini(struct log *log); /* closes what is open, without an END frame */
+
+/* Everything up to the present tail durable, END frames written, files closed. The appender must
+ * have stopped. log_drain waits for the running thread, at most until `ns` have passed (false: the
+ * disk does not take it). log_drain_start and log_drained are its halves, for tests by hand. */
+void log_drain_start(struct log *log);
+bool log_drained(const struct log *log);
+bool log_drain(struct log *log, int64_t ns);
+
+/* ---- figures ---- */
+#define LOG_COUNTS 1024u
+struct log_count {
+    uint32_t feed, session;       /* symbols */
+    _Atomic uint64_t submitted;   /* sequences copied into a file, late ones excluded */
+    _Atomic uint64_t durable;     /* of those, durable */
+    _Atomic uint64_t late;        /* durable sequences of runs flagged late */
+    _Atomic uint64_t unsequenced; /* durable rows without sequence */
+    _Atomic uint64_t gap;         /* sequences that durable gap rows declare lost */
+};
+struct log_counts {
+    _Atomic uint32_t n;        /* release: an entry's symbols are written before n covers it */
+    _Atomic uint64_t overflow; /* sequences of sessions for which the table had no room */
+    struct log_count entry[LOG_COUNTS];
+};
+const struct log_counts *log_counts(const struct log *log);
+
+/* ---- news for the catalogue (control is its only writer) ---- */
+enum log_event_type { LOG_OPENED = 1, LOG_CLOSED, LOG_GAVE_UP, LOG_REMOVED };
+struct log_event {
+    enum log_event_type type;
+    char name[LOG_NAME_MAX];
+    uint8_t stream;
+    bool spilled;
+    int32_t day;
+    uint64_t first, last; /* last: behind the last durable frame; 0 while open */
+    int error;            /* -errno that poisoned it */
+};
+/* False: no news. Events beyond 256 unread ones are dropped: the catalogue is rebuildable. */
+bool log_event_next(struct log *log, struct log_event *e);
+
+/*
+ * Makes an expired, closed file the prepared next one (renamed to the spare, not cleared: its stale
+ * frames lie below any later file's first position). The log thread picks it up; false when there
+ * already is a spare. Any thread with its own io; `log` is not touched.
+ */
+bool log_recycle(struct io *io, const char *directory, const char *prefix, const char *name,
+                 struct err *err);
+
+/* ---- log_policy.c: what a result means (reliability B5) ---- */
+enum log_action {
+    LOG_ACT_AGAIN,   /* transient: submit again */
+    LOG_ACT_BACKOFF, /* kernel pressure: again, later, for a bounded time; then as DEVICE */
+    LOG_ACT_SKIPPED, /* never attempted */
+    LOG_ACT_FULL,    /* no space: fresh file, after retry_interval or elsewhere */
+    LOG_ACT_LIMIT,   /* this file may not grow: fresh file at once */
+    LOG_ACT_DEVICE,  /* fresh file, elsewhere first */
+    LOG_ACT_BUG      /* ours: as DEVICE, and the errno stands in the status */
+};
+enum log_action log_policy(int error); /* -errno */
