@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <jansson.h>
+#include "catalogue.h"
+#include "core/crc.h"
+
+#define LINE_MAX_BYTES 4096u
+#define FILE_BYTES_MAX (256ull << 20)
+#define COMPACT_LINES  1024u
+
+static const char *const file_states[] = {"?", "open", "closed", "poisoned"};
+static const char *const day_states[] = {"?", "open", "closed", "written"};
+
+/* ---- memory ---- */
+
+static void *grow(void *p, unsigned n, unsigned *cap, size_t size)
+{
+    if (n < *cap)
+        return p;
+    *cap = *cap ? *cap * 2 : 64;
+    p = realloc(p, *cap * size);
+    pst_must(p);
+    return p;
+}
+
+static void file_set(struct catalogue *c, const struct catalogue_file *f)
+{
+    unsigned i = 0;
+    while (i < c->nfiles && strcmp(c->file[i].name, f->name) != 0)
+        i++;
+    if (i < c->nfiles) {
+        memmove(&c->file[i], &c->file[i + 1], (c->nfiles - i - 1) * sizeof *f);
+        c->nfiles--;
+    }
+    c->file = grow(c->file, c->nfiles, &c->cap_files, sizeof *f);
+    i = c->nfiles++;
+    for (; i && c->file[i - 1].first > f->first; i--)
+        c->file[i] = c->file[i - 1];
+    c->file[i] = *f;
+}
+
+static void file_unset(struct catalogue *c, const char *name)
+{
+    for (unsigned i = 0; i < c->nfiles; i++)
+        if (strcmp(c->file[i].name, name) == 0) {
+            memmove(&c->file[i], &c->file[i + 1], (c->nfiles - i - 1) * sizeof c->file[0]);
+            c->nfiles--;
+            return;
+        }
+}
+
+static void day_set(struct catalogue *c, const struct catalogue_day *d)
+{
+    for (unsigned i = 0; i < c->ndays; i++)
+        if (c->day[i].day == d->day && strcmp(c->day[i].calendar, d->calendar) == 0) {
+            c->day[i] = *d;
+            return;
+        }
+    c->day = grow(c->day, c->ndays, &c->cap_days, sizeof *d);
+    c->day[c->ndays++] = *d;
+}
+
+/* ---- lines ---- */
+
+static char *file_json(const struct catalogue_file *f)
+{
+    json_t *j = json_pack("{s:s, s:b, s:i, s:i, s:I, s:I, s:s}", "file", f->name, "spilled",
+                          (int)f->spilled, "stream", (int)f->stream, "day", (int)f->day, "first",
+                          (json_int_t)f->first, "last", (json_int_t)f->last, "state",
+                          file_states[f->state]);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    return text;
+}
+
+static char *day_json(const struct catalogue_day *d)
+{
+    json_t *j = json_pack("{s:i, s:s, s:s}", "day", (int)d->day, "calendar", d->calendar, "state",
+                          day_states[d->state]);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    return text;
+}
+
+static unsigned state_of(const char *const *names, unsigned n, const char *text)
+{
+    for (unsigned i = 1; text && i < n; i++)
+        if (strcmp(names[i], text) == 0)
+            return i;
+    return 0;
+}
+
+static bool apply(struct catalogue *c, const char *text, size_t len)
+{
+    json_t *j = json_loadb(text, len, 0, NULL);
+    if (!json_is_object(j)) {
+        json_decref(j);
+        return false;
+    }
+    const char *name = json_string_value(json_object_get(j, "file"));
+    const char *removed = json_string_value(json_object_get(j, "removed"));
+    const char *state = json_string_value(json_object_get(j, "state"));
+    const char *calendar = json_string_value(json_object_get(j, "calendar"));
+    int32_t day = (int32_t)json_integer_value(json_object_get(j, "day"));
+    if (name && strlen(name) < LOG_NAME_MAX && !strchr(name, '/')) {
+        struct catalogue_file f = {
+            .spilled = json_is_true(json_object_get(j, "spilled")),
+            .stream = (uint8_t)json_integer_value(json_object_get(j, "stream")),
+            .day = day,
+            .first = (uint64_t)json_integer_value(json_object_get(j, "first")),
+            .last = (uint64_t)json_integer_value(json_object_get(j, "last")),
+            .state = state_of(file_states, PST_COUNT(file_states), state)};
+        snprintf(f.name, sizeof f.name, "%s", name);
+        if (f.state)
+            file_set(c, &f);
+    } else if (removed)
+        file_unset(c, removed);
+    else if (calendar && strlen(calendar) < 32) {
+        struct catalogue_day d = {.day = day,
+                                  .state = state_of(day_states, PST_COUNT(day_states), state)};
+        snprintf(d.calendar, sizeof d.calendar, "%s", calendar);
+        if (d.state)
+            day_set(c, &d);
+    }
+    json_decref(j);
+    return true;
+}
+
+/* One line without its end: CRC, space, JSON. */
+static bool line_ok(const char *p, size_t len)
+{
+    char hex[9] = {0};
+    char *end;
+    if (len < 11 || p[8] != ' ')
+        return false;
+    memcpy(hex, p, 8);
+    return strtoul(hex, &end, 16) == crc32c(0xFFFFFFFFu, p + 9, len - 9) && end == hex + 8;
+}
+
+static void load(struct catalogue *c, const char *p, uint64_t size)
+{
+    for (uint64_t at = 0; at < size;) {
+        const char *nl = memchr(p + at, '\n', size - at);
+        if (!nl)
+            break;
+        uint64_t len = (uint64_t)(nl - p) - at;
+        if (line_ok(p + at, len) && apply(c, p + at + 9, len - 9)) {
+            c->lines++;
+            c->size = at + len + 1;
+        } else
+            c->bad_lines++;
+        at += len + 1;
+    }
+    c->torn = c->size != size;
+}
+
+/* ---- file ---- */
+
+static int format_line(char *out, const char *json)
+{
+    size_t len = strlen(json);
+    if (len + 11 > LINE_MAX_BYTES)
+        return -EMSGSIZE;
+    return snprintf(out, LINE_MAX_BYTES, "%08x %s\n", crc32c(0xFFFFFFFFu, json, len), json);
+}
+
+static int put_line(struct catalogue *c, int fd, uint64_t *at, char *json)
+{
+    char line[LINE_MAX_BYTES];
+    int n = json ? format_line(line, json) : -ENOMEM;
+    free(json);
+    if (n < 0)
+        return n;
+    int r = io_pwrite_all(c->io, fd, line, (size_t)n, *at);
+    if (r == 0)
+        *at += (uint64_t)n;
+    return r;
+}
+
+static int rewrite(struct catalogue *c)
+{
+    char path[1100];
+    struct io *io = c->io;
+    snprintf(path, sizeof path, "%s.new", c->path);
+    int fd = io->ops->open(io, path, O_RDWR | O_CREAT | O_TRUNC, 0640);
+    if (fd < 0)
+        return fd;
+    uint64_t at = 0;
+    int r = 0;
+    for (unsigned i = 0; r == 0 && i < c->nfiles; i++)
+        r = put_line(c, fd, &at, file_json(&c->file[i]));
+    for (unsigned i = 0; r == 0 && i < c->ndays; i++)
+        r = put_line(c, fd, &at, day_json(&c->day[i]));
+    if (r == 0)
+        r = io->ops->fsync(io, fd);
+    if (r == 0)
+        r = io->ops->rename(io, path, c->path);
+    if (r == 0)
+        r = io->ops->sync_dir(io, c->directory);
+    if (r < 0) {
+        io->ops->close(io, fd);
+        return r;
+    }
+    if (c->fd >= 0)
+        io->ops->close(io, c->fd);
+    c->fd = fd;
+    c->size = at;
+    c->lines = c->nfiles + c->ndays;
+    c->bad_lines = 0;
+    return 0;
+}
+
+static int append(struct catalogue *c, char *json)
+{
+    if (c->fd < 0) { /* an earlier append failed: nothing in that file is believed */
+        free(json);
+        return rewrite(c);
+    }
+    int r = put_line(c, c->fd, &c->size, json);
+    if (r == 0)
+        r = c->io->ops->fdatasync(c->io, c->fd);
+    if (r < 0) {
+        c->io->ops->close(c->io, c->fd);
+        c->fd = -1;
+        return r;
+    }
+    c->lines++;
+    return 0;
+}
+
+bool catalogue_open(struct catalogue *c, struct io *io, const char *state_directory,
+                    struct err *err)
+{
+    memset(c, 0, sizeof *c);
+    c->io = io;
+    snprintf(c->directory, sizeof c->directory, "%s", state_directory);
+    snprintf(c->path, sizeof c->path, "%s/catalogue", state_directory);
+    struct io_stat s;
+    c->fd = io->ops->open(io, c->path, O_RDWR | O_CREAT, 0640);
+    int r = c->fd < 0 ? c->fd : io->ops->fstat(io, c->fd, &s);
+    if (r < 0)
+        return err_set(err, r, "catalogue %s: %s", c->path, strerror(-r));
+    if (s.size > FILE_BYTES_MAX)
+        s.size = FILE_BYTES_MAX;
+    char *text = malloc(s.size + 1);
+    r = text ? io_pread_all(io, c->fd, text, s.size, 0) : -ENOMEM;
+    if (r < 0) {
+        free(text);
+        io->ops->close(io, c->fd);
+        return err_set(err, r, "catalogue %s: cannot read: %s", c->path, strerror(-r));
+    }
+    load(c, text, s.size);
+    free(text);
+    bool stale = c->lines > COMPACT_LINES && c->lines > 2 * (c->nfiles + c->ndays);
+    if (c->torn || c->bad_lines || stale)
+        r = rewrite(c);
+    if (r == 0 && s.size == 0) {
+        r = io->ops->fsync(io, c->fd);
+        if (r == 0)
+            r = io->ops->sync_dir(io, c->directory);
+    }
+    if (r < 0) {
+        catalogue_close(c);
+        return err_set(err, r, "catalogue %s: cannot write: %s", c->path, strerror(-r));
+    }
+    return true;
+}
+
+void catalogue_close(struct catalogue *c)
+{
+    if (c->fd >= 0)
+        c->io->ops->close(c->io, c->fd);
+    free(c->file);
+    free(c->day);
+    c->file = NULL;
+    c->day = NULL;
+    c->fd = -1;
+    c->nfiles = c->ndays = 0;
+}
+
+int catalogue_put_file(struct catalogue *c, const struct catalogue_file *f)
+{
+    struct catalogue_file copy = *f;
+    file_set(c, &copy);
+    return append(c, file_json(&copy));
+}
+
+int catalogue_remove_file(struct catalogue *c, const char *name)
+{
+    file_unset(c, name);
+    json_t *j = json_pack("{s:s}", "removed", name);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    return append(c, text);
+}
+
+int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d)
+{
+    struct catalogue_day copy = *d;
+    day_set(c, &copy);
+    return append(c, day_json(&copy));
+}
+
+const struct catalogue_file *catalogue_file(const struct catalogue *c, const char *name)
+{
+    for (unsigned i = 0; i < c->nfiles; i++)
+        if (strcmp(c->file[i].name, name) == 0)
+            return &c->file[i];
+    return NULL;
+}
+
+const struct catalogue_day *catalogue_day(const struct catalogue *c, const char *calendar,
+                                          int32_t day)
+{
+    for (unsigned i = 0; i < c->ndays; i++)
+        if (c->day[i].day == day && strcmp(c->day[i].calendar, calendar) == 0)
+            return &c->day[i];
+    return NULL;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * catalogue.h - <state_directory>/catalogue: what files there are and how far each day is, so that
+ * a start does not read every file. Rebuildable: losing it costs time, never data.
+ *
+ * FORMAT: append-only lines `CCCCCCCC {json}\n`, CCCCCCCC = CRC-32C of the JSON text in hex. A
+ * later line of the same key replaces the earlier one. Objects:
+ *   {"file":NAME,"spilled":B,"stream":N,"day":N,"first":N,"last":N,"state":"open|closed|poisoned"}
+ *   {"removed":NAME}
+ *   {"day":N,"calendar":NAME,"state":"open|closed|written"}
+ *   anything else is kept and ignored (batches, HDB epochs: later versions)
+ * A torn or damaged last line is cut off at the next append; damaged lines elsewhere are skipped
+ * and counted. When more than half of many lines is stale, opening rewrites the file (temporary,
+ * synced, renamed).
+ *
+ * THREADS: control only (and recovery before threads start). Appends are synced before they return.
+ */
+#pragma once
+
+#include "core/io.h"
+#include "log_file.h"
+
+enum catalogue_file_state { CATALOGUE_OPEN = 1, CATALOGUE_CLOSED, CATALOGUE_POISONED };
+enum catalogue_day_state { DAY_OPEN = 1, DAY_CLOSED, DAY_WRITTEN };
+
+struct catalogue_file {
+    char name[LOG_NAME_MAX];
+    bool spilled;
+    uint8_t stream;
+    int32_t day;
+    uint64_t first, last; /* last: behind the last known durable frame, 0 = unknown */
+    enum catalogue_file_state state;
+};
+struct catalogue_day {
+    char calendar[32];
+    int32_t day;
+    enum catalogue_day_state state;
+};
+
+struct catalogue {
+    struct io *io;
+    char path[1024], directory[1000];
+    int fd;
+    uint64_t size;               /* of the sound lines */
+    struct catalogue_file *file; /* by first position, then suffix (order of appearance) */
+    unsigned nfiles, cap_files;
+    struct catalogue_day *day;
+    unsigned ndays, cap_days;
+    unsigned lines, bad_lines;
+    bool torn; /* a damaged tail was found and cut */
+};
+
+/* Opens or creates. False: the directory cannot be used (err says why); a damaged content is not an
+ * error. */
+bool catalogue_open(struct catalogue *c, struct io *io, const char *state_directory,
+                    struct err *err);
+void catalogue_close(struct catalogue *c);
+/* 0 or -errno; the memory is updated in either case, and a failed append is repeated whole by the
+ * next one (which rewrites the file). */
+int catalogue_put_file(struct catalogue *c, const struct catalogue_file *f);
+int catalogue_remove_file(struct catalogue *c, const char *name);
+int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d);
+const struct catalogue_file *catalogue_file(const struct catalogue *c, const char *name);
+const struct catalogue_day *catalogue_day(const struct catalogue *c, const char *calendar,
+                                          int32_t day);

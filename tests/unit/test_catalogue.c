@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "catalogue.h"
+
+static char dir[64];
+static struct io *io;
+
+static int setup(void **state)
+{
+    (void)state;
+    strcpy(dir, "/dev/shm/pstcatXXXXXX");
+    io = io_posix_create(NULL);
+    return !mkdtemp(dir) || !io;
+}
+static int teardown(void **state)
+{
+    (void)state;
+    char cmd[128];
+    snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
+    io_destroy(io);
+    return system(cmd);
+}
+
+static struct catalogue_file file(unsigned i)
+{
+    struct catalogue_file f = {.day = 9000 + (int)i,
+                               .first = 4096ull * (i + 1),
+                               .last = 4096ull * (i + 2),
+                               .state = CATALOGUE_OPEN};
+    snprintf(f.name, sizeof f.name, "log2024.08.%02u", i + 1);
+    return f;
+}
+
+static void reopen(struct catalogue *c)
+{
+    struct err e = {0};
+    catalogue_close(c);
+    if (!catalogue_open(c, io, dir, &e))
+        fail_msg("%s", e.text);
+}
+
+static void round_trip(void **state)
+{
+    (void)state;
+    struct catalogue c = {.fd = -1};
+    c.io = io;
+    reopen(&c);
+    for (unsigned i = 0; i < 20; i++) {
+        struct catalogue_file f = file(19 - i);
+        assert_int_equal(catalogue_put_file(&c, &f), 0);
+    }
+    struct catalogue_file f = file(3);
+    f.state = CATALOGUE_POISONED;
+    f.last = 77;
+    f.spilled = true;
+    assert_int_equal(catalogue_put_file(&c, &f), 0);
+    assert_int_equal(catalogue_remove_file(&c, "log2024.08.02"), 0);
+    struct catalogue_day d = {"default", 9001, DAY_OPEN};
+    assert_int_equal(catalogue_put_day(&c, &d), 0);
+    d.state = DAY_CLOSED;
+    assert_int_equal(catalogue_put_day(&c, &d), 0);
+    reopen(&c);
+    assert_false(c.torn);
+    assert_int_equal(c.bad_lines, 0);
+    assert_int_equal(c.nfiles, 19);
+    for (unsigned i = 1; i < c.nfiles; i++)
+        assert_true(c.file[i].first > c.file[i - 1].first);
+    assert_null(catalogue_file(&c, "log2024.08.02"));
+    const struct catalogue_file *g = catalogue_file(&c, "log2024.08.04");
+    assert_non_null(g);
+    assert_int_equal(g->state, CATALOGUE_POISONED);
+    assert_int_equal(g->last, 77);
+    assert_true(g->spilled);
+    assert_int_equal(catalogue_day(&c, "default", 9001)->state, DAY_CLOSED);
+    assert_null(catalogue_day(&c, "other", 9001));
+    catalogue_close(&c);
+}
+
+/* Cut at every byte: what stood before the cut is there, and appending goes on. */
+static void torn(void **state)
+{
+    (void)state;
+    struct catalogue c = {.fd = -1};
+    char path[128], text[4096];
+    snprintf(path, sizeof path, "%s/catalogue", dir);
+    c.io = io;
+    unlink(path);
+    reopen(&c);
+    uint64_t ends[4] = {0};
+    for (unsigned i = 0; i < 3; i++) {
+        struct catalogue_file f = file(i);
+        assert_int_equal(catalogue_put_file(&c, &f), 0);
+        ends[i + 1] = c.size;
+    }
+    int fd = open(path, O_RDONLY);
+    ssize_t size = read(fd, text, sizeof text);
+    close(fd);
+    assert_int_equal(size, ends[3]);
+    for (ssize_t cut = 0; cut <= size; cut++) {
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        assert_int_equal(write(fd, text, (size_t)cut), cut);
+        close(fd);
+        unsigned want = 0;
+        while (want < 3 && (uint64_t)cut >= ends[want + 1])
+            want++;
+        reopen(&c);
+        assert_int_equal(c.nfiles, want);
+        assert_int_equal(c.torn, (uint64_t)cut != ends[want]);
+        struct catalogue_file f = file(7);
+        assert_int_equal(catalogue_put_file(&c, &f), 0);
+        reopen(&c);
+        assert_int_equal(c.nfiles, want + 1);
+        assert_false(c.torn);
+    }
+    /* a flipped bit in the middle costs that line only */
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    text[ends[1] + 20] ^= 1;
+    assert_int_equal(write(fd, text, (size_t)size), size);
+    close(fd);
+    reopen(&c);
+    assert_int_equal(c.nfiles, 2);
+    catalogue_close(&c);
+}
+
+static void compacts(void **state)
+{
+    (void)state;
+    struct catalogue c = {.fd = -1};
+    c.io = io;
+    reopen(&c);
+    for (unsigned i = 0; i < 1500; i++) {
+        struct catalogue_file f = file(1);
+        f.last = i;
+        assert_int_equal(catalogue_put_file(&c, &f), 0);
+    }
+    uint64_t before = c.size;
+    reopen(&c);
+    assert_true(c.size < before / 100);
+    assert_int_equal(catalogue_file(&c, "log2024.08.02")->last, 1499);
+    reopen(&c);
+    assert_int_equal(catalogue_file(&c, "log2024.08.02")->last, 1499);
+    catalogue_close(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(torn),
+                                       cmocka_unit_test(compacts)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
