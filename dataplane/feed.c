@@ -174,19 +174,23 @@ void feed_close(struct feed *f)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* Line and feed states that only the absence of packets changes. */
+/* Line and feed states that only the absence of packets changes. A line that never spoke is silent
+ * too, `silence` after start, opening hour or line_on. */
 static void silence(struct feed *f, int64_t now)
 {
     f->silence_at = now + f->cfg.silence_ns / 4 + 1;
     bool open = !f->cfg.open || f->cfg.open(f->cfg.arg, now);
-    unsigned normal = 0, silent = 0, seen = 0;
+    unsigned normal = 0, silent = 0, quiet = 0;
     for (unsigned i = 0; i < f->cfg.nlines; i++) {
         struct feed_line *l = &f->line[i];
-        seen += l->last_rx != 0;
         if (l->off || l->role != LINE_NORMAL)
             continue;
         normal++;
-        if (!l->last_rx || now - l->last_rx < f->cfg.silence_ns)
+        if (open && !f->was_open)
+            l->watched = now;
+        quiet += !l->last_rx || now - l->last_rx >= f->cfg.silence_ns;
+        int64_t since = l->last_rx > l->watched ? l->last_rx : l->watched;
+        if (now - since < f->cfg.silence_ns)
             continue;
         silent++;
         if (!open) { /* nobody expects anything: waiting, not silent */
@@ -196,15 +200,12 @@ static void silence(struct feed *f, int64_t now)
             alarm_signal(f->status, ALARM_LINE_SILENT);
         }
     }
+    f->was_open = open;
     uint32_t was = load_relaxed(&f->st->state), is = FEED_LIVE;
     if (f->paused)
         is = FEED_PAUSED;
-    else if (!open && silent == normal)
-        is = FEED_CLOSED;
-    else if (!seen)
-        is = open ? FEED_WAITING : FEED_CLOSED;
-    else if (normal && silent == normal)
-        is = FEED_SILENT;
+    else if (normal && quiet == normal)
+        is = !open ? FEED_CLOSED : silent == normal ? FEED_SILENT : FEED_WAITING;
     if (is != was) {
         store_relaxed(&f->st->state, is);
         if (is == FEED_SILENT)
@@ -288,6 +289,7 @@ bool feed_command(struct feed *f, enum feed_command c, unsigned line, int64_t no
         if (f->line[line].off) {
             f->line[line].off = false;
             f->line[line].last_rx = 0; /* not live before its first packet */
+            f->line[line].watched = now;
             store_relaxed(&f->line[line].st->state, LINE_WAITING);
             for (uint32_t i = 0; i < f->nsessions; i++)
                 f->session[i].line[line].joined = false;

@@ -75,6 +75,7 @@ struct feed_line {
     enum line_role role;
     bool off;
     int64_t first_rx, last_rx;
+    int64_t watched; /* silence counts from here at the earliest */
     uint32_t cached; /* session of its last packet */
     uint32_t sym;
 };
@@ -99,9 +100,10 @@ struct feed {
     uint32_t sym, sym_malformed, sym_divergent, sym_unknown, sym_length, sym_symbol, sym_whole,
         sym_empty;
     struct feed_line line[FEED_LINES];
-    bool paused, hours_closed;
-    bool starved; /* the window waits for room */
-    int64_t due;  /* nothing to do before */
+    bool paused;
+    bool was_open; /* within hours, when silence was judged last */
+    bool starved;  /* the window waits for room */
+    int64_t due;   /* nothing to do before */
     int64_t silence_at;
     int64_t day_from, day_to; /* cache for content without a session */
     int32_t day;

@@ -401,6 +401,39 @@ static void test_dead_line(void **state)
     stop();
 }
 
+static bool open_at_ten(void *arg, int64_t utc)
+{
+    (void)arg;
+    int64_t t = utc - 9000 * NS_PER_DAY;
+    return t >= 10 * 3600 * NS_PER_S && t < 11 * 3600 * NS_PER_S;
+}
+
+static void test_silence_within_hours(void **state)
+{
+    (void)state;
+    struct feed_config c = config("moldudp64", 2);
+    c.open = open_at_ten;
+    start_config(&c);
+    now -= 600 * NS_PER_S; /* 09:50 */
+    for (; now < 9000 * NS_PER_DAY + 36001 * NS_PER_S; wait_ns(NS_PER_S)) {
+        assert_int_equal(line(0)->state, LINE_WAITING);
+        assert_int_not_equal(status->feeds[0].state, FEED_SILENT);
+    }
+    mold(0, "S1", 1, 1);
+    assert_int_equal(status->feeds[0].state, FEED_LIVE);
+    assert_int_equal(line(1)->state, LINE_WAITING);
+    wait_ns(4 * NS_PER_S); /* B has never spoken: that is silence too */
+    wait_ns(NS_PER_S);
+    assert_int_equal(line(1)->state, LINE_SILENT);
+    assert_int_equal(line(0)->state, LINE_SILENT);
+    assert_int_equal(status->feeds[0].state, FEED_SILENT);
+    assert_true(status->alarm_signal[ALARM_LINE_SILENT] >= 2);
+    wait_ns(2 * 3600 * NS_PER_S);
+    assert_int_equal(line(0)->state, LINE_WAITING);
+    assert_int_equal(status->feeds[0].state, FEED_CLOSED);
+    stop();
+}
+
 static void test_heartbeat_reveals(void **state)
 {
     (void)state;
@@ -955,6 +988,28 @@ static void test_decoder_outcomes(void **state)
     stop();
 }
 
+#ifdef PST_FAULTS
+/* Mutation: a message that never reaches the decoder is missing in the ledger. */
+static void test_dropped_message_shows(void **state)
+{
+    (void)state;
+    static const struct decoder_ops ops = {
+        .name = "picky", .state_bytes = 4, .init = fresh, .decode = picky, .type = first_byte};
+    struct feed_config c = config("moldudp64", 1);
+    c.decoder = &ops;
+    start_config(&c);
+    mold(0, "S1", 1, 10);
+    fake_flush(&fake);
+    assert_int_equal(fake.seqs_total, 10);
+    setenv("PST_FAULT_DROP", "feed.drop_message:4", 1);
+    mold(0, "S1", 11, 10);
+    fake_flush(&fake);
+    assert_int_equal(session(0)->next - session(0)->first, 20);
+    assert_int_equal(fake.seqs_total, 19);
+    stop();
+}
+#endif
+
 /* A packet-numbered packet whose rows fall into several runs still is one number. */
 static void test_split_runs_count_once(void **state)
 {
@@ -1223,6 +1278,7 @@ int main(void)
         cmocka_unit_test(test_divergent),
         cmocka_unit_test(test_three_lines),
         cmocka_unit_test(test_dead_line),
+        cmocka_unit_test(test_silence_within_hours),
         cmocka_unit_test(test_heartbeat_reveals),
         cmocka_unit_test(test_before_start),
         cmocka_unit_test(test_end_and_new_session),
@@ -1244,6 +1300,9 @@ int main(void)
         cmocka_unit_test(test_opaque_blocks),
         cmocka_unit_test(test_numbers_in_messages),
         cmocka_unit_test(test_decoder_outcomes),
+#ifdef PST_FAULTS
+        cmocka_unit_test(test_dropped_message_shows),
+#endif
         cmocka_unit_test(test_split_runs_count_once),
         cmocka_unit_test(test_union_of_lines),
         cmocka_unit_test(test_quiet_lossy_line),
