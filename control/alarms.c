@@ -45,9 +45,9 @@ const struct alarm_state *alarm_raised(const struct alarms *a, enum alarm code, 
 
 static void say(const struct alarms *a, const struct alarm_state *s, bool raised)
 {
-    /* A condition that comes and goes would flood the log: within a minute of its last clear only
-     * the raise count moves. */
-    for (unsigned i = 0; raised && i < a->n_recent; i++)
+    /* A condition that comes and goes would flood the log: raised within a minute of its last
+     * clear, neither that nor its end is said again. */
+    for (unsigned i = 0; i < a->n_recent; i++)
         if (a->recent[i].code == s->code && !strcmp(a->recent[i].subject, s->subject) &&
             s->since - a->recent[i].cleared < FOLD_NS)
             return;

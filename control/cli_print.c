@@ -101,6 +101,10 @@ const char *print_bytes(int64_t n)
 const char *print_duration(int64_t ns)
 {
     char *out = scratch();
+    if (ns < 0) {
+        snprintf(out, 64, "-%.60s", print_duration(ns == INT64_MIN ? INT64_MAX : -ns));
+        return out;
+    }
     double v = (double)ns;
     int64_t s = ns / NS_PER_S;
     if (ns < NS_PER_US)

@@ -28,6 +28,21 @@ const char *cmd_nearest(const char *name)
     return nearest_word(name, names, cmd_count);
 }
 
+/* Names of the peer's end up in errors, perhaps cut within a character: what is no UTF-8 could not
+ * be sent at all. */
+static json_t *error_text(const char *text)
+{
+    json_t *t = json_string(text);
+    if (t)
+        return t;
+    char plain[sizeof((struct err *)0)->text];
+    snprintf(plain, sizeof plain, "%s", text);
+    for (char *p = plain; *p; p++)
+        if (*p & 0x80)
+            *p = '?';
+    return json_string(plain);
+}
+
 json_t *cmd_reply(json_t *id, json_t *result, const struct err *err)
 {
     json_t *r = json_object();
@@ -37,7 +52,7 @@ json_t *cmd_reply(json_t *id, json_t *result, const struct err *err)
     if (result) {
         json_object_set_new(r, "result", result);
     } else {
-        json_object_set_new(r, "error", json_string_nocheck(err->text));
+        json_object_set_new(r, "error", error_text(err->text));
         json_object_set_new(r, "code", json_integer(err->code));
     }
     return r;
@@ -72,8 +87,7 @@ bool cmd_need(const struct cmd_request *req, enum level level, struct err *err)
 {
     return req->peer->level >= level ||
            err_set(err, -EACCES,
-                   "this needs level %s, uid %u has %s: see socket_levels in the "
-                   "configuration",
+                   "this needs level %s, uid %u has %s: see `access` in the configuration",
                    level_names[level], (unsigned)req->peer->uid, level_names[req->peer->level]);
 }
 

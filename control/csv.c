@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
+#include <float.h>
 #include <math.h>
 #include "core/civil.h"
 #include "core/clock.h"
@@ -9,13 +10,21 @@
 
 size_t csv_line(const char *text, size_t len, size_t *next)
 {
-    bool quoted = false;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '"')
-            quoted = !quoted;
-        else if (text[i] == '\n' && !quoted) {
+    /* As field() reads it: a quote opens only where a field begins; 5" is a plain text. */
+    bool quoted = false, begins = true;
+    size_t i = len >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0;
+    for (; i < len; i++) {
+        if (quoted) {
+            if (text[i] == '"' && i + 1 < len && text[i + 1] == '"')
+                i++;
+            else if (text[i] == '"')
+                quoted = false;
+        } else if (text[i] == '\n') {
             *next = i + 1;
             return i && text[i - 1] == '\r' ? i - 1 : i;
+        } else {
+            quoted = begins && text[i] == '"';
+            begins = text[i] == ',';
         }
     }
     *next = len;
@@ -147,6 +156,8 @@ static bool stamp_text(const char *p, const char *end, int64_t *t)
     int parts;
     if (!date_text(p, (size_t)(sep - p), &day))
         return false;
+    if (day >= INT64_MAX / NS_PER_DAY || day <= -(INT64_MAX / NS_PER_DAY))
+        return false; /* 1707 to 2292 is what 64 bits of ns hold */
     if (sep < end) {
         if (end[-1] == 'Z')
             end--;
@@ -188,7 +199,7 @@ static bool whole(const char *p, const char *end, int64_t low, int64_t high, int
     errno = 0;
     long long x = strtoll(t, &stop, 10);
     *v = x;
-    return !errno && !*stop && x >= low && x <= high;
+    return !errno && stop == t + n && x >= low && x <= high;
 }
 
 static bool number(const char *p, const char *end, double *v)
@@ -200,8 +211,9 @@ static bool number(const char *p, const char *end, double *v)
     memcpy(t, p, n);
     t[n] = 0;
     char *stop;
+    errno = 0;
     *v = strtod(t, &stop);
-    return !*stop;
+    return stop == t + n && !(errno == ERANGE && isinf(*v));
 }
 
 static bool guid_text(const char *p, const char *end, uint8_t out[16])
@@ -266,7 +278,7 @@ static bool put_value(uint8_t *at, uint8_t type, const char *p, uint32_t n)
     switch (type) {
     case PST_BOOLEAN:
         *at = n == 1 ? *p == '1' || *p == 't' : n == 4;
-        return (n == 1 && strchr("01tf", *p)) || (n == 4 && !memcmp(p, "true", 4)) ||
+        return (n == 1 && memchr("01tf", *p, 4)) || (n == 4 && !memcmp(p, "true", 4)) ||
                (n == 5 && !memcmp(p, "false", 5));
     case PST_GUID:
         return guid_text(p, end, at);
@@ -310,6 +322,8 @@ static bool put_value(uint8_t *at, uint8_t type, const char *p, uint32_t n)
         return true;
     case PST_REAL: {
         if (!number(p, end, &f))
+            return false;
+        if (isfinite(f) && fabs(f) > (double)FLT_MAX)
             return false;
         float r = (float)f;
         if (isnan(f))
@@ -380,8 +394,10 @@ uint32_t csv_row(const struct csv *c, const char *line, size_t len, int64_t now,
             err_set(err, -EINVAL, "the quotes of field %u do not close", i + 1);
             return 0;
         }
-        if (i >= c->nfields)
+        if (i >= c->nfields) {
+            i++; /* one too many */
             break;
+        }
         const struct column *col = &s->col[c->column[i]];
         uint8_t *to = out + col->offset;
         bool ok = true;

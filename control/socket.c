@@ -17,8 +17,9 @@ struct client {
     uint32_t in_len;
     char *out;
     size_t out_len, out_at, out_cap;
-    int fds[4]; /* go with the first byte of the reply that starts at out_at */
+    int fds[4]; /* go with the byte at fds_at: the first of their reply */
     unsigned nfds;
+    size_t fds_at;
     int64_t last;
     bool waiting; /* a request waits for the journal; further input is left in the kernel */
     struct cmd_request req;
@@ -30,6 +31,7 @@ struct socket {
     int fd, epoll;
     struct socket_config c;
     char path[108];
+    bool bound; /* the file at path is ours to remove */
     struct client *client[SOCKET_CLIENTS];
     unsigned n;
 };
@@ -58,6 +60,7 @@ struct socket *socket_open(const struct socket_config *c, struct err *err)
         unlink(c->path);
     mode_t old = umask(0117); /* never reachable with wider rights, not even for a moment */
     int e = s->fd < 0 || s->epoll < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof a) ? errno : 0;
+    s->bound = !e;
     umask(old);
     if (!e && c->group != (gid_t)-1 && chown(c->path, (uid_t)-1, c->group))
         e = errno;
@@ -91,10 +94,10 @@ void socket_close(struct socket *s)
         return;
     while (s->n)
         client_close(s, 0);
-    if (s->fd >= 0) {
-        close(s->fd);
+    if (s->bound)
         unlink(s->path);
-    }
+    if (s->fd >= 0)
+        close(s->fd);
     if (s->epoll >= 0)
         close(s->epoll);
     free(s);
@@ -132,13 +135,16 @@ static void client_reply(struct client *c, json_t *reply)
 static bool client_flush(struct client *c)
 {
     while (c->out_at < c->out_len) {
-        struct iovec v = {c->out + c->out_at, c->out_len - c->out_at};
+        /* what stands before a reply with descriptors goes without them */
+        bool with = c->nfds && c->out_at == c->fds_at;
+        struct iovec v = {c->out + c->out_at,
+                          (c->nfds && !with ? c->fds_at : c->out_len) - c->out_at};
         union {
             char buf[CMSG_SPACE(sizeof c->fds)];
             struct cmsghdr align;
         } u;
         struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-        if (c->nfds) {
+        if (with) {
             m.msg_control = u.buf;
             m.msg_controllen = CMSG_SPACE(c->nfds * sizeof(int));
             memset(&u, 0, sizeof u);
@@ -151,7 +157,8 @@ static bool client_flush(struct client *c)
         ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
-        c->nfds = 0;
+        if (with)
+            c->nfds = 0;
         c->out_at += (size_t)n;
     }
     c->out_at = c->out_len = 0;
@@ -175,6 +182,7 @@ static void client_request(struct socket *s, struct client *c, char *line, size_
     json_t *reply = cmd_run(&c->req, request);
     if (reply) {
         c->nfds = c->req.nfds;
+        c->fds_at = c->out_len;
         memcpy(c->fds, c->req.fds, sizeof c->fds);
         client_reply(c, reply);
     } else {
@@ -203,7 +211,7 @@ static void client_lines(struct socket *s, struct client *c)
 
 static bool client_read(struct socket *s, struct client *c)
 {
-    if (c->waiting)
+    if (c->waiting || c->in_len == SOCKET_LINE) /* full: of lines that are held back */
         return true;
     ssize_t n = recv(c->fd, c->in + c->in_len, SOCKET_LINE - c->in_len, MSG_DONTWAIT);
     if (n == 0)
@@ -212,7 +220,7 @@ static bool client_read(struct socket *s, struct client *c)
         return errno == EAGAIN || errno == EINTR;
     c->in_len += (uint32_t)n;
     client_lines(s, c);
-    if (c->in_len == SOCKET_LINE && !c->waiting) {
+    if (c->in_len == SOCKET_LINE && !c->waiting && !c->nfds) {
         struct err err;
         err_set(&err, -E2BIG, "request longer than %u bytes", SOCKET_LINE);
         client_reply(c, cmd_reply(NULL, NULL, &err));
