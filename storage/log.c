@@ -70,7 +70,7 @@ struct log *log_create(const struct log_config *cfg, struct err *err)
         l->schema_json[id] = schema_to_json(s);
         l->schema_ids = id + 1;
     }
-    const uint8_t *p = cfg->states, *end = p + cfg->states_bytes;
+    const uint8_t *p = cfg->states, *end = p ? p + cfg->states_bytes : NULL;
     while (p && end - p >= (ptrdiff_t)FRAME_HEADER) {
         const struct frame *f = (const struct frame *)p;
         if (f->length < FRAME_HEADER || f->length > end - p)

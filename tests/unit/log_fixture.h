@@ -50,7 +50,7 @@ static inline void fix_ring(struct fix *x, uint64_t start)
     struct err e;
     x->start = start;
     assert_true(ring_create(&x->ring, RING_MIN, start, FIX_INSTANCE, false, &e));
-    x->oracle_cap = 256u << 20;
+    x->oracle_cap = 64u << 20;
     x->oracle = malloc(x->oracle_cap);
     assert_non_null(x->oracle);
 }

@@ -325,6 +325,96 @@ static void counts(void **state)
     fix_free(x);
 }
 
+/* ---- every errno at every operation ---- */
+
+static struct io_ops wrapped;
+static int (*real_submit)(struct io *, struct io_op **, unsigned);
+static int inject_at, inject_result, ops_seen;
+static bool inject_sticky;
+
+static int wrapped_submit(struct io *io, struct io_op **ops, unsigned n)
+{
+    int r = real_submit(io, ops, n);
+    for (int i = 0; i < r; i++) {
+        bool hit = ++ops_seen == inject_at || (inject_sticky && ops_seen > inject_at);
+        if (hit && inject_result < 0)
+            ops[i]->result = inject_result;
+        else if (hit && ops[i]->kind == IO_WRITE && ops[i]->result > inject_result)
+            ops[i]->result = inject_result; /* short */
+    }
+    return r;
+}
+
+static void injected(bool buffered, int at_op, int result, bool sticky)
+{
+    struct fix *x = fix_new("/dev/shm", LOG_DURABLE, false, buffered);
+    x->cfg.preallocate = 0;
+    x->cfg.retry_ns = NS_PER_MS;
+    wrapped = *x->io->ops;
+    real_submit = wrapped.submit;
+    wrapped.submit = wrapped_submit;
+    x->io->ops = &wrapped;
+    inject_at = at_op;
+    inject_result = result;
+    inject_sticky = sticky;
+    ops_seen = 0;
+    fix_start(x);
+    for (unsigned i = 0; i < 60; i++) {
+        fix_data(x, 32 + 8 * (1 + rnd(i % 9 ? 500 : 20000)), 0, FIX_DAY);
+        if (i % 4 == 0)
+            fix_round(x);
+    }
+    if (sticky) {
+        for (unsigned i = 0; i < 20; i++)
+            fix_round(x);
+        fix_files_free(fix_read(x, fix_durable(x)));
+        inject_at = INT32_MAX;
+    }
+    if (!fix_settle(x, 5000))
+        fail_msg("result %d at op %d: does not settle", result, at_op);
+    fix_data(x, 64, 0, FIX_DAY);
+    assert_true(fix_settle(x, 5000));
+    fix_drain(x);
+    fix_files_free(fix_read(x, ring_tail(&x->ring)));
+    assert_int_equal(load_relaxed(&x->st->log_errno), 0);
+    fix_free(x);
+}
+
+static void every_errno(void **state)
+{
+    (void)state;
+    static const int results[] = {-ENOSPC, -EDQUOT, -EIO,    -EROFS,  -ENODEV,
+                                  -EINTR,  -EAGAIN, -ENOMEM, -EINVAL, -ECANCELED,
+                                  -EFBIG,  0,       1,       4096,    8191};
+    for (unsigned b = 0; b < 2; b++)
+        for (unsigned i = 0; i < PST_COUNT(results); i++)
+            for (int at_op = 1; at_op <= 4; at_op *= 2) {
+                injected(b, at_op, results[i], false);
+                if (results[i] < 0 && at_op == 2)
+                    injected(b, at_op, results[i], true);
+            }
+}
+
+#ifdef PST_FAULTS
+/* The mutation hook: a frame that is not copied is missing from the durable figures. */
+static void drop_frame(void **state)
+{
+    (void)state;
+    struct fix *x = fix_new("/dev/shm", LOG_DURABLE, false, false);
+    setenv("PST_FAULT_DROP", "log.drop_frame:5", 1);
+    fix_start(x);
+    for (unsigned i = 0; i < 20; i++)
+        fix_run(x, 1, 2, 1 + i * 3, 3, 0, FIX_DAY);
+    assert_true(fix_settle(x, 5000));
+    unsetenv("PST_FAULT_DROP");
+    assert_int_equal(load_relaxed(&log_counts(x->log)->entry[0].durable), 57);
+    struct fix_files *f = fix_read(x, x->start);
+    assert_int_equal(f->frames, 19);
+    fix_files_free(f);
+    fix_free(x);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +424,10 @@ int main(void)
         cmocka_unit_test(written_level),  cmocka_unit_test(async_level),
         cmocka_unit_test(rolls),          cmocka_unit_test(two_days),
         cmocka_unit_test(restart_suffix), cmocka_unit_test(counts),
+        cmocka_unit_test(every_errno),
+#ifdef PST_FAULTS
+        cmocka_unit_test(drop_frame),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
