@@ -18,7 +18,7 @@ static void feed_rules(struct alarm_rules *r, struct daemon *d, unsigned f, int6
     struct alarms *a = &d->alarms;
     const struct status_feed *s = &d->status->feeds[f];
     const struct config_feed *c = d->feeds[f].config;
-    bool open = hours_open(&c->open_hours, now);
+    bool open = hours_open(load_acquire(&d->feeds[f].hours), now);
     uint32_t state = load_relaxed(&s->state);
     bool silent = open && state == FEED_SILENT;
     int64_t hold = d->config->alarms.clear_after;

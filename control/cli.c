@@ -15,6 +15,8 @@ static const struct verb {
 #undef X
     {"tail", "[TABLE] [-n N] [-f] [--sym S]",
      "The newest rows, from the log and the ring; -f follows.", cli_tail},
+    {"gaps", "[FEED] [-n N]", "The newest gaps, from the journal: what was lost, when, why.",
+     cli_gaps},
     {"log", "ls|verify|dump [FILE|DIR] [TABLE]",
      "Lists, checks or prints log files; works without a daemon.", cli_log},
 };
@@ -22,8 +24,8 @@ static const struct verb {
 /* Verbs of the socket that the CLI serves in its own way, or that only programs use. */
 static int (*special(const char *name))(struct cli *, int, char **)
 {
-    if (!strcmp(name, "gaps"))
-        return cli_gaps;
+    if (!strcmp(name, "ledger"))
+        return cli_ledger;
     if (!strcmp(name, "publish"))
         return cli_publish;
     return NULL;

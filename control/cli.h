@@ -26,5 +26,6 @@ int cli_view(struct cli *c, const char *verb, int argc, char **argv); /* status,
 int cli_log(struct cli *c, int argc, char **argv);
 int cli_tail(struct cli *c, int argc, char **argv);
 int cli_gaps(struct cli *c, int argc, char **argv);
+int cli_ledger(struct cli *c, int argc, char **argv);
 int cli_publish(struct cli *c, int argc, char **argv);
 int cli_help(const char *verb);

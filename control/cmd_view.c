@@ -265,5 +265,6 @@ json_t *cmd_latency(struct cmd_request *req, struct err *err)
 
 json_t *cmd_ledger(struct cmd_request *req, struct err *err)
 {
+    wiring_port_tick(req->daemon); /* the devices' figures as of now */
     return ledger_json(req->daemon->ledger, cmd_flag(req, "--verify"), err);
 }

@@ -213,6 +213,10 @@ static bool parse_address(const char *text, uint32_t *out)
 static bool parse_endpoint(const char *text, struct config_endpoint *out)
 {
     char address[INET_ADDRSTRLEN];
+    if (!strcmp(text, "any")) { /* whatever arrives: a replay of one feed's capture */
+        *out = (struct config_endpoint){0};
+        return true;
+    }
     const char *colon = strrchr(text, ':');
     if (!colon || (size_t)(colon - text) >= sizeof address) {
         return false;
@@ -408,6 +412,9 @@ const char *config_value_text(const struct config_key *k, const void *at, char b
     case KIND_ENDPOINT: {
         const struct config_endpoint *e = at;
         uint32_t a = e->address;
+        if (!a) {
+            return "any";
+        }
         snprintf(buf, 64, "%u.%u.%u.%u:%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255, e->port);
         return buf;
     }

@@ -40,7 +40,8 @@ struct rx;
 struct daemon_feed {
     const struct config_feed *config;
     struct feed *feed;
-    unsigned rx; /* index of the lcore that owns it */
+    _Atomic(const struct hours *) hours; /* H1/H2: replaced by reload, read by the feed's lcore */
+    unsigned rx;                         /* index of the lcore that owns it */
 };
 
 struct daemon {
@@ -53,6 +54,7 @@ struct daemon {
     struct schema_set *schemas;
     uint64_t instance_id;
     bool replay;
+    const char *replay_file;
 
     struct daemon_feed feeds[STATUS_FEEDS]; /* index = index in status->feeds */
     unsigned nfeeds;
@@ -71,7 +73,8 @@ struct daemon {
 bool daemon_open(struct daemon *d, const char *config_path, struct config *config, struct err *err);
 /* Until stop is asked for (signal or command) or, in a replay, the capture has ended. */
 void daemon_run(struct daemon *d);
-int daemon_close(struct daemon *d); /* the process's exit code */
+int daemon_close(struct daemon *d); /* the process's exit code; frees all but in a replay */
+void daemon_free(struct daemon *d);
 
 /* socket.h asks: has the journal come as far as this request wants? Fills req->later's positions.
  */

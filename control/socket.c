@@ -335,3 +335,11 @@ unsigned socket_clients(const struct socket *s)
 {
     return s->n;
 }
+
+unsigned socket_waiting(const struct socket *s)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n; i++)
+        n += s->client[i]->waiting;
+    return n;
+}

@@ -33,3 +33,5 @@ int socket_poll(struct socket *, int timeout_ms);
 /* Answers the requests that waited for the journal and whose time has come. */
 int socket_finish(struct socket *);
 unsigned socket_clients(const struct socket *);
+/* Requests that wait for the journal: poll with a short timeout while there are any. */
+unsigned socket_waiting(const struct socket *);

@@ -54,9 +54,11 @@ static inline void one_packet(struct rx *rx, struct rx_port *p, const struct gro
         return;
     }
     if (p->checksum != CHECKSUM_OFF && pst_unlikely((why = packet_verify(k, &v)) != DROP_none)) {
-        add(rx, &rx->cfg.status->drop[why], 1);
-        if (p->checksum == CHECKSUM_DROP)
+        if (p->checksum == CHECKSUM_DROP) {
+            add(rx, &rx->cfg.status->drop[why], 1);
             return;
+        }
+        add(rx, &rx->cfg.status->counter[COUNTER_RX_BAD_CHECKSUM], 1);
     }
     feed_packet(f, route % STATUS_LINES, v.payload, v.payload_len, k->rxtime, k->quality, rx->out);
 }

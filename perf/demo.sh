@@ -35,7 +35,7 @@ stop() {
     [ -n "$daemon" ] && kill "$daemon" 2>/dev/null && wait "$daemon" || true
 }
 trap stop EXIT
-lines="--line A,239.192.1.1:26400,loss=0.4%,burst=3 --line B,239.192.1.2:26400,loss=1%,burst=6,delay=15us,jitter=8us"
+lines="--line A,239.192.1.1:26400,loss=2%,burst=8 --line B,239.192.1.2:26400,loss=3%,burst=10,delay=15us,jitter=8us"
 
 if [ -n "${PENSTOCK_DEMO_PCAP:-}" ]; then
     # shellcheck disable=SC2086

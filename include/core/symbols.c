@@ -178,3 +178,14 @@ const char *symbols_text(const struct symbols *s, uint32_t id, uint32_t *len)
     *len = e->len;
     return s->text + e->at;
 }
+
+bool symbols_skip(struct symbols *s, uint32_t id)
+{
+    struct symbols_head *h = s->head;
+    uint32_t n = load_relaxed(&h->count);
+    if (n != id || n == h->max)
+        return false;
+    memset(&s->entry[n], 0, sizeof s->entry[n]);
+    store_release(&h->count, n + 1); /* Y1 */
+    return true;
+}

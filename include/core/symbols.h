@@ -53,6 +53,9 @@ enum symbols_verdict symbols_intern(struct symbols *s, const char *text, uint32_
                                     uint32_t *id);
 /* Recovery only, before threads start: the next id must be exactly `id`. */
 bool symbols_restore(struct symbols *s, uint32_t id, const char *text, uint32_t len);
+/* Recovery only: the next id must be exactly `id`; it stays without a text, so that no new text ever
+ * gets an id that surviving rows use. */
+bool symbols_skip(struct symbols *s, uint32_t id);
 /* Finds without interning: the id, or null. Any thread; one that is being interned at this moment
  * may be missed. */
 uint32_t symbols_find(const struct symbols *s, const char *text, uint32_t len);

@@ -103,15 +103,19 @@ void thread_wait(struct thread *t, int did)
     t->last_ticks = clock_ticks(); /* a sleep is not a long loop */
 }
 
-static void *entry(void *arg)
+void thread_loop(struct thread *t)
 {
-    struct thread *t = arg;
     thread_begin(t);
     while (!load_acquire(&t->stop))
         thread_wait(t, thread_round(t));
     if (t->ops->fini)
         t->ops->fini(t->arg);
     store_relaxed(&t->status->state, THREAD_HALT);
+}
+
+static void *entry(void *arg)
+{
+    thread_loop(arg);
     return NULL;
 }
 

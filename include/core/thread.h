@@ -49,6 +49,8 @@ void thread_define(struct thread *t, struct status *st, const char *name,
 bool thread_start(struct thread *t, struct err *err);
 void thread_stop(struct thread *t);  /* asks, then joins */
 void thread_begin(struct thread *t); /* what thread_start's entry does before the loop */
+/* begin, rounds until stop is set, fini: what thread_start's thread runs; a DPDK lcore calls it too. */
+void thread_loop(struct thread *t);
 /* One round; returns what work returned. Does not wait. */
 int thread_round(struct thread *t);
 /* Waits by the strategy after a round that returned `did`. */

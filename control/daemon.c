@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "alarm_rules.h"
+#include "calendar.h"
+#include "check.h"
+#include "dataplane/inject_rows.h"
+#include "daemon.h"
+#include "figures.h"
+#include "ledger.h"
+#include "socket.h"
+#include "topo.h"
+#include "wiring_parts.h"
+
+#define TICK_NS (100 * NS_PER_MS)
+
+volatile sig_atomic_t daemon_signal;
+
+static void on_signal(int sig)
+{
+    daemon_signal = sig;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction a = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGINT, &a, NULL);
+    a.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &a, NULL);
+    sigaction(SIGHUP, &a, NULL);
+}
+
+static bool make_directory(const char *path, const char *key, struct err *err)
+{
+    char p[1024];
+    snprintf(p, sizeof p, "%s", path);
+    for (char *c = p + 1; *c; c++)
+        if (*c == '/') {
+            *c = 0;
+            mkdir(p, 0755); /* parents may exist; the last step reports */
+            *c = '/';
+        }
+    struct stat st;
+    if (mkdir(p, 0750) && errno != EEXIST)
+        return err_set(err, -errno, "%s %s: cannot make it: %s", key, path, strerror(errno));
+    if (stat(p, &st) || !S_ISDIR(st.st_mode))
+        return err_set(err, -ENOTDIR, "%s %s is no directory", key, path);
+    if (access(p, W_OK | X_OK))
+        return err_set(err, -errno, "%s %s: cannot write there as uid %u: %s", key, path,
+                       (unsigned)geteuid(), strerror(errno));
+    return true;
+}
+
+static bool directories(const struct config *c, bool replay, struct err *err)
+{
+    return make_directory(c->state_directory, "state_directory", err) &&
+           make_directory(c->log_directory, "log_directory", err) &&
+           (!c->spill_directory || make_directory(c->spill_directory, "spill_directory", err)) &&
+           (replay || make_directory(c->run_directory, "run_directory", err));
+}
+
+/* ---- alarms become rows of table `alarm` ---- */
+
+static void journal_alarm(void *arg, const struct alarm_state *a, bool raised)
+{
+    struct daemon *d = arg;
+    const struct schema *s = schema_set_find(d->schemas, "alarm");
+    const struct alarm_info *info = &alarm_table[a->code];
+    struct inject_rows *w = wiring_control_rows(d);
+    if (!s || d->stopping || inject_rows_room(w) < 4096)
+        return;
+    uint32_t sym = rows_symbol(&w->rows, a->subject, (uint32_t)strlen(a->subject));
+    uint32_t code = rows_symbol(&w->rows, info->code, (uint32_t)strlen(info->code));
+    const char *sev = info->severity == SEVERITY_FAIL ? "fail" : "warn";
+    uint32_t severity = rows_symbol(&w->rows, sev, 4);
+    const char *st = raised ? "raised" : "cleared";
+    uint32_t state = rows_symbol(&w->rows, st, (uint32_t)strlen(st));
+    uint32_t len = (uint32_t)strlen(a->text);
+    uint32_t bytes = (uint32_t)pst_align8(s->fixed + len);
+    uint8_t *p = inject_rows_plain(w, bytes, 0);
+    memset(p, 0, bytes);
+    struct record r = {s->id, (uint16_t)bytes, sym, clock_now(&d->clock)};
+    memcpy(p, &r, sizeof r);
+    put32(p + s->col[2].offset, code);
+    put32(p + s->col[3].offset, severity);
+    put32(p + s->col[4].offset, state);
+    put32(p + s->col[5].offset, s->fixed);
+    put32(p + s->col[5].offset + 4, len);
+    memcpy(p + s->fixed, a->text, len);
+    inject_rows_plain_commit(w, bytes);
+    inject_rows_flush(w);
+}
+
+/* ---- who may do what ---- */
+
+static bool listed(const struct config_names *n, uid_t uid, gid_t gid)
+{
+    const struct passwd *pw = getpwuid(uid);
+    char user[64];
+    snprintf(user, sizeof user, "%s", pw ? pw->pw_name : "");
+    for (uint32_t i = 0; i < n->count; i++) {
+        const char *x = n->at[i];
+        if (*x != '@') {
+            if (*user && !strcmp(x, user))
+                return true;
+            continue;
+        }
+        const struct group *g = getgrnam(x + 1);
+        if (!g)
+            continue;
+        if (g->gr_gid == gid)
+            return true;
+        for (char **m = g->gr_mem; *m; m++)
+            if (*user && !strcmp(*m, user))
+                return true;
+    }
+    return false;
+}
+
+enum level daemon_level(struct daemon *d, uid_t uid, gid_t gid, pid_t pid)
+{
+    (void)pid;
+    const struct config_access *a = &d->config->access;
+    if (uid == 0 || uid == d->uid || listed(&a->admin, uid, gid))
+        return LEVEL_ADMIN;
+    return listed(&a->operate, uid, gid) ? LEVEL_OPERATE : LEVEL_VIEW;
+}
+
+bool daemon_operator_mark(struct daemon *d, const struct peer *peer, const char *command,
+                          json_t *args)
+{
+    json_t *o =
+        json_pack("{s:I,s:s,s:O}", "uid", (json_int_t)peer->uid, "command", command, "args", args);
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    struct inject_rows *w = wiring_control_rows(d);
+    bool ok = text && inject_rows_mark(w, MARK_OPERATOR, text, (uint32_t)strlen(text));
+    if (ok)
+        inject_rows_flush(w);
+    fprintf(stderr, "penstockd: uid %u pid %d: %s %s\n", (unsigned)peer->uid, (int)peer->pid,
+            command, text ? text : "");
+    free(text);
+    return ok;
+}
+
+bool daemon_acknowledged(struct daemon *d, struct cmd_request *req)
+{
+    uint64_t position;
+    const struct ring_head *h = d->ring.head;
+    if (!inject_taken(&d->inject, req->ticket, &position))
+        return false;
+    uint64_t at = req->ack == ACK_DURABLE   ? load_acquire(&h->durable)
+                  : req->ack == ACK_WRITTEN ? load_acquire(&h->written)
+                                            : load_acquire(&h->submitted);
+    if (at < position)
+        return false;
+    json_object_set_new(req->later, "position", json_integer((json_int_t)position));
+    return true;
+}
+
+/* ---- life ---- */
+
+bool daemon_open(struct daemon *d, const char *config_path, struct config *config, struct err *err)
+{
+    d->config = config;
+    d->config_path = config_path;
+    d->uid = geteuid();
+    umask(0027);
+    catch_signals();
+    d->wiring = wiring_new();
+    if (!d->wiring)
+        return err_set(err, -ENOMEM, "no memory");
+    if (!directories(config, d->replay, err))
+        return false;
+    if (!d->replay)
+        clock_init_real(&d->clock);
+    d->status = status_create(config->instance, err);
+    d->schemas = schema_set_new();
+    if (!d->status || !d->schemas ||
+        !symbols_create(&d->symbols, (uint32_t)config->symbols_max, err))
+        return false;
+    alarms_init(&d->alarms, d->status, journal_alarm, d);
+    if (!wiring_recover(d, err) || !wiring_tables(d, err) || !wiring_lcores(d, err) ||
+        !wiring_journal(d, err) || !wiring_feeds(d, err) || !wiring_ports(d, err) ||
+        !wiring_resume(d, err))
+        return false;
+    /* Our own maps exist: from here on nobody can make a writable one. */
+    bool sealed = ring_seal(&d->ring);
+    sealed &= symbols_seal(&d->symbols) && status_seal(d->status);
+    d->ring.sealed = sealed;
+    d->ledger = ledger_open(d, wiring_first_day(d), err);
+    if (!d->ledger || !wiring_start(d, err) || !ledger_start(d->ledger, err))
+        return false;
+    if (d->replay)
+        return true;
+    struct socket_config sc = {
+        .path = config->control_socket, .group = (gid_t)-1, .daemon = d, .level = daemon_level};
+    const struct group *g = config->socket_group ? getgrnam(config->socket_group) : NULL;
+    if (config->socket_group && !g)
+        return err_set(err, -EINVAL, "socket_group %s does not exist: groupadd %s",
+                       config->socket_group, config->socket_group);
+    if (g)
+        sc.group = g->gr_gid;
+    d->socket = socket_open(&sc, err);
+    if (d->socket)
+        fprintf(stderr,
+                "penstockd: %s is up: %u feeds, %u ports, journal at %llu; penstock --socket %s "
+                "status\n",
+                config->instance, d->nfeeds, d->status->n_ports,
+                (unsigned long long)ring_tail(&d->ring), config->control_socket);
+    return d->socket != NULL;
+}
+
+void daemon_run(struct daemon *d)
+{
+    static struct alarm_rules rules;
+    int64_t tick = 0, check = 0;
+    while (!daemon_signal) {
+        if (d->socket) {
+            socket_poll(d->socket, socket_finish(d->socket)    ? 0
+                                   : socket_waiting(d->socket) ? 1
+                                                               : 20);
+        } else {
+            nanosleep(&(struct timespec){0, 2000000}, NULL);
+            if (wiring_rx_ended(d))
+                break;
+        }
+        int64_t now = clock_monotonic();
+        if (now - tick >= TICK_NS) {
+            tick = now;
+            clock_calibrate(&d->clock);
+            wiring_tick(d);
+            rates_sample(&d->rates, d->status);
+            d->day = load_relaxed(&d->wiring->appender.open_day);
+        }
+        if (now - check >= d->config->check_interval) {
+            check = now;
+            alarm_rules_run(&rules, d);
+        }
+    }
+    if (daemon_signal && !d->replay)
+        fprintf(stderr, "penstockd: signal %d: draining\n", (int)daemon_signal);
+}
+
+int daemon_close(struct daemon *d)
+{
+    d->stopping = true;
+    if (d->socket) {
+        socket_poll(d->socket, 0); /* the answer to `stop` */
+        socket_close(d->socket);
+        d->socket = NULL;
+    }
+    bool drained = false;
+    if (d->wiring) {
+        wiring_stop_rx(d);
+        wiring_port_tick(d);
+        drained = wiring_drain(d, 30 * NS_PER_S);
+    }
+    if (!drained)
+        fprintf(stderr,
+                "penstockd: the log could not be drained; recovery will say what is missing\n");
+    if (d->ledger) {
+        ledger_settle(d->ledger, 5 * NS_PER_S);
+        if (!d->replay) {
+            ledger_stop(d->ledger);
+            ledger_close(d->ledger);
+            d->ledger = NULL;
+        }
+    }
+    if (d->replay)
+        return drained ? 0 : 1; /* replay_run prints its summary, then calls daemon_free */
+    daemon_free(d);
+    return drained ? 0 : 1;
+}
+
+void daemon_free(struct daemon *d)
+{
+    if (d->ledger) {
+        ledger_stop(d->ledger);
+        ledger_close(d->ledger);
+        d->ledger = NULL;
+    }
+    if (d->wiring)
+        wiring_close(d);
+    if (d->ring.head)
+        ring_close(&d->ring);
+    if (d->symbols.head)
+        symbols_close(&d->symbols);
+    schema_set_free(d->schemas);
+    status_destroy(d->status);
+    config_free(d->config);
+}

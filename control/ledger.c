@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include "cli_print.h"
+#include "core/clock.h"
+#include "daemon.h"
+#include "dataplane/packet.h"
+#include "ledger.h"
+#include "storage/cursor.h"
+#include "storage/ledger_count.h"
+#include "storage/log.h"
+#include "topo.h"
+#include "wiring_parts.h"
+
+#define ROUND_FRAMES 512
+#define SNAP_NS      (100 * NS_PER_MS)
+
+/* One (feed, session) as compared at one moment. */
+struct entry {
+    char feed[32], session[64];
+    bool known; /* the data plane knows it: wire, waiting and diff_wire hold */
+    uint64_t wire, waiting;
+    uint64_t journaled, late, gaps; /* gaps: what no late row took back */
+    uint64_t durable, at_durable;   /* the log's count, ours at the durable position */
+    uint64_t flying;
+    int64_t diff_wire, diff_durable; /* 0 = balances */
+};
+
+struct snapshot {
+    int64_t at; /* monotonic */
+    bool caught_up;
+    uint64_t position, durable_position;
+    uint64_t lost_ranges, lost_bytes, inconsistent;
+    unsigned n;
+    struct entry entry[STATUS_SESSIONS];
+    uint64_t rows_made, rows_counted; /* since the start of this process */
+};
+
+/* A cursor with its counts. */
+struct follower {
+    struct cursor cursor;
+    struct ledger_count count;
+    bool waiting; /* reached its limit in the last round */
+    /* Totals when it crossed this process's first position: the log and the feeds count from there.
+     */
+    bool based;
+    uint64_t rows_base, base[STATUS_SESSIONS];
+};
+
+struct ledger {
+    struct daemon *d;
+    struct io *io;
+    struct thread thread;
+    struct follower all, durable;
+    bool open;
+    uint64_t start; /* the journal's first position in this process */
+    int64_t snap_at;
+    struct snapshot next;
+    pthread_mutex_t lock; /* guards `snap` */
+    struct snapshot snap;
+    int64_t wrong_since; /* control: 0 = balances */
+    _Atomic bool wanted; /* control asks for a fresh snapshot */
+};
+
+static bool follower_open(struct follower *f, struct ledger *l, enum cursor_limit limit,
+                          int32_t from_day, struct err *err)
+{
+    const struct config *c = l->d->config;
+    struct cursor_config cc = {.io = l->io,
+                               .dirs = {c->log_directory, c->spill_directory},
+                               .prefix = c->log_prefix,
+                               .instance = l->d->instance_id,
+                               .ring = &l->d->ring,
+                               .limit = limit,
+                               .headers_only = true};
+    if (!ledger_init(&f->count, false, err))
+        return false;
+    if (!cursor_open(&f->cursor, &cc, err)) {
+        ledger_free(&f->count);
+        return false;
+    }
+    if (!cursor_seek_day(&f->cursor, from_day))
+        cursor_seek(&f->cursor, l->d->ring.head->start);
+    return true;
+}
+
+static void follower_close(struct follower *f)
+{
+    cursor_close(&f->cursor);
+    ledger_free(&f->count);
+}
+
+/* All rows that stood in the journal so far, of whatever kind. */
+static uint64_t rows_of(const struct ledger_count *c)
+{
+    uint64_t n = c->plain_rows;
+    for (uint32_t i = 0; i < c->count; i++)
+        n += c->session[i].rows;
+    return n;
+}
+
+static uint64_t total_of(const struct ledger_session *x)
+{
+    return x->on_time + x->late + x->gap_seqs;
+}
+
+static void note_base(struct follower *f)
+{
+    f->based = true;
+    f->rows_base = rows_of(&f->count);
+    for (uint32_t i = 0; i < f->count.count && i < STATUS_SESSIONS; i++)
+        f->base[i] = total_of(&f->count.session[i]);
+}
+
+static int follow(struct ledger *l, struct follower *f, int budget)
+{
+    int n = 0;
+    f->waiting = false;
+    while (n < budget) {
+        const struct frame *frame;
+        enum cursor_verdict v = cursor_next(&f->cursor, &frame);
+        if (v == CURSOR_WAIT || v == CURSOR_END || v == CURSOR_ERROR) {
+            f->waiting = v != CURSOR_ERROR;
+            break;
+        }
+        n++;
+        if (v != CURSOR_FRAME)
+            continue; /* lost ranges are in the cursor's own figures */
+        if (!f->based && frame->position >= l->start)
+            note_base(f);
+        const struct packet_record *runs;
+        uint32_t nruns;
+        if (cursor_runs(&f->cursor, &runs, &nruns))
+            ledger_runs(&f->count, frame, runs, nruns);
+        else
+            ledger_frame(&f->count, &f->cursor.dict, frame);
+    }
+    return n;
+}
+
+static void symbol_text(struct follower *f, uint32_t id, char *out, size_t cap)
+{
+    uint32_t len = 0;
+    const char *t = dictionary_peek(&f->cursor.dict, id, &len);
+    snprintf(out, cap, "%.*s", t ? (int)len : 1, t ? t : "?");
+}
+
+static const struct status_session *session_of(const struct status *s, const char *feed,
+                                               const char *text)
+{
+    uint32_t n = status_sessions(s);
+    const struct status_session *found = NULL;
+    for (uint32_t i = 0; i < n; i++)
+        if (!strcmp(status_session_text(&s->sessions[i]), text) &&
+            !strcmp(s->feeds[s->sessions[i].feed].name, feed))
+            found = &s->sessions[i]; /* the newest of equal ones */
+    return found;
+}
+
+/* How far `value` lies outside [low, high]: 0 inside, so that figures in motion do not alarm. */
+static int64_t outside(uint64_t value, uint64_t low, uint64_t high)
+{
+    return value < low ? (int64_t)(value - low) : value > high ? (int64_t)(value - high) : 0;
+}
+
+struct before {
+    uint64_t next[STATUS_SESSIONS];
+    uint64_t durable[STATUS_SESSIONS];
+    uint64_t rows;
+};
+
+static uint64_t log_durable(struct ledger *l, uint32_t feed, uint32_t session)
+{
+    const struct log_counts *c = log_counts(l->d->wiring->log);
+    uint32_t n = load_acquire(&c->n);
+    for (uint32_t i = 0; i < n; i++)
+        if (c->entry[i].feed == feed && c->entry[i].session == session)
+            return load_relaxed(&c->entry[i].durable) + load_relaxed(&c->entry[i].late) +
+                   load_relaxed(&c->entry[i].gap);
+    return 0;
+}
+
+/*
+ * Figures of three owners (feeds, ledger, log) are compared while all of them move: feeds and log
+ * are read before and after our own cursors have caught up, and ours must lie between.
+ */
+static void take_snapshot(struct ledger *l)
+{
+    static struct before b; /* one ledger a process; too large for the stack */
+    struct snapshot *s = &l->next;
+    const struct status *st = l->d->status;
+    s->at = clock_monotonic();
+    uint32_t n = status_sessions(st);
+    for (uint32_t i = 0; i < n; i++)
+        b.next[i] = load_relaxed(&st->sessions[i].next);
+    for (uint32_t i = 0; i < l->durable.count.count && i < STATUS_SESSIONS; i++)
+        b.durable[i] =
+            log_durable(l, l->durable.count.session[i].feed, l->durable.count.session[i].session);
+    b.rows = load_relaxed(&st->counter[COUNTER_APPEND_ROWS]);
+    for (int i = 0; i < 64; i++) {
+        follow(l, &l->all, ROUND_FRAMES);
+        follow(l, &l->durable, ROUND_FRAMES);
+        if (l->all.waiting && l->durable.waiting)
+            break;
+    }
+    int64_t began = s->at;
+    memset(s, 0, sizeof *s);
+    s->at = began;
+    s->caught_up = l->all.waiting && l->durable.waiting;
+    s->position = l->all.cursor.position;
+    s->durable_position = l->durable.cursor.position;
+    s->lost_ranges = l->all.cursor.lost_ranges;
+    s->lost_bytes = l->all.cursor.lost_bytes;
+    s->inconsistent = l->all.count.inconsistent;
+    uint64_t counted = rows_of(&l->all.count) - l->all.rows_base;
+    uint64_t made = load_relaxed(&st->counter[COUNTER_APPEND_ROWS]);
+    int64_t off = l->all.based ? outside(counted, b.rows, made) : 0;
+    s->rows_counted = l->all.based ? counted : made;
+    s->rows_made = l->all.based ? counted - (uint64_t)off : made;
+    for (uint32_t i = 0; i < l->all.count.count && s->n < STATUS_SESSIONS; i++) {
+        const struct ledger_session *x = &l->all.count.session[i];
+        struct entry *e = &s->entry[s->n++];
+        symbol_text(&l->all, x->feed, e->feed, sizeof e->feed);
+        symbol_text(&l->all, x->session, e->session, sizeof e->session);
+        e->journaled = x->on_time + x->late;
+        e->late = x->late;
+        e->gaps = x->gap_seqs - x->late;
+        const struct ledger_session *y = ledger_find(&l->durable.count, x->feed, x->session);
+        size_t k = y ? (size_t)(y - l->durable.count.session) : STATUS_SESSIONS;
+        uint64_t base = k < STATUS_SESSIONS ? l->durable.base[k] : 0;
+        e->at_durable = y ? total_of(y) : 0;
+        e->flying = total_of(x) - e->at_durable;
+        /* The log counts from this process's start, we from the day's first file. */
+        e->durable = log_durable(l, x->feed, x->session) + base;
+        e->diff_durable =
+            outside(e->at_durable, k < STATUS_SESSIONS ? b.durable[k] + base : 0, e->durable);
+        const struct status_session *w = session_of(st, e->feed, e->session);
+        if (!w)
+            continue;
+        uint64_t first = load_relaxed(&w->first), next = load_relaxed(&w->next),
+                 high = load_relaxed(&w->high);
+        e->known = true;
+        e->wire = high > first ? high - first : 0;
+        e->waiting = high > next ? high - next : 0;
+        uint64_t before = (size_t)(w - st->sessions) < n ? b.next[w - st->sessions] : first;
+        e->diff_wire = -outside(x->on_time + x->gap_seqs, before - first, next - first);
+    }
+    pthread_mutex_lock(&l->lock);
+    l->snap = *s;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static int ledger_work(void *arg)
+{
+    struct ledger *l = arg;
+    int n = follow(l, &l->all, ROUND_FRAMES) + follow(l, &l->durable, ROUND_FRAMES);
+    int64_t now = clock_monotonic();
+    if (now - l->snap_at >= SNAP_NS || load_relaxed(&l->wanted)) {
+        store_relaxed(&l->wanted, false);
+        l->snap_at = now;
+        take_snapshot(l);
+    }
+    return n;
+}
+
+static const struct thread_ops ledger_ops = {.work = ledger_work};
+
+struct ledger *ledger_open(struct daemon *d, int32_t from_day, struct err *err)
+{
+    struct ledger *l = calloc(1, sizeof *l);
+    if (!l) {
+        err_set(err, -ENOMEM, "ledger: no memory");
+        return NULL;
+    }
+    l->d = d;
+    l->start = d->ring.head->start;
+    pthread_mutex_init(&l->lock, NULL);
+    l->io = io_posix_create(err);
+    if (!l->io || !follower_open(&l->all, l, CURSOR_COMMITTED, from_day, err)) {
+        io_destroy(l->io);
+        free(l);
+        return NULL;
+    }
+    if (!follower_open(&l->durable, l, CURSOR_DURABLE, from_day, err)) {
+        follower_close(&l->all);
+        io_destroy(l->io);
+        free(l);
+        return NULL;
+    }
+    return l;
+}
+
+bool ledger_start(struct ledger *l, struct err *err)
+{
+    const struct topo_thread *t = topo_thread("ledger");
+    thread_define(&l->thread, l->d->status, t->name, &ledger_ops, l, &l->d->clock, WAIT_SLEEP,
+                  t->nice, (int)l->d->config->cpus.ledger);
+    return thread_start(&l->thread, err);
+}
+
+bool ledger_settle(struct ledger *l, int64_t deadline_ns)
+{
+    int64_t end = clock_monotonic() + deadline_ns;
+    for (;;) {
+        pthread_mutex_lock(&l->lock);
+        bool done = l->snap.caught_up && l->snap.position >= ring_tail(&l->d->ring) &&
+                    l->snap.durable_position >= ring_tail(&l->d->ring);
+        pthread_mutex_unlock(&l->lock);
+        if (done || clock_monotonic() > end)
+            return done;
+        nanosleep(&(struct timespec){0, 2000000}, NULL);
+    }
+}
+
+void ledger_stop(struct ledger *l)
+{
+    thread_stop(&l->thread);
+}
+
+void ledger_close(struct ledger *l)
+{
+    if (!l)
+        return;
+    follower_close(&l->all);
+    follower_close(&l->durable);
+    io_destroy(l->io);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+/* ---- what people see ---- */
+
+static void line(json_t *out, const char *text)
+{
+    json_array_append_new(out, json_string(text));
+}
+
+static bool entry_lines(json_t *out, const struct entry *e)
+{
+    char text[320], name[112];
+    snprintf(name, sizeof name, "%s %s", e->feed, e->session);
+    if (e->known) {
+        snprintf(text, sizeof text, "%-20s wire %s - journaled %s - gaps %s - waiting %s = %s%s%s",
+                 name, print_count((int64_t)e->wire), print_count((int64_t)e->journaled),
+                 print_count((int64_t)e->gaps), print_count((int64_t)e->waiting),
+                 print_count(e->diff_wire),
+                 e->diff_wire ? "  <- lost between wire and journal" : "", "");
+        line(out, text);
+    }
+    snprintf(text, sizeof text, "%-20s counted %s - durable %s - flying %s = %s%s",
+             e->known ? "" : name, print_count((int64_t)(e->at_durable + e->flying)),
+             print_count((int64_t)(e->at_durable - (uint64_t)e->diff_durable)),
+             print_count((int64_t)e->flying), print_count(e->diff_durable),
+             e->diff_durable ? "  <- lost between journal and log" : "");
+    line(out, text);
+    return !e->diff_wire && !e->diff_durable;
+}
+
+static bool port_lines(json_t *out, const struct status *s)
+{
+    bool ok = true;
+    uint64_t taken = 0, ours = 0, drops = 0;
+    for (unsigned i = 0; i < s->n_ports; i++) {
+        const struct status_port *p = &s->ports[i];
+        uint64_t device = load_relaxed(&p->device_packets), t = load_relaxed(&p->taken);
+        taken += t;
+        char text[256];
+        snprintf(text, sizeof text, "port %-15s device %s - taken %s = %s; NIC lost %s before us",
+                 p->name, print_count((int64_t)device), print_count((int64_t)t),
+                 print_count((int64_t)(device - t)),
+                 print_count((int64_t)(load_relaxed(&p->missed) + load_relaxed(&p->nombuf))));
+        line(out, text);
+    }
+    for (unsigned f = 0; f < s->n_feeds; f++)
+        for (unsigned l = 0; l < s->feeds[f].nlines; l++)
+            ours += load_relaxed(&s->feeds[f].line[l].packets);
+    for (unsigned i = DROP_none + 1; i < STATUS_DROPS; i++)
+        drops += load_relaxed(&s->drop[i]);
+    if (s->n_ports) {
+        char text[256];
+        snprintf(text, sizeof text, "%-20s taken %s - for feeds %s - not for us %s = %s", "packets",
+                 print_count((int64_t)taken), print_count((int64_t)ours),
+                 print_count((int64_t)drops), print_count((int64_t)(taken - ours - drops)));
+        line(out, text);
+    }
+    return ok;
+}
+
+/* A snapshot taken after the call; the last one should the ledger thread not answer at once. */
+static void fresh(struct ledger *l, struct snapshot *s)
+{
+    int64_t asked = clock_monotonic();
+    store_relaxed(&l->wanted, true);
+    do {
+        pthread_mutex_lock(&l->lock);
+        *s = l->snap;
+        pthread_mutex_unlock(&l->lock);
+        if (s->at < asked)
+            nanosleep(&(struct timespec){0, 500000}, NULL);
+    } while (s->at < asked && clock_monotonic() - asked < NS_PER_S / 2 &&
+             load_relaxed(&l->thread.status->state) == THREAD_RUN);
+}
+
+json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
+{
+    static struct snapshot s;
+    if (verify) {
+        err_set(err, -EINVAL, "--verify recounts the files in the CLI, not in the daemon");
+        return NULL;
+    }
+    fresh(l, &s);
+    json_t *lines = json_array(), *sessions = json_array();
+    bool ok = port_lines(lines, l->d->status);
+    for (unsigned i = 0; i < s.n; i++) {
+        const struct entry *e = &s.entry[i];
+        ok &= entry_lines(lines, e);
+        json_array_append_new(
+            sessions,
+            json_pack("{s:s,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "feed", e->feed,
+                      "session", e->session, "known", e->known, "wire", (json_int_t)e->wire,
+                      "journaled", (json_int_t)e->journaled, "late", (json_int_t)e->late, "gaps",
+                      (json_int_t)e->gaps, "waiting", (json_int_t)e->waiting, "at_durable",
+                      (json_int_t)e->at_durable, "durable", (json_int_t)e->durable, "flying",
+                      (json_int_t)e->flying, "diff_wire", (json_int_t)e->diff_wire, "diff_durable",
+                      (json_int_t)e->diff_durable));
+    }
+    char text[256];
+    int64_t rows = (int64_t)(s.rows_made - s.rows_counted);
+    snprintf(text, sizeof text, "%-20s appended %s - found in the journal %s = %s%s", "rows",
+             print_count((int64_t)s.rows_made), print_count((int64_t)s.rows_counted),
+             print_count(rows), rows ? "  <- lost in the journal" : "");
+    line(lines, text);
+    ok &= !rows && !s.inconsistent;
+    if (s.lost_ranges) {
+        snprintf(text, sizeof text, "%-20s %s ranges of %s stand in no file", "journal",
+                 print_count((int64_t)s.lost_ranges), print_bytes((int64_t)s.lost_bytes));
+        line(lines, text);
+    }
+    line(lines, !s.caught_up ? "the ledger is still counting (catching up with the journal)"
+                : ok         ? "ledger balances"
+                             : "LEDGER DOES NOT BALANCE");
+    return json_pack("{s:b,s:b,s:I,s:I,s:I,s:I,s:o,s:o}", "balanced", ok && s.caught_up,
+                     "caught_up", s.caught_up, "position", (json_int_t)s.position,
+                     "durable_position", (json_int_t)s.durable_position, "rows",
+                     (json_int_t)s.rows_counted, "diff_rows", (json_int_t)rows, "sessions",
+                     sessions, "lines", lines);
+}
+
+json_t *ledger_brief(struct ledger *l)
+{
+    json_t *out = json_array();
+    if (!l)
+        return out;
+    char text[ALARMS_TEXT];
+    bool ok = ledger_check(l, text, sizeof text);
+    json_array_append_new(out, json_pack("{s:s}", "line", ok ? "ledger balances" : text));
+    return out;
+}
+
+bool ledger_check(struct ledger *l, char *text, size_t cap)
+{
+    static struct snapshot s;
+    pthread_mutex_lock(&l->lock);
+    s = l->snap;
+    pthread_mutex_unlock(&l->lock);
+    bool wrong = false;
+    for (unsigned i = 0; i < s.n && !wrong; i++) {
+        const struct entry *e = &s.entry[i];
+        wrong = e->diff_wire || e->diff_durable;
+        if (wrong)
+            snprintf(text, cap, "%s %s: %s", e->feed, e->session,
+                     e->diff_wire ? "lost between wire and journal"
+                                  : "lost between journal and log");
+    }
+    if (!wrong && s.rows_made != s.rows_counted) {
+        wrong = true;
+        snprintf(text, cap, "rows were lost in the journal");
+    }
+    int64_t now = clock_monotonic();
+    if (!wrong || !s.caught_up)
+        l->wrong_since = 0;
+    else if (!l->wrong_since)
+        l->wrong_since = now;
+    return !l->wrong_since || now - l->wrong_since < LEDGER_SETTLE_NS;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The journal: ring, appender, log; what happens at an instant; start and stop. */
+#include <errno.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+#include "calendar.h"
+#include "core/civil.h"
+#include "topo.h"
+#include "wiring_parts.h"
+
+#define INJECT_CONTROL_BYTES (16ull << 20)
+#define CONTROL_SYMBOLS      (1u << 18)
+
+struct wiring *wiring_new(void)
+{
+    return calloc(1, sizeof(struct wiring));
+}
+
+/* ---- end of day: control computes the instants, the appender compares them with its clock ---- */
+
+static int32_t calendar_next_day(const struct calendar *c, int32_t day)
+{
+    (void)c;
+    return day + 1; /* every date has exactly one end; days without rows leave no file behind */
+}
+
+static void due_extend(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    const struct calendar *c = &d->config->main_calendar;
+    int32_t open = load_relaxed(&w->appender.open_day);
+    if (w->due_day && open + 8 < w->due_day)
+        return;
+    static struct due_item items[DUE_MAX];
+    uint32_t n = 0;
+    for (int32_t day = open; n < DUE_MAX / 2; day = calendar_next_day(c, day), n++) {
+        struct due_item *x = &items[n];
+        char text[CIVIL_TEXT];
+        *x = (struct due_item){.id = (uint64_t)day + 1,
+                               .at = calendar_eod(c, day),
+                               .kind = DUE_EOD,
+                               .day = (uint16_t)day,
+                               .next_day = (uint16_t)calendar_next_day(c, day)};
+        x->json_len =
+            (uint32_t)snprintf(x->json, sizeof x->json, "{\"calendar\":\"%s\",\"day\":\"%s\"}",
+                               c->name, civil_format(day, text));
+    }
+    struct err err;
+    if (due_publish(&w->due, items, n, &err))
+        w->due_day = open + (int32_t)n;
+}
+
+/* ---- the journal ---- */
+
+bool wiring_journal(struct daemon *d, struct err *err)
+{
+    struct wiring *w = d->wiring;
+    const struct config *c = d->config;
+    bool huge = c->hugepages != CONFIG_HUGE_OFF;
+    struct err why;
+    if (!ring_create(&d->ring, config_ring_bytes(c), w->start, d->instance_id, huge, &why) &&
+        (c->hugepages == CONFIG_HUGE_ON ||
+         !ring_create(&d->ring, config_ring_bytes(c), w->start, d->instance_id, false, &why)))
+        return err_set(err, why.code, "%s", why.text);
+    due_init(&w->due);
+    struct appender_config ac = {
+        .ring = &d->ring,
+        .symbols = &d->symbols,
+        .schemas = d->schemas,
+        .status = d->status,
+        .clock = &d->clock,
+        .due = &w->due,
+        .hooks = {.arg = &w->lcore[0].rx, .states = rx_states, .sessions = rx_sessions},
+        .open_day = (uint16_t)d->day,
+        .last_time = w->last_time,
+        .max_new_symbols = (uint32_t)c->max_new_symbols,
+        .ticks = true};
+    struct inject_options io = {.max_new_symbols = (uint32_t)c->max_new_symbols,
+                                .symbols = CONTROL_SYMBOLS};
+    struct inject_rows_config ic = {.q = &d->inject,
+                                    .known = &d->symbols,
+                                    .schemas = d->schemas,
+                                    .status = d->status,
+                                    .symbols = CONTROL_SYMBOLS,
+                                    .max_new_symbols = (uint32_t)c->max_new_symbols,
+                                    .open_day = (uint16_t)d->day};
+    if (!appender_init(&w->appender, &ac, err) ||
+        !inject_create(&d->inject, INJECT_CONTROL_BYTES, err) ||
+        !appender_add_inject(&w->appender, &d->inject, 1, &io, err) ||
+        !inject_rows_init(&w->control_rows, &ic, err))
+        return false;
+    struct err uring = {0};
+    w->log_io = io_best_create((unsigned)c->log_depth * 4, &uring);
+    if (!w->log_io)
+        return err_set(err, uring.code, "%s", uring.text);
+    if (uring.code)
+        fprintf(stderr, "penstockd: io_uring is not used: %s\n", uring.text);
+    struct log_config lc = {.io = w->log_io,
+                            .ring = &d->ring,
+                            .symbols = &d->symbols,
+                            .schemas = d->schemas,
+                            .clock = &d->clock,
+                            .status = d->status,
+                            .directory = c->log_directory,
+                            .spill = c->spill_directory,
+                            .prefix = c->log_prefix,
+                            .instance_name = c->instance,
+                            .level = (enum log_level)c->durability,
+                            .depth = (uint32_t)c->log_depth,
+                            .preallocate = (uint64_t)c->log_preallocate,
+                            .low_space = (uint64_t)c->log_low_space,
+                            .ballast = (uint64_t)c->log_ballast,
+                            .retry_ns = c->retry_interval,
+                            .symbols_known = symbols_count(&d->symbols),
+                            .states = w->states,
+                            .states_bytes = w->states_bytes,
+                            .previous = *w->previous ? w->previous : NULL};
+    w->log = log_create(&lc, err);
+    return w->log != NULL;
+}
+
+struct inject_rows *wiring_control_rows(struct daemon *d)
+{
+    return &d->wiring->control_rows;
+}
+
+/* What stands first in this incarnation: the restart mark, the schemas that are new, the sessions.
+ */
+bool wiring_resume(struct daemon *d, struct err *err)
+{
+    struct wiring *w = d->wiring;
+    appender_begin(&w->appender, clock_now(&d->clock));
+    if (w->restarted) {
+        char json[160];
+        int n = snprintf(json, sizeof json, "{\"old_end\":%llu,\"start\":%llu,\"clean\":%s}",
+                         (unsigned long long)w->old_end, (unsigned long long)w->start,
+                         w->clean ? "true" : "false");
+        if (!appender_mark(&w->appender, MARK_RESTART, json, (uint32_t)n, (uint16_t)d->day))
+            return err_set(err, -ENOSPC, "ring: no room for the restart mark");
+    }
+    if (!wiring_resume_sessions(d, err))
+        return false;
+    for (unsigned i = 0; i < w->n_fresh; i++) {
+        char *text = schema_to_json(w->fresh[i]);
+        bool ok = text && appender_schema(&w->appender, text, (uint32_t)strlen(text));
+        free(text);
+        if (!ok)
+            return err_set(err, -ENOSPC, "ring: no room for the schema of table %s",
+                           w->fresh[i]->name);
+    }
+    appender_want_states(&w->appender);
+    due_extend(d);
+    return true;
+}
+
+bool wiring_start(struct daemon *d, struct err *err)
+{
+    struct wiring *w = d->wiring;
+    const struct topo_thread *t = topo_thread("log");
+    thread_define(&w->log_thread, d->status, t->name, &log_thread_ops, w->log, &d->clock,
+                  WAIT_ADAPTIVE, t->nice, (int)d->config->cpus.log);
+    return thread_start(&w->log_thread, err) && wiring_start_rx(d, err);
+}
+
+bool wiring_drain(struct daemon *d, int64_t deadline_ns)
+{
+    struct wiring *w = d->wiring;
+    if (!w->log || !w->log_thread.running)
+        return false;
+    bool ok = log_drain(w->log, deadline_ns);
+    wiring_catalogue(d);
+    thread_stop(&w->log_thread);
+    wiring_catalogue(d);
+    return ok;
+}
+
+void wiring_close(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    if (w->log_thread.running)
+        thread_stop(&w->log_thread);
+    wiring_close_ports(d);
+    if (w->log)
+        log_destroy(w->log);
+    io_destroy(w->log_io);
+    inject_rows_fini(&w->control_rows);
+    if (d->inject.data)
+        inject_destroy(&d->inject);
+    appender_fini(&w->appender);
+    wiring_recover_close(d);
+    free(w->states);
+    free(w);
+    d->wiring = NULL;
+}
+
+void wiring_tick(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    int64_t now = clock_monotonic();
+    due_extend(d);
+    wiring_catalogue(d);
+    wiring_lease(d);
+    uint16_t day = load_relaxed(&w->appender.open_day);
+    if (day != w->control_day) {
+        w->control_day = day;
+        inject_rows_day(&w->control_rows, day);
+    }
+    if (now - w->second_at < NS_PER_S && w->second_at)
+        return;
+    w->second_at = now;
+    wiring_port_tick(d);
+    struct statvfs v;
+    if (!statvfs(d->config->log_directory, &v))
+        store_relaxed(&d->status->log_free, (uint64_t)v.f_bavail * v.f_frsize);
+}
+
+uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring)
+{
+    const struct wiring *w = d->wiring;
+    if (!strcmp(ring, "journal"))
+        return ring_size(&d->ring);
+    if (!strcmp(ring, "inject.control"))
+        return d->inject.size;
+    if (!strcmp(ring, "inject.rx"))
+        return w->nlcores > 1 ? w->lcore[1].inject.size : 0;
+    return sizeof w->lcore[0].rx.commands;
+}
+
+/* ---- reload: live keys only ---- */
+
+json_t *wiring_reload(struct daemon *d, struct err *err)
+{
+    struct config *next;
+    if (!d->config_path) {
+        err_set(err, -EINVAL, "this daemon was started without a configuration file");
+        return NULL;
+    }
+    if (!config_load(d->config_path, &next, err))
+        return NULL;
+    static struct config_change change[256];
+    uint32_t n = config_diff(d->config, next, change, PST_COUNT(change));
+    json_t *live = json_array(), *later = json_array();
+    for (uint32_t i = 0; i < n && i < PST_COUNT(change); i++)
+        json_array_append_new(change[i].live ? live : later, json_string(change[i].key));
+    struct config *c = d->config;
+    c->retry_interval = next->retry_interval;
+    c->log_low_space = next->log_low_space;
+    c->max_new_symbols = next->max_new_symbols;
+    c->check_interval = next->check_interval;
+    c->alarms = next->alarms;
+    c->access = next->access; /* its texts live as long as `next`, which is kept */
+    for (uint32_t i = 0; i < c->feeds.count; i++) {
+        const struct config_feed *f = config_feed_named(next, c->feeds.at[i].name);
+        if (f)
+            store_release(&d->feeds[i].hours, &f->open_hours); /* H1: pairs with H2 in is_open */
+    }
+    wiring_live(d, next);
+    char text[160];
+    snprintf(text, sizeof text, "%zu changes applied, %zu need a restart", json_array_size(live),
+             json_array_size(later));
+    return json_pack("{s:s,s:o,s:o}", "done", text, "applied", live, "needs_restart", later);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wiring_parts.h - what the wiring_*.c files share. Nobody else includes it but cmd_publish.c.
+ */
+#pragma once
+
+#include "core/schema.h"
+#include "dataplane/appender.h"
+#include "dataplane/command.h"
+#include "dataplane/decoder.h"
+#include "dataplane/descriptor.h"
+#include "dataplane/eal.h"
+#include "dataplane/feed.h"
+#include "dataplane/groups.h"
+#include "dataplane/inject_rows.h"
+#include "dataplane/membership.h"
+#include "dataplane/poll.h"
+#include "dataplane/port.h"
+#include "storage/lease.h"
+#include "storage/catalogue.h"
+#include "storage/log.h"
+#include "storage/recovery.h"
+#include "wiring.h"
+
+#define WIRING_ROUTES 65535u
+
+/* One running port: its device, its groups, its membership. */
+struct wiring_port {
+    const struct config_port *config;
+    struct port *port;
+    struct groups groups;
+    struct group_route *route; /* what the groups table was made of; grows by `group add` */
+    unsigned nroutes, cap;
+    uint16_t any;
+    struct membership *membership;
+    unsigned lcore; /* index in wiring.lcore */
+    struct port_stats stats;
+};
+
+/* One rx lcore: ports and feeds that it alone touches. */
+struct wiring_lcore {
+    int cpu; /* -1 = floats, an ordinary thread */
+    struct rx rx;
+    struct thread thread;
+    bool dpdk; /* runs as a DPDK lcore, not as a thread of ours */
+    bool running;
+    struct inject inject; /* index > 0: its way to the appender */
+    struct inject_rows rows;
+};
+
+struct wiring {
+    struct io *io, *log_io; /* control's own, the log thread's own */
+    struct instance_lock lock;
+    struct lease lease;
+    struct catalogue catalogue;
+    bool locked, catalogued, lease_warned;
+    int catalogue_errno;
+    struct recovery *recovery;
+    /* what recovery found */
+    bool restarted, clean;
+    uint64_t old_end, start;
+    int64_t last_time;
+    void *states;
+    size_t states_bytes;
+    char previous[LOG_NAME_MAX];
+
+    const struct schema *fresh[TABLE_MAX];
+    unsigned n_fresh;
+
+    struct framing framing[STATUS_FEEDS]; /* configured ones, by feed index */
+    struct eal_info eal;
+    struct wiring_port port[STATUS_PORTS];
+    unsigned nports;
+    struct wiring_lcore lcore[DAEMON_RX_MAX];
+    unsigned nlcores;
+    int link_fd; /* asks for link states */
+
+    struct appender appender;
+    struct due due;
+    struct inject_rows control_rows;
+    struct log *log;
+    struct thread log_thread;
+    int32_t due_day; /* the due list reaches to here */
+    uint16_t control_day;
+    int64_t second_at;
+};
+
+const struct decoder_ops *wiring_decoder(const struct config_feed *f); /* NULL = none */
+struct inject_rows *wiring_control_rows(struct daemon *d);
+/* Line index by name within a feed's configuration; -1 = none. */
+int wiring_line(const struct daemon *d, unsigned feed, const char *name);
+
+/* wiring_recover.c */
+bool wiring_resume_sessions(struct daemon *d, struct err *err);
+void wiring_recover_close(struct daemon *d);
+void wiring_catalogue(struct daemon *d); /* the log's news go into the catalogue */
+void wiring_lease(struct daemon *d);     /* renewed in time */
+/* wiring_reload: keys that other threads hold copies of. Keeps `next` for ever. */
+void wiring_live(struct daemon *d, struct config *next);
+
+bool wiring_start_rx(struct daemon *d, struct err *err);
+void wiring_close_ports(struct daemon *d);
