@@ -19,15 +19,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
-#include "appender.h"
 #include "bench_disk.h"
-#include "bench_traffic.h"
-#include "core/tables.h"
+#include "bench_front.h"
 #include "log.h"
-#include "poll.h"
-
-#define INSTANCE 0x70656e7374ull
-#define DAY      9820 /* 2026-11-20 */
 
 static struct options {
     uint64_t messages;
@@ -38,21 +32,10 @@ static struct options {
     enum log_level level;
 } opt = {200000000, 2, 8, 38, 4096, 512ull << 20, 1ull << 30, ".", false, false, LOG_DURABLE};
 
-static struct pipeline {
-    struct clock clock;
-    struct status *status;
-    struct ring ring;
-    struct symbols symbols;
-    struct schema_set *schemas;
-    struct appender appender;
-    struct feed *feed;
-    struct groups groups;
-    struct port *port;
-    struct rx rx;
+static struct back {
     struct io *io;
     struct log *log;
     struct thread rx_thread, log_thread;
-    struct traffic traffic;
     char directory[4096];
 } pl;
 
@@ -73,113 +56,7 @@ static void usage(FILE *f)
           f);
 }
 
-static void die(const struct err *e)
-{
-    fprintf(stderr, "bench_pipeline: %s\n", e->text);
-    exit(1);
-}
-
-static int64_t now_of(void *clock)
-{
-    return clock_now(clock);
-}
-
 /* ---- set-up ---- */
-
-static void intern(struct schema *s)
-{
-    struct err e = {0};
-    bool fresh;
-    if (!schema_set_intern(pl.schemas, s, &fresh, &e))
-        die(&e);
-}
-
-static void make_feed(void)
-{
-    struct err e = {0};
-    const struct decoder_ops *itch = decoder_find("itch50");
-    struct feed_config c = {.name = "itch",
-                            .framing = framing_find("moldudp64"),
-                            .decoder = itch,
-                            .nlines = opt.lines,
-                            .line = {{"A", LINE_NORMAL}, {"B", LINE_NORMAL}},
-                            .reorder_ns = -1,
-                            .room_reserve = rx_worst(1500),
-                            .fixed_date = DAY};
-    for (unsigned i = 0; i < itch->ntables; i++) {
-        struct schema s;
-        const struct decoder_table *t = &itch->tables[i];
-        if (!schema_make(&s, 0, t->name, true, t->cols, t->ncols, &e))
-            die(&e);
-        intern(&s);
-        c.tables[i] = schema_set_find(pl.schemas, t->name);
-    }
-    if (!decoder_bind(itch, c.tables, &e) || !(pl.feed = feed_open(&c, pl.status, 0, &e)))
-        die(&e);
-    pl.status->n_feeds = 1;
-}
-
-static void make_front(void)
-{
-    struct err e = {0};
-    struct schema s;
-    clock_init_real(&pl.clock);
-    pl.status = status_create("bench", &e);
-    pl.schemas = schema_set_new();
-    if (!pl.status || !pl.schemas || !symbols_create(&pl.symbols, 65536, &e))
-        die(&e);
-    if (!ring_create(&pl.ring, opt.ring, 0, INSTANCE, true, &e) &&
-        !ring_create(&pl.ring, opt.ring, 0, INSTANCE, false, &e))
-        die(&e);
-    pst_must(tables_gap(&s, &e));
-    intern(&s);
-    pst_must(tables_undecoded(&s, &e));
-    intern(&s);
-    make_feed();
-    struct appender_config ac = {.ring = &pl.ring,
-                                 .symbols = &pl.symbols,
-                                 .schemas = pl.schemas,
-                                 .status = pl.status,
-                                 .clock = &pl.clock,
-                                 .hooks = {&pl.rx, rx_states, rx_sessions},
-                                 .open_day = DAY,
-                                 .last_time = INT64_MIN,
-                                 .max_new_symbols = 65536,
-                                 .ticks = true};
-    if (!appender_init(&pl.appender, &ac, &e))
-        die(&e);
-    struct rx_config rc = {
-        .status = pl.status, .clock = &pl.clock, .appender = &pl.appender, .symbols = &pl.symbols};
-    if (!rx_init(&pl.rx, &rc, &e))
-        die(&e);
-    rx_add_feed(&pl.rx, pl.feed, 0);
-}
-
-static uint64_t make_port(void)
-{
-    struct err e = {0};
-    struct traffic *t = &pl.traffic;
-    if (!traffic_make(t, opt.packets, opt.per_packet, opt.lines, 3, &e))
-        die(&e);
-    uint64_t loops = (opt.messages + t->loop_messages - 1) / t->loop_messages;
-    struct port_config pc = {.name = "loop",
-                             .kind = PORT_MEM,
-                             .now = now_of,
-                             .now_arg = &pl.clock,
-                             .packets = t->loop,
-                             .n_packets = t->nloop,
-                             .loops = loops,
-                             .patch = traffic_patch,
-                             .patch_arg = t};
-    struct group_route routes[] = {{TRAFFIC_GROUP_A, TRAFFIC_PORT, RX_ROUTE(0, 0)},
-                                   {TRAFFIC_GROUP_A + 1, TRAFFIC_PORT, RX_ROUTE(0, 1)}};
-    if (!groups_init(&pl.groups, routes, (int)opt.lines, GROUP_NONE, &e) ||
-        !(pl.port = port_open(&pc, &e)) ||
-        !rx_add_port(&pl.rx, pl.port, &pl.groups, &pl.status->ports[0], CHECKSUM_OFF, 1500, &e))
-        die(&e);
-    pl.status->n_ports = 1;
-    return loops;
-}
 
 static uint64_t disk_free(const char *path)
 {
@@ -193,17 +70,17 @@ static void make_log(void)
     snprintf(pl.directory, sizeof pl.directory, "%s/bench_pipeline.XXXXXX", opt.directory);
     if (!mkdtemp(pl.directory)) {
         err_set(&e, -errno, "%s: %s", pl.directory, strerror(errno));
-        die(&e);
+        front_die(&e);
     }
     pl.io = io_ring_create(opt.depth + 8, &e);
     if (!pl.io)
-        die(&e);
+        front_die(&e);
     struct log_config lc = {.io = pl.io,
-                            .ring = &pl.ring,
-                            .symbols = &pl.symbols,
-                            .schemas = pl.schemas,
-                            .clock = &pl.clock,
-                            .status = pl.status,
+                            .ring = &front.ring,
+                            .symbols = &front.symbols,
+                            .schemas = front.schemas,
+                            .clock = &front.clock,
+                            .status = front.status,
                             .directory = pl.directory,
                             .prefix = "log",
                             .instance_name = "bench",
@@ -213,7 +90,7 @@ static void make_log(void)
                             .retry_ns = NS_PER_S};
     pl.log = log_create(&lc, &e);
     if (!pl.log)
-        die(&e);
+        front_die(&e);
 }
 
 static bool remove_entry(void *arg, const char *name)
@@ -228,32 +105,15 @@ static bool remove_entry(void *arg, const char *name)
 
 /* ---- the run ---- */
 
-/* Directory and opening states, before the clock runs. */
-static void start_of_day(void)
-{
-    appender_begin(&pl.appender, clock_now(&pl.clock));
-    for (uint32_t i = 0; i < pl.traffic.nstart; i++) {
-        const struct mem_packet *k = &pl.traffic.start[i];
-        struct pkt p = {
-            .data = k->data, .len = k->len, .wire_len = k->len, .rxtime = clock_now(&pl.clock)};
-        struct udp_view v;
-        pst_must(packet_parse(&p, &v) == DROP_none);
-        for (unsigned l = 0; l < opt.lines; l++)
-            feed_packet(pl.feed, l, v.payload, v.payload_len, p.rxtime, CLOCK_TSC,
-                        &pl.appender.rows);
-        appender_flush(&pl.appender);
-    }
-}
-
 /* Stands in for the log with -0. */
 static int free_ring(void *arg)
 {
     (void)arg;
-    uint64_t tail = ring_tail(&pl.ring);
-    if (tail == load_relaxed(&pl.ring.head->guard))
+    uint64_t tail = ring_tail(&front.ring);
+    if (tail == load_relaxed(&front.ring.head->guard))
         return 0;
-    store_release(&pl.ring.head->durable, tail);
-    store_release(&pl.ring.head->guard, tail);
+    store_release(&front.ring.head->durable, tail);
+    store_release(&front.ring.head->guard, tail);
     return 1;
 }
 static const struct thread_ops free_ops = {.work = free_ring};
@@ -282,45 +142,47 @@ struct result {
 /* The position that the level waits for. */
 static _Atomic uint64_t *reached(void)
 {
-    return opt.level == LOG_DURABLE ? &pl.ring.head->durable : &pl.ring.head->written;
+    return opt.level == LOG_DURABLE ? &front.ring.head->durable : &front.ring.head->written;
 }
 
-static struct result run(uint64_t loops)
+static struct result run(void)
 {
     struct err e = {0};
     struct result r = {0};
-    thread_define(&pl.rx_thread, pl.status, "rx", &rx_ops, &pl.rx, &pl.clock, WAIT_SPIN, 0, 0);
-    thread_define(&pl.log_thread, pl.status, "log", opt.nolog ? &free_ops : &log_thread_ops, pl.log,
-                  &pl.clock, opt.nolog ? WAIT_SPIN : WAIT_ADAPTIVE, -10, 1);
+    thread_define(&pl.rx_thread, front.status, "rx", &rx_ops, &front.rx, &front.clock, WAIT_SPIN, 0,
+                  0);
+    thread_define(&pl.log_thread, front.status, "log", opt.nolog ? &free_ops : &log_thread_ops,
+                  pl.log, &front.clock, opt.nolog ? WAIT_SPIN : WAIT_ADAPTIVE, -10, 1);
     if (!thread_start(&pl.log_thread, &e))
-        die(&e);
-    uint64_t before = ring_tail(&pl.ring);
-    while (!opt.nolog && load_acquire(reached()) < before && !load_relaxed(&pl.status->log_errno))
+        front_die(&e);
+    uint64_t before = ring_tail(&front.ring);
+    while (!opt.nolog && load_acquire(reached()) < before &&
+           !load_relaxed(&front.status->log_errno))
         nap();
     double log_cpu = cpu_seconds(&pl.log_thread);
     int64_t t0 = clock_monotonic();
     if (!thread_start(&pl.rx_thread, &e))
-        die(&e);
-    while (!load_acquire(&pl.rx.finished) && !load_relaxed(&pl.status->log_errno))
+        front_die(&e);
+    while (!load_acquire(&front.rx.finished) && !load_relaxed(&front.status->log_errno))
         nap();
     r.rx_cpu = cpu_seconds(&pl.rx_thread);
-    uint64_t end = ring_tail(&pl.ring);
-    while ((opt.nolog ? load_acquire(&pl.ring.head->durable) : load_acquire(reached())) < end &&
-           !load_relaxed(&pl.status->log_errno))
+    uint64_t end = ring_tail(&front.ring);
+    while ((opt.nolog ? load_acquire(&front.ring.head->durable) : load_acquire(reached())) < end &&
+           !load_relaxed(&front.status->log_errno))
         nap();
     r.seconds = (double)(clock_monotonic() - t0) / 1e9;
     r.log_cpu = cpu_seconds(&pl.log_thread) - log_cpu;
     r.bytes = end - before;
-    r.sent = loops * pl.traffic.loop_messages;
+    r.sent = front.loops * front.traffic.loop_messages;
     thread_stop(&pl.rx_thread);
-    if (load_relaxed(&pl.status->log_errno)) {
-        err_set(&e, -load_relaxed(&pl.status->log_errno), "the log cannot write to %s: %s",
-                pl.directory, strerror(load_relaxed(&pl.status->log_errno)));
-        die(&e);
+    if (load_relaxed(&front.status->log_errno)) {
+        err_set(&e, -load_relaxed(&front.status->log_errno), "the log cannot write to %s: %s",
+                pl.directory, strerror(load_relaxed(&front.status->log_errno)));
+        front_die(&e);
     }
     if (!opt.nolog && !log_drain(pl.log, 10 * NS_PER_S)) {
         err_set(&e, -EIO, "%s: the last frames did not become durable in 10 s", pl.directory);
-        die(&e);
+        front_die(&e);
     }
     thread_stop(&pl.log_thread);
     return r;
@@ -336,9 +198,9 @@ static bool same(const char *what, uint64_t have, uint64_t want)
 
 static bool prove(uint64_t sent)
 {
-    const struct status_feed *f = &pl.status->feeds[0];
+    const struct status_feed *f = &front.status->feeds[0];
     struct feed_position p = {0};
-    bool ok = feed_position(pl.feed, 0, &p);
+    bool ok = feed_position(front.feed, 0, &p);
     printf("sequences sent                                 %15llu\n", (unsigned long long)sent);
     ok &= same("feed: next - first", p.next - p.first, sent);
     ok &= same("feed: decoded rows", load_relaxed(&f->decoded), sent);
@@ -429,19 +291,19 @@ int main(int argc, char **argv)
     if (disk_free(opt.directory) < need + (2ull << 30)) {
         err_set(&e, -ENOSPC, "%s: %llu GB are needed; say -n fewer", opt.directory,
                 (unsigned long long)(need >> 30) + 2);
-        die(&e);
+        front_die(&e);
     }
-    make_front();
-    uint64_t loops = make_port();
-    start_of_day();
+    struct front_config fc = {"bench_pipeline", opt.lines,    opt.per_packet,
+                              opt.packets,      opt.messages, opt.ring};
+    front_make(&fc);
     if (!opt.nolog)
         make_log();
     double disk[2] = {0};
     uint64_t about = opt.messages * 66;
     if (!opt.nolog && !opt.nolimit)
         disk[0] = limit(about);
-    struct result r = run(loops);
-    bool ok = prove(r.sent + pl.traffic.start_messages);
+    struct result r = run();
+    bool ok = prove(r.sent + front.traffic.start_messages);
     if (!opt.nolog) {
         log_destroy(pl.log);
         pl.io->ops->list(pl.io, pl.directory, remove_entry, NULL);
@@ -454,18 +316,18 @@ int main(int argc, char **argv)
     double best = (disk[0] + disk[1]) / 2;
     const char *levels[] = {"async", "written", "durable"};
     printf("lines %u, %.1f messages a packet, ring %llu MiB%s, %s, depth %u\n", opt.lines,
-           (double)pl.traffic.loop_messages / opt.packets,
-           (unsigned long long)(ring_size(&pl.ring) >> 20), pl.ring.huge ? " huge" : "",
+           (double)front.traffic.loop_messages / opt.packets,
+           (unsigned long long)(ring_size(&front.ring) >> 20), front.ring.huge ? " huge" : "",
            opt.nolog ? "no disk" : levels[opt.level], opt.depth);
     printf("%.2f s  rx core %.0f %% busy, stalled %llu rounds; log core %.0f %%\n", r.seconds,
            100 * r.rx_cpu / r.seconds,
-           (unsigned long long)load_relaxed(&pl.status->counter[COUNTER_RX_STALLS]),
+           (unsigned long long)load_relaxed(&front.status->counter[COUNTER_RX_STALLS]),
            100 * r.log_cpu / r.seconds);
     printf("disk alone: %.0f MB/s before, %.0f MB/s after\n", disk[0] / 1e6, disk[1] / 1e6);
     printf(
         "result messages_s=%.0f packets_s=%.0f bytes_s=%.0f bytes_a_message=%.1f disk_bytes_s=%.0f "
         "of_disk=%.3f lossless=%d\n",
-        rate, rate / ((double)pl.traffic.loop_messages / opt.packets) * opt.lines, bytes,
+        rate, rate / ((double)front.traffic.loop_messages / opt.packets) * opt.lines, bytes,
         (double)r.bytes / (double)r.sent, best, best > 0 ? bytes / best : 0, ok);
     return ok ? 0 : 1;
 }

@@ -12,6 +12,8 @@
 #define APART   500                   /* ns between two messages */
 #define STARTS  8192u                 /* packets the directory may take */
 
+#define START_MESSAGES 38u /* in each of them */
+
 struct maker {
     struct flow flow;
     struct wire_frame frame[2];
@@ -91,7 +93,7 @@ bool traffic_make(struct traffic *t, uint32_t packets, unsigned per_packet, unsi
         struct mem_packet *k = &t->start[t->nstart++];
         quiet = start_of_day(&m.next) ? 0 : quiet + 1;
         k->data = p;
-        t->start_messages += packet(&m, per_packet, 1, (uint8_t *[2]){p}, &k->len);
+        t->start_messages += packet(&m, START_MESSAGES, 1, (uint8_t *[2]){p}, &k->len);
         p += STRIDE;
     }
     uint64_t first = m.seq;
