@@ -294,7 +294,7 @@ struct ledger *ledger_open(struct daemon *d, int32_t from_day, struct err *err)
 bool ledger_start(struct ledger *l, struct err *err)
 {
     const struct topo_thread *t = topo_thread("ledger");
-    thread_define(&l->thread, l->d->status, t->name, &ledger_ops, l, &l->d->clock, WAIT_SLEEP,
+    thread_define(&l->thread, l->d->status, t->name, &ledger_ops, l, &l->d->clock, WAIT_DOZE,
                   t->nice, (int)l->d->config->cpus.ledger);
     return thread_start(&l->thread, err);
 }

@@ -7,6 +7,7 @@
 #include "core/thread.h"
 
 #define EMPTY_ROUNDS 10000u
+#define EARNED       100u
 #define HOUSE_NS     (10 * NS_PER_MS)
 
 void thread_define(struct thread *t, struct status *st, const char *name,
@@ -22,6 +23,7 @@ void thread_define(struct thread *t, struct status *st, const char *name,
     t->arg = arg;
     t->clock = clock;
     t->wait = wait;
+    t->idle_us = 200;
     t->nice = nice;
     t->cpu = cpu;
 }
@@ -81,22 +83,28 @@ int thread_round(struct thread *t)
 void thread_wait(struct thread *t, int did)
 {
     if (did) {
-        t->empty = 0;
-        t->empty_since = 0;
+        t->credit = t->credit + EARNED < EMPTY_ROUNDS ? t->credit + EARNED : EMPTY_ROUNDS;
+        if (t->credit > EMPTY_ROUNDS / 2) /* work that goes on, not a tick now and then */
+            t->empty_since = 0;
         return;
     }
     if (t->wait == WAIT_SPIN) {
         cpu_relax();
         return;
     }
-    if (t->wait == WAIT_ADAPTIVE && ++t->empty < EMPTY_ROUNDS) {
+    if (t->wait == WAIT_ADAPTIVE && t->credit) {
+        t->credit--;
         cpu_relax();
         return;
     }
     int64_t now = clock_monotonic();
     if (!t->empty_since)
         t->empty_since = now;
-    long us = t->wait == WAIT_SLEEP || now - t->empty_since > NS_PER_S ? 200 : 100;
+    bool long_empty = now - t->empty_since > NS_PER_S;
+    long us = t->wait == WAIT_DOZE    ? 2000
+              : t->wait == WAIT_SLEEP ? 200
+              : long_empty            ? t->idle_us
+                                      : 100;
     struct timespec ts = {0, us * 1000};
     nanosleep(&ts, NULL);
     t->house_at += clock_monotonic() - now;

@@ -6,10 +6,12 @@
  *
  * work() does one bounded round and returns how much it did; 0 lets the wait strategy act:
  *   spin      never waits
- *   adaptive  after 10,000 empty rounds sleeps 100 us, after a second of them 200 us
- *   sleep     sleeps 200 us after each empty round
- * The loop keeps heartbeat, worst loop time and loops over 100 us in its status_thread; the time is
- * read from the TSC, once a round. Tests drive thread_round by hand, without a thread.
+ *   adaptive  after 10,000 empty rounds sleeps 100 us, after a second of them 200 us. Those rounds
+ * are earned: each busy round allows 100 more, so that a lone tick mark on an idle machine does not
+ * cost 10,000 polls sleep     sleeps 200 us after each empty round doze      sleeps 2 ms: for
+ * readers that nobody waits for The loop keeps heartbeat, worst loop time and loops over 100 us in
+ * its status_thread; the time is read from the TSC, once a round. Tests drive thread_round by hand,
+ * without a thread.
  */
 #pragma once
 
@@ -17,7 +19,7 @@
 #include "clock.h"
 #include "status.h"
 
-enum wait_kind { WAIT_SPIN, WAIT_ADAPTIVE, WAIT_SLEEP };
+enum wait_kind { WAIT_SPIN, WAIT_ADAPTIVE, WAIT_SLEEP, WAIT_DOZE };
 
 struct thread_ops {
     bool (*init)(void *arg, struct err *err); /* on the caller of thread_start; may be NULL */
@@ -33,11 +35,12 @@ struct thread {
     const struct clock *clock;
     enum wait_kind wait;
     int nice, cpu; /* cpu -1 = floats */
+    int idle_us;   /* adaptive: the sleep after a second without work; 200 */
     _Atomic bool stop;
     pthread_t id;
     bool running;
     /* loop state, owner: the thread */
-    uint64_t last_ticks, empty;
+    uint64_t last_ticks, credit; /* credit: empty rounds that may still be polled */
     int64_t empty_since, house_at;
     double ns_per_tick;
 };
@@ -49,7 +52,8 @@ void thread_define(struct thread *t, struct status *st, const char *name,
 bool thread_start(struct thread *t, struct err *err);
 void thread_stop(struct thread *t);  /* asks, then joins */
 void thread_begin(struct thread *t); /* what thread_start's entry does before the loop */
-/* begin, rounds until stop is set, fini: what thread_start's thread runs; a DPDK lcore calls it too. */
+/* begin, rounds until stop is set, fini: what thread_start's thread runs; a DPDK lcore calls it
+ * too. */
 void thread_loop(struct thread *t);
 /* One round; returns what work returned. Does not wait. */
 int thread_round(struct thread *t);
