@@ -41,6 +41,10 @@ static void feed_rules(struct alarm_rules *r, struct daemon *d, unsigned f, int6
     alarm_check(a, now, ALARM_FEED_GAP, s->name, moved(&r->gaps[f], gaps, first), MINUTE,
                 "%llu gaps of %llu messages since the start", (unsigned long long)gaps,
                 (unsigned long long)(load_relaxed(&s->gap_seqs) - load_relaxed(&s->late_seqs)));
+    alarm_check(a, now, ALARM_FEED_GAPS, s->name,
+                gaps - r->minute_gaps[f] >= (uint64_t)d->config->alarms.gaps_per_minute && !first,
+                MINUTE, "%llu gaps within a minute",
+                (unsigned long long)(gaps - r->minute_gaps[f]));
     uint64_t divergent = load_relaxed(&s->divergent);
     alarm_check(a, now, ALARM_FEED_DIVERGENT, s->name, moved(&r->divergent[f], divergent, first),
                 MINUTE, "%llu messages differed between lines", (unsigned long long)divergent);
@@ -60,6 +64,7 @@ static void minute_rules(struct alarm_rules *r, struct daemon *d, int64_t now)
     for (unsigned f = 0; f < d->nfeeds; f++) {
         const struct status_feed *s = &d->status->feeds[f];
         uint64_t delta[STATUS_LINES], best = UINT64_MAX;
+        r->minute_gaps[f] = load_relaxed(&s->gaps);
         for (unsigned l = 0; l < s->nlines; l++) {
             uint64_t lost = load_relaxed(&s->line[l].lost);
             delta[l] = lost - r->lost[f][l];
@@ -135,7 +140,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
     int64_t now = clock_now(&d->clock), mono = clock_monotonic();
     bool first = !r->at;
     r->at = mono;
-    minute_rules(r, d, d->replay ? 0 : now);
+    minute_rules(r, d, mono);
     for (unsigned f = 0; f < d->nfeeds; f++)
         feed_rules(r, d, f, now, first);
     for (unsigned p = 0; p < s->n_ports; p++) {
@@ -160,6 +165,11 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
                     load_relaxed(&x->state) == THREAD_RUN && age > 2 * NS_PER_S, 0,
                     "no heartbeat for %lld ms", (long long)(age / NS_PER_MS));
     }
+    uint64_t behind = d->ledger ? ledger_behind(d->ledger) / 64 : 0;
+    alarm_check(&d->alarms, now, ALARM_READER_LAG, "ledger",
+                behind > (uint64_t)d->config->alarms.cursor_lag && !d->replay,
+                d->config->alarms.clear_after, "about %llu messages behind the journal",
+                (unsigned long long)behind);
     char text[ALARMS_TEXT];
     bool balanced = !d->ledger || ledger_check(d->ledger, text, sizeof text);
     alarm_check(&d->alarms, now, ALARM_LEDGER_IMBALANCE, "", !balanced, 0, "%s",

@@ -43,19 +43,25 @@ const struct alarm_state *alarm_raised(const struct alarms *a, enum alarm code, 
     return find((struct alarms *)(uintptr_t)a, code, subject);
 }
 
-static void say(const struct alarms *a, const struct alarm_state *s, bool raised)
+static void say(struct alarms *a, const struct alarm_state *s, bool raised)
 {
     /* A condition that comes and goes would flood the log: raised within a minute of its last
-     * clear, neither that nor its end is said again. */
+     * clear, neither that nor its end is said again, but counted for the next line that is. */
     for (unsigned i = 0; i < a->n_recent; i++)
         if (a->recent[i].code == s->code && !strcmp(a->recent[i].subject, s->subject) &&
-            s->since - a->recent[i].cleared < FOLD_NS)
+            s->since - a->recent[i].cleared < FOLD_NS) {
+            a->folded++;
             return;
-    fprintf(stderr, "penstockd: %s %s%s%s: %s\n",
+        }
+    char folded[48] = "";
+    if (a->folded)
+        snprintf(folded, sizeof folded, " (%llu repeats folded)", (unsigned long long)a->folded);
+    a->folded = 0;
+    fprintf(stderr, "penstockd: %s %s%s%s: %s%s\n",
             !raised                                          ? "CLEAR"
             : alarm_table[s->code].severity == SEVERITY_FAIL ? "FAIL"
                                                              : "WARN",
-            alarm_table[s->code].code, *s->subject ? " " : "", s->subject, s->text);
+            alarm_table[s->code].code, *s->subject ? " " : "", s->subject, s->text, folded);
 }
 
 static void show(struct alarms *a, enum alarm code)

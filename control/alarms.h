@@ -45,6 +45,7 @@ struct alarms {
     struct alarm_state recent[16]; /* the last cleared ones, newest last */
     unsigned n_recent;
     uint64_t refused; /* raised while the table was full */
+    uint64_t folded;  /* lines not printed since the last one that was */
 };
 
 void alarms_init(struct alarms *, struct status *, alarm_journal *, void *arg);

@@ -206,6 +206,5 @@ void check_storage(struct check *k)
     if (check_directory(k, "spill_directory", c->spill_directory, true, &spill) && logs &&
         !strcmp(disk_id(k, &log), disk_id(k, &spill)))
         FIND(k, DISK_SAME);
-    check_directory(k, "database", c->database, false, &other);
     check_directory(k, "run_directory", c->run_directory, false, &other);
 }

@@ -236,7 +236,6 @@ struct config {
     struct config_cpus cpus;
     int64_t check_interval;
     struct config_alarms alarms;
-    const char *database;
     struct config_names dpdk_arguments;
     int64_t dpdk_memory;
     struct config_calendar calendar;

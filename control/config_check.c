@@ -415,6 +415,11 @@ bool config_check(struct config *c, struct err *err)
     if (c->spill_directory && strcmp(c->spill_directory, c->log_directory) == 0) {
         FAIL(c->file_line, "spill_directory: is the log_directory; give one on another disk");
     }
+    /* Keys that are not effective yet are refused, not accepted and ignored. */
+    if (c->calendar.late_window) {
+        FAIL(c->calendar.file_line,
+             "calendar.late_window: not available in this version; leave it out");
+    }
     if (!resolve_names(c, err) || !resolve_calendar(c, err)) {
         return false;
     }

@@ -171,6 +171,8 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     d->uid = geteuid();
     umask(0027);
     catch_signals();
+    if (!d->replay)
+        check_banner(stderr);
     d->wiring = wiring_new();
     if (!d->wiring)
         return err_set(err, -ENOMEM, "no memory");

@@ -458,6 +458,16 @@ json_t *ledger_brief(struct ledger *l)
     return out;
 }
 
+uint64_t ledger_behind(struct ledger *l)
+{
+    pthread_mutex_lock(&l->lock);
+    uint64_t at = l->snap.position, began = l->snap.at;
+    bool caught_up = l->snap.caught_up;
+    pthread_mutex_unlock(&l->lock);
+    uint64_t tail = ring_tail(&l->d->ring);
+    return !began || caught_up || at > tail ? 0 : tail - at;
+}
+
 bool ledger_check(struct ledger *l, char *text, size_t cap)
 {
     static struct snapshot s;

@@ -35,5 +35,6 @@ void ledger_close(struct ledger *l);
 
 json_t *ledger_json(struct ledger *l, bool verify, struct err *err);
 json_t *ledger_brief(struct ledger *l); /* array of {"line": text} for the status screen */
+uint64_t ledger_behind(struct ledger *l); /* bytes of journal not yet counted */
 /* Control, each second: raises ledger.imbalance. True = balances (or is still moving). */
 bool ledger_check(struct ledger *l, char *text, size_t cap);

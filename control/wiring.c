@@ -244,9 +244,7 @@ json_t *wiring_reload(struct daemon *d, struct err *err)
     for (uint32_t i = 0; i < n && i < PST_COUNT(change); i++)
         json_array_append_new(change[i].live ? live : later, json_string(change[i].key));
     struct config *c = d->config;
-    c->retry_interval = next->retry_interval;
     c->log_low_space = next->log_low_space;
-    c->max_new_symbols = next->max_new_symbols;
     c->check_interval = next->check_interval;
     c->alarms = next->alarms;
     c->access = next->access; /* its texts live as long as `next`, which is kept */
@@ -255,7 +253,6 @@ json_t *wiring_reload(struct daemon *d, struct err *err)
         if (f)
             store_release(&d->feeds[i].hours, &f->open_hours); /* H1: pairs with H2 in is_open */
     }
-    wiring_live(d, next);
     char text[160];
     snprintf(text, sizeof text, "%zu changes applied, %zu need a restart", json_array_size(live),
              json_array_size(later));

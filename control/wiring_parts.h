@@ -95,8 +95,6 @@ bool wiring_resume_sessions(struct daemon *d, struct err *err);
 void wiring_recover_close(struct daemon *d);
 void wiring_catalogue(struct daemon *d); /* the log's news go into the catalogue */
 void wiring_lease(struct daemon *d);     /* renewed in time */
-/* wiring_reload: keys that other threads hold copies of. Keeps `next` for ever. */
-void wiring_live(struct daemon *d, struct config *next);
 
 bool wiring_start_rx(struct daemon *d, struct err *err);
 void wiring_close_ports(struct daemon *d);

@@ -212,10 +212,3 @@ void wiring_lease(struct daemon *d)
     w->lease_warned = !ok;
     lock_beat(&w->lock, clock_now(&d->clock));
 }
-
-void wiring_live(struct daemon *d, struct config *next)
-{
-    (void)next; /* kept: texts of it are in use from now on */
-    for (unsigned i = 0; i < d->wiring->nlcores; i++)
-        (void)i;
-}

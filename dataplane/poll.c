@@ -40,7 +40,7 @@ static pst_noinline void virtual_time(struct rx *rx, int64_t t)
 }
 
 static inline void one_packet(struct rx *rx, struct rx_port *p, const struct group_table *groups,
-                              const struct pkt *k)
+                              const struct pkt *k, bool doubtful)
 {
     struct udp_view v;
     enum drop why = packet_parse(k, &v);
@@ -61,7 +61,8 @@ static inline void one_packet(struct rx *rx, struct rx_port *p, const struct gro
         }
         add(rx, &rx->cfg.status->counter[COUNTER_RX_BAD_CHECKSUM], 1);
     }
-    feed_packet(f, route % STATUS_LINES, v.payload, v.payload_len, k->rxtime, k->quality, rx->out);
+    feed_packet(f, route % STATUS_LINES, v.payload, v.payload_len, k->rxtime,
+                k->quality == CLOCK_TSC && doubtful ? CLOCK_DOUBTFUL : k->quality, rx->out);
 }
 
 /* A walk from message to message hides no cache miss behind another: each length must be there
@@ -85,6 +86,7 @@ static int one_burst(struct rx *rx, struct rx_port *p, int most)
     struct status *st = rx->cfg.status;
     bool replay = rx->cfg.clock->is_virtual;
     int64_t taken = replay ? 0 : clock_now(rx->cfg.clock);
+    bool doubtful = !replay && clock_doubtful(rx->cfg.clock, taken); /* the wall clock stepped */
     uint64_t bytes = 0;
     for (int i = 0; i < n; i++) {
         if (i + 1 < n)
@@ -92,7 +94,7 @@ static int one_burst(struct rx *rx, struct rx_port *p, int most)
         bytes += k[i].len;
         if (pst_unlikely(replay))
             virtual_time(rx, k[i].rxtime);
-        one_packet(rx, p, groups, &k[i]);
+        one_packet(rx, p, groups, &k[i], doubtful);
     }
     add(rx, &st->counter[COUNTER_RX_BURSTS], 1);
     add(rx, &st->counter[COUNTER_RX_PACKETS], (uint64_t)n);

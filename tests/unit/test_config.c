@@ -158,7 +158,7 @@ static void test_example(void **state)
     }
     assert_string_equal(all->instance, "nyc1");
     assert_int_equal(all->framings.count, 1);
-    static const char *const shown[] = {"instance", "spill_directory", "database", "control_socket",
+    static const char *const shown[] = {"instance", "spill_directory", "control_socket",
                                         "socket_group"};
     struct config_change changes[64];
     uint32_t n = config_diff(c, all, changes, 64);
@@ -578,7 +578,7 @@ static void test_diff(void **state)
     assert_int_equal(config_diff(a, a, out, 32), 0);
     uint32_t n = config_diff(a, b, out, 32);
     assert_int_equal(n, 8);
-    assert_true(change(out, n, "feeds.f.silence")->live);
+    assert_false(change(out, n, "feeds.f.silence")->live);
     assert_false(change(out, n, "feeds.g")->live);
     assert_false(change(out, n, "feeds.i")->live);
     assert_false(change(out, n, "log_depth")->live);
