@@ -201,6 +201,13 @@ bool out_wait(struct out *o, int64_t utc, struct err *e)
         o->started = true;
         o->market0 = utc;
         o->wall0 = out_clock();
+        /* A market whose time is now (--start now): its clock is the wall's, so that what a receiver
+         * sees between a message's time and its arrival is the way, not our start-up. */
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        int64_t ahead = utc - (t.tv_sec * INT64_C(1000000000) + t.tv_nsec);
+        if (o->speed == 1 && ahead > -2000000000 && ahead < 2000000000)
+            o->wall0 += ahead;
     }
     int64_t due = o->wall0 + (int64_t)((double)(utc - o->market0) / o->speed);
     int64_t now = out_clock();
