@@ -237,7 +237,10 @@ void daemon_run(struct daemon *d)
             clock_calibrate(&d->clock);
             wiring_tick(d);
             rates_sample(&d->rates, d->status);
-            d->day = load_relaxed(&d->wiring->appender.open_day);
+            int32_t day = load_relaxed(&d->wiring->appender.open_day);
+            if (day != d->day && d->ledger && !d->replay)
+                ledger_certificate(d->ledger, d->day);
+            d->day = day;
         }
         if (now - check >= d->config->check_interval) {
             check = now;

@@ -3,7 +3,10 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include "cli_print.h"
+#include <unistd.h>
+#include "core/civil.h"
 #include "core/clock.h"
+#include "core/crc.h"
 #include "daemon.h"
 #include "dataplane/packet.h"
 #include "ledger.h"
@@ -456,6 +459,34 @@ json_t *ledger_brief(struct ledger *l)
     bool ok = ledger_check(l, text, sizeof text);
     json_array_append_new(out, json_pack("{s:s}", "line", ok ? "ledger balances" : text));
     return out;
+}
+
+void ledger_certificate(struct ledger *l, int32_t day)
+{
+    struct err err = {0};
+    const struct daemon *d = l->d;
+    char date[CIVIL_TEXT], path[1100], temp[1110], now[CIVIL_STAMP_TEXT];
+    json_t *o = ledger_json(l, false, &err);
+    civil_format(day, date);
+    json_object_set_new(o, "instance", json_string(d->config->instance));
+    json_object_set_new(o, "day", json_string(date));
+    json_object_set_new(o, "written", json_string(civil_format_stamp(clock_now(&d->clock), now)));
+    char *text = json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS);
+    bool balanced = json_is_true(json_object_get(o, "balanced"));
+    json_decref(o);
+    snprintf(path, sizeof path, "%s/ledger%s.json", d->config->state_directory, date);
+    snprintf(temp, sizeof temp, "%s.new", path);
+    FILE *f = text ? fopen(temp, "w") : NULL;
+    bool ok = f && fprintf(f, "%s\n{\"crc32c\":\"%08x\"}\n", text,
+                           crc32c(0xFFFFFFFFu, text, strlen(text))) > 0;
+    ok = f && !fflush(f) && !fsync(fileno(f)) && ok;
+    if (f && fclose(f))
+        ok = false;
+    ok = ok && !rename(temp, path);
+    fprintf(stderr, "penstockd: end of day %s: the ledger %s%s%s\n", date,
+            balanced ? "balances" : "does NOT balance",
+            ok ? ", certificate " : "; no certificate: ", ok ? path : strerror(errno));
+    free(text);
 }
 
 uint64_t ledger_behind(struct ledger *l)

@@ -209,6 +209,7 @@ void wiring_tick(struct daemon *d)
     if (now - w->second_at < NS_PER_S && w->second_at)
         return;
     w->second_at = now;
+    lock_beat(&w->lock, clock_now(&d->clock));
     wiring_port_tick(d);
     struct statvfs v;
     if (!statvfs(d->config->log_directory, &v))

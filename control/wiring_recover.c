@@ -210,5 +210,4 @@ void wiring_lease(struct daemon *d)
     if (!ok && !w->lease_warned)
         fprintf(stderr, "penstockd: %s\n", err.text);
     w->lease_warned = !ok;
-    lock_beat(&w->lock, clock_now(&d->clock));
 }
