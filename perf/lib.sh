@@ -65,11 +65,16 @@ daemon_stop() {
     daemon=
 }
 
-# threads PID: "name nanoseconds" of each thread, on the CPU since it started.
+# threads PID: "tid name nanoseconds" of each thread: on the CPU since it started.
 threads() {
     local t
     for t in /proc/"$1"/task/*; do
-        echo "$(tr ' ' _ <"$t/comm") $(cut -d' ' -f1 "$t/schedstat")"
+        [ -r "$t/schedstat" ] &&
+            echo "${t##*/} $(tr ' ' _ <"$t/comm") $(cut -d' ' -f1 "$t/schedstat")"
     done
 }
-total() { threads "$1" | awk '{s += $2} END {printf "%d\n", s}'; }
+
+# spent BEFORE AFTER (files of `threads`): "name nanoseconds" of what was spent between.
+spent() {
+    awk 'NR == FNR { was[$1] = $3; next } { print $2, $3 - was[$1] }' "$1" "$2"
+}

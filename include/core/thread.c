@@ -101,7 +101,7 @@ void thread_wait(struct thread *t, int did)
     if (!t->empty_since)
         t->empty_since = now;
     bool long_empty = now - t->empty_since > NS_PER_S;
-    long us = t->wait == WAIT_DOZE    ? 2000
+    long us = t->wait == WAIT_DOZE    ? 10000
               : t->wait == WAIT_SLEEP ? 200
               : long_empty            ? t->idle_us
                                       : 100;

@@ -6,12 +6,17 @@
  *
  * work() does one bounded round and returns how much it did; 0 lets the wait strategy act:
  *   spin      never waits
- *   adaptive  after 10,000 empty rounds sleeps 100 us, after a second of them 200 us. Those rounds
- * are earned: each busy round allows 100 more, so that a lone tick mark on an idle machine does not
- * cost 10,000 polls sleep     sleeps 200 us after each empty round doze      sleeps 2 ms: for
- * readers that nobody waits for The loop keeps heartbeat, worst loop time and loops over 100 us in
- * its status_thread; the time is read from the TSC, once a round. Tests drive thread_round by hand,
- * without a thread.
+ *   adaptive  after 10,000 empty rounds sleeps 100 us,
+ *             after a second of them idle_us (200)
+ *   sleep     sleeps 200 us after each empty round
+ *   doze      sleeps 10 ms: for readers that nobody waits for
+ *
+ * The 10,000 rounds are earned: each busy round allows 100 more, so that a lone tick mark on an
+ * idle machine does not cost 10,000 polls. A wake-up is dear on a virtual machine (9 to 19 us
+ * measured on a bare loop of sleeps): the number of them is what an idle daemon costs.
+ *
+ * The loop keeps heartbeat, worst loop time and loops over 100 us in its status_thread; the time is
+ * read from the TSC, once a round. Tests drive thread_round by hand, without a thread.
  */
 #pragma once
 
