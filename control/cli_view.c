@@ -273,19 +273,53 @@ static int view_counters(json_t *r)
     return EXIT_HEALTHY;
 }
 
+/* A histogram in one cell: a bar for each power of two of ns, its height by the logarithm of the
+ * count. */
+static const char *bars(json_t *stage, char *buf, size_t cap)
+{
+    static const char *const bar[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    uint64_t n[64] = {0}, most = 1;
+    int low = 64, high = -1;
+    size_t i;
+    json_t *x;
+    json_array_foreach(json_object_get(stage, "buckets"), i, x)
+    {
+        uint64_t edge = (uint64_t)json_integer_value(json_array_get(x, 0));
+        int p = edge > 1 ? 63 - __builtin_clzll(edge - 1) : 0;
+        n[p] += (uint64_t)json_integer_value(json_array_get(x, 1));
+        most = n[p] > most ? n[p] : most;
+        low = p < low ? p : low;
+        high = p > high ? p : high;
+    }
+    buf[0] = 0;
+    if (high < 0)
+        return buf;
+    size_t at = (size_t)snprintf(buf, cap, "%s ", print_duration((int64_t)1 << low));
+    for (int p = low; p <= high && at < cap; p++) {
+        int log_n = n[p] ? 64 - __builtin_clzll(n[p]) : 0, log_most = 64 - __builtin_clzll(most);
+        at += (size_t)snprintf(buf + at, cap - at, "%s", bar[n[p] ? 1 + 7 * log_n / log_most : 0]);
+    }
+    if (at < cap)
+        snprintf(buf + at, cap - at, " %s", print_duration((int64_t)2 << high));
+    return buf;
+}
+
 static int view_latency(json_t *r)
 {
-    static const char *const head[] = {"stage", ">n",     ">p50", ">p90",
-                                       ">p99",  ">p99.9", ">max", "what"};
+    static const char *const head[] = {
+        "stage", ">n", ">p50", ">p90", ">p99", ">p99.9", ">max", "each power of two", "what"};
     struct print_table t;
     print_table_begin(&t, PST_COUNT(head), head);
     size_t i;
     json_t *x;
     json_array_foreach(r, i, x)
+    {
+        char cell[320];
         print_table_row(&t, text(x, "stage"), count(x, "n"), print_duration(json_long(x, "p50")),
                         print_duration(json_long(x, "p90")), print_duration(json_long(x, "p99")),
                         print_duration(json_long(x, "p999")), print_duration(json_long(x, "max")),
-                        text(x, "about"));
+                        bars(x, cell, sizeof cell), text(x, "about"));
+    }
     print_table_end(&t);
     return EXIT_HEALTHY;
 }
