@@ -232,7 +232,7 @@ int refdecode(struct refdecode *d, const char *protocol, const uint8_t *b, unsig
     row->time = d->midnight + (int64_t)integer(b + 5, 6, true);
     put(d, (struct ref_value *)ref_field(row, "locate"), "1.2", b, true);
     put(d, (struct ref_value *)ref_field(row, "tracking"), "3.2", b, true);
-    if (b[0] == 'R')
+    if (row->sym[0] && locate) /* any message that spells its stock teaches: R may lie in a gap */
         memcpy(d->locate[locate], row->sym, sizeof row->sym);
     memcpy(row->by_locate, d->locate[locate], sizeof row->by_locate);
     if (row->sym[0] == 0)

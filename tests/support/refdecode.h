@@ -56,7 +56,7 @@
  * ITCH time is ns since the midnight with which the session's date begins in New York.
  *
  * `sym` of an ITCH message is its own stock field when it has one, else the text that the last R
- * for its locate gave, else null; `by_locate` is what R said for every message, stock field or not.
+ * for its locate gave, else null; `by_locate` is what the last message with a stock said.
  */
 #pragma once
 

@@ -5,7 +5,7 @@
  *
  *   penstock log dump DIR --json | verify --report R.json --truth T [--protocol itch|iex|raw]
  *       [--feed NAME] [--date YYYY-MM-DD] [--gaps exact|superset] [--allow-reason R]... [--first
- * SEQ]
+ * SEQ] [--locates forgotten]
  *
  * Checks, for every (session, epoch) of the truth:
  *   - every sequence is a row exactly once, or lies in a gap row that no late row took back
@@ -53,7 +53,7 @@ static struct session *sessions;
 static size_t nsessions;
 static uint64_t faults, rows, late, gap_rows, gap_seqs, unsequenced, other_rows;
 static const char *protocol = "itch", *feed_name;
-static bool exact = true;
+static bool exact = true, forgets; /* forgets: a locate may be unknown again after a kill */
 
 __attribute__((format(printf, 1, 2))) static void fault(const char *fmt, ...)
 {
@@ -236,7 +236,7 @@ static void one_row(json_t *row)
     const char *sym = *want.sym ? want.sym : want.by_locate;
     if (strcmp(text(row, "sym"), sym) && *text(row, "sym"))
         fault("%s: sym '%s', sent '%s'", where, text(row, "sym"), sym);
-    if (*want.sym && strcmp(text(row, "sym"), want.sym))
+    if (*want.sym && strcmp(text(row, "sym"), want.sym) && !(forgets && !*text(row, "sym")))
         fault("%s: sym '%s', sent '%s'", where, text(row, "sym"), want.sym);
     for (unsigned i = 0; i < want.n; i++)
         same_field(row, &want.v[i], where);
@@ -322,6 +322,8 @@ int main(int argc, char **argv)
             feed_name = v;
         else if (!strcmp(argv[i], "--gaps"))
             exact = strcmp(v, "superset") != 0;
+        else if (!strcmp(argv[i], "--locates"))
+            forgets = !strcmp(v, "forgotten");
         else if (!strcmp(argv[i], "--first"))
             first = strtoull(v, NULL, 10);
         else if (!strcmp(argv[i], "--date") && sscanf(v, "%d-%d-%d", &y, &mo, &d) != 3)
