@@ -2,7 +2,8 @@
 /*
  * The ledger's figures of the log. A frame is counted when it is copied; its sums wait in a FIFO
  * until the durable position passes it. Sums of one session within one step of the journal share an
- * entry, so the FIFO stays small whatever the message rate.
+ * entry unless a write ends between them (there the durable position may stop), so the FIFO stays
+ * small whatever the message rate.
  */
 #include "core/record.h"
 #include "core/tables.h"
@@ -37,7 +38,8 @@ static struct log_delta *delta_of(struct log *l, uint32_t index, uint64_t positi
     if (l->last_delta[index] > l->delta_head) {
         struct log_delta *d = &l->delta[(l->last_delta[index] - 1) % LOG_DELTAS];
         bool full = l->delta_tail - l->delta_head >= LOG_DELTAS - LOG_COUNTS;
-        if (full || d->end / step == position / step) {
+        bool crosses = d->end <= l->cut && end > l->cut;
+        if (full || (d->end / step == position / step && !crosses)) {
             d->end = end > d->end ? end : d->end;
             return d;
         }

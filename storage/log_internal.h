@@ -141,6 +141,7 @@ struct log {
     struct schema gap;
     struct log_delta *delta;
     uint64_t delta_head, delta_tail;
+    uint64_t cut; /* end of the newest write: no delta reaches across it, durable will stop there */
     uint64_t last_delta[LOG_COUNTS]; /* number + 1 */
     uint32_t last_index;
     uint16_t slot[LOG_COUNTS * 2]; /* hash: index + 1 */

@@ -121,6 +121,7 @@ static bool submit(struct log *l, struct log_out *o, struct log_write *w)
     l->flights++;
     if (w->end > o->submitted.end) {
         o->submitted = (struct log_mark){w->end, w->pos_next};
+        l->cut = w->pos_next > l->cut ? w->pos_next : l->cut;
         if (!l->cfg.clock->is_virtual && w->frame_time)
             hist_add(&l->st->stage[STAGE_APPEND_SUBMIT], clock_now(l->cfg.clock) - w->frame_time);
     }
