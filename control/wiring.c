@@ -158,7 +158,8 @@ bool wiring_start(struct daemon *d, struct err *err)
     struct wiring *w = d->wiring;
     const struct topo_thread *t = topo_thread("log");
     thread_define(&w->log_thread, d->status, t->name, &log_thread_ops, w->log, &d->clock,
-                  WAIT_ADAPTIVE, t->nice, (int)d->config->cpus.log);
+                  d->config->wait == CONFIG_SLEEP ? WAIT_SLEEP : WAIT_ADAPTIVE, t->nice,
+                  (int)d->config->cpus.log);
     w->log_thread.idle_us = 1000; /* it is woken by nobody, and idle machines should be idle */
     return thread_start(&w->log_thread, err) && wiring_start_rx(d, err);
 }

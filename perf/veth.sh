@@ -44,14 +44,14 @@ capture() { # WAIT
         awk -v wait="$1" -v sent="$sent" -v wall="$wall" -v ok=$((balances == 0)) \
             -v lost="$(lost "$work/ledger")" '
         { sum += $2; if ($1 ~ /^rx/) rx += $2; if ($1 == "log") log_ += $2 }
-        END { printf "result wait=%s packets=%d packets_s=%.0f lost=%s balances=%d us_a_packet=%.3f rx_us=%.3f log_us=%.3f\n",
+        END { printf "result wait=%s packets=%d packets_s=%.0f nic_lost=%s balances=%d us_a_packet=%.3f rx_us=%.3f log_us=%.3f\n",
               wait, sent, sent / wall, lost, ok, sum / sent / 1e3, rx / sent / 1e3, log_ / sent / 1e3 }'
 }
 
-# Sequences that the simulator sent and the journal does not have.
+# Packets that the simulator sent and that did not reach the journal.
 lost() {
     local have
-    have=$(sed -n 's/.*counted \([0-9,]*\) .*/\1/p' "$1" | tr -d ,)
+    have=$(sed -n 's/.*journaled \([0-9,]*\) .*/\1/p' "$1" | head -1 | tr -d ,)
     echo $((sent - ${have:-0}))
 }
 

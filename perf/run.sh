@@ -1,0 +1,202 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Every benchmark of perf/, each figure beside its limit measured in the same run, as one table.
+# Medians of 3 runs (-r N). A row that cannot run here says why; it does not fail the others.
+#   perf/run.sh [--quick] [-r RUNS] [-d DIRECTORY]
+# --quick: 20 M messages through the pipeline instead of 200 M, shorter runs elsewhere, 1 run of
+# what is slow. DIRECTORY (default: build/) is where logs are written; a real disk, 25 GB free (quick: 8).
+# Exit: 0 all targets met, 1 some were not, 2 usage.
+cd "$(dirname "$0")/.." || exit 2
+build=${BUILD:-build} quick= runs=3 dir=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=1 ;;
+    -r) runs=$2; shift ;;
+    -d) dir=$2; shift ;;
+    *) sed -n '3,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    esac
+    shift
+done
+[ -d "$build" ] || meson setup "$build" --buildtype=release >/dev/null || exit 2
+ninja -C "$build" >"$build/perf.log" 2>&1 || { tail -30 "$build/perf.log"; exit 2; }
+dir=${dir:-$build}
+work=$(mktemp -d "$dir/perf.XXXXXX") || exit 2
+trap 'rm -rf "$work"' EXIT
+export PERF_DIR=$work
+table=$work/table missed=0
+
+# median: of the numbers on standard input, one a line; nothing for none.
+median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+# field NAME: its values from NAME=VALUE words on standard input; k, M, G as Google Benchmark says.
+field() {
+    tr ' ' '\n' | sed -n "s|^$1=\(.*\)|\1|p" | sed 's|/s$||' | awk '
+        { m = /k$/ ? 1e3 : /M$/ ? 1e6 : /G$/ ? 1e9 : 1; printf "%.6g\n", $1 * m }'
+}
+of() { field "$1" <"$2" | median; }
+
+# times N FILE COMMAND…: runs it N times, output to FILE. False: one run failed.
+times() {
+    local n=$1 file=$2 i code=0
+    shift 2
+    : >"$file"
+    for ((i = 0; i < n; i++)); do "$@" >>"$file" 2>"$file.err" || code=$?; done
+    return $code
+}
+
+# short VALUE SCALE: three digits
+short() { awk -v v="$1" -v s="$2" 'BEGIN { v /= s; printf "%.*f", v == int(v) || v >= 100 ? 0 : v < 10 ? 2 : 1, v }'; }
+
+# row WHAT UNIT SCALE MEASURED LIMIT RATIO TARGET MET COMMAND; values may be empty
+row() {
+    local m=- l=- met=$8
+    [ -n "$4" ] && m=$(short "$4" "$3")
+    [ -n "$5" ] && l=$(short "$5" "$3")
+    [ "$met" = no ] && missed=1
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$m $2" "$([ -n "$5" ] && echo "$l $2" || echo -)" \
+        "${6:--}" "$7" "$met" "$9" >>"$table"
+    echo "  $1: $m $2 (limit $l, target $7): $met" >&2
+}
+skip() { # WHAT WHY
+    printf '%s\t-\t-\t-\t-\tskipped\t%s\n' "$1" "$2" >>"$table"
+    echo "  $1: skipped: $2" >&2
+}
+yes_if() { awk "BEGIN { exit !($1) }" && echo yes || echo no; }
+ratio() { awk -v a="${1:-0}" -v b="${2:-0}" 'BEGIN { if (a > 0 && b > 0) printf "%.2f", a / b }'; }
+
+# gbench FILE PROGRAM FILTER: lines of Google Benchmark, one benchmark each, `runs` repetitions
+gbench() {
+    "$build/perf/$2" --benchmark_filter="$3" --benchmark_repetitions="$runs" \
+        ${quick:+--benchmark_min_time=0.1} 2>"$1.err" | grep -v -E '_(mean|median|stddev|cv)' >"$1"
+    return "${PIPESTATUS[0]}"
+}
+
+say() { echo "$*" >&2; }
+
+say "framing and arbitration"
+f=$work/feed
+c="bench_feed; limit: touching the same packets"
+if gbench "$f" bench_feed 'measure/(feed|touch)/msgs:(1|38)/lines:2/decoder:0/lossy'; then
+    for n in 1 38; do
+        grep "feed/msgs:$n/lines:2/decoder:0/lossy:1" "$f" >"$f.m"
+        grep "touch/msgs:$n/lines:2" "$f" >"$f.l"
+        if [ "$n" = 1 ]; then
+            m=$(of items_per_second "$f.m") l=$(of items_per_second "$f.l")
+            row "framing + two-line arbitration, 1 message a packet" Mpackets/s 1e6 "$m" "$l" \
+                "$(ratio "$m" "$l")" ">= 5" "$(yes_if "$m >= 5e6")" "$c"
+        else
+            m=$(of msg/s "$f.m") l=$(of msg/s "$f.l")
+            row "the same, 38 a packet" Mmessages/s 1e6 "$m" "$l" "$(ratio "$m" "$l")" ">= 50" \
+                "$(yes_if "$m >= 50e6")" "$c"
+        fi
+    done
+else
+    skip "framing + two-line arbitration" "bench_feed: $(tail -1 "$f.err")"
+fi
+
+say "decode and journal"
+f=$work/decode
+if [ -x "$build/perf/bench_decode" ] && gbench "$f" bench_decode '(decode_journal|limit_crc|limit_memcpy)/real:0'; then
+    grep decode_journal "$f" >"$f.m"
+    grep limit_memcpy "$f" >"$f.l"
+    m=$(of items_per_second "$f.m") l=$(of items_per_second "$f.l")
+    row "decode + journal with CRC, one core" Mmessages/s 1e6 "$m" "$l" "$(ratio "$m" "$l")" ">= 50" \
+        "$(yes_if "$m >= 50e6")" "bench_decode; limit: memcpy of the same rows"
+else
+    skip "decode + journal with CRC, one core" "no bench_decode"
+fi
+f=$work/front
+if times "$runs" "$f" "$build/perf/bench_pipeline" -0 -x -n $((quick ? 20000000 : 100000000)); then
+    m=$(of messages_s "$f")
+    row "port to journal, two lines, one core, no disk" Mmessages/s 1e6 "$m" "" "" "-" "-" \
+        "bench_pipeline -0 -x"
+fi
+
+say "log"
+f=$work/log
+if ! command -v fio >/dev/null; then
+    skip "log against fio" "fio is not installed"
+elif times "$((quick ? 1 : runs))" "$f" "$build/perf/bench_log" "$work"; then
+    for state in fallocated written; do
+        m=$(awk -v s=$state '$1 == "throughput" && $2 == s { print $4 * 1e6 }' "$f" | median)
+        l=$(awk -v s=$state '$1 == "throughput" && $2 == s { print ($7 + $8) / 2 * 1e6 }' "$f" | median)
+        r=$(awk -v s=$state '$1 == "throughput" && $2 == s { print $NF }' "$f" | median)
+        row "log, durable, $state file, against fio" MB/s 1e6 "$m" "$l" "$r" ">= 0.90 of fio" \
+            "$(yes_if "${r:-0} >= 0.9")" "bench_log; fio io_uring, direct, 1 MiB, depth 8"
+    done
+    m=$(sed -n 's/^durable ack.*log p50 \([0-9.]*\) us.*/\1/p' "$f" | median)
+    l=$(sed -n 's/^durable ack.*bare pwrite p50 \([0-9.]*\) .*/\1/p' "$f" | median)
+    r=$(sed -n 's/^durable ack.*log\/bare \([0-9.]*\)/\1/p' "$f" | median)
+    row "durable acknowledgement, p50" us 1 "$m" "$l" "$r" "<= 1.10 x bare O_DIRECT|O_DSYNC" \
+        "$(yes_if "${r:-9} <= 1.1")" "bench_log"
+else
+    skip "log against fio" "$(tail -1 "$f.err")"
+fi
+
+say "wire to durable"
+f=$work/pipeline n=$((quick ? 20000000 : 200000000))
+if times "$runs" "$f" "$build/perf/bench_pipeline" -n "$n" -d "$work"; then ok=1; else ok=0; fi
+m=$(of messages_s "$f")
+if [ -n "$m" ]; then
+    r=$(of of_disk "$f")
+    row "wire to durable log, two cores, $((n / 1000000)) M messages$([ $ok = 1 ] && echo ', none lost' || echo ', LOST')" \
+        Mmessages/s 1e6 "$m" "$(awk -v d="$(of disk_bytes_s "$f")" -v b="$(of bytes_a_message "$f")" 'BEGIN { print d / b }')" \
+        "$r" ">= 20, or 0.90 of the disk" "$(yes_if "$ok && ($m >= 20e6 || ${r:-0} >= 0.9)")" "bench_pipeline -n $n"
+    b=$(of bytes_s "$f")
+    row "the same in bytes" MB/s 1e6 "$b" "$(of disk_bytes_s "$f")" "$r" "-" "-" "bench_pipeline -n $n"
+else
+    skip "wire to durable log" "$(tail -1 "$f.err")"
+fi
+
+say "burst to reader"
+for n in 1 4 38; do
+    f=$work/burst$n
+    if times "$runs" "$f" "$build/perf/bench_burst" -m $n -n $((quick ? 50000 : 200000)); then
+        m=$(of p50_ns "$f") l=$(of word_p50_ns "$f") target="<= 1" met=$(yes_if "$m <= 1000")
+        [ $n = 38 ] && target="-" met="-"
+        row "burst of one packet of $n to ring reader, p50" us 1e3 "$m" "$l" "$(ratio "$m" "$l")" \
+            "$target" "$met" "bench_burst -m $n; limit: one word handed over"
+    else
+        skip "burst of $n to ring reader" "$(tail -1 "$f.err")"
+    fi
+done
+
+say "idle"
+f=$work/idle
+if times "$runs" "$f" perf/idle.sh $((quick ? 5 : 10)) adaptive; then
+    m=$(of percent_of_a_core "$f") l=$(of nap_percent "$f")
+    row "idle, wait adaptive, all threads" "% of a core" 1 "$m" "$l" "$(ratio "$m" "$l")" "<= 5" \
+        "$(yes_if "$m <= 5")" "idle.sh; limit: bench_nap, one bare thread sleeping 200 us at a time"
+else
+    skip "idle" "$(tail -1 "$f.err")"
+fi
+
+say "veth"
+f=$work/veth
+times "$((quick ? 1 : runs))" "$f" perf/veth.sh $((quick ? 3 : 6)) 500000
+if [ -s "$f" ] && grep -q '^result' "$f"; then
+    t=$(grep '^result tcpdump' "$f" | field us_a_packet | median)
+    for w in sleep adaptive; do
+        grep "^result wait=$w" "$f" >"$f.$w"
+        lost=$(of nic_lost "$f.$w")
+        row "veth at $(awk -v v="$(of packets_s "$f.$w")" 'BEGIN { printf "%.2f", v / 1e6 }') Mpps, wait $w: packets lost" \
+            packets 1 "$lost" "" "" "0" "$(yes_if "${lost:-1} == 0 && $(of balances "$f.$w") == 1")" "veth.sh"
+        m=$(of us_a_packet "$f.$w")
+        row "CPU a packet, wait $w, all threads" us 1 "$m" "$t" "$(ratio "$m" "$t")" "<= tcpdump -w" \
+            "$(yes_if "${m:-9} <= ${t:-0}")" "veth.sh; limit: tcpdump -w"
+        m=$(of rx_us "$f.$w")
+        row "  of it the rx thread (receive, decode, journal)" us 1 "$m" "$t" "$(ratio "$m" "$t")" "-" "-" "veth.sh"
+    done
+else
+    skip "veth" "$(tail -1 "$f.err")"
+fi
+
+{
+    echo
+    echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) CPUs, $(uname -sr), $(
+        findmnt -no FSTYPE,SOURCE -T "$work" 2>/dev/null), load $(cut -d' ' -f1-3 /proc/loadavg), medians of $runs"
+    echo
+    awk -F'\t' 'BEGIN { printf "%-58s %17s %17s %6s  %-31s %-7s %s\n", "what", "measured", "limit, same run", "ratio", "target", "met", "command" }
+        { printf "%-58s %17s %17s %6s  %-31s %-7s %s\n", $1, $2, $3, $4, $5, $6, $7 }' "$table"
+} | sed 's/ *$//'
+exit $missed
