@@ -30,6 +30,13 @@ struct entry {
     int64_t diff_wire, diff_durable; /* 0 = balances */
 };
 
+/* What one feed handed to its decoder, and the rows that came of it; since this process's start. */
+struct feed_entry {
+    char name[32];
+    uint64_t handed, rows;
+    int64_t diff;
+};
+
 struct snapshot {
     int64_t at; /* monotonic */
     bool caught_up;
@@ -38,6 +45,8 @@ struct snapshot {
     unsigned n;
     struct entry entry[STATUS_SESSIONS];
     uint64_t rows_made, rows_counted; /* since the start of this process */
+    unsigned n_feeds;
+    struct feed_entry feed[STATUS_FEEDS];
 };
 
 /* A cursor with its counts. */
@@ -48,7 +57,7 @@ struct follower {
     /* Totals when it crossed this process's first position: the log and the feeds count from there.
      */
     bool based;
-    uint64_t rows_base, base[STATUS_SESSIONS];
+    uint64_t rows_base, base[STATUS_SESSIONS], base_rows[STATUS_SESSIONS];
 };
 
 struct ledger {
@@ -112,8 +121,10 @@ static void note_base(struct follower *f)
 {
     f->based = true;
     f->rows_base = rows_of(&f->count);
-    for (uint32_t i = 0; i < f->count.count && i < STATUS_SESSIONS; i++)
+    for (uint32_t i = 0; i < f->count.count && i < STATUS_SESSIONS; i++) {
         f->base[i] = total_of(&f->count.session[i]);
+        f->base_rows[i] = f->count.session[i].rows;
+    }
 }
 
 static int follow(struct ledger *l, struct follower *f, int budget)
@@ -170,8 +181,19 @@ static int64_t outside(uint64_t value, uint64_t low, uint64_t high)
 struct before {
     uint64_t next[STATUS_SESSIONS];
     uint64_t durable[STATUS_SESSIONS];
+    uint64_t handed[STATUS_FEEDS];
     uint64_t rows;
 };
+
+/* Rows that a feed's own counters promise: messages for the decoder, and what is kept whole. */
+static uint64_t handed(const struct status_feed *f)
+{
+    uint64_t n = load_relaxed(&f->messages) + load_relaxed(&f->divergent) +
+                 load_relaxed(&f->undecoded_empty);
+    for (unsigned i = 0; i < f->nlines; i++)
+        n += load_relaxed(&f->line[i].malformed);
+    return n;
+}
 
 static uint64_t log_durable(struct ledger *l, uint32_t feed, uint32_t session)
 {
@@ -201,6 +223,8 @@ static void take_snapshot(struct ledger *l)
         b.durable[i] =
             log_durable(l, l->durable.count.session[i].feed, l->durable.count.session[i].session);
     b.rows = load_relaxed(&st->counter[COUNTER_APPEND_ROWS]);
+    for (uint32_t i = 0; i < st->n_feeds; i++)
+        b.handed[i] = handed(&st->feeds[i]);
     for (int i = 0; i < 64; i++) {
         follow(l, &l->all, ROUND_FRAMES);
         follow(l, &l->durable, ROUND_FRAMES);
@@ -221,6 +245,20 @@ static void take_snapshot(struct ledger *l)
     int64_t off = l->all.based ? outside(counted, b.rows, made) : 0;
     s->rows_counted = l->all.based ? counted : made;
     s->rows_made = l->all.based ? counted - (uint64_t)off : made;
+    s->n_feeds = l->all.based ? st->n_feeds : 0;
+    for (uint32_t k = 0; k < s->n_feeds; k++) {
+        struct feed_entry *f = &s->feed[k];
+        snprintf(f->name, sizeof f->name, "%s", st->feeds[k].name);
+        for (uint32_t i = 0; i < l->all.count.count && i < STATUS_SESSIONS; i++) {
+            char name[32];
+            symbol_text(&l->all, l->all.count.session[i].feed, name, sizeof name);
+            if (!strcmp(name, f->name))
+                f->rows += l->all.count.session[i].rows - l->all.base_rows[i];
+        }
+        uint64_t now = handed(&st->feeds[k]);
+        f->diff = -outside(f->rows, b.handed[k], now);
+        f->handed = f->rows + (uint64_t)f->diff;
+    }
     for (uint32_t i = 0; i < l->all.count.count && s->n < STATUS_SESSIONS; i++) {
         const struct ledger_session *x = &l->all.count.session[i];
         struct entry *e = &s->entry[s->n++];
@@ -339,6 +377,28 @@ static void line(json_t *out, const char *text)
     json_array_append_new(out, json_string(text));
 }
 
+/*
+ * Which hop lost something. What the appender lost is missing behind it everywhere, so the first of
+ * these that fails is the one: rows made but not in the journal (appender), messages handed over
+ * that made no row (decoder), sequences passed by that were never handed over (feed), journal
+ * frames that no file took (log).
+ */
+static const char *hop_of(const struct snapshot *s)
+{
+    if (s->rows_made != s->rows_counted)
+        return "appender";
+    for (unsigned i = 0; i < s->n_feeds; i++)
+        if (s->feed[i].diff)
+            return "decoder";
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->entry[i].diff_wire)
+            return "feed";
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->entry[i].diff_durable)
+            return "log";
+    return s->inconsistent ? "journal" : NULL;
+}
+
 static bool entry_lines(json_t *out, const struct entry *e)
 {
     char text[320], name[112];
@@ -347,15 +407,14 @@ static bool entry_lines(json_t *out, const struct entry *e)
         snprintf(text, sizeof text, "%-20s wire %s - journaled %s - gaps %s - waiting %s = %s%s%s",
                  name, print_count((int64_t)e->wire), print_count((int64_t)e->journaled),
                  print_count((int64_t)e->gaps), print_count((int64_t)e->waiting),
-                 print_count(e->diff_wire),
-                 e->diff_wire ? "  <- lost between wire and journal" : "", "");
+                 print_count(e->diff_wire), e->diff_wire ? "  <- missing in the journal" : "", "");
         line(out, text);
     }
     snprintf(text, sizeof text, "%-20s counted %s - durable %s - flying %s = %s%s",
              e->known ? "" : name, print_count((int64_t)(e->at_durable + e->flying)),
              print_count((int64_t)(e->at_durable - (uint64_t)e->diff_durable)),
              print_count((int64_t)e->flying), print_count(e->diff_durable),
-             e->diff_durable ? "  <- lost between journal and log" : "");
+             e->diff_durable ? "  <- missing in the log" : "");
     line(out, text);
     return !e->diff_wire && !e->diff_durable;
 }
@@ -407,10 +466,7 @@ static void fresh(struct ledger *l, struct snapshot *s)
 
 static bool balances(const struct snapshot *s)
 {
-    bool ok = s->rows_made == s->rows_counted && !s->inconsistent && s->caught_up;
-    for (unsigned i = 0; i < s->n; i++)
-        ok &= !s->entry[i].diff_wire && !s->entry[i].diff_durable;
-    return ok;
+    return s->caught_up && !hop_of(s);
 }
 
 json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
@@ -446,9 +502,21 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
     int64_t rows = (int64_t)(s.rows_made - s.rows_counted);
     snprintf(text, sizeof text, "%-20s appended %s - found in the journal %s = %s%s", "rows",
              print_count((int64_t)s.rows_made), print_count((int64_t)s.rows_counted),
-             print_count(rows), rows ? "  <- lost in the journal" : "");
+             print_count(rows), rows ? "  <- missing in the journal" : "");
     line(lines, text);
-    ok &= !rows && !s.inconsistent;
+    for (unsigned i = 0; i < s.n_feeds; i++) {
+        const struct feed_entry *f = &s.feed[i];
+        snprintf(text, sizeof text, "%-20s handed to the decoder %s - rows in the journal %s = %s",
+                 f->name, print_count((int64_t)f->handed), print_count((int64_t)f->rows),
+                 print_count(f->diff));
+        line(lines, text);
+    }
+    const char *hop = hop_of(&s);
+    ok &= !hop;
+    if (hop && s.caught_up) {
+        snprintf(text, sizeof text, "%-20s messages were lost in the %s", "", hop);
+        line(lines, text);
+    }
     if (s.lost_ranges) {
         snprintf(text, sizeof text, "%-20s %s ranges of %s stand in no file", "journal",
                  print_count((int64_t)s.lost_ranges), print_bytes((int64_t)s.lost_bytes));
@@ -457,10 +525,10 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
     line(lines, !s.caught_up ? "the ledger is still counting (catching up with the journal)"
                 : ok         ? "ledger balances"
                              : "LEDGER DOES NOT BALANCE");
-    return json_pack("{s:b,s:b,s:I,s:I,s:I,s:I,s:o,s:o}", "balanced", ok && s.caught_up,
-                     "caught_up", s.caught_up, "position", (json_int_t)s.position,
-                     "durable_position", (json_int_t)s.durable_position, "rows",
-                     (json_int_t)s.rows_counted, "diff_rows", (json_int_t)rows, "sessions",
+    return json_pack("{s:s?,s:b,s:b,s:I,s:I,s:I,s:I,s:o,s:o}", "hop", s.caught_up ? hop : NULL,
+                     "balanced", ok && s.caught_up, "caught_up", s.caught_up, "position",
+                     (json_int_t)s.position, "durable_position", (json_int_t)s.durable_position,
+                     "rows", (json_int_t)s.rows_counted, "diff_rows", (json_int_t)rows, "sessions",
                      sessions, "lines", lines);
 }
 
@@ -519,19 +587,10 @@ bool ledger_check(struct ledger *l, char *text, size_t cap)
     pthread_mutex_lock(&l->lock);
     s = l->snap;
     pthread_mutex_unlock(&l->lock);
-    bool wrong = false;
-    for (unsigned i = 0; i < s.n && !wrong; i++) {
-        const struct entry *e = &s.entry[i];
-        wrong = e->diff_wire || e->diff_durable;
-        if (wrong)
-            snprintf(text, cap, "%s %s: %s", e->feed, e->session,
-                     e->diff_wire ? "lost between wire and journal"
-                                  : "lost between journal and log");
-    }
-    if (!wrong && s.rows_made != s.rows_counted) {
-        wrong = true;
-        snprintf(text, cap, "rows were lost in the journal");
-    }
+    const char *hop = hop_of(&s);
+    bool wrong = hop != NULL;
+    if (wrong)
+        snprintf(text, cap, "messages were lost in the %s", hop);
     int64_t now = clock_monotonic();
     if (!wrong || !s.caught_up)
         l->wrong_since = 0;

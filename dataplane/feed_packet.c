@@ -55,6 +55,8 @@ static void emit(struct feed *f, struct session *s, const struct origin *o, uint
                  uint32_t n, struct rows *out)
 {
     struct status_feed *st = f->st;
+    if (PST_FAULT_HIT("feed.drop_run"))
+        return;
     if (pst_unlikely(s->after_gap && !(flags & (ROW_LATE | RUN_UNSEQUENCED)))) {
         s->after_gap = false;
         flags |= ROW_AFTER_GAP;
@@ -65,8 +67,10 @@ static void emit(struct feed *f, struct session *s, const struct origin *o, uint
     run.seqs = seqs;
     rows_run(out, &run);
     if (pst_unlikely(n == k)) { /* a number without a message still is a row */
-        if (!(flags & RUN_UNSEQUENCED))
+        if (!(flags & RUN_UNSEQUENCED)) {
             keep_whole(f, PST_NULL_INT, f->sym_empty, base, 0, out);
+            bump(&st->undecoded_empty, 1);
+        }
         return;
     }
     uint32_t skip = opaque(f) ? 0 : f->fr->skip;

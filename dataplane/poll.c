@@ -74,6 +74,30 @@ static inline void fetch_ahead(const struct pkt *k)
         __builtin_prefetch(p);
 }
 
+#ifdef PST_FAULTS
+/* PST_FAULT_DROP=rx.drop_packet:n: as if the wire had lost the n-th packet, and the other lines'
+ * copies of it (same length, same session and sequence) with it. */
+static int drop_packet(struct pkt *k, int n)
+{
+    static uint8_t head[20];
+    static uint32_t lost; /* its length; 0 = none yet */
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        bool whole = k[i].len > 42 + sizeof head; /* Ethernet, IPv4, UDP; a payload behind */
+        const uint8_t *payload = (const uint8_t *)k[i].data + 42;
+        if (whole && !lost && pst_fault_hit("rx.drop_packet")) {
+            lost = k[i].len;
+            memcpy(head, payload, sizeof head);
+        }
+        if (!whole || lost != k[i].len || memcmp(head, payload, sizeof head))
+            k[kept++] = k[i];
+    }
+    return kept;
+}
+#else
+#define drop_packet(k, n) (n)
+#endif
+
 static int one_burst(struct rx *rx, struct rx_port *p, int most)
 {
     struct pkt k[PORT_BURST];
@@ -82,6 +106,9 @@ static int one_burst(struct rx *rx, struct rx_port *p, int most)
         p->ended = n == PORT_END;
         return 0;
     }
+    n = drop_packet(k, n);
+    if (pst_unlikely(!n))
+        return 0;
     const struct group_table *groups = groups_pin(p->groups);
     struct status *st = rx->cfg.status;
     bool replay = rx->cfg.clock->is_virtual;

@@ -71,6 +71,7 @@ struct status_feed {
     _Atomic uint64_t messages; /* accepted and late ones handed to the decoder */
     _Atomic uint64_t decoded, undecoded_unknown, undecoded_length, undecoded_symbol, divergent;
     _Atomic uint64_t undecoded_whole; /* messages of a feed without a decoder */
+    _Atomic uint64_t undecoded_empty; /* rows of numbers that carried no message */
     _Atomic uint64_t undecoded_cut;   /* bytes that did not fit into an `undecoded` row */
     _Atomic uint64_t gaps, gap_seqs; /* declared */
     _Atomic uint64_t late_seqs;      /* of which came late */
