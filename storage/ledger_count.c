@@ -183,9 +183,11 @@ static void verify(struct ledger_count *l, const struct frame *f)
                      r->bytes <= end - at;
         if (!whole || r->table == TABLE_PACKET) {
             if (p) {
-                uint64_t seqs = p->flags & RUN_UNSEQUENCED  ? 0
-                                : p->flags & RUN_PACKET_SEQ ? 1
-                                                            : rows;
+                /* record.h: a packet counts once, in its first run; an opaque block is one row */
+                uint64_t seqs = p->flags & RUN_UNSEQUENCED     ? 0
+                                : !(p->flags & RUN_PACKET_SEQ) ? rows
+                                : p->seqs > 1 && rows != 1     ? 1
+                                                               : p->seqs;
                 if (p->rows != rows)
                     fault(l, f, "a packet record's rows", p->rows, rows);
                 if (p->run_bytes != bytes)

@@ -221,13 +221,18 @@ static unsigned utf8(const uint8_t *p, size_t n)
     return len;
 }
 
-static void json_text(struct render *r, const char *text, size_t len)
+static void json_text(struct render *r, const char *text, size_t len, bool bytes)
 {
     const uint8_t *p = (const uint8_t *)text, *end = p + len;
     char esc[8];
+    for (const uint8_t *q = p; q < end && !bytes;) { /* half a text would be read two ways */
+        unsigned n = *q < 0x80 ? 1 : utf8(q, (size_t)(end - q));
+        bytes = n == 0;
+        q += n;
+    }
     put(r, "\"", 1);
     while (p < end) {
-        unsigned n = utf8(p, (size_t)(end - p));
+        unsigned n = bytes && *p >= 0x80 ? 0 : utf8(p, (size_t)(end - p));
         if (n == 1 && (*p == '"' || *p == '\\')) {
             put(r, "\\", 1);
             put(r, (const char *)p, 1);
@@ -450,12 +455,12 @@ static void value_of(struct value *v, struct dictionary *d, const struct schema 
     }
 }
 
-static void json_value(struct render *r, uint8_t type, const struct value *v)
+static void json_value(struct render *r, uint8_t type, const struct value *v, bool bytes)
 {
     if (!v->text)
         puts_(r, "null");
     else if (v->is_text)
-        json_text(r, v->text, v->len);
+        json_text(r, v->text, v->len, bytes);
     else if (type == PST_BOOLEAN)
         puts_(r, *v->text == '1' ? "true" : "false");
     else if ((type == PST_REAL || type == PST_FLOAT) && v->text[v->len - 1] != 'w')
@@ -463,7 +468,7 @@ static void json_value(struct render *r, uint8_t type, const struct value *v)
     else if (type == PST_SHORT || type == PST_INT || type == PST_LONG)
         put(r, v->text, v->len);
     else
-        json_text(r, v->text, v->len);
+        json_text(r, v->text, v->len, false);
 }
 
 void render_row(struct render *r, struct dictionary *d, const struct schema *s,
@@ -475,17 +480,18 @@ void render_row(struct render *r, struct dictionary *d, const struct schema *s,
     struct value v;
     if (r->format == RENDER_JSON) {
         char head[96];
+        bool whole = !strcmp(s->name, "undecoded"); /* messages as they came: bytes, never text */
         puts_(r, "{\"table\":");
-        json_text(r, s->name, strlen(s->name));
+        json_text(r, s->name, strlen(s->name), false);
         put(r, head,
             (size_t)snprintf(head, sizeof head, ",\"position\":%llu",
                              (unsigned long long)f->position));
         for (unsigned c = 0; c < s->ncols; c++) {
             puts_(r, ",");
-            json_text(r, s->col[c].name, strlen(s->col[c].name));
+            json_text(r, s->col[c].name, strlen(s->col[c].name), false);
             puts_(r, ":");
             value_of(&v, d, s, c, row, packet, seq, false);
-            json_value(r, s->col[c].type, &v);
+            json_value(r, s->col[c].type, &v, whole && s->col[c].type == PST_STRING);
         }
         puts_(r, "}\n");
         return;

@@ -11,7 +11,8 @@
  * Nulls are empty in text and CSV, null in JSON; an id whose symbol is lost is null too.
  * `flags` of a feed row is a number in JSON and CSV, names ("late|bad_time") in text.
  *
- * Bytes that are not printable UTF-8: JSON \u00XX (one byte each); text and CSV \xHH, and then a
+ * A text that is not printable UTF-8: JSON \u00XX for each byte from 0x80 on, and always so for the
+ * bytes of `undecoded`, so that they read back (as Latin-1); text and CSV \xHH, and then a
  * backslash is \\. CSV quotes a field that holds a comma, a quote or a line end (RFC 4180).
  *
  * JSON rows are one object a line: {"table":"trade","position":…,"time":"…",…}. Marks are

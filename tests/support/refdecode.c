@@ -35,7 +35,7 @@ static const char columns[] =
 /*
  * Messages: protocol, type, least length, table, then name=where. Where: offset.width of an
  * unsigned integer or of characters; a suffix /4 or /8 divides by ten to that power, +m is ns since
- * midnight, +s seconds since 1970, +d a digit; 'x is the character x itself. $ = the symbol.
+ * midnight, +s seconds since 1970; 'x is the character x itself. $ = the symbol.
  */
 static const char messages[] =
     "itch A 36 itch_order $=24.8 type=0.1 ref=11.8 side=19.1 shares=20.4 price=32.4/4\n"
@@ -78,7 +78,7 @@ static const char messages[] =
     "iex H 22 iex_status $=10.8 type=0.1 state=1.1 reason=18.4\n"
     "iex I 18 iex_status $=10.8 type=0.1 state=1.1\n"
     "iex O 18 iex_status $=10.8 type=0.1 state=1.1\n"
-    "iex P 19 iex_status $=10.8 type=0.1 state=1.1+d detail=18.1\n"
+    "iex P 19 iex_status $=10.8 type=0.1 state=1.1 detail=18.1\n"
     "iex E 18 iex_status $=10.8 type=0.1 state=1.1\n"
     "iex A 80 iex_auction $=10.8 auction=1.1 paired=18.4 ref=22.8/4 indicative=30.8/4 "
     "imbalance=38.4 "
@@ -184,7 +184,7 @@ static void put(struct refdecode *d, struct ref_value *v, const char *where, con
         v->null = v->i == INT64_MIN;
         return;
     default:
-        v->i = (int64_t)(strcmp(how, "+d") == 0 && raw < 10 ? '0' + raw : raw);
+        v->i = (int64_t)raw;
         v->null = v->i == ' ';
         return;
     }

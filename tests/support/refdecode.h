@@ -42,7 +42,7 @@
  *     tradeid long (null for X)
  *   iex_status      S H I O P E
  *     type char, state char (the byte at 1: S event, H status, I retail interest, O halt status, E
- *     event; P: the byte is a number, shown as the digit '0' or '1'), reason symbol (H),
+ *     event; P: the byte is a number, 0 or 1), reason symbol (H),
  *     detail char (P)
  *   iex_auction     A
  *     auction char (the byte at 1), paired long, ref float, indicative float, imbalance long,

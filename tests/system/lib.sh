@@ -37,7 +37,7 @@ finish() {
     exit $code
 }
 
-DEVICE="net_af_packet0,iface=in,blocksz=1048576,framesz=2048,framecnt=32768"
+DEVICE=${DEVICE:-net_af_packet0,iface=in,blocksz=1048576,framesz=2048,framecnt=32768}
 # config [EXTRA YAML LINES]: writes $work/p.yaml. FEEDS and GROUPS may be set before.
 config() {
     cat >"$work/p.yaml" <<YAML

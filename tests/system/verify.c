@@ -4,8 +4,8 @@
  * second decoder, which shares no code or table with the product.
  *
  *   penstock log dump DIR --json | verify --report R.json --truth T [--protocol itch|iex|raw]
- *       [--feed NAME] [--date YYYY-MM-DD] [--gaps exact|superset] [--allow-reason R]... [--first
- * SEQ] [--locates forgotten]
+ *       [--feed NAME] [--date YYYY-MM-DD] [--gaps exact|superset] [--first SEQ] [--divergent N]
+ *       [--locates forgotten]
  *
  * Checks, for every (session, epoch) of the truth:
  *   - every sequence is a row exactly once, or lies in a gap row that no late row took back
@@ -14,7 +14,12 @@
  *     (raw: the bytes of `undecoded` equal the sent message)
  *   - exact: the gaps are exactly the sequences that no line carried intact; superset: at least
  * these
- *   - nothing was journaled that was not sent
+ *   - nothing was journaled that was not sent, and no gap names what was never numbered
+ *     (before_start gaps excepted)
+ *   - rows of `undecoded` with reason divergent are copies of messages that some line carried with
+ *     other bytes (--divergent N: exactly N, default 0)
+ * A row's sym may be null only where no message that names the stock of its locate was a row before
+ * it; else it is what the directory (lost or not) says.
  * Prints one line of figures; exit 0 = all holds, 1 = not (the first 20 differences are named).
  */
 #include <inttypes.h>
@@ -39,6 +44,7 @@ struct message {
     uint8_t *bytes;
     uint8_t fate;
     uint8_t gapped;
+    uint8_t other; /* its divergent copy is a row */
 };
 struct session {
     char text[80];
@@ -47,11 +53,13 @@ struct session {
     size_t at;     /* raw: next message to match within a packet */
     uint64_t last; /* of on-time rows */
     struct refdecode ref;
+    bool known[65536]; /* locates whose stock some row has named */
 };
 
 static struct session *sessions;
 static size_t nsessions;
-static uint64_t faults, rows, late, gap_rows, gap_seqs, unsequenced, other_rows;
+static uint64_t faults, rows, late, gap_rows, gap_seqs, unsequenced, divergent;
+static int64_t divergent_want;
 static const char *protocol = "itch", *feed_name;
 static bool exact = true, forgets; /* forgets: a locate may be unknown again after a kill */
 
@@ -94,6 +102,13 @@ static struct session *session_of(const char *name)
     for (size_t i = 0; i < nsessions; i++)
         if (!strcmp(sessions[i].text, name))
             return &sessions[i];
+    if (*name == '-') { /* no stream key at all (CME): "-", "-#2" */
+        char plain[96];
+        snprintf(plain, sizeof plain, "%s%s", sessions[0].text, name + 1);
+        for (size_t i = 0; i < nsessions; i++)
+            if (!strcmp(sessions[i].text, plain))
+                return &sessions[i];
+    }
     /* the product may put stream pieces before the session: "32771:1:1161625600" */
     for (size_t i = 0; i < nsessions; i++) {
         size_t a = strlen(name), b = strlen(sessions[i].text);
@@ -136,7 +151,8 @@ static void same_field(json_t *row, const struct ref_value *v, const char *where
         ok = json_is_string(j) && !strcmp(json_string_value(j), v->s);
     } else if (v->kind == 'c') {
         const char *s = json_string_value(j);
-        ok = s && (uint8_t)*s == (uint8_t)v->i && (uint8_t)v->i < 0x80;
+        ok =
+            s && json_string_length(j) == 1 && (uint8_t)*s == (uint8_t)v->i && (uint8_t)v->i < 0x80;
     } else if (v->kind == 'p') {
         ok = json_is_string(j) && stamp(json_string_value(j)) == v->i;
     } else {
@@ -166,22 +182,51 @@ static size_t latin1(json_t *j, uint8_t *out, size_t cap)
     return k;
 }
 
+/* Messages that carry their stock's text beside its locate. */
+static bool names_stock(const struct message *m)
+{
+    return m->len > 2 && (m->bytes[1] || m->bytes[2]) && strchr("RHYLJhKNOAFPQI", m->bytes[0]);
+}
+
+/* A divergent copy has no number: it must be, but for a few bytes, a message that had one. */
+static void one_divergent(struct session *s, json_t *row)
+{
+    uint8_t got[4096];
+    size_t n = latin1(json_object_get(row, "bytes"), got, sizeof got);
+    divergent++;
+    for (size_t i = 0; s && i < s->n; i++) {
+        struct message *m = &s->m[i];
+        unsigned differ = 0;
+        if (!(m->flags & 1) || m->other || m->len != n)
+            continue;
+        for (size_t k = 0; k < n; k++)
+            differ += got[k] != m->bytes[k];
+        if (differ <= 8 && differ < n) {
+            m->other = 1;
+            return;
+        }
+    }
+    fault("a divergent copy of %zu bytes is like no message that was sent twice", n);
+}
+
 static void one_row(json_t *row)
 {
     const char *table = text(row, "table");
     if (feed_name && strcmp(text(row, "feed"), feed_name)) {
-        other_rows++;
         return;
     }
     struct session *s = session_of(text(row, "session"));
     json_t *jseq = json_object_get(row, "seq");
     int64_t flags = json_integer_value(json_object_get(row, "flags"));
-    if (!s) {
-        fault("row of session '%s', which was never sent", text(row, "session"));
+    if (!json_is_integer(jseq)) {
+        if (!strcmp(text(row, "reason"), "divergent"))
+            one_divergent(s, row);
+        else
+            unsequenced++;
         return;
     }
-    if (!json_is_integer(jseq)) {
-        unsequenced++;
+    if (!s) {
+        fault("row of session '%s', which was never sent", text(row, "session"));
         return;
     }
     uint64_t seq = (uint64_t)json_integer_value(jseq);
@@ -233,11 +278,20 @@ static void one_row(json_t *row)
     }
     if (stamp(text(row, "time")) != want.time)
         fault("%s: time %s, sent %" PRId64, where, text(row, "time"), want.time);
-    const char *sym = *want.sym ? want.sym : want.by_locate;
-    if (strcmp(text(row, "sym"), sym) && *text(row, "sym"))
-        fault("%s: sym '%s', sent '%s'", where, text(row, "sym"), sym);
-    if (*want.sym && strcmp(text(row, "sym"), want.sym) && !(forgets && !*text(row, "sym")))
+    if (!strcmp(protocol, "itch")) {
+        unsigned locate = m->bytes[1] << 8 | m->bytes[2];
+        bool names = names_stock(m);
+        s->known[locate] |= names;
+        /* its stock, said by itself or by the directory; null while nothing that came named it */
+        bool must = s->known[locate] && (names || !forgets);
+        const char *sym = must || *text(row, "sym") ? want.sym : "";
+        if (strcmp(text(row, "sym"), sym))
+            fault("%s: sym '%s', sent '%s'", where, text(row, "sym"), sym);
+    } else if (strcmp(text(row, "sym"), want.sym)) {
         fault("%s: sym '%s', sent '%s'", where, text(row, "sym"), want.sym);
+    }
+    if (m->flags & 1) /* which of the divergent copies won is not for us to say */
+        return;
     for (unsigned i = 0; i < want.n; i++)
         same_field(row, &want.v[i], where);
 }
@@ -254,6 +308,11 @@ static void one_gap(json_t *row)
         fault("gap of session '%s', which was never sent", text(row, "session"));
         return;
     }
+    bool before = !strcmp(text(row, "reason"), "before_start");
+    uint64_t end = s->n ? s->m[s->n - 1].seq : 0;
+    if (last < first || last > end || (!before && s->n && first < s->m[0].seq))
+        fault("%s: gap %" PRIu64 "-%" PRIu64 " (%s) names what was never sent", s->text, first,
+              last, text(row, "reason"));
     for (size_t at = find(s, first); at < s->n && s->m[at].seq <= last; at++) {
         struct message *m = &s->m[at];
         if (m->gapped)
@@ -275,9 +334,16 @@ static bool load(const char *report, const char *truth, int64_t midnight)
     sessions = calloc(nsessions ? nsessions : 1, sizeof *sessions);
     for (size_t i = 0; i < nsessions; i++) {
         json_t *o = json_array_get(list, i);
-        long epoch = (long)json_integer_value(json_object_get(o, "epoch"));
-        snprintf(sessions[i].text, sizeof sessions[i].text, epoch ? "%s#%ld" : "%s", text(o, "key"),
-                 epoch + 1);
+        /* the n-th session of the same key is a restart: KEY#n; pieces of a key are joined by ':'
+         */
+        unsigned nth = 1;
+        for (size_t k = 0; k < i; k++)
+            nth += !strcmp(text(json_array_get(list, k), "key"), text(o, "key"));
+        snprintf(sessions[i].text, sizeof sessions[i].text, nth > 1 ? "%s#%u" : "%s",
+                 text(o, "key"), nth);
+        for (char *c = sessions[i].text; *c; c++)
+            if (*c == '/')
+                *c = ':';
         if (!refdecode_open(&sessions[i].ref, midnight))
             return false;
     }
@@ -298,7 +364,10 @@ static bool load(const char *report, const char *truth, int64_t midnight)
         }
         uint8_t *copy = malloc(x.len ? x.len : 1);
         memcpy(copy, x.bytes, x.len);
-        s->m[s->n++] = (struct message){x.seq, x.lines, x.len, x.flags, copy, 0, 0};
+        s->m[s->n++] = (struct message){x.seq, x.lines, x.len, x.flags, copy, 0, 0, 0};
+        struct ref_row learn; /* the whole directory, whether it arrived or not */
+        if (strcmp(protocol, "raw") && x.len && x.bytes[0] == 'R')
+            refdecode(&s->ref, protocol, copy, x.len, &learn);
     }
     truth_reader_close(&t);
     json_decref(r);
@@ -326,6 +395,8 @@ int main(int argc, char **argv)
             forgets = !strcmp(v, "forgotten");
         else if (!strcmp(argv[i], "--first"))
             first = strtoull(v, NULL, 10);
+        else if (!strcmp(argv[i], "--divergent"))
+            divergent_want = atoll(v);
         else if (!strcmp(argv[i], "--date") && sscanf(v, "%d-%d-%d", &y, &mo, &d) != 3)
             return 2;
         i++;
@@ -339,15 +410,13 @@ int main(int argc, char **argv)
     ssize_t n;
     while ((n = getline(&line, &cap, stdin)) > 0) {
         json_error_t je;
-        json_t *o = json_loadb(line, (size_t)n, 0, &je);
+        json_t *o = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, &je);
         if (!o)
             fault("not JSON: %.80s", line);
         else if (!strcmp(text(o, "table"), "gap"))
             one_gap(o);
         else if (json_object_get(o, "feed"))
             one_row(o);
-        else if (json_object_get(o, "table"))
-            other_rows++;
         json_decref(o);
     }
     uint64_t sent = 0, missing = 0, lost = 0;
@@ -369,10 +438,13 @@ int main(int argc, char **argv)
                 fault("%s seq %" PRIu64 ": a row, but no line carried it", sessions[i].text,
                       m->seq);
         }
+    if (divergent_want >= 0 && divergent != (uint64_t)divergent_want)
+        fault("%" PRIu64 " divergent copies are rows, expected %" PRId64, divergent,
+              divergent_want);
     printf("verify: sent %" PRIu64 " = rows %" PRIu64 " + late %" PRIu64 " + missing %" PRIu64
-           " (no line carried %" PRIu64 "; %" PRIu64 " gap rows of %" PRIu64
-           "), unsequenced %" PRIu64 ": %s\n",
-           sent, rows, late, missing, lost, gap_rows, gap_seqs, unsequenced,
+           " (no line carried %" PRIu64 "; %" PRIu64 " gap rows of %" PRIu64 "), divergent %" PRIu64
+           ", unsequenced %" PRIu64 ": %s\n",
+           sent, rows, late, missing, lost, gap_rows, gap_seqs, divergent, unsequenced,
            faults ? "DIFFERENT" : "equal");
     if (faults > SHOW)
         fprintf(stderr, "verify: %" PRIu64 " differences in all\n", faults);

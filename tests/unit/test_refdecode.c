@@ -235,7 +235,7 @@ static void iex_by_hand(void **state)
     is_null("size"), is_null("tradeid");
     is_price("price", (double)0x1918171615141312 / 1e4);
     counting("iex", 'P', 19, b);
-    is_int("state", '1');
+    is_int("state", 1);
     is_int("detail", 0x12);
     counting("iex", 'H', 22, b);
     assert_memory_equal(field("reason")->s, "\x12\x13\x14\x15", 5);
