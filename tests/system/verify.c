@@ -341,9 +341,15 @@ static bool load(const char *report, const char *truth, int64_t midnight)
             nth += !strcmp(text(json_array_get(list, k), "key"), text(o, "key"));
         snprintf(sessions[i].text, sizeof sessions[i].text, nth > 1 ? "%s#%u" : "%s",
                  text(o, "key"), nth);
-        for (char *c = sessions[i].text; *c; c++)
-            if (*c == '/')
-                *c = ':';
+        char *slash = strchr(sessions[i].text, '/'), version[40];
+        if (slash && !strcmp(protocol, "raw")) { /* B3: version/channel, which we show turned */
+            snprintf(version, sizeof version, ":%.*s", (int)(slash - sessions[i].text),
+                     sessions[i].text);
+            memmove(sessions[i].text, slash + 1, strlen(slash));
+            strcat(sessions[i].text, version);
+        } else if (slash) {
+            *slash = ':';
+        }
         if (!refdecode_open(&sessions[i].ref, midnight))
             return false;
     }
