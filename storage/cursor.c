@@ -49,6 +49,12 @@ static bool read_header(struct cursor *c, const char *path, struct log_file_head
     if (n < (int64_t)LOG_BLOCK)
         return false; /* not begun yet: the next refresh looks again */
     enum log_header_verdict v = log_file_header_find(h, c->buf, (size_t)n, c->cfg.instance);
+    /* Passed over it would be taken for lost: nobody reads a directory that a newer one wrote in.
+     */
+    if (v == LOG_HEADER_FORMAT)
+        err_set(&c->err, -EPROTO,
+                "%s: has log format %u, this program reads up to %u: use a newer one", path,
+                h->format, LOG_FORMAT);
     return v == LOG_HEADER_OK || v == LOG_HEADER_ONE_COPY;
 }
 
@@ -62,8 +68,9 @@ static bool found_name(void *arg, const char *name)
         snprintf(path, sizeof path, "%s/%s", l->dir, name) >= (int)sizeof path || known(c, path))
         return true;
     struct log_file_header h;
+    c->err.code = 0;
     if (!read_header(c, path, &h))
-        return true;
+        return c->err.code == 0 || (l->ok = false);
     if (c->files == c->file_room) {
         uint32_t room = c->file_room ? 2 * c->file_room : 32;
         struct cursor_file **grown = realloc(c->file, room * sizeof *grown);
@@ -101,7 +108,7 @@ bool cursor_refresh(struct cursor *c)
         if (rc < 0 && rc != -ENOENT)
             return err_set(&c->err, rc, "%s: cannot be listed: %s", l.dir, strerror(-rc));
         if (!l.ok)
-            return err_set(&c->err, -ENOMEM, "no memory to list %s", l.dir);
+            return c->err.code ? false : err_set(&c->err, -ENOMEM, "no memory to list %s", l.dir);
     }
     if (!c->cfg.instance && c->files) {
         /* mixed directories: the newest file's instance is meant */
