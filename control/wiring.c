@@ -111,6 +111,7 @@ bool wiring_journal(struct daemon *d, struct err *err)
                             .low_space = (uint64_t)c->log_low_space,
                             .ballast = (uint64_t)c->log_ballast,
                             .retry_ns = c->retry_interval,
+                            .pace_ns = d->config->wait == CONFIG_SLEEP ? NS_PER_MS : 0,
                             .symbols_known = symbols_count(&d->symbols),
                             .states = w->states,
                             .states_bytes = w->states_bytes,

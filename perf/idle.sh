@@ -13,7 +13,7 @@ work=$(mktemp -d /tmp/penstock-idle.XXXXXX)
 trap 'daemon_stop; rm -rf "$work"' EXIT
 veth
 daemon "$wait"
-sleep 3 # past the start, and past the first second of empty polls
+sleep 8 # past the start, and past the first seconds of empty polls
 threads "$daemon" >"$work/before"
 from=$(date +%s%N)
 sleep "$seconds"

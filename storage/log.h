@@ -66,6 +66,8 @@ struct log_config {
     uint64_t low_space;   /* alarm log.space below it; 0 = never */
     uint64_t ballast;     /* bytes given up when the disk is full; 0 = none */
     int64_t retry_ns;
+    int64_t
+        pace_ns; /* least time between two writes of partial blocks; 0 = at once (lowest latency) */
     uint32_t symbols_known; /* ids that recovery restored */
     const void *states;     /* state mark frames that recovery found, back to back; may be NULL */
     size_t states_bytes;

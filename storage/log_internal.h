@@ -60,9 +60,10 @@ struct log_out {
     int64_t last_time;
     enum log_end_reason reason;
     /* file */
-    uint64_t fill;   /* logical size */
-    int filling;     /* write whose buffer takes bytes, -1 = none */
-    uint64_t handed; /* fill at the last write made */
+    uint64_t fill;      /* logical size */
+    int filling;        /* write whose buffer takes bytes, -1 = none */
+    uint64_t handed;    /* fill at the last write made */
+    int64_t partial_at; /* when a partial tail was last handed out */
     uint64_t alloc, zeroed;
     uint16_t queue[LOG_WRITES];
     unsigned head, count, flights;

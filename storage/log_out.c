@@ -194,8 +194,11 @@ int out_step(struct log *l, struct log_out *o)
     }
     if (o->ending)
         end(l, o);
-    if (!o->count && o->fill > o->handed && l->nfree)
+    if (!o->count && o->fill > o->handed && l->nfree &&
+        (o->ending || l->now - o->partial_at >= l->cfg.pace_ns)) {
+        o->partial_at = l->now;
         seal(l, o, o->copied > o->header.first ? o->copied : o->header.first);
+    }
     for (unsigned i = 0; i < o->count && o->flights < l->cfg.depth && !o->failed; i++) {
         struct log_write *w = &l->write[o->queue[(o->head + i) % LOG_WRITES]];
         if (w->state != WRITE_QUEUED)

@@ -9,6 +9,7 @@
 #define EMPTY_ROUNDS 10000u
 #define EARNED       100u
 #define HOUSE_NS     (10 * NS_PER_MS)
+#define QUIET_NS     (5 * NS_PER_S)
 
 void thread_define(struct thread *t, struct status *st, const char *name,
                    const struct thread_ops *ops, void *arg, const struct clock *clock,
@@ -83,6 +84,7 @@ int thread_round(struct thread *t)
 void thread_wait(struct thread *t, int did)
 {
     if (did) {
+        t->worked = true;
         t->credit = t->credit + EARNED < EMPTY_ROUNDS ? t->credit + EARNED : EMPTY_ROUNDS;
         if (t->credit > EMPTY_ROUNDS / 2) /* work that goes on, not a tick now and then */
             t->empty_since = 0;
@@ -100,10 +102,15 @@ void thread_wait(struct thread *t, int did)
     int64_t now = clock_monotonic();
     if (!t->empty_since)
         t->empty_since = now;
+    if (t->worked || !t->quiet_since) {
+        t->worked = false;
+        t->quiet_since = now;
+    }
     bool long_empty = now - t->empty_since > NS_PER_S;
+    int deep = now - t->quiet_since > QUIET_NS ? 2 : 1;
     long us = t->wait == WAIT_DOZE    ? 10000
-              : t->wait == WAIT_SLEEP ? 200
-              : long_empty            ? t->idle_us
+              : t->wait == WAIT_SLEEP ? 500
+              : long_empty            ? t->idle_us * deep
                                       : 100;
     struct timespec ts = {0, us * 1000};
     nanosleep(&ts, NULL);

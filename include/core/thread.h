@@ -7,8 +7,9 @@
  * work() does one bounded round and returns how much it did; 0 lets the wait strategy act:
  *   spin      never waits
  *   adaptive  after 10,000 empty rounds sleeps 100 us,
- *             after a second of them idle_us (200)
- *   sleep     sleeps 200 us after each empty round
+ *             after a second of them idle_us (200),
+ *             after five seconds without any work twice that
+ *   sleep     sleeps 500 us after each empty round
  *   doze      sleeps 10 ms: for readers that nobody waits for
  *
  * The 10,000 rounds are earned: each busy round allows 100 more, so that a lone tick mark on an
@@ -46,7 +47,8 @@ struct thread {
     bool running;
     /* loop state, owner: the thread */
     uint64_t last_ticks, credit; /* credit: empty rounds that may still be polled */
-    int64_t empty_since, house_at;
+    bool worked;
+    int64_t quiet_since, empty_since, house_at;
     double ns_per_tick;
 };
 
