@@ -533,9 +533,8 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
     drop_kept(&kept[1]);
     if (!read_window(r, from, err))
         goto fail;
-    uint32_t damaged = 0;
     for (uint32_t i = 0; i < r->ranges; i++)
-        damaged += r->range[i].damage = r->range[i].from < r->durable;
+        r->range[i].damage = r->range[i].from < r->durable;
     if (r->closed_day >= r->open_day)
         r->open_day = r->closed_day + 1;
     r->clean = r->end_mark && !r->ranges && !r->torn_files;

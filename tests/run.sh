@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds and passes the whole suite on a fresh Debian 12 machine: packages, then
 #   build-test   gcc, release with fault points: unit, model, system and fault tests
-#   build-asan   clang, ASan + UBSan: units and fuzz corpora
-#   build-tsan   gcc, TSan: what shares memory between threads
+#   build-asan   clang, ASan + UBSan: units, fuzz corpora, the whole daemon on kernel sockets
+#   build-tsan   clang, TSan: what shares memory between threads, the whole daemon on kernel sockets
 #   build-clang  clang, everything compiled once with its warnings as errors
 # The last line is "N passed, N failed".
 set -u
@@ -25,7 +25,8 @@ setup() {
             { cat "$dir.log"; return 1; }
         rm -f "$dir.log"
     fi
-    ninja -j"$jobs" -C "$dir" >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
+    # shellcheck disable=SC2086
+    ninja -j"$jobs" -C "$dir" ${targets:-} >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
 }
 
 # suite DIR MESON-TEST-ARGUMENTS...: runs and adds up
@@ -60,9 +61,12 @@ built build-test gcc --buildtype=release -Dfaults=true && {
     suite build-test --suite system --suite fault --num-processes 1
 }
 built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
-    suite build-asan --suite unit --suite fuzz --num-processes "$jobs"
-built build-tsan gcc --buildtype=debugoptimized -Db_sanitize=thread -Dperf=false &&
+    suite build-asan --suite unit --suite fuzz --suite asan --num-processes "$jobs"
+targets="control/penstockd control/penstock perf/sim/penstock-sim tests/verify $(
+    sed -n "s/^threaded = \[\(.*\)\]/\1/p" tests/meson.build | tr -d "'," | sed 's#\([a-z_]*\)#tests/test_\1#g')"
+built build-tsan clang --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dperf=false &&
     suite build-tsan --suite tsan --num-processes 1
+targets=
 built build-clang clang --buildtype=release -Dtests=false
 
 echo "seed $PST_SEED, $skipped skipped"

@@ -65,16 +65,16 @@ static int watch(const char *path, const char *out)
     struct err err = {0};
     struct ucred peer;
     socklen_t len = sizeof peer;
-    if (!client_open(&c, path, &err)) {
-        fprintf(stderr, "history: %s\n", err.text);
-        return 1;
-    }
+    if (!client_open(&c, path, &err))
+        return 0; /* killed before it could be asked */
     if (getsockopt(c.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
         return 1;
     int pid = (int)syscall(SYS_pidfd_open, peer.pid, 0);
     json_t *r = client_call(&c, "attach", json_array(), &err);
     struct ring ring;
-    if (!r || c.nfds != 3 || !ring_attach(&ring, c.fds[0], &err)) {
+    if (!r)
+        return 0;
+    if (c.nfds != 3 || !ring_attach(&ring, c.fds[0], &err)) {
         fprintf(stderr, "history: no ring: %s\n", err.text);
         return 1;
     }

@@ -385,7 +385,7 @@ int main(int argc, char **argv)
     const char *report = NULL, *truth = NULL;
     int y = 2026, mo = 11, d = 20;
     uint64_t first = 0;
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *v = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--report"))
             report = v;
@@ -405,7 +405,6 @@ int main(int argc, char **argv)
             divergent_want = atoll(v);
         else if (!strcmp(argv[i], "--date") && sscanf(v, "%d-%d-%d", &y, &mo, &d) != 3)
             return 2;
-        i++;
     }
     if (!report || !truth || !load(report, truth, ref_midnight(y, mo, d))) {
         fprintf(stderr, "verify: cannot read the report or the truth\n");
