@@ -45,7 +45,7 @@ times() {
 }
 
 # short VALUE SCALE: three digits
-short() { awk -v v="$1" -v s="$2" 'BEGIN { v /= s; printf "%.*f", v == int(v) || v >= 100 ? 0 : v < 10 ? 2 : 1, v }'; }
+short() { awk -v v="$1" -v s="$2" 'BEGIN { v /= s; d = (v == int(v) || v > 99.9) ? 0 : v < 10 ? 2 : 1; printf "%.*f", d, v }'; }
 
 # row WHAT UNIT SCALE MEASURED LIMIT RATIO TARGET MET COMMAND; values may be empty
 row() {
@@ -54,7 +54,7 @@ row() {
     [ -n "$5" ] && l=$(short "$5" "$3")
     [ "$met" = no ] && missed=1
     printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$m $2" "$([ -n "$5" ] && echo "$l $2" || echo -)" \
-        "${6:--}" "$7" "$met" "$9" >>"$table"
+        "$([ -n "$6" ] && [ "$6" != - ] && short "$6" 1 || echo -)" "$7" "$met" "$9" >>"$table"
     echo "  $1: $m $2 (limit $l, target $7): $met" >&2
 }
 skip() { # WHAT WHY
