@@ -35,6 +35,7 @@ struct cmd_request {
     /* out */
     bool wait;       /* answer later */
     uint64_t ticket; /* inject ticket to wait for */
+    uint64_t before; /* the last ticket that is not of this request */
     enum ack_level ack;
     json_t *later; /* the result to send then */
     int fds[4];    /* descriptors to send with the reply; not closed */

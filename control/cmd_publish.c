@@ -12,9 +12,16 @@
 #include "dataplane/inject_rows.h"
 #include "wiring_parts.h"
 
+/* How many symbols the numbering may have to take, repeats included. */
+struct need {
+    const struct inject_rows *w;
+    uint32_t symbols;
+};
+
 static uint32_t check_symbol(void *arg, const char *text, uint32_t len)
 {
-    (void)arg, (void)text, (void)len;
+    struct need *n = arg;
+    n->symbols += symbols_find(&n->w->local, text, len) == PST_NULL_SYMBOL;
     return 0;
 }
 static uint32_t local_symbol(void *arg, const char *text, uint32_t len)
@@ -25,7 +32,8 @@ static uint32_t local_symbol(void *arg, const char *text, uint32_t len)
 
 /* Walks the rows; with w NULL only checks them. The number of rows, or -1. */
 static int64_t each_row(const struct csv *c, const char *text, size_t len, int64_t now,
-                        struct inject_rows *w, uint64_t *bytes, int64_t first_line, struct err *err)
+                        struct inject_rows *w, struct need *need, uint64_t *bytes,
+                        int64_t first_line, struct err *err)
 {
     static pst_aligned(8) uint8_t record[CSV_RECORD_MAX + 8];
     int64_t n = 0;
@@ -33,11 +41,12 @@ static int64_t each_row(const struct csv *c, const char *text, size_t len, int64
         size_t next, end = csv_line(text + at, len - at, &next);
         if (end) {
             struct err why;
-            uint32_t size =
-                csv_row(c, text + at, end, now, record, w ? local_symbol : check_symbol, w, &why);
+            uint32_t size = csv_row(c, text + at, end, now, record, w ? local_symbol : check_symbol,
+                                    w ? (void *)w : need, &why);
             if (!size) {
-                err_set(err, -EINVAL, "line %lld: %s; nothing of this batch was taken",
-                        (long long)(first_line + n), why.text);
+                err_set(err, -EINVAL, "line %lld: %s; %s", (long long)(first_line + n), why.text,
+                        w && n ? "the lines of this batch before it were taken"
+                               : "nothing of this batch was taken");
                 return -1;
             }
             *bytes += size;
@@ -88,21 +97,26 @@ json_t *cmd_publish(struct cmd_request *req, struct err *err)
     struct inject_rows *w = wiring_control_rows(d);
     if (!csv_header(&c, s, header, strlen(header), err))
         return NULL;
-    int64_t n = each_row(&c, rows, strlen(rows), now, NULL, &bytes, line ? line : 1, err);
+    struct need need = {.w = w};
+    int64_t n = each_row(&c, rows, strlen(rows), now, NULL, &need, &bytes, line ? line : 1, err);
     if (n < 0)
         return NULL;
     if (inject_rows_room(w) < bytes + 65536) {
         err_set(err, -EAGAIN, "the journal is busy; send the batch again");
         return NULL;
     }
+    /* Symbols of weeks would fill this producer's numbering, though the instance has room. */
+    if (symbols_count(&w->local) + (uint64_t)need.symbols >= w->local.head->max) {
+        inject_rows_flush(w);
+        inject_rows_restart(w);
+    }
     bytes = 0;
-    uint64_t refused = w->refused_symbols;
-    if (each_row(&c, rows, strlen(rows), now, w, &bytes, line ? line : 1, err) < 0) {
+    req->before = inject_rows_flush(w);
+    if (each_row(&c, rows, strlen(rows), now, w, NULL, &bytes, line ? line : 1, err) < 0) {
         /* Only a symbol can be refused at this point, after the check: the rows before it stand. */
         inject_rows_flush(w);
         return NULL;
     }
-    (void)refused;
     req->ticket = inject_rows_flush(w);
     req->wait = true;
     req->later = json_pack("{s:s,s:I,s:s}", "table", table, "rows", (json_int_t)n, "level",

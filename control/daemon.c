@@ -147,12 +147,23 @@ bool daemon_operator_mark(struct daemon *d, const struct peer *peer, const char 
     return ok;
 }
 
-bool daemon_acknowledged(struct daemon *d, struct cmd_request *req)
+bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *err)
 {
     uint64_t position;
     const struct ring_head *h = d->ring.head;
     if (!inject_taken(&d->inject, req->ticket, &position))
         return false;
+    enum inject_refusal why = inject_refused(&d->inject, req->before, req->ticket);
+    if (why) {
+        struct inject_rows *w = wiring_control_rows(d);
+        inject_rows_flush(w);
+        inject_rows_restart(w); /* the texts of the refused batch were not kept */
+        err_set(err, -ENOSPC, "%s; rows of this batch were not taken, perhaps not all of them",
+                why == INJECT_SYMBOLS_LIMIT ? "the symbol table (symbols_max) or max_new_symbols "
+                                              "is full"
+                                            : "the appender found the batch malformed");
+        return true;
+    }
     uint64_t at = req->ack == ACK_DURABLE   ? load_acquire(&h->durable)
                   : req->ack == ACK_WRITTEN ? load_acquire(&h->written)
                                             : load_acquire(&h->submitted);

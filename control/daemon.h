@@ -77,8 +77,8 @@ int daemon_close(struct daemon *d); /* the process's exit code; frees all but in
 void daemon_free(struct daemon *d);
 
 /* socket.h asks: has the journal come as far as this request wants? Fills req->later's positions.
- */
-bool daemon_acknowledged(struct daemon *d, struct cmd_request *req);
+ * With err set the answer is that error instead: the appender refused rows of the request. */
+bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *err);
 enum level daemon_level(struct daemon *d, uid_t uid, gid_t gid, pid_t pid);
 /* Journals an `operator` mark for a command that changes something. False: the inject ring is full.
  */

@@ -312,10 +312,14 @@ int socket_finish(struct socket *s)
     int done = 0;
     for (unsigned i = s->n; i-- > 0;) {
         struct client *c = s->client[i];
-        if (!c->waiting || !daemon_acknowledged(s->c.daemon, &c->req))
+        struct err err = {0};
+        if (!c->waiting || !daemon_acknowledged(s->c.daemon, &c->req, &err))
             continue;
         c->waiting = false;
-        struct err err = {0};
+        if (err.code) {
+            json_decref(c->req.later);
+            c->req.later = NULL;
+        }
         client_reply(c, cmd_reply(c->id, c->req.later, &err));
         c->req.later = NULL;
         json_decref(c->id);

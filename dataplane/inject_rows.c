@@ -71,6 +71,8 @@ static uint32_t op_intern(struct rows *r, const char *text, uint32_t len)
         return refuse(w);
     if (w->syms_bytes + 1 + len + SYMS_SPARE > BATCH_SYMS_MAX)
         op_flush(r);
+    if (w->syms_bytes + 1 + len + SYMS_SPARE > BATCH_SYMS_MAX)
+        return refuse(w); /* texts that never got a row: a restart of the numbering forgets them */
     if (symbols_intern(&w->local, text, len, &id) != SYMBOLS_NEW)
         return refuse(w);
     uint8_t *p = w->syms + w->syms_bytes;

@@ -114,6 +114,19 @@ static inline enum inject_refusal inject_verdict(const struct inject *q, uint64_
     return INJECT_ACCEPTED;
 }
 
+/* The same for all batches behind ticket `after` up to `ticket`: the first refusal found. */
+static inline enum inject_refusal inject_refused(const struct inject *q, uint64_t after,
+                                                 uint64_t ticket)
+{
+    uint32_t n = load_relaxed(&q->refused);
+    for (uint32_t i = 0; i < n && i < INJECT_REFUSALS; i++) {
+        uint64_t v = load_relaxed(&q->refusal[i]), t = v & ~7ull;
+        if (t > after && t <= ticket)
+            return (enum inject_refusal)(v & 7);
+    }
+    return INJECT_ACCEPTED;
+}
+
 /* Appender: the next batch, or NULL. */
 pst_inline const struct inject_batch *inject_peek(struct inject *q)
 {
