@@ -65,6 +65,7 @@ struct daemon {
     struct inject inject;  /* control's own way into the journal: marks, schemas, publishers */
     struct wiring *wiring; /* ports, lcores, appender, log: wiring.h */
     int32_t day;           /* open trading date of the default calendar */
+    int32_t day_shift; /* replay with --date: from that date to the one of the capture's clock */
     uid_t uid;
     bool stopping;
     int exit_code;

@@ -223,6 +223,8 @@ int replay_run(const struct replay_options *o, struct config *config)
             config->feeds.at[i].date = day;
     d.replay = true;
     d.day = o->date ? day : calendar_day(&config->main_calendar, start);
+    if (o->date) /* its days end when those of the capture's clock do */
+        d.day_shift = calendar_day(&config->main_calendar, start) - day;
     if (d.day < 0 || d.day > 65535) {
         err_set(&err, -ERANGE, "%s: its trading date lies outside 2000 to 2179: use --date",
                 o->file[0]);
@@ -235,6 +237,11 @@ int replay_run(const struct replay_options *o, struct config *config)
         return fail(&err, dir, temporary);
     daemon_run(&d);
     bool whole = !daemon_signal;
+    char damage[256] = "";
+    struct port *port = d.wiring->port[0].port;
+    struct port_stats seen = {0};
+    if (port && port_stats(port, &seen) && seen.errors)
+        snprintf(damage, sizeof damage, "%s", port_describe(port));
     int code = daemon_close(&d);
     double seconds = (double)(clock_monotonic() - began) / 1e9;
     struct summary s = {0};
@@ -248,6 +255,10 @@ int replay_run(const struct replay_options *o, struct config *config)
         code = 1;
     if (!whole) {
         fprintf(stderr, "penstockd: interrupted: the capture was not read to its end\n");
+        code = 1;
+    }
+    if (*damage) {
+        fprintf(stderr, "penstockd: %s\n", damage);
         code = 1;
     }
     json_decref(ledger);

@@ -37,7 +37,7 @@ static void due_extend(struct daemon *d)
         struct due_item *x = &items[n];
         char text[CIVIL_TEXT];
         *x = (struct due_item){.id = (uint64_t)day + 1,
-                               .at = calendar_eod(c, day),
+                               .at = calendar_eod(c, day + d->day_shift),
                                .kind = DUE_EOD,
                                .day = (uint16_t)day,
                                .next_day = (uint16_t)calendar_next_day(c, day)};
