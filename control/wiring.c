@@ -174,6 +174,8 @@ bool wiring_drain(struct daemon *d, int64_t deadline_ns)
     wiring_catalogue(d);
     thread_stop(&w->log_thread);
     wiring_catalogue(d);
+    if (ok)
+        wiring_closed(d);
     return ok;
 }
 

@@ -92,6 +92,7 @@ int wiring_line(const struct daemon *d, unsigned feed, const char *name);
 
 /* wiring_recover.c */
 bool wiring_resume_sessions(struct daemon *d, struct err *err);
+void wiring_closed(struct daemon *d);
 void wiring_recover_close(struct daemon *d);
 void wiring_catalogue(struct daemon *d); /* the log's news go into the catalogue */
 void wiring_lease(struct daemon *d);     /* renewed in time */

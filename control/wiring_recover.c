@@ -1,10 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the state and log directories hold: lock, lease, catalogue, and where everything goes on. */
 #include <errno.h>
+#include <fcntl.h>
 #include "calendar.h"
+#include "storage/log_file.h"
 #include "wiring_parts.h"
 
 #define FIRST_POSITION 4096u /* 0 stays free: it means "none" */
+
+struct unreadable {
+    struct daemon *d;
+    const char *dir;
+};
+
+/* A file of the log's names whose header is gone: recovery passes over it, people must know. */
+static bool look_at(void *arg, const char *name)
+{
+    struct unreadable *u = arg;
+    struct daemon *d = u->d;
+    struct io *io = d->wiring->io;
+    static _Alignas(8) uint8_t head[LOG_PREAMBLE];
+    char path[4096];
+    struct log_name parsed;
+    struct log_file_header h;
+    if (!log_name_parse(&parsed, d->config->log_prefix, name) ||
+        snprintf(path, sizeof path, "%s/%s", u->dir, name) >= (int)sizeof path)
+        return true;
+    int fd = io->ops->open(io, path, O_RDONLY, 0);
+    int64_t n = fd < 0 ? fd : io->ops->pread(io, fd, head, sizeof head, 0);
+    if (fd >= 0)
+        io->ops->close(io, fd);
+    bool begun = false;
+    for (int64_t i = 0; i < n && !begun; i++)
+        begun = head[i] != 0;
+    if (!begun || log_file_header_find(&h, head, (size_t)n, 0) != LOG_HEADER_NONE)
+        return true;
+    fprintf(stderr,
+            "penstockd: %s: both copies of its header are damaged: what it holds is not read; keep "
+            "it aside\n",
+            path);
+    alarm_signal(d->status, ALARM_LOG_DAMAGE);
+    return true;
+}
 
 static bool run_recovery(struct daemon *d, struct err *err)
 {
@@ -15,11 +52,17 @@ static bool run_recovery(struct daemon *d, struct err *err)
                                  .prefix = c->log_prefix,
                                  .instance = d->instance_id,
                                  .lease_end = lease_end(&w->lease),
+                                 .check_closed = true,
+                                 .closed = w->lease.closed,
                                  .symbols = &d->symbols,
                                  .schemas = d->schemas};
     w->recovery = calloc(1, sizeof *w->recovery);
     if (!w->recovery || !recovery_run(w->recovery, &rc, err))
         return err->text[0] ? false : err_set(err, -ENOMEM, "no memory for recovery");
+    for (unsigned i = 0; i < CURSOR_DIRS && rc.dirs[i]; i++) {
+        struct unreadable u = {d, rc.dirs[i]};
+        w->io->ops->list(w->io, rc.dirs[i], look_at, &u);
+    }
     const struct recovery *r = w->recovery;
     w->restarted = !r->empty && !r->clean;
     w->clean = r->clean;
@@ -149,6 +192,15 @@ int32_t wiring_first_day(const struct daemon *d)
         if (r->session[i].state == RECOVERY_LIVE && r->session[i].day < day)
             day = r->session[i].day;
     return day;
+}
+
+/* All is durable, nothing runs: the next start may go on right here. */
+void wiring_closed(struct daemon *d)
+{
+    struct err err;
+    if (!lease_close(&d->wiring->lease, ring_tail(&d->ring), &err))
+        fprintf(stderr, "penstockd: %s; the next start takes this stop for an unclean one\n",
+                err.text);
 }
 
 void wiring_recover_close(struct daemon *d)

@@ -11,8 +11,8 @@
 
 struct lease_file {
     char magic[8]; /* "PSTLEASE" */
-    uint64_t instance, end;
-    uint8_t pad[36];
+    uint64_t instance, end, closed;
+    uint8_t pad[28];
     uint32_t crc; /* of all before it */
 };
 _Static_assert(sizeof(struct lease_file) == 64, "lease file is 64 bytes");
@@ -93,31 +93,40 @@ bool lease_open(struct lease *l, struct io *io, const char *state_directory, str
                        "what the log files hold",
                        l->directory);
     l->end = f.end;
+    l->closed = f.closed;
     return true;
 }
 
-static bool write_lease(struct lease *l, uint64_t end, struct err *err)
+static bool write_lease(struct lease *l, uint64_t end, uint64_t closed, struct err *err)
 {
-    struct lease_file f = {.instance = l->instance, .end = end};
+    struct lease_file f = {.instance = l->instance, .end = end, .closed = closed};
     memcpy(f.magic, "PSTLEASE", 8);
     f.crc = crc32c(0xFFFFFFFFu, &f, offsetof(struct lease_file, crc));
     int r = replace(l->io, l->directory, "lease", &f, sizeof f);
     if (r < 0)
         return err_set(err, r, "%s/lease: cannot write: %s", l->directory, strerror(-r));
     l->end = end;
+    l->closed = closed;
     return true;
 }
 
 bool lease_renew(struct lease *l, uint64_t position, struct err *err)
 {
-    if (l->end > position && l->end - position > LEASE_BYTES / 2)
+    if (!l->closed && l->end > position && l->end - position > LEASE_BYTES / 2)
         return true;
-    return write_lease(l, position + LEASE_BYTES, err);
+    if (l->end > position && l->end - position > LEASE_BYTES / 2)
+        return write_lease(l, l->end, 0, err);
+    return write_lease(l, position + LEASE_BYTES, 0, err);
+}
+
+bool lease_close(struct lease *l, uint64_t position, struct err *err)
+{
+    return write_lease(l, l->end, position, err);
 }
 
 bool lease_restore(struct lease *l, uint64_t highest, struct err *err)
 {
-    return write_lease(l, highest + 2 * LEASE_BYTES, err);
+    return write_lease(l, highest + 2 * LEASE_BYTES, 0, err);
 }
 
 /* ---- lock ---- */

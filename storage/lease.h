@@ -3,8 +3,9 @@
  * lease.h - what makes positions unique for ever, in <state_directory>:
  *
  *   instance   text: the instance id in hex, made once from the kernel's random numbers
- *   lease      64 bytes, written to lease.new, synced, renamed: magic, instance, end, CRC. No
- *              position at or beyond `end` has ever been given out.
+ *   lease      64 bytes, written to lease.new, synced, renamed: magic, instance, end, closed, CRC.
+ *              No position at or beyond `end` has ever been given out. closed: where a clean stop
+ *              left the journal, 0 while a daemon runs; a log that ends elsewhere is not all there
  *   lock       flock'd while a daemon runs; text: pid, instance name, heartbeat. A second lock of
  *              the same name lies in log_directory, so that two state directories cannot share
  * logs.
@@ -23,19 +24,22 @@ struct lease {
     char directory[1000];
     uint64_t instance;
     uint64_t end; /* on disk, synced; 0 = none yet */
+    uint64_t closed;
 };
 
 /* Reads or makes the instance id and reads the lease. A damaged lease file is refused with a
  * sentence: the journal must then be continued from the highest position in the log files
  * (lease_restore). */
 bool lease_open(struct lease *l, struct io *io, const char *state_directory, struct err *err);
-/* Makes the lease end at least LEASE_BYTES above `position`; nothing is written when it does by
- * more than half. */
+/* Makes the lease end at least LEASE_BYTES above `position`, and open; nothing is written when it is
+ * open and ends above by more than half. */
 bool lease_renew(struct lease *l, uint64_t position, struct err *err);
 pst_unused static inline uint64_t lease_end(const struct lease *l)
 {
     return l->end;
 }
+/* A clean stop, once all is durable: the journal ends at `position`. */
+bool lease_close(struct lease *l, uint64_t position, struct err *err);
 /* After damage: sets the lease beyond `highest`, the end of what the log files hold, by two leases:
  * what was given out but never logged lies below. */
 bool lease_restore(struct lease *l, uint64_t highest, struct err *err);

@@ -537,7 +537,8 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
         r->range[i].damage = r->range[i].from < r->durable;
     if (r->closed_day >= r->open_day)
         r->open_day = r->closed_day + 1;
-    r->clean = r->end_mark && !r->ranges && !r->torn_files;
+    r->clean = r->end_mark && !r->ranges && !r->torn_files &&
+               (!cfg->check_closed || cfg->closed == r->old_end);
     uint64_t lease = cfg->lease_end;
     if (lease < r->old_end) /* the state file is gone or older than the log */
         lease = pst_align_up(r->old_end + 1, RECOVERY_LEASE);

@@ -47,6 +47,8 @@ struct recovery_config {
     const char *prefix;
     uint64_t instance;          /* must not be 0 */
     uint64_t lease_end;         /* of the state file; 0 = it is gone */
+    bool check_closed;          /* clean only where the state file says that a stop left it: */
+    uint64_t closed;
     struct symbols *symbols;    /* fresh; NULL = do not restore */
     struct schema_set *schemas; /* NULL = do not restore */
     bool read_only;             /* touch no file */

@@ -147,9 +147,13 @@ header) # both copies of the newest file's header are gone
     stop || die "the daemon's exit code"
     start
     rows_reach 20000
+    before=$(figure status 'r["log"]["tail"]')
     killed
     dd if=/dev/urandom of="$(newest)" bs=4096 count=2 conv=notrunc status=none
     start
+    alarm_raised log.damage
+    after=$(figure status 'r["log"]["tail"]')
+    [ "$after" -gt "$before" ] || die "position $after was used before ($before)"
     rows_reach 20000
     ebb
     settle || die "the ledger does not balance"
