@@ -139,7 +139,7 @@ static void status(void **s)
     w = start('P', 1, 19, "ZIEXT");
     w.b[18] = 'A';
     r = put(&w, "iex_status", "ZIEXT");
-    CHAR_IS(r, "state", 1);
+    CHAR_IS(r, "state", 1); /* the byte as it is */
     CHAR_IS(r, "detail", 'A');
     decodebed_only(r, "type state detail");
 
