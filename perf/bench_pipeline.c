@@ -152,7 +152,7 @@ static struct result run(void)
     thread_define(&pl.rx_thread, front.status, "rx", &rx_ops, &front.rx, &front.clock, WAIT_SPIN, 0,
                   0);
     thread_define(&pl.log_thread, front.status, "log", opt.nolog ? &free_ops : &log_thread_ops,
-                  pl.log, &front.clock, opt.nolog ? WAIT_SPIN : WAIT_ADAPTIVE, -10, 1);
+                  pl.log, &front.clock, WAIT_ADAPTIVE, opt.nolog ? 0 : -10, 1);
     if (!thread_start(&pl.log_thread, &e))
         front_die(&e);
     uint64_t before = ring_tail(&front.ring);
