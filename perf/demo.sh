@@ -15,21 +15,25 @@ if [ -z "${PENSTOCK_DEMO_INSIDE:-}" ]; then
     work=$(mktemp -d /tmp/penstock-demo.XXXXXX)
     trap 'rm -rf "$work"' EXIT
     export PENSTOCK_DEMO_INSIDE=$work
-    if [ "$(id -u)" = 0 ]; then
+    # af_packet locks its two rings in memory: as many blocks of 1 MiB (512 frames) as the limit allows.
+    locked=$(ulimit -l) pair="ip link add exchange type veth peer name capture"
+    [ "$(id -u)" = 0 ] || [ "$locked" = unlimited ] || export DEMO_BLOCKS=$((locked / 2048 > 16 ? 16 : locked / 2048 - 1))
+    # shellcheck disable=SC2086
+    if [ "$(id -u)" = 0 ] && unshare -n $pair 2>/dev/null; then
         echo "chose: root: a network namespace of its own with a veth pair, captured by DPDK's af_packet driver"
         unshare -n "$0" "$@"
-    elif unshare -Urn true 2>/dev/null; then
+    elif [ "${DEMO_BLOCKS:-16}" -gt 0 ] && unshare -Urn $pair 2>/dev/null; then
         echo "chose: no root: a user and network namespace with a veth pair, captured by DPDK's af_packet driver"
         unshare -Urn "$0" "$@"
     else
-        echo "chose: no root and no user namespaces: a generated capture read by DPDK's net_pcap driver"
+        echo "chose: no veth pair can be made here: a generated capture read by DPDK's net_pcap driver"
         PENSTOCK_DEMO_PCAP=1 "$0" "$@"
     fi
     exit
 fi
 
 work=$PENSTOCK_DEMO_INSIDE
-daemon= sim=
+daemon= sim= made=
 stop() {
     [ -n "$sim" ] && kill "$sim" 2>/dev/null || true
     [ -n "$daemon" ] && kill "$daemon" 2>/dev/null && wait "$daemon" || true
@@ -45,8 +49,9 @@ if [ -n "${PENSTOCK_DEMO_PCAP:-}" ]; then
 else
     ip link set lo up
     ip link add exchange type veth peer name capture
+    made="network namespace, "
     for i in exchange capture; do ip link set "$i" up; done
-    device="net_af_packet0,iface=capture,blocksz=1048576,framesz=2048,framecnt=16384"
+    device="net_af_packet0,iface=capture,blocksz=1048576,framesz=2048,framecnt=$((${DEMO_BLOCKS:-32} * 512))"
 fi
 
 cat >"$work/penstock.yaml" <<CONF
@@ -95,5 +100,5 @@ echo; echo "the simulator's own account: $(grep -o '"messages": *[0-9]*' "$work/
 $p stop || true
 wait "$daemon" || code=$?
 daemon=
-echo "removed: network namespace, $work"
+echo "removed: $made$work"
 exit $code
