@@ -40,6 +40,8 @@ struct feed_entry {
 struct snapshot {
     int64_t at; /* monotonic */
     bool caught_up;
+    uint64_t packets, for_feeds, not_ours; /* what ports gave us, and where it went */
+    int64_t diff_packets;
     uint64_t position, durable_position;
     uint64_t lost_ranges, lost_bytes, inconsistent;
     unsigned n;
@@ -206,6 +208,25 @@ static uint64_t log_durable(struct ledger *l, uint32_t feed, uint32_t session)
     return 0;
 }
 
+/* Every packet that a port gave us went to a feed or under a drop reason. A packet is sorted before
+ * its burst counts as taken, so what is sorted lies between two looks at what was taken. */
+static void count_packets(struct snapshot *s, const struct status *st)
+{
+    uint64_t low = 0, high = 0;
+    s->for_feeds = s->not_ours = 0;
+    for (unsigned i = 0; i < st->n_ports; i++)
+        low += load_acquire(&st->ports[i].taken);
+    for (unsigned f = 0; f < st->n_feeds; f++)
+        for (unsigned l = 0; l < st->feeds[f].nlines; l++)
+            s->for_feeds += load_acquire(&st->feeds[f].line[l].packets);
+    for (unsigned i = DROP_none + 1; i < STATUS_DROPS; i++)
+        s->not_ours += load_acquire(&st->drop[i]);
+    for (unsigned i = 0; i < st->n_ports; i++)
+        high += load_acquire(&st->ports[i].taken) + PORT_BURST_MAX; /* a burst in hand */
+    s->diff_packets = -outside(s->for_feeds + s->not_ours, low, high);
+    s->packets = s->for_feeds + s->not_ours + (uint64_t)s->diff_packets;
+}
+
 /*
  * Figures of three owners (feeds, ledger, log) are compared while all of them move: feeds and log
  * are read before and after our own cursors have caught up, and ours must lie between.
@@ -234,6 +255,7 @@ static void take_snapshot(struct ledger *l)
     int64_t began = s->at;
     memset(s, 0, sizeof *s);
     s->at = began;
+    count_packets(s, st);
     s->caught_up = l->all.waiting && l->durable.waiting;
     s->position = l->all.cursor.position;
     s->durable_position = l->durable.cursor.position;
@@ -385,6 +407,8 @@ static void line(json_t *out, const char *text)
  */
 static const char *hop_of(const struct snapshot *s)
 {
+    if (s->diff_packets)
+        return "rx";
     if (s->rows_made != s->rows_counted)
         return "appender";
     for (unsigned i = 0; i < s->n_feeds; i++)
@@ -419,34 +443,25 @@ static bool entry_lines(json_t *out, const struct entry *e)
     return !e->diff_wire && !e->diff_durable;
 }
 
-static bool port_lines(json_t *out, const struct status *s)
+static void port_lines(json_t *out, const struct status *st, const struct snapshot *s)
 {
-    bool ok = true;
-    uint64_t taken = 0, ours = 0, drops = 0;
-    for (unsigned i = 0; i < s->n_ports; i++) {
-        const struct status_port *p = &s->ports[i];
+    char text[256];
+    for (unsigned i = 0; i < st->n_ports; i++) {
+        const struct status_port *p = &st->ports[i];
         uint64_t device = load_relaxed(&p->device_packets), t = load_relaxed(&p->taken);
-        taken += t;
-        char text[256];
         snprintf(text, sizeof text, "port %-15s device %s - taken %s = %s; NIC lost %s before us",
                  p->name, print_count((int64_t)device), print_count((int64_t)t),
                  print_count((int64_t)(device - t)),
                  print_count((int64_t)(load_relaxed(&p->missed) + load_relaxed(&p->nombuf))));
         line(out, text);
     }
-    for (unsigned f = 0; f < s->n_feeds; f++)
-        for (unsigned l = 0; l < s->feeds[f].nlines; l++)
-            ours += load_relaxed(&s->feeds[f].line[l].packets);
-    for (unsigned i = DROP_none + 1; i < STATUS_DROPS; i++)
-        drops += load_relaxed(&s->drop[i]);
-    if (s->n_ports) {
-        char text[256];
-        snprintf(text, sizeof text, "%-20s taken %s - for feeds %s - not for us %s = %s", "packets",
-                 print_count((int64_t)taken), print_count((int64_t)ours),
-                 print_count((int64_t)drops), print_count((int64_t)(taken - ours - drops)));
-        line(out, text);
-    }
-    return ok;
+    if (!st->n_ports)
+        return;
+    snprintf(text, sizeof text, "%-20s taken %s - for feeds %s - not for us %s = %s%s", "packets",
+             print_count((int64_t)s->packets), print_count((int64_t)s->for_feeds),
+             print_count((int64_t)s->not_ours), print_count(s->diff_packets),
+             s->diff_packets ? "  <- neither fed nor counted" : "");
+    line(out, text);
 }
 
 /* A snapshot taken after the call; the last one should the ledger thread not answer at once. */
@@ -484,7 +499,8 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
         nanosleep(&(struct timespec){0, 20000000}, NULL);
     }
     json_t *lines = json_array(), *sessions = json_array();
-    bool ok = port_lines(lines, l->d->status);
+    bool ok = true;
+    port_lines(lines, l->d->status, &s);
     for (unsigned i = 0; i < s.n; i++) {
         const struct entry *e = &s.entry[i];
         ok &= entry_lines(lines, e);

@@ -255,7 +255,7 @@ void wiring_lease(struct daemon *d)
 {
     struct wiring *w = d->wiring;
     uint64_t tail = ring_tail(&d->ring);
-    if (lease_end(&w->lease) - tail > LEASE_BYTES / 2)
+    if (lease_end(&w->lease) > tail && lease_end(&w->lease) - tail > LEASE_BYTES / 2)
         return;
     struct err err;
     bool ok = lease_renew(&w->lease, tail, &err);

@@ -43,6 +43,8 @@ static inline void one_packet(struct rx *rx, struct rx_port *p, const struct gro
                               const struct pkt *k, bool doubtful)
 {
     struct udp_view v;
+    if (PST_FAULT_HIT("rx.lose_packet"))
+        return;
     enum drop why = packet_parse(k, &v);
     if (pst_unlikely(why != DROP_none)) {
         add(rx, &rx->cfg.status->drop[why], 1);
