@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "forged_tails.h"
 #include "log_kit.h"
 #include "logscan.h"
 
@@ -103,130 +104,17 @@ static void clean_file(void **state)
     lk_free(&k);
 }
 
-enum forged {
-    ZERO_LENGTH,
-    SHORT_LENGTH,
-    LONG_LENGTH,
-    ODD_LENGTH,
-    WRONG_POSITION,
-    LOWER_POSITION,
-    BAD_CRC,
-    BAD_KIND,
-    OTHER_INSTANCE,
-    ZERO_PAGE,
-    GARBAGE_PAGE,
-    RECYCLED_PAGE,
-    RECYCLED_MISALIGNED,
-    STALE_FILE_FRAME,
-    SPLIT_HEADER,
-    CUT_PAYLOAD,
-    FORGED
-};
-
 /* What a crash or a disk can leave behind the last good frame, and the exact verdict. */
 static void forged_tails(void **state)
 {
     (void)state;
-    static const enum logscan_verdict want[FORGED] = {
-        [ZERO_LENGTH] = LOGSCAN_TORN,
-        [SHORT_LENGTH] = LOGSCAN_TORN,
-        [LONG_LENGTH] = LOGSCAN_TORN,
-        [ODD_LENGTH] = LOGSCAN_TORN,
-        [WRONG_POSITION] = LOGSCAN_TORN,
-        [LOWER_POSITION] = LOGSCAN_TORN,
-        [BAD_CRC] = LOGSCAN_TORN,
-        [BAD_KIND] = LOGSCAN_TORN,
-        [OTHER_INSTANCE] = LOGSCAN_TORN,
-        [ZERO_PAGE] = LOGSCAN_END,
-        [GARBAGE_PAGE] = LOGSCAN_TORN,
-        [RECYCLED_PAGE] = LOGSCAN_END,
-        [RECYCLED_MISALIGNED] = LOGSCAN_END,
-        [STALE_FILE_FRAME] = LOGSCAN_END,
-        [SPLIT_HEADER] = LOGSCAN_TORN,
-        [CUT_PAYLOAD] = LOGSCAN_TORN,
-    };
+    const enum logscan_verdict *want = forged_want;
     for (int kind = 0; kind < FORGED; kind++)
         for (int padded = 0; padded < 2; padded++) {
-            struct lk k, old;
+            struct lk k;
             small_log(&k, 12);
             uint64_t good = k.len, end = k.position;
-            struct frame *f;
-            if (kind == SPLIT_HEADER || kind == ZERO_PAGE || kind == GARBAGE_PAGE) {
-                /* bring the end to 16 bytes before a block's, or right to it */
-                size_t want_at =
-                    pst_align_up(k.len + 4096, LOG_BLOCK) - (kind == SPLIT_HEADER) * 16;
-                while (k.len + FRAME_HEADER + 2000 < want_at)
-                    lk_frame(&k, FRAME_PAD, 0, 0, k.data, 1000);
-                lk_frame(&k, FRAME_PAD, 0, 0, k.data, (uint32_t)(want_at - k.len - FRAME_HEADER));
-                assert_int_equal(k.len, want_at);
-                good = k.len;
-                end = k.position;
-            }
-            switch (kind) {
-            case ZERO_LENGTH:
-            case SHORT_LENGTH:
-            case LONG_LENGTH:
-            case ODD_LENGTH:
-                f = (struct frame *)(k.data + lk_rows(&k, 3, 5000));
-                f->length = kind == ZERO_LENGTH    ? 0
-                            : kind == SHORT_LENGTH ? 24
-                            : kind == LONG_LENGTH  ? FRAME_MAX + 8
-                                                   : f->length - 4;
-                if (kind == ODD_LENGTH)
-                    frame_seal(f, k.seed); /* even a right CRC does not help */
-                break;
-            case WRONG_POSITION:
-                f = (struct frame *)(k.data + lk_rows(&k, 3, 5000));
-                f->position += 8; /* without a new CRC */
-                break;
-            case LOWER_POSITION: /* a right CRC, of this file, but not above the frame before */
-                k.position -= 8;
-                lk_rows(&k, 3, 5000);
-                break;
-            case BAD_CRC:
-                f = (struct frame *)(k.data + lk_rows(&k, 3, 5000));
-                f->crc ^= 0x80;
-                break;
-            case BAD_KIND:
-                f = (struct frame *)(k.data + lk_rows(&k, 3, 5000));
-                f->kind = 8;
-                frame_seal(f, k.seed);
-                break;
-            case OTHER_INSTANCE:
-                f = (struct frame *)(k.data + lk_rows(&k, 3, 5000));
-                frame_seal(f, frame_seed(LK_INSTANCE + 1));
-                break;
-            case ZERO_PAGE:
-                lk_zeros(&k, 4096);
-                break;
-            case GARBAGE_PAGE:
-                for (unsigned i = 0; i < 4096; i++)
-                    *lk_room(&k, 1) = (uint8_t)(i * 167 + 13), k.len++;
-                break;
-            case RECYCLED_PAGE:
-            case RECYCLED_MISALIGNED:
-            case STALE_FILE_FRAME:
-                lk_start(&old, FIRST - (1 << 20), LK_DAY - 30, 0);
-                if (kind == STALE_FILE_FRAME)
-                    lk_end(&old, LOG_END_DAY);
-                for (int i = 0; i < 30; i++)
-                    lk_rows(&old, 3, i);
-                size_t from = LOG_PREAMBLE + (kind == RECYCLED_MISALIGNED ? 40 : 0);
-                memcpy(lk_room(&k, old.len - from), old.data + from, old.len - from);
-                k.len += old.len - from;
-                lk_free(&old);
-                break;
-            case SPLIT_HEADER: /* only the 16 bytes before the block's end were written */
-                lk_rows(&k, 3, 5000);
-                memset(k.data + good + 16, 0, k.len - good - 16);
-                break;
-            case CUT_PAYLOAD:
-                lk_rows(&k, 40, 5000);
-                k.len = good + 500;
-                break;
-            default:
-                fail();
-            }
+            forge_tail(&k, (enum forged)kind, &good, &end);
             if (padded)
                 lk_zeros(&k, 100000 & ~7u);
             struct seen s = scan_lk(&k);
@@ -375,8 +263,11 @@ static int real_fstat(struct io *io, int fd, struct io_stat *out)
     *out = (struct io_stat){.size = (uint64_t)st.st_size};
     return 0;
 }
-static const struct io_ops real_ops = {
-    .name = "real", .open = real_open, .close = real_close, .pread = real_pread, .fstat = real_fstat};
+static const struct io_ops real_ops = {.name = "real",
+                                       .open = real_open,
+                                       .close = real_close,
+                                       .pread = real_pread,
+                                       .fstat = real_fstat};
 
 static double now_ms(void)
 {
@@ -425,8 +316,8 @@ static void huge_file(void **state)
             assert_true(f->position <= want && f->position + f->length > want);
         }
     }
-    printf("          20 GB sparse: tail %.1f ms, tail and end %.1f ms, find %.1f ms\n",
-           t1 - t0, t2 - t0, (now_ms() - t2) / 17);
+    printf("          20 GB sparse: tail %.1f ms, tail and end %.1f ms, find %.1f ms\n", t1 - t0,
+           t2 - t0, (now_ms() - t2) / 17);
     /* what a plain walk reaches, out of the page cache */
     logscan_seek(&s, 0, FIRST);
     const struct frame *f;

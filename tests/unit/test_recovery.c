@@ -1,0 +1,989 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a start finds: ends, torn tails, holes, sessions, symbols, days, budget. */
+#include <jansson.h>
+#include "core/symbols.h"
+#include "forged_tails.h"
+#include "recovery.h"
+#include "rows_kit.h"
+
+#define FIRST 0x4000000ull
+#define LEASE (3 * RECOVERY_LEASE)
+#define LOG   "/l/log2026.11.23"
+
+static struct mem_io *mem;
+static struct schema gap_table, quote;
+static struct pk pk;
+
+enum { ITCH, S1, LINE_A, LOST, S2, AAPL, TAUGHT };
+static const char *const texts[TAUGHT] = {"itch", "S1", "A", "lost", "S2", "AAPL"};
+
+static struct recovery_config config(void)
+{
+    return (struct recovery_config){.io = &mem->io,
+                                    .dirs = {"/l", "/spill"},
+                                    .prefix = "log",
+                                    .instance = LK_INSTANCE,
+                                    .lease_end = LEASE};
+}
+
+static void run(struct recovery *r, const struct recovery_config *cfg)
+{
+    struct err e = {0};
+    if (!recovery_run(r, cfg, &e))
+        fail_msg("%s", e.text);
+}
+
+static void schemas_make(void)
+{
+    static const struct column_def quote_columns[] = {{"price", PST_FLOAT}, {"venue", PST_SYMBOL}};
+    assert_true(tables_gap(&gap_table, NULL));
+    gap_table.id = 2;
+    assert_true(schema_make(&quote, 3, "quote", true, quote_columns, 2, NULL));
+    assert_int_equal(quote.fixed, 32);
+}
+
+static void teach(struct lk *k)
+{
+    lk_schema(k, &gap_table);
+    lk_schema(k, &quote);
+    lk_symbol(k, 0, texts, TAUGHT);
+}
+static void start(struct lk *k)
+{
+    lk_start(k, FIRST, LK_DAY, 0);
+    teach(k);
+}
+
+/* Rows seq .. seq + n - 1 of (itch, session). */
+static void data(struct lk *k, uint32_t session, uint64_t seq, uint32_t n)
+{
+    pk_run(&pk, ITCH, session, LINE_A, seq, 0);
+    for (uint32_t i = 0; i < n; i++)
+        put32(pk_row(&pk, quote.id, AAPL, (int64_t)(seq + i), quote.fixed) + quote.col[9].offset,
+              PST_NULL_SYMBOL);
+    pk_frame(&pk, k, FRAME_DATA);
+}
+static void gap(struct lk *k, uint32_t session, uint64_t first, uint64_t last)
+{
+    pk_gap(&pk, &gap_table, ITCH, session, first, last, LOST);
+    pk_frame(&pk, k, FRAME_GAP);
+}
+static void tick(struct lk *k, uint64_t durable, uint64_t next)
+{
+    char json[200];
+    snprintf(json, sizeof json, "{\"durable\":%llu,\"next\":[[\"itch\",\"S1\",%llu]]}",
+             (unsigned long long)durable, (unsigned long long)next);
+    lk_mark(k, MARK_TICK, json);
+}
+static const char *state_json(const char *session, unsigned epoch, uint64_t next, const char *state,
+                              const char *decoder)
+{
+    static char json[400];
+    snprintf(json, sizeof json,
+             "{\"feed\":\"itch\",\"session\":\"%s\",\"day\":%d,\"epoch\":%u,\"first\":1,"
+             "\"next\":%llu,\"send\":17,\"state\":\"%s\"%s%s}",
+             session, LK_DAY, epoch, (unsigned long long)next, state,
+             decoder ? ",\"decoder\":" : "", decoder ? decoder : "");
+    return json;
+}
+static void hole(struct lk *k)
+{
+    k->position += 4096;
+}
+static const struct recovery_session *session(const struct recovery *r, const char *name)
+{
+    for (uint32_t i = 0; i < r->sessions; i++)
+        if (!strcmp(r->session[i].session, name) && !strcmp(r->session[i].feed, "itch"))
+            return &r->session[i];
+    return NULL;
+}
+static void expect_gap(const struct recovery *r, uint32_t i, const char *session, uint64_t first,
+                       uint64_t last)
+{
+    assert_true(i < r->gaps);
+    assert_string_equal(r->gap[i].feed, "itch");
+    assert_string_equal(r->gap[i].session, session);
+    assert_int_equal(r->gap[i].first, first);
+    assert_int_equal(r->gap[i].last, last);
+    assert_int_equal(r->gap[i].day, LK_DAY);
+}
+
+/* All files, to compare them before and after. */
+struct snapshot {
+    struct mem_file file[LK_FILES];
+};
+static void snapshot_take(struct snapshot *s)
+{
+    for (int i = 0; i < LK_FILES; i++) {
+        s->file[i] = mem->file[i];
+        s->file[i].data = malloc(mem->file[i].size + 1);
+        assert_non_null(s->file[i].data);
+        if (mem->file[i].size)
+            memcpy(s->file[i].data, mem->file[i].data, mem->file[i].size);
+    }
+}
+static void snapshot_same(struct snapshot *s)
+{
+    for (int i = 0; i < LK_FILES; i++) {
+        assert_string_equal(s->file[i].path, mem->file[i].path);
+        assert_int_equal(s->file[i].size, mem->file[i].size);
+        if (s->file[i].size)
+            assert_memory_equal(s->file[i].data, mem->file[i].data, s->file[i].size);
+        free(s->file[i].data);
+    }
+}
+
+static void no_log(void **state)
+{
+    (void)state;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    cfg.lease_end = 0;
+    run(&r, &cfg);
+    assert_true(r.empty && r.clean);
+    assert_int_equal(r.start, 0);
+    assert_int_equal(r.open_day, -1);
+    assert_int_equal(r.last_time, INT64_MIN);
+    recovery_free(&r);
+    /* positions below an old lease were used once */
+    cfg.lease_end = LEASE;
+    mem_put(mem, "/l/stranger", "x", 1);
+    run(&r, &cfg);
+    assert_true(r.empty && !r.clean);
+    assert_int_equal(r.start, LEASE);
+    assert_true(recovery_verify_rest(&r, 1 << 20));
+    recovery_free(&r);
+}
+
+static void ends(void **state)
+{
+    (void)state;
+    struct lk k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    char json[200];
+    start(&k);
+    data(&k, S1, 1, 5);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_false(r.clean || r.empty);
+    assert_int_equal(r.files, 1);
+    assert_int_equal(r.old_end, k.position);
+    assert_int_equal(r.start, LEASE);
+    assert_int_equal(r.last_time, k.time - 1000);
+    uint32_t json_len = recovery_restart_json(&r, json, sizeof json);
+    assert_int_equal(json_len, strlen(json));
+    json_t *o = json_loads(json, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(o, "old_end")), r.old_end);
+    assert_int_equal(json_integer_value(json_object_get(o, "start")), LEASE);
+    assert_string_equal(json_string_value(json_object_get(o, "reason")), "unclean");
+    json_decref(o);
+    recovery_free(&r);
+
+    /* a lease that is gone, or older than the log: never below the log's end */
+    for (int i = 0; i < 2; i++) {
+        cfg.lease_end = i ? FIRST + 8 : 0;
+        run(&r, &cfg);
+        assert_int_equal(r.start, RECOVERY_LEASE);
+        recovery_free(&r);
+    }
+    cfg.lease_end = LEASE;
+
+    /* an END frame without the mark is no clean end of the journal */
+    struct lk file_end = k;
+    file_end.data = malloc(k.room);
+    memcpy(file_end.data, k.data, k.len);
+    lk_end(&file_end, LOG_END_DAY);
+    lk_save(&file_end, mem, LOG);
+    lk_free(&file_end);
+    run(&r, &cfg);
+    assert_false(r.clean);
+    recovery_free(&r);
+
+    lk_mark(&k, MARK_END, "{}");
+    lk_end(&k, LOG_END_STOP);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_true(r.clean);
+    assert_int_equal(r.old_end, k.position);
+    assert_int_equal(r.start, k.position);
+    recovery_restart_json(&r, json, sizeof json);
+    assert_non_null(strstr(json, "\"reason\":\"clean\""));
+    recovery_free(&r);
+
+    /* the journal went on behind the mark: it is not the last frame any more */
+    struct lk next;
+    lk_start(&next, k.position, LK_DAY, 1);
+    data(&next, S1, 6, 1);
+    lk_save(&next, mem, LOG ".1");
+    run(&r, &cfg);
+    assert_false(r.clean);
+    assert_int_equal(r.old_end, next.position);
+    assert_int_equal(session(&r, "S1")->next, 7);
+    recovery_free(&r);
+    lk_free(&next);
+    lk_free(&k);
+}
+
+static void torn_tail(void **state)
+{
+    (void)state;
+    /* 0: cut off; 1: the search cannot see the file's end, so that zeros are written instead;
+     * 2: only looked at */
+    for (int kind = 0; kind < 3; kind++) {
+        struct lk k;
+        struct recovery r;
+        struct recovery_config cfg = config();
+        char aside[100];
+        start(&k);
+        data(&k, S1, 1, 10);
+        uint64_t good = k.len, end = k.position;
+        data(&k, S1, 11, 10);
+        k.len -= 100; /* half a frame */
+        uint64_t torn = k.len - good;
+        if (kind == 1)
+            lk_zeros(&k, LOGSCAN_REACH + (6 << 20));
+        lk_save(&k, mem, LOG);
+        snprintf(aside, sizeof aside, LOG ".torn-%llu", (unsigned long long)good);
+        struct snapshot before;
+        snapshot_take(&before);
+        cfg.read_only = kind == 2;
+        run(&r, &cfg);
+        assert_int_equal(r.torn_files, 1);
+        assert_in_range(r.torn_bytes, torn - 24,
+                        torn + 7); /* zeros at its end are nothing to save */
+        assert_false(r.clean);
+        assert_int_equal(r.old_end, end);
+        assert_int_equal(r.start, LEASE);
+        assert_int_equal(session(&r, "S1")->next, 11);
+        recovery_free(&r);
+        struct mem_file *f = mem_find(&mem->io, LOG), *saved = mem_find(&mem->io, aside);
+        if (kind == 2) {
+            assert_null(saved);
+            snapshot_same(&before);
+            lk_free(&k);
+            continue;
+        }
+        assert_non_null(saved);
+        assert_in_range(saved->size, torn - 24, torn + 7);
+        assert_memory_equal(saved->data, k.data + good, saved->size);
+        assert_memory_equal(f->data, k.data, good);
+        assert_int_equal(f->size, kind == 0 ? good : k.len);
+        for (uint64_t i = good; i < f->size; i++)
+            assert_int_equal(f->data[i], 0);
+        for (int i = 0; i < LK_FILES; i++)
+            free(before.file[i].data);
+        /* a second run, for instance because the first was killed, changes nothing */
+        snapshot_take(&before);
+        run(&r, &cfg);
+        assert_int_equal(r.torn_files, 0);
+        assert_false(r.clean);
+        assert_int_equal(r.old_end, end);
+        assert_int_equal(r.start, LEASE);
+        recovery_free(&r);
+        snapshot_same(&before);
+        mem_unlink(&mem->io, aside);
+        lk_free(&k);
+    }
+}
+
+/* The search gives up on a hostile tail: then nothing at all may be cut. */
+static void unsure_is_untouched(void **state)
+{
+    (void)state;
+    struct lk k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    struct snapshot before;
+    start(&k);
+    struct frame f = {
+        .crc = 1, .length = FRAME_MAX, .position = k.position + 64, .kind = FRAME_DATA};
+    for (int i = 0; i < 40000; i++) {
+        memcpy(lk_room(&k, sizeof f), &f, sizeof f);
+        k.len += sizeof f;
+    }
+    lk_save(&k, mem, LOG);
+    snapshot_take(&before);
+    run(&r, &cfg);
+    assert_int_equal(r.torn_files, 1);
+    assert_int_equal(r.old_end, k.position);
+    recovery_free(&r);
+    snapshot_same(&before);
+    lk_free(&k);
+}
+
+static void forged(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < FORGED; kind++)
+        for (int padded = 0; padded < 2; padded++) {
+            struct lk k;
+            struct recovery r;
+            struct recovery_config cfg = config();
+            struct snapshot before;
+            uint64_t good, end;
+            start(&k);
+            data(&k, S1, 1, 10);
+            forge_tail(&k, (enum forged)kind, &good, &end);
+            if (padded)
+                lk_zeros(&k, 40000);
+            lk_save(&k, mem, LOG);
+            bool torn = forged_want[kind] == LOGSCAN_TORN;
+            for (int again = 0; again < 2; again++) {
+                snapshot_take(&before);
+                run(&r, &cfg);
+                if (r.torn_files != (torn && !again) || r.old_end != end || r.start != LEASE ||
+                    r.ranges || r.gaps || session(&r, "S1")->next != 11)
+                    fail_msg("forged %d padded %d run %d: torn %u, end %llu want %llu", kind,
+                             padded, again, r.torn_files, (unsigned long long)r.old_end,
+                             (unsigned long long)end);
+                recovery_free(&r);
+                if (torn && !again) {
+                    char aside[100];
+                    snprintf(aside, sizeof aside, LOG ".torn-%llu", (unsigned long long)good);
+                    struct mem_file *f = mem_find(&mem->io, LOG);
+                    struct mem_file *saved = mem_find(&mem->io, aside);
+                    assert_int_equal(f->size, good);
+                    assert_non_null(saved);
+                    assert_true(saved->size > 0 && good + saved->size <= k.len);
+                    assert_memory_equal(saved->data, k.data + good, saved->size);
+                    for (int i = 0; i < LK_FILES; i++)
+                        free(before.file[i].data);
+                } else {
+                    snapshot_same(&before);
+                }
+            }
+            for (int i = 0; i < LK_FILES; i++)
+                *mem->file[i].path = 0;
+            lk_free(&k);
+        }
+}
+
+/* Holes: damage below the newest noted durable position, a power cut's above it; what they cost. */
+static void holes(void **state)
+{
+    (void)state;
+    struct lk k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    start(&k);
+    data(&k, S1, 1, 10);
+    data(&k, S2, 100, 10);
+    uint64_t h1 = k.position;
+    hole(&k); /* costs S1 11 .. 15, S2 nothing */
+    data(&k, S1, 16, 5);
+    data(&k, S2, 110, 10);
+    uint64_t durable = k.position;
+    tick(&k, durable, 21);
+    data(&k, S1, 21, 5);
+    uint64_t h2 = k.position;
+    hole(&k); /* 26 .. 30; what follows first is a declared gap 31 .. 33 */
+    gap(&k, S1, 31, 33);
+    data(&k, S1, 34, 2);
+    uint64_t h3 = k.position;
+    hole(&k); /* 36 .. 39, told by a tick only; S2's end is not known */
+    tick(&k, durable, 40);
+    data(&k, S1, 40, 1);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(r.durable, durable);
+    assert_int_equal(r.ranges, 3);
+    const uint64_t at[3] = {h1, h2, h3};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(r.range[i].from, at[i]);
+        assert_int_equal(r.range[i].to, at[i] + 4096);
+        assert_int_equal(r.range[i].damage, i == 0);
+    }
+    assert_int_equal(r.gaps, 3);
+    expect_gap(&r, 0, "S1", 11, 15);
+    expect_gap(&r, 1, "S1", 26, 30);
+    expect_gap(&r, 2, "S1", 36, 39);
+    assert_int_equal(session(&r, "S1")->next, 41);
+    assert_int_equal(session(&r, "S2")->next, 120);
+    assert_false(r.clean);
+    recovery_free(&r);
+
+    /* a hole makes even an end mark unclean */
+    lk_mark(&k, MARK_END, "{}");
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_false(r.clean);
+    assert_int_equal(r.start, LEASE);
+    recovery_free(&r);
+    lk_free(&k);
+
+    /* altered bytes in the middle are a range too, and nothing is cut off */
+    start(&k);
+    data(&k, S1, 1, 10);
+    uint64_t bad = k.position;
+    size_t at_byte = k.len;
+    data(&k, S1, 11, 10);
+    uint64_t bad_end = k.position;
+    tick(&k, bad_end, 21);
+    data(&k, S1, 21, 1);
+    k.data[at_byte + 200] ^= 4;
+    lk_save(&k, mem, LOG);
+    struct snapshot before;
+    snapshot_take(&before);
+    run(&r, &cfg);
+    snapshot_same(&before);
+    assert_int_equal(r.ranges, 1);
+    assert_int_equal(r.range[0].from, bad);
+    assert_int_equal(r.range[0].to, bad_end);
+    assert_true(r.range[0].damage);
+    assert_int_equal(r.gaps, 1);
+    expect_gap(&r, 0, "S1", 11, 20);
+    recovery_free(&r);
+    lk_free(&k);
+
+    /* rows that say nothing of the sequence; a new epoch behind the hole */
+    start(&k);
+    data(&k, S1, 1, 10);
+    hole(&k);
+    pk_rows(&pk, quote.id, ITCH, S1, 3, 2, ROW_LATE);
+    pk_rows(&pk, quote.id, ITCH, S1, 900, 2, ROW_DIVERGENT);
+    pk_rows(&pk, quote.id, ITCH, S1, 0, 2, RUN_UNSEQUENCED);
+    pk_frame(&pk, &k, FRAME_DATA);
+    data(&k, S1, 13, 1);
+    hole(&k);
+    lk_mark(&k, MARK_SESSION,
+            "{\"feed\":\"itch\",\"session\":\"S1\",\"event\":\"restart\",\"epoch\":2,"
+            "\"day\":9823,\"first\":1,\"next\":1}");
+    data(&k, S1, 1, 4);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(r.ranges, 2);
+    assert_int_equal(r.gaps, 1);
+    expect_gap(&r, 0, "S1", 11, 12);
+    assert_int_equal(session(&r, "S1")->next, 5);
+    assert_int_equal(session(&r, "S1")->epoch, 2);
+    recovery_free(&r);
+    lk_free(&k);
+}
+
+/* Holes below a restart mark were told by the incarnation that wrote it. */
+#define SECOND (FIRST + (1 << 20)) /* where the leases ended */
+#define THIRD  (FIRST + (2 << 20))
+
+static void earlier_incarnations(void **state)
+{
+    (void)state;
+    struct lk a, b, c;
+    char json[200];
+    struct recovery r;
+    struct recovery_config cfg = config();
+    start(&a);
+    data(&a, S1, 1, 10);
+    hole(&a);
+    data(&a, S1, 14, 10);
+    lk_save(&a, mem, LOG);
+    lk_start(&b, SECOND, LK_DAY, 1);
+    snprintf(json, sizeof json, "{\"old_end\":%llu,\"start\":%llu,\"reason\":\"unclean\"}",
+             (unsigned long long)a.position, (unsigned long long)SECOND);
+    lk_mark(&b, MARK_RESTART, json);
+    gap(&b, S1, 11, 13);
+    data(&b, S1, 30, 5);
+    lk_save(&b, mem, LOG ".1");
+    run(&r, &cfg);
+    assert_int_equal(r.ranges, 0);
+    assert_int_equal(r.gaps, 0);
+    assert_int_equal(r.old_end, b.position);
+    assert_int_equal(session(&r, "S1")->next, 35);
+    recovery_free(&r);
+    /* the second outage: only its own hole */
+    uint64_t h = b.position;
+    hole(&b);
+    data(&b, S1, 40, 1);
+    lk_save(&b, mem, LOG ".1");
+    run(&r, &cfg);
+    assert_int_equal(r.ranges, 1);
+    assert_int_equal(r.range[0].from, h);
+    assert_int_equal(r.gaps, 1);
+    expect_gap(&r, 0, "S1", 35, 39);
+    recovery_free(&r);
+    /* and a third incarnation behind it, stopped cleanly */
+    lk_start(&c, THIRD, LK_DAY, 2);
+    snprintf(json, sizeof json, "{\"old_end\":%llu,\"start\":%llu,\"reason\":\"unclean\"}",
+             (unsigned long long)b.position, (unsigned long long)(THIRD));
+    lk_mark(&c, MARK_RESTART, json);
+    lk_mark(&c, MARK_END, "{}");
+    lk_end(&c, LOG_END_STOP);
+    lk_save(&c, mem, LOG ".2");
+    run(&r, &cfg);
+    assert_true(r.clean);
+    assert_int_equal(r.start, c.position);
+    recovery_free(&r);
+    lk_free(&a);
+    lk_free(&b);
+    lk_free(&c);
+}
+
+static void symbols_and_schemas(void **state)
+{
+    (void)state;
+    struct lk k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    struct symbols s;
+    struct err e;
+    uint32_t id, len;
+    start(&k);
+    data(&k, S1, 1, 2);
+    hole(&k); /* the symbol frame of ids 6 .. 8 stood here */
+    pk_run(&pk, ITCH, S1, LINE_A, 3, 0);
+    put32(pk_row(&pk, quote.id, 7, 1, quote.fixed) + quote.col[9].offset, 8);
+    pk_row(&pk, quote.id, PST_NULL_SYMBOL, 1, quote.fixed);
+    put32(pk_row(&pk, quote.id, SYMBOL_TEXT_MAX << 24, 1, quote.fixed) + quote.col[9].offset,
+          PST_NULL_SYMBOL - 1); /* no ids at all */
+    pk_frame(&pk, &k, FRAME_DATA);
+    const char *later[] = {"MSFT", "AAPL"}; /* 9; and a text that has an id already */
+    lk_symbol(&k, 9, later, 2);
+    lk_save(&k, mem, LOG);
+    assert_true(symbols_create(&s, 64, &e));
+    cfg.symbols = &s;
+    cfg.schemas = schema_set_new();
+    run(&r, &cfg);
+    assert_int_equal(symbols_count(&s), 11);
+    assert_int_equal(r.symbols, 8);
+    assert_int_equal(r.symbols_lost, 3);
+    for (uint32_t i = 0; i < TAUGHT; i++) {
+        const char *t = symbols_text(&s, i, &len);
+        assert_int_equal(len, strlen(texts[i]));
+        assert_memory_equal(t, texts[i], len);
+        assert_int_equal(symbols_find(&s, texts[i], len), i);
+    }
+    for (uint32_t i = 6; i < 9; i++) {
+        symbols_text(&s, i, &len);
+        assert_int_equal(len, 0);
+    }
+    assert_int_equal(symbols_find(&s, "MSFT", 4), 9);
+    assert_int_equal(symbols_intern(&s, "NEW", 3, &id), SYMBOLS_NEW);
+    assert_int_equal(id, 11); /* never one that surviving rows use */
+    assert_true(schema_equal(schema_set_get(cfg.schemas, 3), &quote));
+    assert_true(schema_equal(schema_set_get(cfg.schemas, 2), &gap_table));
+    assert_null(schema_set_get(cfg.schemas, 4));
+    recovery_free(&r);
+    symbols_close(&s);
+    schema_set_free(cfg.schemas);
+    cfg.schemas = NULL;
+
+    /* a table that is too small is named, not overrun */
+    pk_run(&pk, ITCH, S1, LINE_A, 5, 0);
+    pk_row(&pk, quote.id, 30, 1, quote.fixed);
+    pk_frame(&pk, &k, FRAME_DATA);
+    lk_save(&k, mem, LOG);
+    assert_true(symbols_create(&s, 16, &e));
+    assert_false(recovery_run(&r, &cfg, &e));
+    assert_int_equal(e.code, -ENOSPC);
+    assert_non_null(strstr(e.text, "symbols_max"));
+    symbols_close(&s);
+    lk_free(&k);
+}
+
+/* `next` is the highest of states (of the file's head too), ticks, data behind the last tick. */
+static void sessions(void **state)
+{
+    (void)state;
+    struct lk old, k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    /* yesterday's file holds the state mark that today's head repeats */
+    lk_start(&old, FIRST, LK_DAY - 1, 0);
+    size_t at = lk_mark(&old, MARK_STATE, state_json("S1", 3, 50, "live", "{\"a\":1}"));
+    lk_end(&old, LOG_END_DAY);
+    lk_start(&k, old.position, LK_DAY, 0);
+    const struct frame *f = (const struct frame *)(old.data + at);
+    lk_file_frame(&k, LOG_FILE_STATE, f, f->length);
+    teach(&k);
+    lk_save(&k, mem, LOG); /* yesterday's is gone: retention */
+    run(&r, &cfg);
+    const struct recovery_session *s = session(&r, "S1");
+    assert_non_null(s);
+    assert_int_equal(s->next, 50);
+    assert_int_equal(s->epoch, 3);
+    assert_int_equal(s->first, 1);
+    assert_int_equal(s->send, 17);
+    assert_int_equal(s->day, LK_DAY);
+    assert_int_equal(s->state, RECOVERY_LIVE);
+    assert_string_equal(s->pieces->json, "{\"a\":1}");
+    assert_int_equal(s->pieces->len, 7);
+    assert_null(s->pieces->next);
+    recovery_free(&r);
+
+    tick(&k, FIRST, 60);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(session(&r, "S1")->next, 60);
+    recovery_free(&r);
+
+    lk_mark(&k, MARK_STATE, state_json("S1", 3, 60, "live", "{\"b\":[2,3]}"));
+    data(&k, S1, 60, 5);
+    pk_run(&pk, ITCH, S1, LINE_A, 65, RUN_PACKET_SEQ)->seqs = 3; /* an opaque block of three */
+    pk_row(&pk, quote.id, AAPL, 0, quote.fixed);
+    pk_frame(&pk, &k, FRAME_DATA);
+    gap(&k, S1, 68, 70);
+    data(&k, S2, 7, 1);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    s = session(&r, "S1");
+    assert_int_equal(s->next, 71);
+    assert_string_equal(s->pieces->json, "{\"a\":1}"); /* oldest first */
+    assert_string_equal(s->pieces->next->json, "{\"b\":[2,3]}");
+    assert_null(s->pieces->next->next);
+    assert_int_equal(session(&r, "S2")->next, 8);
+    assert_int_equal(session(&r, "S2")->day, LK_DAY);
+    recovery_free(&r);
+
+    lk_mark(&k, MARK_SESSION,
+            "{\"feed\":\"itch\",\"session\":\"S3\",\"event\":\"begin\",\"epoch\":0,\"day\":9824,"
+            "\"first\":1,\"next\":1,\"replaces\":\"S1\"}");
+    lk_mark(&k, MARK_SESSION,
+            "{\"feed\":\"itch\",\"session\":\"S2\",\"event\":\"end\",\"epoch\":0,\"day\":9823,"
+            "\"first\":7,\"next\":9}");
+    lk_mark(&k, MARK_STATE, "[1,2]"); /* malformed marks are passed over */
+    lk_mark(&k, MARK_TICK, "{\"next\":[[1],[\"itch\"],7,[\"itch\",null,3]]}");
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(r.sessions, 3);
+    assert_int_equal(session(&r, "S1")->state, RECOVERY_REPLACED);
+    assert_int_equal(session(&r, "S2")->state, RECOVERY_ENDED);
+    assert_int_equal(session(&r, "S2")->next, 9);
+    assert_int_equal(session(&r, "S3")->state, RECOVERY_LIVE);
+    assert_int_equal(session(&r, "S3")->next, 1);
+    assert_int_equal(session(&r, "S3")->day, 9824);
+    recovery_free(&r);
+
+    /* a new epoch forgets the decoder's state and the sequence */
+    lk_mark(&k, MARK_STATE, state_json("S1", 4, 2, "live", "{\"c\":0}"));
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    s = session(&r, "S1");
+    assert_int_equal(s->next, 2);
+    assert_int_equal(s->epoch, 4);
+    assert_string_equal(s->pieces->json, "{\"c\":0}");
+    assert_null(s->pieces->next);
+    recovery_free(&r);
+    lk_free(&old);
+    lk_free(&k);
+}
+
+/* More journal than the stretch that is read whole: marks far below it still count, once. */
+static void long_log(void **state)
+{
+    (void)state;
+    struct lk k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    static uint8_t pad[FRAME_MAX - FRAME_HEADER];
+    start(&k);
+    lk_mark(&k, MARK_STATE, state_json("S1", 1, 500, "live", "{\"far\":1}"));
+    data(&k, S1, 500, 10);
+    hole(&k); /* far below: verify_rest's business, not the start's */
+    lk_mark(&k, MARK_EOD, "{\"calendar\":\"main\",\"day\":9822}");
+    tick(&k, k.position, 600);
+    for (int i = 0; i < 280; i++)
+        lk_frame(&k, FRAME_PAD, 0, 0, pad, sizeof pad);
+    tick(&k, k.position, 700);
+    data(&k, S1, 700, 3);
+    lk_save(&k, mem, LOG);
+    cfg.symbols = NULL;
+    run(&r, &cfg);
+    const struct recovery_session *s = session(&r, "S1");
+    assert_non_null(s);
+    assert_int_equal(s->next, 703);
+    assert_non_null(s->pieces);
+    assert_string_equal(s->pieces->json, "{\"far\":1}");
+    assert_null(s->pieces->next);
+    assert_int_equal(r.gaps, 0);
+    assert_int_equal(r.ranges, 0);
+    assert_int_equal(r.closed_day, 9822);
+    recovery_free(&r);
+    lk_free(&k);
+}
+
+static void days(void **state)
+{
+    (void)state;
+    struct lk k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    start(&k);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(r.open_day, LK_DAY);
+    assert_int_equal(r.closed_day, -1);
+    recovery_free(&r);
+    lk_mark(&k, MARK_EOD, "{\"calendar\":\"main\",\"day\":9822}");
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(r.open_day, LK_DAY);
+    assert_int_equal(r.closed_day, 9822);
+    recovery_free(&r);
+    /* closed, but the next day's file was not begun */
+    lk_mark(&k, MARK_EOD, "{\"calendar\":\"main\",\"day\":9823}");
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(r.open_day, LK_DAY + 1);
+    assert_int_equal(r.closed_day, LK_DAY);
+    recovery_free(&r);
+    lk_free(&k);
+}
+
+static void copy_frame(struct lk *to, const struct lk *from, size_t at)
+{
+    const struct frame *f = (const struct frame *)(from->data + at);
+    memcpy(lk_room(to, f->length), f, f->length);
+    to->len += f->length;
+    to->position = f->position + f->length;
+    to->time = f->time + 1000;
+}
+
+/* A poisoned file, whose unsure frames stand anew in the next one; the first may be torn. */
+static void overlap(void **state)
+{
+    (void)state;
+    for (int torn = 0; torn < 2; torn++) {
+        struct lk a, b;
+        struct recovery r;
+        struct recovery_config cfg = config();
+        size_t at[12];
+        start(&a);
+        for (unsigned i = 0; i < 10; i++) {
+            at[i] = a.len;
+            data(&a, S1, 1 + i * 5, 5);
+        }
+        lk_start(&b, ((struct frame *)(a.data + at[6]))->position, LK_DAY, 1);
+        for (int i = 6; i < 10; i++)
+            copy_frame(&b, &a, at[i]);
+        data(&b, S1, 51, 5);
+        uint64_t good = a.len;
+        if (torn) {
+            good = at[8];
+            a.len = at[8] + 60;
+        }
+        lk_save(&a, mem, LOG);
+        lk_save(&b, mem, "/spill/log2026.11.23.1");
+        for (int again = 0; again < 2; again++) {
+            run(&r, &cfg);
+            assert_int_equal(r.files, 2);
+            assert_int_equal(r.old_end, b.position);
+            assert_int_equal(r.ranges, 0);
+            assert_int_equal(r.gaps, 0);
+            assert_int_equal(r.torn_files, torn && !again);
+            assert_int_equal(session(&r, "S1")->next, 56);
+            assert_int_equal(mem_find(&mem->io, LOG)->size, good);
+            recovery_free(&r);
+        }
+        lk_free(&a);
+        lk_free(&b);
+        for (int i = 0; i < LK_FILES; i++)
+            *mem->file[i].path = 0;
+    }
+}
+
+static void headers(void **state)
+{
+    (void)state;
+    struct lk a, b, c;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    struct err e = {0};
+    start(&a);
+    data(&a, S1, 1, 10);
+    lk_start(&b, a.position, LK_DAY, 1);
+    data(&b, S1, 11, 10);
+    lk_start(&c, b.position, LK_DAY, 2);
+    tick(&c, c.position, 21);
+    data(&c, S1, 21, 10);
+    lk_mark(&c, MARK_END, "{}");
+    lk_end(&c, LOG_END_STOP);
+    lk_save(&a, mem, LOG);
+    lk_save(&b, mem, LOG ".1");
+    lk_save(&c, mem, LOG ".2");
+    struct mem_file *fb = mem_find(&mem->io, LOG ".1"), *fc = mem_find(&mem->io, LOG ".2");
+
+    /* one copy: nothing is missing */
+    memset(fb->data, 0x5a, LOG_BLOCK);
+    run(&r, &cfg);
+    assert_int_equal(r.files, 3);
+    assert_true(r.clean);
+    recovery_free(&r);
+
+    /* both, in the middle: a lost range, durable once, and what it cost */
+    memset(fb->data, 0x5a, LOG_PREAMBLE);
+    run(&r, &cfg);
+    assert_int_equal(r.files, 2);
+    assert_int_equal(r.ranges, 1);
+    assert_int_equal(r.range[0].from, a.position);
+    assert_int_equal(r.range[0].to, b.position);
+    assert_true(r.range[0].damage);
+    expect_gap(&r, 0, "S1", 11, 20);
+    assert_false(r.clean);
+    recovery_free(&r);
+    memcpy(fb->data, b.data, LOG_PREAMBLE);
+
+    /* both, of the newest, behind a clean end: its positions were used; the state file knows */
+    lk_mark(&b, MARK_END, "{}");
+    lk_end(&b, LOG_END_STOP);
+    lk_save(&b, mem, LOG ".1");
+    memset(fc->data, 0x5a, LOG_PREAMBLE);
+    cfg.check_closed = true;
+    for (int i = 0; i < 3; i++) { /* 0: a daemon ran since; 1: it stopped there; 2: here */
+        cfg.closed = i == 0 ? 0 : i == 1 ? c.position : b.position;
+        run(&r, &cfg);
+        assert_int_equal(r.files, 2);
+        assert_int_equal(r.old_end, b.position);
+        assert_int_equal(r.clean, i == 2);
+        assert_int_equal(r.start, i == 2 ? b.position : LEASE);
+        recovery_free(&r);
+    }
+    cfg.check_closed = false;
+    /* the only one */
+    mem_unlink(&mem->io, LOG);
+    mem_unlink(&mem->io, LOG ".1");
+    run(&r, &cfg);
+    assert_true(r.empty && !r.clean);
+    assert_int_equal(r.start, LEASE);
+    recovery_free(&r);
+    /* a prepared file that was never begun is no damage */
+    lk_save(&b, mem, LOG ".1");
+    memset(fc->data, 0, fc->size);
+    run(&r, &cfg);
+    assert_true(r.clean);
+    assert_int_equal(r.files, 1);
+    recovery_free(&r);
+    mem_unlink(&mem->io, LOG ".2");
+
+    /* another instance's files do not count */
+    cfg.instance = LK_INSTANCE + 1;
+    run(&r, &cfg);
+    assert_true(r.empty);
+    recovery_free(&r);
+    cfg.instance = LK_INSTANCE;
+
+    /* a newer format is refused, both versions are named */
+    b.h.format = LOG_FORMAT + 6;
+    b.len = 0;
+    lk_file_frame(&b, LOG_FILE_HEADER, &b.h, sizeof b.h);
+    lk_file_frame(&b, LOG_FILE_HEADER, &b.h, sizeof b.h);
+    lk_save(&b, mem, LOG ".1");
+    lk_save(&a, mem, LOG);
+    struct snapshot before;
+    snapshot_take(&before);
+    assert_false(recovery_run(&r, &cfg, &e));
+    snapshot_same(&before);
+    char both[80];
+    snprintf(both, sizeof both, "log format %u, this program reads up to %u", LOG_FORMAT + 6,
+             LOG_FORMAT);
+    assert_non_null(strstr(e.text, both));
+    lk_free(&a);
+    lk_free(&b);
+    lk_free(&c);
+}
+
+/* A slow disk: the clock goes on with every read. */
+static int64_t slow_monotonic(struct io *io)
+{
+    return (int64_t)mem_of(io)->reads * 1000000;
+}
+
+static void budget(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    struct lk k;
+    struct io_ops slow = mem_ops;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    slow.monotonic = slow_monotonic;
+    mem->io.ops = &slow;
+    uint64_t from = FIRST, frames = 0;
+    size_t flip = 0, torn = 0;
+    char path[64];
+    for (uint32_t i = 0; i < N; i++) {
+        lk_start(&k, from, LK_DAY, i);
+        if (!i)
+            teach(&k);
+        for (uint32_t j = 0; j < 20; j++) {
+            if (i == 2 && j == 7)
+                flip = k.len + 64;
+            data(&k, S1, 1 + i * 100 + j * 5, 5);
+        }
+        frames += k.frames;
+        if (i == 1) { /* a torn tail in a file that the start does not get to */
+            torn = k.len;
+            memset(lk_room(&k, 64), 0x77, 64);
+            k.len += 64;
+        }
+        if (i == 2)
+            k.data[flip] ^= 1;
+        from = k.position;
+        snprintf(path, sizeof path, i ? LOG ".%u" : LOG, i);
+        lk_save(&k, mem, path);
+        lk_free(&k);
+    }
+    cfg.budget = 8 * 1000000; /* eight reads */
+    run(&r, &cfg);
+    assert_true(r.over_budget);
+    assert_in_range(r.files_unseen, 3, N - 2);
+    assert_int_equal(r.old_end, from);
+    assert_int_equal(r.torn_files, 0);
+    /* in steps: what is left is told exactly */
+    unsigned steps = 0;
+    while (!recovery_verify_rest(&r, 2000))
+        assert_true(++steps < 1000);
+    assert_true(steps > 5);
+    assert_true(recovery_verify_rest(&r, 2000));
+    assert_int_equal(r.damages, 2);
+    assert_string_equal(r.damage[0].path, LOG ".2"); /* newest first */
+    assert_true(r.damage[0].from <= flip && flip < r.damage[0].to);
+    assert_false(r.damage[0].torn || r.damage[0].hole);
+    assert_string_equal(r.damage[1].path, LOG ".1");
+    assert_int_equal(r.damage[1].from, torn);
+    assert_true(r.damage[1].torn);
+    assert_in_range(r.verified_frames, frames - 1, frames - 1 + 2 * N); /* and the headers */
+    recovery_free(&r);
+    /* with time enough the start sees all of it */
+    cfg.budget = 0;
+    run(&r, &cfg);
+    assert_int_equal(r.files_unseen, 0);
+    assert_int_equal(r.torn_files, 1);
+    recovery_free(&r);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    mem = mem_new();
+    pk_clear(&pk);
+    return 0;
+}
+static int tear_down(void **state)
+{
+    (void)state;
+    mem_free(mem);
+    return 0;
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(no_log),
+        CASE(ends),
+        CASE(torn_tail),
+        CASE(unsure_is_untouched),
+        CASE(forged),
+        CASE(holes),
+        CASE(earlier_incarnations),
+        CASE(symbols_and_schemas),
+        CASE(sessions),
+        CASE(long_log),
+        CASE(days),
+        CASE(overlap),
+        CASE(headers),
+        CASE(budget),
+    };
+    schemas_make();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
