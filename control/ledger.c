@@ -16,8 +16,9 @@
 #include "topo.h"
 #include "wiring_parts.h"
 
-#define ROUND_FRAMES 512
-#define SNAP_NS      (100 * NS_PER_MS)
+#define ROUND_FRAMES    512
+#define LEDGER_SESSIONS LOG_COUNTS /* of all days since the start, the log's limit */
+#define SNAP_NS         (100 * NS_PER_MS)
 
 /* One (feed, session) as compared at one moment. */
 struct entry {
@@ -45,7 +46,7 @@ struct snapshot {
     uint64_t position, durable_position;
     uint64_t lost_ranges, lost_bytes, inconsistent;
     unsigned n;
-    struct entry entry[STATUS_SESSIONS];
+    struct entry entry[LEDGER_SESSIONS];
     uint64_t rows_made, rows_counted; /* since the start of this process */
     unsigned n_feeds;
     struct feed_entry feed[STATUS_FEEDS];
@@ -59,7 +60,7 @@ struct follower {
     /* Totals when it crossed this process's first position: the log and the feeds count from there.
      */
     bool based;
-    uint64_t rows_base, base[STATUS_SESSIONS], base_rows[STATUS_SESSIONS];
+    uint64_t rows_base, base[LEDGER_SESSIONS], base_rows[LEDGER_SESSIONS];
 };
 
 struct ledger {
@@ -123,7 +124,7 @@ static void note_base(struct follower *f)
 {
     f->based = true;
     f->rows_base = rows_of(&f->count);
-    for (uint32_t i = 0; i < f->count.count && i < STATUS_SESSIONS; i++) {
+    for (uint32_t i = 0; i < f->count.count && i < LEDGER_SESSIONS; i++) {
         f->base[i] = total_of(&f->count.session[i]);
         f->base_rows[i] = f->count.session[i].rows;
     }
@@ -182,7 +183,7 @@ static int64_t outside(uint64_t value, uint64_t low, uint64_t high)
 
 struct before {
     uint64_t next[STATUS_SESSIONS];
-    uint64_t durable[STATUS_SESSIONS];
+    uint64_t durable[LEDGER_SESSIONS];
     uint64_t handed[STATUS_FEEDS];
     uint64_t rows;
 };
@@ -240,7 +241,7 @@ static void take_snapshot(struct ledger *l)
     uint32_t n = status_sessions(st);
     for (uint32_t i = 0; i < n; i++)
         b.next[i] = load_relaxed(&st->sessions[i].next);
-    for (uint32_t i = 0; i < l->durable.count.count && i < STATUS_SESSIONS; i++)
+    for (uint32_t i = 0; i < l->durable.count.count && i < LEDGER_SESSIONS; i++)
         b.durable[i] =
             log_durable(l, l->durable.count.session[i].feed, l->durable.count.session[i].session);
     b.rows = load_relaxed(&st->counter[COUNTER_APPEND_ROWS]);
@@ -271,7 +272,7 @@ static void take_snapshot(struct ledger *l)
     for (uint32_t k = 0; k < s->n_feeds; k++) {
         struct feed_entry *f = &s->feed[k];
         snprintf(f->name, sizeof f->name, "%s", st->feeds[k].name);
-        for (uint32_t i = 0; i < l->all.count.count && i < STATUS_SESSIONS; i++) {
+        for (uint32_t i = 0; i < l->all.count.count && i < LEDGER_SESSIONS; i++) {
             char name[32];
             symbol_text(&l->all, l->all.count.session[i].feed, name, sizeof name);
             if (!strcmp(name, f->name))
@@ -281,7 +282,7 @@ static void take_snapshot(struct ledger *l)
         f->diff = -outside(f->rows, b.handed[k], now);
         f->handed = f->rows + (uint64_t)f->diff;
     }
-    for (uint32_t i = 0; i < l->all.count.count && s->n < STATUS_SESSIONS; i++) {
+    for (uint32_t i = 0; i < l->all.count.count && s->n < LEDGER_SESSIONS; i++) {
         const struct ledger_session *x = &l->all.count.session[i];
         struct entry *e = &s->entry[s->n++];
         symbol_text(&l->all, x->feed, e->feed, sizeof e->feed);
@@ -290,14 +291,14 @@ static void take_snapshot(struct ledger *l)
         e->late = x->late;
         e->gaps = x->gap_seqs - x->late;
         const struct ledger_session *y = ledger_find(&l->durable.count, x->feed, x->session);
-        size_t k = y ? (size_t)(y - l->durable.count.session) : STATUS_SESSIONS;
-        uint64_t base = k < STATUS_SESSIONS ? l->durable.base[k] : 0;
+        size_t k = y ? (size_t)(y - l->durable.count.session) : LEDGER_SESSIONS;
+        uint64_t base = k < LEDGER_SESSIONS ? l->durable.base[k] : 0;
         e->at_durable = y ? total_of(y) : 0;
         e->flying = total_of(x) - e->at_durable;
         /* The log counts from this process's start, we from the day's first file. */
         e->durable = log_durable(l, x->feed, x->session) + base;
         e->diff_durable =
-            outside(e->at_durable, k < STATUS_SESSIONS ? b.durable[k] + base : 0, e->durable);
+            outside(e->at_durable, k < LEDGER_SESSIONS ? b.durable[k] + base : 0, e->durable);
         const struct status_session *w = session_of(st, e->feed, e->session);
         if (!w)
             continue;

@@ -178,6 +178,24 @@ struct session *session_slot(struct feed *f, int64_t now, struct rows *out)
     return &f->session[best];
 }
 
+/* The table is full: the slot of the one of our sessions that has been over the longest. */
+static struct status_session *status_again(struct feed *f, const struct session *s)
+{
+    struct session *best = NULL;
+    for (uint32_t i = 0; i < f->nsessions; i++) {
+        struct session *x = &f->session[i];
+        if (x != s && x->used && x->st && x->st != &f->spare &&
+            (!x->newest || x->state != SESSION_LIVE) && (!best || x->last_rx < best->last_rx))
+            best = x;
+    }
+    if (!best)
+        return &f->spare;
+    struct status_session *st = best->st;
+    best->st = &f->spare;
+    status_session_name(st, f->index, s->text, s->day, s->epoch);
+    return st;
+}
+
 /* s->key and the base of s->text are set. */
 void session_start(struct feed *f, struct session *s, int32_t day, uint32_t epoch, uint64_t first,
                    uint64_t next)
@@ -195,7 +213,7 @@ void session_start(struct feed *f, struct session *s, int32_t day, uint32_t epoc
         f->dec->init(s->decoder);
     s->st = status_session_add(f->status, f->index, s->text, day, epoch);
     if (!s->st)
-        s->st = &f->spare;
+        s->st = status_again(f, s);
     store_relaxed(&s->st->first, first);
     store_relaxed(&s->st->high, next);
     session_next(s, next);

@@ -92,7 +92,7 @@ bool log_drained(const struct log *log);
 bool log_drain(struct log *log, int64_t ns);
 
 /* ---- figures ---- */
-#define LOG_COUNTS 1024u
+#define LOG_COUNTS 8192u /* sessions since the start: a month of 128 feeds' days and more */
 struct log_count {
     uint32_t feed, session;       /* symbols */
     _Atomic uint64_t submitted;   /* sequences copied into a file, late ones excluded */

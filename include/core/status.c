@@ -92,6 +92,20 @@ struct status_session *status_session_add(struct status *s, uint32_t feed, const
         return NULL;
     }
     struct status_session *x = &s->sessions[i];
+    status_session_name(x, feed, text, day, epoch);
+    return x;
+}
+
+void status_session_name(struct status_session *x, uint32_t feed, const char *text, int32_t day,
+                         uint32_t epoch)
+{
+    __atomic_store_n(&x->text[0], 0, __ATOMIC_RELEASE); /* readers skip it meanwhile */
+    atomic_thread_fence(memory_order_release);
+    store_relaxed(&x->state, 0);
+    store_relaxed(&x->first, 0);
+    store_relaxed(&x->next, 0);
+    store_relaxed(&x->high, 0);
+    store_relaxed(&x->waiting, 0);
     x->feed = feed;
     x->day = day;
     x->epoch = epoch;
@@ -99,5 +113,4 @@ struct status_session *status_session_add(struct status *s, uint32_t feed, const
         text = "-";
     snprintf(x->text + 1, sizeof x->text - 1, "%s", text + 1);
     __atomic_store_n(&x->text[0], text[0], __ATOMIC_RELEASE); /* T1: pairs with T2 */
-    return x;
 }

@@ -73,10 +73,10 @@ struct status_feed {
     _Atomic uint64_t undecoded_whole; /* messages of a feed without a decoder */
     _Atomic uint64_t undecoded_empty; /* rows of numbers that carried no message */
     _Atomic uint64_t undecoded_cut;   /* bytes that did not fit into an `undecoded` row */
-    _Atomic uint64_t gaps, gap_seqs; /* declared */
-    _Atomic uint64_t late_seqs;      /* of which came late */
-    _Atomic uint64_t lost_all;       /* gap_seqs with reason lost */
-    _Atomic uint64_t window_packets; /* waiting in the reorder window now */
+    _Atomic uint64_t gaps, gap_seqs;  /* declared */
+    _Atomic uint64_t late_seqs;       /* of which came late */
+    _Atomic uint64_t lost_all;        /* gap_seqs with reason lost */
+    _Atomic uint64_t window_packets;  /* waiting in the reorder window now */
     _Atomic uint64_t window_bytes;
     _Atomic uint64_t window_full;       /* gaps declared because the window was at a limit */
     _Atomic uint64_t restarts;          /* publisher restarts, resets */
@@ -189,3 +189,6 @@ pst_inline uint32_t status_sessions(const struct status *s)
  * the slot is taken with one atomic add, readers skip slots whose text is still empty. */
 struct status_session *status_session_add(struct status *s, uint32_t feed, const char *text,
                                           int32_t day, uint32_t epoch);
+/* A slot whose session is over goes to another of the same feed (its lcore): the table is full. */
+void status_session_name(struct status_session *x, uint32_t feed, const char *text, int32_t day,
+                         uint32_t epoch);
