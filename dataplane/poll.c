@@ -85,7 +85,9 @@ static int drop_packet(struct pkt *k, int n)
     static uint32_t lost; /* its length; 0 = none yet */
     int kept = 0;
     for (int i = 0; i < n; i++) {
-        bool whole = k[i].len > 42 + sizeof head; /* Ethernet, IPv4, UDP; a payload behind */
+        /* Ethernet, IPv4, UDP to a group, and a payload behind */
+        bool whole = k[i].len > 42 + sizeof head && be16(k[i].data + 12) == 0x0800 &&
+                     k[i].data[23] == 17 && k[i].data[30] == 239;
         const uint8_t *payload = (const uint8_t *)k[i].data + 42;
         if (whole && !lost && pst_fault_hit("rx.drop_packet")) {
             lost = k[i].len;
