@@ -78,7 +78,8 @@ static inline void fetch_ahead(const struct pkt *k)
 
 #ifdef PST_FAULTS
 /* PST_FAULT_DROP=rx.drop_packet:n: as if the wire had lost the n-th packet, and the other lines'
- * copies of it (same length, same session and sequence) with it. */
+ * copies of it (same length, same session and sequence) with it. Only the first line's packets are
+ * counted, the group that ends in .1, so that no copy has passed before. */
 static int drop_packet(struct pkt *k, int n)
 {
     static uint8_t head[20];
@@ -89,7 +90,7 @@ static int drop_packet(struct pkt *k, int n)
         bool whole = k[i].len > 42 + sizeof head && be16(k[i].data + 12) == 0x0800 &&
                      k[i].data[23] == 17 && k[i].data[30] == 239;
         const uint8_t *payload = (const uint8_t *)k[i].data + 42;
-        if (whole && !lost && pst_fault_hit("rx.drop_packet")) {
+        if (whole && !lost && k[i].data[33] == 1 && pst_fault_hit("rx.drop_packet")) {
             lost = k[i].len;
             memcpy(head, payload, sizeof head);
         }
