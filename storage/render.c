@@ -447,6 +447,7 @@ static void value_of(struct value *v, struct dictionary *d, const struct schema 
     }
     if (c->type == PST_STRING) {
         v->text = record_string(row, c->offset, &v->len);
+        v->len = v->text ? v->len : 0; /* it points outside the record */
     } else if (c->type == PST_SYMBOL) {
         v->text = le32(from) == PST_NULL_SYMBOL ? NULL : dictionary_text(d, le32(from), &v->len);
     } else {

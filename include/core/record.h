@@ -145,7 +145,8 @@ static inline const struct packet_record *packet_hop(const uint8_t **at, const u
         return NULL;
     }
     const struct packet_record *p = (const struct packet_record *)*at;
-    if (p->table != 0 || p->bytes != sizeof *p || p->run_bytes > (size_t)(end - *at) - sizeof *p) {
+    if (p->table != 0 || p->bytes != sizeof *p || p->run_bytes % 8 ||
+        p->run_bytes > (size_t)(end - *at) - sizeof *p) {
         *bad = true;
         return NULL;
     }
