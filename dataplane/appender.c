@@ -22,6 +22,7 @@ static void put_frame(struct appender *a, struct frame *f)
     if (f->kind == FRAME_DATA && PST_FAULT_HIT("appender.drop_frame"))
         return;
     pst_must(ring_free(r, f->length) >= f->length);
+    a->facts += f->kind == FRAME_SYMBOL || f->kind == FRAME_SCHEMA || f->kind == FRAME_MARK;
     ring_write(r, f, f->length);
     PST_FAULT("appender.before_publish");
     ring_publish(r);
@@ -329,16 +330,19 @@ static int64_t wall_minus_tsc(const struct appender *a)
            (int64_t)((unsigned __int128)t * (unsigned __int128)a->tsc_mult >> 32);
 }
 
-/* {"durable":N,"wall_minus_tsc":N,"next":[["feed","session",N],…]} */
+/* {"durable":N,"wall_minus_tsc":N,"facts":N,"next":[["feed","session",N],…]} */
 static bool tick(struct appender *a)
 {
     struct json_put j;
+    op_flush(&a->rows); /* a pending symbol frame is a fact below this tick */
     char *text = (char *)a->small + FRAME_MAX / 2; /* the frame is built in the first half */
     json_put_start(&j, text, FRAME_MAX / 2 - 2 * FRAME_HEADER);
     json_put_lit(&j, "{\"durable\":");
     json_put_u64(&j, load_acquire(&a->cfg.ring->head->durable));
     json_put_lit(&j, ",\"wall_minus_tsc\":");
     json_put_i64(&j, wall_minus_tsc(a));
+    json_put_lit(&j, ",\"facts\":");
+    json_put_u64(&j, a->facts);
     json_put_lit(&j, ",\"next\":[");
     const struct appender_hooks *h = &a->cfg.hooks;
     const char *feed, *session;
@@ -364,11 +368,11 @@ static bool tick(struct appender *a)
     uint32_t len = (uint32_t)(j.at - text);
     if (j.full || !fits(a, pst_align8(FRAME_HEADER + 8 + len), false))
         return false; /* at its reserve the ring is kept for marks that cannot wait */
-    op_flush(&a->rows);
     struct frame *f = (struct frame *)a->small;
     frame_build_mark(f, MARK_TICK, text, len);
     f->day = a->rows.min_day;
     write_frame(a, f);
+    a->facts--; /* ticks are no facts */
     count_add(a->cfg.status, APPEND_MARKS, 1);
     return true;
 }

@@ -99,6 +99,8 @@ struct appender {
     int64_t now, last_time;
     int64_t tick_at;
     uint64_t tsc_mult; /* the clock's rate at start: base of wall_minus_tsc */
+    uint64_t facts;    /* symbol, schema and mark frames written, ticks not counted: ticks carry it,
+                        * so that a start finds those frames without reading the rows between */
     uint32_t states;   /* 0 none, 1 changed ones, 2 all: still to be written */
     bool published;    /* a data frame since appender_begin */
     bool full;         /* a batch found no room: alarmed once */

@@ -2,8 +2,7 @@
 #include <fcntl.h>
 #include "logscan.h"
 
-#define PROBES     32u
-#define SKIM_CHUNK (16u << 10)
+#define PROBES 32u
 
 const char *logscan_verdict_name(enum logscan_verdict v)
 {
@@ -434,6 +433,15 @@ bool logscan_find(struct logscan *s, uint64_t position)
     }
 }
 
+bool logscan_near(struct logscan *s, uint64_t offset, uint64_t above)
+{
+    struct spot spot;
+    if (!probe(s, offset, above, &spot))
+        return false;
+    logscan_seek(s, spot.offset, spot.position);
+    return true;
+}
+
 bool logscan_tail(struct logscan *s)
 {
     go_near(s, UINT64_MAX);
@@ -450,67 +458,4 @@ enum logscan_verdict logscan_to_end(struct logscan *s, int64_t *last_time)
         if (v == LOGSCAN_FRAME && f->kind != FRAME_FILE)
             *last_time = f->time;
     return v;
-}
-
-uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64_t position,
-                      bool (*fn)(void *arg, const struct frame *f), void *arg)
-{
-    struct logscan s;
-    if (!logscan_open(&s, io, path, instance, NULL))
-        return 0;
-    uint8_t *chunk = s.buf, *whole = s.buf + pst_align_up(SKIM_CHUNK, LOG_BLOCK);
-    uint64_t at = 0, base = 0, fill = 0, reached = s.header.first;
-    bool more = true;
-    while (more) {
-        if (at < base || at + FRAME_HEADER > base + fill) {
-            int64_t n = io->ops->pread(io, s.fd, chunk, SKIM_CHUNK, at);
-            if (n < (int64_t)FRAME_HEADER)
-                break;
-            base = at;
-            fill = (uint64_t)n;
-        }
-        struct frame h;
-        memcpy(&h, chunk + (at - base), sizeof h);
-        if (h.length < FRAME_HEADER || h.length > FRAME_MAX || h.length % FRAME_ALIGN ||
-            h.kind < FRAME_DATA || h.kind > FRAME_FILE || h.position < s.header.first ||
-            (h.kind != FRAME_FILE && h.position < reached))
-            break;
-        if (h.kind != FRAME_FILE && h.position >= position) {
-            more = false;
-            break;
-        }
-        if (h.kind == FRAME_FILE || h.kind == FRAME_SYMBOL || h.kind == FRAME_SCHEMA ||
-            h.kind == FRAME_MARK) {
-            const uint8_t *p = chunk + (at - base);
-            if (at + h.length > base + fill || (at - base) % 8) {
-                if (io_pread_all(io, s.fd, whole, h.length, at) < 0)
-                    break;
-                p = whole;
-            }
-            if (frame_check(p, h.length, s.seed) != FRAME_OK)
-                break;
-            more = fn(arg, (const struct frame *)p);
-        }
-        if (h.kind != FRAME_FILE)
-            reached = h.position + h.length;
-        at += h.length;
-    }
-    /* Behind the end, or behind damage: there everything is read. */
-    if (more && reached < position && logscan_find(&s, reached)) {
-        const struct frame *f;
-        enum logscan_verdict v = LOGSCAN_FRAME;
-        while (more && (v == LOGSCAN_FRAME || v == LOGSCAN_DAMAGE)) {
-            v = logscan_step(&s, &f, LOGSCAN_REACH);
-            if (v != LOGSCAN_FRAME)
-                continue;
-            if (f->kind != FRAME_FILE && f->position >= position)
-                break;
-            if (f->kind == FRAME_SYMBOL || f->kind == FRAME_SCHEMA || f->kind == FRAME_MARK)
-                more = fn(arg, f);
-            if (f->kind != FRAME_FILE)
-                reached = f->position + f->length;
-        }
-    }
-    logscan_close(&s);
-    return reached;
 }

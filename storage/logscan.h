@@ -102,12 +102,20 @@ bool logscan_tail(struct logscan *s);
 /* Walks from logscan_tail to the end: verdict END, CLEAN or TORN, s->position = end of the last
  * journal frame. *last_time: of the last journal frame met on the way (unchanged when none). */
 enum logscan_verdict logscan_to_end(struct logscan *s, int64_t *last_time);
+/* Sets the walk to the first journal frame that begins within LOGSCAN_WINDOW of `offset` and lies
+ * at or above `above`. False: there is none, the walk stays where it was. */
+bool logscan_near(struct logscan *s, uint64_t offset, uint64_t above);
 
 /*
- * Calls fn for every file, symbol, schema and mark frame of a file below `position`, in order,
- * until it says false: hops from header to header, so that rows are neither read nor checked (what
- * it hands out is). Stops at the first thing that is no header; behind damage logscan_next is the
- * way. Returns the position reached.
+ * logscan_skim.c. Calls fn for a file's own frames and for its symbol, schema and mark frames below
+ * `position`, in order, until it says false; ticks that stand between others may be left out, the
+ * last one never is. Returns the position reached.
+ *
+ * It does not read the rows. Tick marks carry `facts`, the number of symbol, schema and other mark
+ * frames that the writer's incarnation (and a file belongs to one) wrote before them: where two
+ * ticks say the same, nothing stands between them. So a file is bisected down to the few MiB around
+ * each fact: reading grows with the facts, and with the logarithm of the file. Files without
+ * `facts` are hopped through from header to header.
  */
 uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64_t position,
                       bool (*fn)(void *arg, const struct frame *f), void *arg);

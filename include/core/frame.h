@@ -46,7 +46,7 @@ enum frame_kind {
 #define MARK_TYPES(X)                                                                              \
     X(RESTART, "restart", 1) /* {"old_end","start","reason"} */                                    \
     X(STATE, "state", 2)     /* per (feed, session): date, next, lines, decoder state */           \
-    X(TICK, "tick", 3)       /* {"durable","wall_minus_tsc","next":[[feed,session,n]]} */          \
+    X(TICK, "tick", 3)       /* {"durable","wall_minus_tsc","facts","next":[[feed,session,n]]} */  \
     X(EOD, "eod", 4)         /* {"calendar","day"} */                                              \
     X(EOI, "eoi", 5)                                                                               \
     X(OPERATOR, "operator", 6) /* {"uid","command","args"} */                                      \
