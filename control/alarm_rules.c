@@ -2,6 +2,7 @@
 #include "alarm_rules.h"
 #include "core/clock.h"
 #include "ledger.h"
+#include "wiring.h"
 
 #define MINUTE (60 * NS_PER_S)
 
@@ -96,9 +97,10 @@ static void log_rules(struct alarm_rules *r, struct daemon *d, int64_t now, bool
                 e ? strerror(e) : "the disk does not answer in time", (long long)(age / NS_PER_MS));
     alarm_check(a, now, ALARM_LOG_LAG, "", age > c->alarms.durable_lag, hold,
                 "the oldest frame that is not safe is %lld ms old", (long long)(age / NS_PER_MS));
-    alarm_check(a, now, ALARM_LOG_POISONED, "",
-                moved(&r->poisoned, load_relaxed(&s->counter[COUNTER_LOG_POISONED]), first), MINUTE,
-                "a log file was given up after an I/O error");
+    alarm_check(
+        a, now, ALARM_LOG_POISONED, "",
+        moved(&r->poisoned, load_relaxed(&s->counter[COUNTER_LOG_POISONED]), first), MINUTE,
+        "a log file was given up after a failed write; what was not durable went to a fresh one");
     const struct ring_head *h = d->ring.head;
     uint64_t used = load_acquire(&h->tail) - load_relaxed(&h->guard), size = ring_size(&d->ring);
     alarm_check(a, now, ALARM_RING_FILLING, "",
@@ -165,6 +167,8 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
                     load_relaxed(&x->state) == THREAD_RUN && age > 2 * NS_PER_S, 0,
                     "no heartbeat for %lld ms", (long long)(age / NS_PER_MS));
     }
+    alarm_check(&d->alarms, now, ALARM_STATE_DISK, "", wiring_lease_warned(d->wiring), 0,
+                "the lease in %s could not be renewed", d->config->state_directory);
     uint64_t behind = d->ledger ? ledger_behind(d->ledger) / 64 : 0;
     alarm_check(&d->alarms, now, ALARM_READER_LAG, "ledger",
                 behind > (uint64_t)d->config->alarms.cursor_lag && !d->replay,

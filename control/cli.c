@@ -144,6 +144,10 @@ int main(int argc, char **argv)
                 near ? near : "", near ? "?" : "; penstock --help lists them");
         return EXIT_USAGE;
     }
+    if (!*v->args && n) {
+        fprintf(stderr, "penstock: %s takes no arguments, what is '%s'?\n", verb, args[0]);
+        return EXIT_USAGE;
+    }
     if (!c.socket)
         c.socket = getenv("PENSTOCK_SOCKET");
     if (!c.socket)

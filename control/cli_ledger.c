@@ -9,7 +9,11 @@
 
 int cli_ledger(struct cli *c, int argc, char **argv)
 {
-    if (argc == 0 || strcmp(argv[0], "--verify"))
+    if (argc > 1 || (argc == 1 && strcmp(argv[0], "--verify"))) {
+        cli_help("ledger");
+        return EXIT_USAGE;
+    }
+    if (argc == 0)
         return cli_view(c, "ledger", argc, argv);
     struct cli_journal j;
     int code;

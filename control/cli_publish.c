@@ -103,7 +103,9 @@ int cli_publish(struct cli *c, int argc, char **argv)
         code = EXIT_USAGE;
     }
     double seconds = (double)(clock_monotonic() - start) / 1e9;
-    if (c->json)
+    if (!ok && !total && !c->json)
+        ;
+    else if (c->json)
         printf("{\"table\":\"%s\",\"rows\":%lld,\"level\":\"%s\",\"complete\":%s}\n", table,
                (long long)total, level, ok ? "true" : "false");
     else

@@ -11,7 +11,7 @@ static int parse(struct cli *c, int argc, char **argv, struct cli_filter *f, uin
         if (!strcmp(argv[i], "-n") && i + 1 < argc) {
             char *end;
             *n = strtoull(argv[++i], &end, 10);
-            if (*end || !*n)
+            if (*end || !*n || *argv[i] == '-')
                 return cli_help(verb), EXIT_USAGE;
         } else if (!strcmp(argv[i], "-f") && !strcmp(verb, "tail")) {
             *follow = true;
@@ -32,6 +32,12 @@ static int print(struct cli *c, const struct cli_filter *f, uint64_t n, bool fol
     int code;
     if (!cli_journal_attach(c, &j, &code))
         return code;
+    json_t *known = f->feed ? cli_call(c, "feed", json_pack("[s]", f->feed), &code) : NULL;
+    if (f->feed && !known) { /* says that there is no such feed, and what was perhaps meant */
+        cli_journal_close(&j);
+        return code;
+    }
+    json_decref(known);
     if (f->table && !schema_set_find(j.cursor.dict.schemas, f->table)) {
         fprintf(stderr, "penstock: no table '%s'; penstock tables lists them\n", f->table);
         code = EXIT_USAGE;

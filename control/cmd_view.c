@@ -193,7 +193,10 @@ json_t *cmd_schema(struct cmd_request *req, struct err *err)
     const char *name = cmd_arg(req, 0);
     const struct schema *s = name ? schema_set_find(req->daemon->schemas, name) : NULL;
     if (!s) {
-        err_set(err, -EINVAL, "no table '%.40s'; `tables` lists them", name ? name : "");
+        if (name)
+            err_set(err, -EINVAL, "no table '%.40s'; `tables` lists them", name);
+        else
+            err_set(err, -EINVAL, "name a table; `tables` lists them");
         return NULL;
     }
     json_t *cols = json_array();
@@ -233,8 +236,11 @@ json_t *cmd_explain(struct cmd_request *req, struct err *err)
         for (unsigned k = 0; k < ALARMS; k++)
             names[k] = alarm_table[k].code;
         const char *near = code ? nearest_word(code, names, ALARMS) : NULL;
-        err_set(err, -EINVAL, "no alarm code '%.40s'%s%s%s", code ? code : "",
-                near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+        if (code)
+            err_set(err, -EINVAL, "no alarm code '%.40s'%s%s%s", code,
+                    near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+        else
+            err_set(err, -EINVAL, "name an alarm; `alarms` lists those that are raised");
         return NULL;
     }
     const struct alarm_info *a = &alarm_table[i];

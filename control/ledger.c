@@ -76,6 +76,7 @@ struct ledger {
     struct snapshot snap;
     int64_t wrong_since; /* control: 0 = balances */
     _Atomic bool wanted; /* control asks for a fresh snapshot */
+    bool verified;       /* the older part of the log has been read through */
 };
 
 static bool follower_open(struct follower *f, struct ledger *l, enum cursor_limit limit,
@@ -315,6 +316,25 @@ static void take_snapshot(struct ledger *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* What recovery left unread for a quick start is read through behind it, a MiB at a time. */
+static int verify_log(struct ledger *l)
+{
+    struct recovery *r = l->d->wiring->recovery;
+    if (l->verified || !r || r->empty || l->d->replay)
+        return 0;
+    uint32_t before = r->damages;
+    l->verified = recovery_verify_rest(r, 1u << 20);
+    for (uint32_t i = before; i < r->damages; i++) {
+        const struct recovery_damage *x = &r->damage[i];
+        if (x->torn)
+            continue; /* recovery has dealt with the tails it may touch */
+        fprintf(stderr, "penstockd: %s: bytes %llu to %llu are damaged\n", x->path,
+                (unsigned long long)x->from, (unsigned long long)x->to);
+        alarm_signal(l->d->status, ALARM_LOG_DAMAGE);
+    }
+    return 1;
+}
+
 static int ledger_work(void *arg)
 {
     struct ledger *l = arg;
@@ -325,7 +345,7 @@ static int ledger_work(void *arg)
         l->snap_at = now;
         take_snapshot(l);
     }
-    return n;
+    return n + (n ? 0 : verify_log(l));
 }
 
 static const struct thread_ops ledger_ops = {.work = ledger_work};

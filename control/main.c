@@ -45,6 +45,7 @@ int main(int argc, char **argv)
     const char *path = NULL;
     bool check = false, help_config = false, markdown = false;
     int o;
+    char junk;
     while ((o = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
         switch (o) {
         case 'c':
@@ -68,7 +69,10 @@ int main(int argc, char **argv)
             replay.dir = optarg;
             break;
         case 'n':
-            replay.rows = atoi(optarg);
+            if (sscanf(optarg, "%d%c", &replay.rows, &junk) != 1 || replay.rows < 0) {
+                fprintf(stderr, "penstockd: --rows %s is no number\n", optarg);
+                return 2;
+            }
             break;
         case 'j':
             replay.json = true;

@@ -115,7 +115,8 @@ static bool read_back(struct daemon *d, const struct replay_options *o, struct s
     return ok;
 }
 
-static void print_text(struct daemon *d, const struct summary *s, json_t *ledger, double seconds)
+static void print_text(struct daemon *d, const struct summary *s, json_t *ledger, double seconds,
+                       bool keep)
 {
     const struct status *st = d->status;
     static const char *const head[] = {"table", "day", ">rows", "content hash"};
@@ -154,8 +155,8 @@ static void print_text(struct daemon *d, const struct summary *s, json_t *ledger
     json_t *l;
     json_array_foreach(json_object_get(ledger, "lines"), i, l) printf("%s\n", json_string_value(l));
     uint64_t packets = load_relaxed(&st->counter[COUNTER_RX_PACKETS]);
-    printf("%s packets in %.2f s; log in %s\n", print_count((int64_t)packets), seconds,
-           d->config->log_directory);
+    printf("%s packets in %.2f s%s%s\n", print_count((int64_t)packets), seconds,
+           keep ? "; log in " : "", keep ? d->config->log_directory : "");
 }
 
 static void print_json(struct daemon *d, const struct summary *s, json_t *ledger, double seconds)
@@ -250,7 +251,14 @@ int replay_run(const struct replay_options *o, struct config *config)
         fprintf(stderr, "penstockd: %s\n", err.text);
         code = 1;
     }
-    (o->json ? print_json : print_text)(&d, &s, ledger, seconds);
+    if (o->json)
+        print_json(&d, &s, ledger, seconds);
+    else
+        print_text(&d, &s, ledger, seconds, !temporary);
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "penstockd: the summary could not be written: %s\n", strerror(errno));
+        code = 1;
+    }
     if (!json_is_true(json_object_get(ledger, "balanced")))
         code = 1;
     if (!whole) {

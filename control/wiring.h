@@ -31,6 +31,7 @@ bool wiring_rx_ended(const struct daemon *d); /* replay: the capture has been re
 void wiring_tick(struct daemon *d);
 void wiring_port_tick(struct daemon *d); /* device counters, links, joins */
 
+bool wiring_lease_warned(const struct wiring *w); /* the last renewal failed */
 unsigned wiring_rx_count(const struct wiring *w);
 uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring); /* topo's ring names */
 const char *wiring_eal_text(const struct wiring *w);

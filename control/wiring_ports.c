@@ -451,7 +451,9 @@ bool wiring_feed_command(struct daemon *d, unsigned feed, int line, const char *
                              "is full); try again",
                              d->status->feeds[feed].name, verb);
     }
-    return err_set(err, -EINVAL, line < 0 ? "pause, resume or reset-session" : "on or off");
+    return err_set(err, -EINVAL, "what is '%.40s'? %s", verb,
+                   line < 0 ? "a feed takes pause, resume or reset-session"
+                            : "a line takes on or off");
 }
 
 bool wiring_group_add(struct daemon *d, const char *feed, const char *line, const char *group,

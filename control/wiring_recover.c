@@ -263,3 +263,8 @@ void wiring_lease(struct daemon *d)
         fprintf(stderr, "penstockd: %s\n", err.text);
     w->lease_warned = !ok;
 }
+
+bool wiring_lease_warned(const struct wiring *w)
+{
+    return w->lease_warned;
+}

@@ -37,7 +37,7 @@ suite() {
     meson test -C "$dir" --no-rebuild --print-errorlogs "$@" >"$dir/test.log" 2>&1
     grep -E '^ *[0-9]+/[0-9]+ ' "$dir/test.log"
     # what was left out, and why
-    grep -hE '^ *SKIP(PED)?:' "$dir"/meson-logs/testlog*.txt | sort -u
+    grep -hE '^ *(SKIP(PED)?|skipped):' "$dir"/meson-logs/testlog*.txt | sort -u
     count() { sed -n "s/^$1: *\([0-9]*\).*/\1/p" "$dir/test.log" | tail -1; }
     p=$(count Ok) f=$(count Fail) t=$(count Timeout) u=$(count "Unexpected Pass") s=$(count Skipped)
     passed=$((passed + ${p:-0})) skipped=$((skipped + ${s:-0}))

@@ -14,7 +14,7 @@ enter_namespace() { # re-runs the script inside a namespace with a veth pair: ou
     if [ -z "${PST_INSIDE:-}" ]; then
         export PST_INSIDE=1
         if [ "$(id -u)" = 0 ]; then exec unshare -n "$0" "$@"
-        elif unshare -Urn true 2>/dev/null; then exec unshare -Urn "$0" "$@"
+        elif unshare -Urn true 2>/dev/null; then export PST_USER=1; exec unshare -Urn "$0" "$@"
         else skip "needs root or user namespaces for a veth pair"; fi
     fi
     ip link set lo up
@@ -37,7 +37,10 @@ finish() {
     exit $code
 }
 
-DEVICE=${DEVICE:-net_af_packet0,iface=in,blocksz=1048576,framesz=2048,framecnt=32768}
+# af_packet locks its two rings in memory: as large as the limit of an unprivileged user allows
+locked=$(ulimit -l) frames=32768
+if [ "$locked" != unlimited ] && [ "$locked" -lt 262144 ] && [ -n "${PST_USER:-}" ]; then frames=$(((locked / 2048 - 1) * 512)); fi
+DEVICE=${DEVICE:-net_af_packet0,iface=in,blocksz=1048576,framesz=2048,framecnt=$frames}
 # config [EXTRA YAML LINES]: writes $work/p.yaml. FEEDS and GROUPS may be set before.
 config() {
     cat >"$work/p.yaml" <<YAML
