@@ -12,12 +12,13 @@ struct batch {
     char *text;
     size_t len;
     int64_t line, rows;
+    bool only_header; /* no row came: the header is checked all the same */
 };
 
 static bool send(struct cli *c, const char *table, const char *header, const char *level,
                  struct batch *b, int64_t *total, int *code)
 {
-    if (!b->len)
+    if (!b->len && (*total || !b->only_header))
         return true;
     b->text[b->len] = 0;
     for (int tries = 0;; tries++) {
@@ -97,6 +98,7 @@ int cli_publish(struct cli *c, int argc, char **argv)
         b.len += (size_t)n;
         b.rows++;
     }
+    b.only_header = true;
     ok = ok && (!header || send(c, table, header, level, &b, &total, &code));
     if (!header && ok) {
         fprintf(stderr, "penstock: %s is empty; the first line names the columns\n", file);
