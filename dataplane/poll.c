@@ -205,7 +205,8 @@ int rx_round(void *arg)
         appender_due(a); /* no work in the sense of the wait: ticks come on an idle machine too */
         appender_states(a);
     }
-    bool full = false;
+    /* Without ports nobody else asks whether a feed's marks (commands, timers) would fit. */
+    bool full = !rx->nports && rows_room(rx->out) < APPENDER_STATE_ROOM;
     for (unsigned i = 0; i < rx->nports; i++) {
         struct rx_port *p = &rx->port[i];
         int most = burst_that_fits(rx, p);
