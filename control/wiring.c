@@ -217,7 +217,9 @@ void wiring_tick(struct daemon *d)
     wiring_port_tick(d);
     struct statvfs v;
     if (!statvfs(d->config->log_directory, &v))
-        store_relaxed(&d->status->log_free, (uint64_t)v.f_bavail * v.f_frsize);
+        /* a full disk has one byte: 0 is not known yet */
+        store_relaxed(&d->status->log_free,
+                      v.f_bavail ? (uint64_t)v.f_bavail * v.f_frsize : 1);
 }
 
 uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring)
