@@ -492,9 +492,11 @@ static enum inject_refusal take_rows(struct appender *a, struct appender_source 
     enum inject_refusal why = batch_rows_check(&w);
     if (why)
         return why;
-    count_add(a->cfg.status, APPEND_ROWS, w.rows);
+    /* A gap is no row that a feed or publisher handed over: the ledger would miss it as one. */
     if (head.kind == FRAME_GAP)
         count_add(a->cfg.status, APPEND_GAPS, w.rows);
+    else
+        count_add(a->cfg.status, APPEND_ROWS, w.rows);
     return INJECT_ACCEPTED;
 }
 
