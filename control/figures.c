@@ -109,7 +109,7 @@ json_t *figures_feed(const struct status *s, const struct rates *r, unsigned fee
     json_object_set_new(o, "name", json_string(f->name));
     json_object_set_new(o, "framing", json_string(f->framing));
     json_object_set_new(o, "decoder", json_string(f->decoder));
-    json_object_set_new(o, "lcore", json_integer(f->lcore));
+    json_object_set_new(o, "lcore", json_integer((int16_t)f->lcore));
     json_object_set_new(o, "state", json_string(feed_state_name(load_relaxed(&f->state))));
     json_object_set_new(o, "rate", json_real(r->feed[feed].per_s));
     SET(o, "messages", f->messages);
@@ -219,7 +219,7 @@ json_t *figures_ports(const struct status *s, const struct rates *r)
     for (unsigned i = 0; i < s->n_ports; i++) {
         const struct status_port *p = &s->ports[i];
         json_t *o = json_pack("{s:s,s:s,s:i,s:f,s:s}", "name", p->name, "device", p->device,
-                              "lcore", (int)p->lcore, "rate", r->port[i].per_s, "link",
+                              "lcore", (int)(int16_t)p->lcore, "rate", r->port[i].per_s, "link",
                               name_of(link, 3, load_relaxed(&p->link)));
         SET(o, "taken", p->taken);
         SET(o, "device_packets", p->device_packets);

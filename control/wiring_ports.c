@@ -250,7 +250,7 @@ static bool start_lcore(struct daemon *d, unsigned i, struct err *err)
     for (unsigned f = 0; f < d->nfeeds; f++)
         if (d->feeds[f].rx == i) {
             rx_add_feed(&l->rx, d->feeds[f].feed, f);
-            d->status->feeds[f].lcore = (uint16_t)i;
+            d->status->feeds[f].lcore = (uint16_t)(l->cpu < 0 ? 0xFFFF : l->cpu);
         }
     return true;
 }
