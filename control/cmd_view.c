@@ -129,9 +129,12 @@ json_t *cmd_feed(struct cmd_request *req, struct err *err)
         return NULL;
     if (!verb)
         return json_pack("{s:o}", "feed", figures_feed(d->status, &d->rates, (unsigned)f));
-    if (!cmd_need(req, LEVEL_OPERATE, err) || !wiring_feed_command(d, (unsigned)f, -1, verb, err) ||
-        !daemon_operator_mark(d, req->peer, "feed", req->args))
+    if (!cmd_need(req, LEVEL_OPERATE, err) || !wiring_feed_command(d, (unsigned)f, -1, verb, err))
         return NULL;
+    if (!daemon_operator_mark(d, req->peer, "feed", req->args)) {
+        err_set(err, -EAGAIN, "done, but the journal is full and holds no mark of it; repeat it");
+        return NULL;
+    }
     char text[128];
     snprintf(text, sizeof text, "feed %s: %s", d->status->feeds[f].name, verb);
     return json_pack("{s:s}", "done", text);
@@ -153,9 +156,12 @@ json_t *cmd_line(struct cmd_request *req, struct err *err)
     if (!verb)
         return json_pack("{s:o}", "line",
                          figures_line(d->status, &d->rates, (unsigned)f, (unsigned)l));
-    if (!cmd_need(req, LEVEL_OPERATE, err) || !wiring_feed_command(d, (unsigned)f, l, verb, err) ||
-        !daemon_operator_mark(d, req->peer, "line", req->args))
+    if (!cmd_need(req, LEVEL_OPERATE, err) || !wiring_feed_command(d, (unsigned)f, l, verb, err))
         return NULL;
+    if (!daemon_operator_mark(d, req->peer, "line", req->args)) {
+        err_set(err, -EAGAIN, "done, but the journal is full and holds no mark of it; repeat it");
+        return NULL;
+    }
     char text[128];
     snprintf(text, sizeof text, "line %s of feed %s: %s", name, d->status->feeds[f].name, verb);
     return json_pack("{s:s}", "done", text);
