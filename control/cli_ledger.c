@@ -47,6 +47,7 @@ int cli_ledger(struct cli *c, int argc, char **argv)
             ledger_frame(&count, &files.cursor.dict, f);
     }
     bool ok = !count.inconsistent;
+    json_t *recount = json_array();
     size_t i;
     json_t *x;
     json_array_foreach(json_object_get(r, "sessions"), i, x)
@@ -65,18 +66,37 @@ int cli_ledger(struct cli *c, int argc, char **argv)
         int64_t daemon_says = json_long(x, "at_durable");
         int64_t diff = (int64_t)files_say - daemon_says;
         ok &= !diff;
+        json_array_append_new(
+            recount, json_pack("{s:s,s:s,s:I,s:I,s:I}", "feed", json_text(x, "feed"), "session",
+                               json_text(x, "session"), "files", (json_int_t)files_say, "daemon",
+                               (json_int_t)daemon_says, "difference", (json_int_t)diff));
+        if (c->json)
+            continue;
         printf("%s %s  files %s - daemon %s = %s\n", json_text(x, "feed"), json_text(x, "session"),
                print_count((int64_t)files_say), print_count(daemon_says), print_count(diff));
     }
-    if (count.inconsistent)
+    bool balanced = json_is_true(json_object_get(r, "balanced"));
+    if (c->json) {
+        json_t *o = json_pack(
+            "{s:b,s:b,s:I,s:I,s:I,s:s,s:I,s:O}", "agree", ok, "balanced", balanced, "frames",
+            (json_int_t)count.frames, "rows", (json_int_t)count.plain_rows, "inconsistent",
+            (json_int_t)count.inconsistent, "fault", count.inconsistent ? count.first_fault : "",
+            "lost_ranges", (json_int_t)lost, "sessions", recount);
+        json_dumpf(o, stdout, JSON_INDENT(1));
+        printf("\n");
+        json_decref(o);
+    }
+    if (count.inconsistent && !c->json)
         printf("%s frames contradict themselves: %s\n", print_count((int64_t)count.inconsistent),
                count.first_fault);
-    if (lost)
+    if (lost && !c->json)
         printf("%s ranges of positions stand in no file\n", print_count((int64_t)lost));
-    printf("%s frames, %s rows recounted: %s\n", print_count((int64_t)count.frames),
-           print_count((int64_t)count.plain_rows), ok ? "files and ledger agree" : "THEY DIFFER");
-    if (!json_is_true(json_object_get(r, "balanced")))
-        ok = false;
+    if (!c->json)
+        printf("%s frames, %s rows recounted: %s\n", print_count((int64_t)count.frames),
+               print_count((int64_t)count.plain_rows),
+               ok ? "files and ledger agree" : "THEY DIFFER");
+    ok &= balanced;
+    json_decref(recount);
     json_decref(r);
     ledger_free(&count);
     cli_journal_close(&files);

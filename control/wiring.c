@@ -218,8 +218,7 @@ void wiring_tick(struct daemon *d)
     struct statvfs v;
     if (!statvfs(d->config->log_directory, &v))
         /* a full disk has one byte: 0 is not known yet */
-        store_relaxed(&d->status->log_free,
-                      v.f_bavail ? (uint64_t)v.f_bavail * v.f_frsize : 1);
+        store_relaxed(&d->status->log_free, v.f_bavail ? (uint64_t)v.f_bavail * v.f_frsize : 1);
 }
 
 uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring)
