@@ -87,11 +87,12 @@ json_t *figures_sessions(const struct status *s, unsigned feed)
     uint32_t n = load_acquire(&s->n_sessions); /* T2 */
     for (uint32_t i = 0; i < n && i < STATUS_SESSIONS; i++) {
         const struct status_session *x = &s->sessions[i];
-        if (x->feed != feed || !*x->text)
+        const char *text = status_session_text(x); /* first: it says that the rest is there */
+        if (!*text || x->feed != feed)
             continue;
         char day[16];
-        json_t *o = json_pack("{s:s,s:i,s:s,s:s}", "session", x->text, "epoch", (int)x->epoch,
-                              "day", figures_day(x->day, day), "state",
+        json_t *o = json_pack("{s:s,s:i,s:s,s:s}", "session", text, "epoch", (int)x->epoch, "day",
+                              figures_day(x->day, day), "state",
                               session_state_name(load_relaxed(&x->state)));
         SET(o, "first", x->first);
         SET(o, "next", x->next);

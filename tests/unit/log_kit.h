@@ -116,12 +116,16 @@ static inline int mem_truncate(struct io *io, int fd, uint64_t size)
 }
 static inline int mem_fstat(struct io *io, int fd, struct io_stat *st)
 {
+    pthread_mutex_lock(&mem_of(io)->lock);
     *st = (struct io_stat){.size = mem_of(io)->file[fd].size, .ino = (uint64_t)fd, .links = 1};
+    pthread_mutex_unlock(&mem_of(io)->lock);
     return 0;
 }
 static inline int mem_stat(struct io *io, const char *path, struct io_stat *st)
 {
+    pthread_mutex_lock(&mem_of(io)->lock);
     struct mem_file *f = mem_find(io, path);
+    pthread_mutex_unlock(&mem_of(io)->lock);
     return f ? mem_fstat(io, (int)(f - mem_of(io)->file), st) : -ENOENT;
 }
 static inline int mem_sync_dir(struct io *io, const char *path)
