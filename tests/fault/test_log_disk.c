@@ -91,12 +91,12 @@ static void expect_errno(struct fix *x, int want)
 
 static void settle_or_fail(struct fix *x)
 {
-    if (!fix_settle(x, 10000))
+    if (!fix_settle(x, 60000))
         fail_msg("does not return to normal: durable %llu of %llu, errno %d",
                  (unsigned long long)(fix_durable(x) - x->start),
                  (unsigned long long)(ring_tail(&x->ring) - x->start), x->st->log_errno);
     fix_data(x, 4096, 0, FIX_DAY); /* and goes on */
-    assert_true(fix_settle(x, 10000));
+    assert_true(fix_settle(x, 60000));
     assert_int_equal(load_relaxed(&x->st->log_errno), 0);
 }
 
