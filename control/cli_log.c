@@ -102,9 +102,7 @@ static int log_ls(const struct files *fs, struct io *io, bool json)
         logscan_close(&s);
     }
     if (json) {
-        for (unsigned i = 0; i < t.nrows * t.ncols; i++)
-            free(t.cell[i]);
-        free(t.cell);
+        print_table_free(&t);
         json_dumpf(all, stdout, JSON_INDENT(1));
         printf("\n");
     } else {

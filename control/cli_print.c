@@ -64,6 +64,11 @@ void print_table_end(struct print_table *t)
             printf("%*s%s%*s%s", right ? pad : 0, "", text, right || last ? 0 : pad, "",
                    last ? "\n" : "  ");
         }
+    print_table_free(t);
+}
+
+void print_table_free(struct print_table *t)
+{
     for (size_t i = 0; i < (size_t)t->nrows * t->ncols; i++)
         free(t->cell[i]);
     free(t->cell);

@@ -18,6 +18,7 @@ struct print_table {
 void print_table_begin(struct print_table *t, unsigned ncols, const char *const *head);
 void print_table_row(struct print_table *t, ...); /* ncols char *, copied */
 void print_table_end(struct print_table *t);      /* prints and frees */
+void print_table_free(struct print_table *t);     /* frees without printing */
 
 /* Text in one of a few rotating static buffers: good until 16 further calls. */
 const char *print_count(int64_t n);     /* 214,882,107 */

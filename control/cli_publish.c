@@ -21,26 +21,22 @@ static bool send(struct cli *c, const char *table, const char *header, const cha
     if (!b->len && (*total || !b->only_header))
         return true;
     b->text[b->len] = 0;
-    for (int tries = 0;; tries++) {
-        json_t *o = json_pack("{s:s,s:s,s:s,s:I}", "header", header, "rows", b->text, "level",
-                              level, "line", (json_int_t)b->line);
-        if (!o) {
-            fprintf(stderr, "penstock: lines from %lld on are not UTF-8 text\n",
-                    (long long)b->line);
-            *code = EXIT_USAGE;
-            return false;
-        }
-        json_t *r = cli_call(c, "publish", json_pack("[s,o]", table, o), code);
-        if (r) {
-            *total += json_long(r, "rows");
-            json_decref(r);
-            b->line += b->rows;
-            b->len = 0;
-            b->rows = 0;
-            return true;
-        }
+    json_t *o = json_pack("{s:s,s:s,s:s,s:I}", "header", header, "rows", b->text, "level", level,
+                          "line", (json_int_t)b->line);
+    if (!o) {
+        fprintf(stderr, "penstock: lines from %lld on are not UTF-8 text\n", (long long)b->line);
+        *code = EXIT_USAGE;
         return false;
     }
+    json_t *r = cli_call(c, "publish", json_pack("[s,o]", table, o), code);
+    if (!r)
+        return false;
+    *total += json_long(r, "rows");
+    json_decref(r);
+    b->line += b->rows;
+    b->len = 0;
+    b->rows = 0;
+    return true;
 }
 
 int cli_publish(struct cli *c, int argc, char **argv)

@@ -18,12 +18,6 @@ struct wiring *wiring_new(void)
 
 /* ---- end of day: control computes the instants, the appender compares them with its clock ---- */
 
-static int32_t calendar_next_day(const struct calendar *c, int32_t day)
-{
-    (void)c;
-    return day + 1; /* every date has exactly one end; days without rows leave no file behind */
-}
-
 static void due_extend(struct daemon *d)
 {
     struct wiring *w = d->wiring;
@@ -33,14 +27,15 @@ static void due_extend(struct daemon *d)
         return;
     static struct due_item items[DUE_MAX];
     uint32_t n = 0;
-    for (int32_t day = open; n < DUE_MAX / 2; day = calendar_next_day(c, day), n++) {
+    /* Every date has exactly one end; days without rows leave no file behind. */
+    for (int32_t day = open; n < DUE_MAX / 2; day++, n++) {
         struct due_item *x = &items[n];
         char text[CIVIL_TEXT];
         *x = (struct due_item){.id = (uint64_t)day + 1,
                                .at = calendar_eod(c, day + d->day_shift),
                                .kind = DUE_EOD,
                                .day = (uint16_t)day,
-                               .next_day = (uint16_t)calendar_next_day(c, day)};
+                               .next_day = (uint16_t)(day + 1)};
         x->json_len =
             (uint32_t)snprintf(x->json, sizeof x->json, "{\"calendar\":\"%s\",\"day\":\"%s\"}",
                                c->name, civil_format(day, text));
