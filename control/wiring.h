@@ -37,6 +37,43 @@ uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring); /* topo's 
 const char *wiring_eal_text(const struct wiring *w);
 json_t *wiring_port_stats(const struct daemon *d);
 
+/*
+ * ---- calendars and their open dates (wiring_days.c) ----
+ *
+ * Calendar 0 is the default one; the others follow in the order of `calendars:`. Each is at its own
+ * date: `open` is the earliest date that still takes rows, `newest` the one that rows of now
+ * belong to: open itself, or in the late window after its end the date behind it. A date's end
+ * is its EOD mark, which the appender writes at `closes` = calendar_eod + late_window, or before
+ * by wiring_end_day; each (calendar, date) has exactly one. Read from the appender, relaxed: what
+ * a mark in the journal says comes first.
+ */
+struct wiring_calendar {
+    const struct calendar *calendar; /* name, zone, eod, holidays */
+    int32_t open, newest;
+    int64_t ends;   /* the instant at which `open` ends: later times belong to later dates */
+    int64_t closes; /* the instant at which its EOD mark is due: ends + late_window */
+};
+unsigned wiring_calendars(const struct daemon *d);
+void wiring_calendar(const struct daemon *d, unsigned i, struct wiring_calendar *out);
+int wiring_calendar_named(const struct daemon *d, const char *name); /* -1 = there is none */
+/* The calendar that owns a table (any version of it, of feeds too), by name or by table id. */
+unsigned wiring_calendar_of(const struct daemon *d, const char *table);
+unsigned wiring_calendar_of_id(const struct daemon *d, uint16_t table);
+/*
+ * Ends a date of calendar i now: an EOD mark through control's inject ring, behind every row that
+ * was published before. day -1: the open one. True: it is on its way; `*ticket` is asked with
+ * wiring_day_ended. False: err->code is -EALREADY (that date was closed before), -EINVAL (the date
+ * is not the open one, an earlier one has to be ended first) or -EAGAIN (the ring is full).
+ */
+bool wiring_end_day(struct daemon *d, unsigned i, int32_t day, const char *by, uint64_t *ticket,
+                    struct err *err);
+enum wiring_ended {
+    WIRING_ENDING,       /* not yet */
+    WIRING_ENDED,        /* the mark stands below *position */
+    WIRING_ENDED_BEFORE, /* the scheduled end came first: nothing was written */
+};
+enum wiring_ended wiring_day_ended(struct daemon *d, uint64_t ticket, uint64_t *position);
+
 /* verb: pause resume reset-session (line < 0), on off (line >= 0). */
 bool wiring_feed_command(struct daemon *d, unsigned feed, int line, const char *verb,
                          struct err *err);
