@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * view.h - one table as a query sees it: a list of parts, ordered by date, each a run of rows in
+ * one tier and one schema version, cut into chunks whose columns are plain arrays.
+ *
+ *   view        name, columns (the newest version's, `date` in front), parts, symbol texts
+ *   part        (day, tier, schema version): rows, chunks, what is known of its order
+ *   chunk       rows [first, first + rows) of the part: one array per column, min and max time
+ *
+ * Three kinds of part:
+ *   VIEW_RDB    the memory map of the RDB, up to the cut. Rows in order of arrival; a row list per
+ *               symbol (and per key of a keyed table)
+ *   VIEW_HDB    a partition on disk, mapped when first needed. Rows by (sym text, time, arrival);
+ *               a parted index gives each symbol one range
+ *   VIEW_MEMORY arrays of the caller (tests, benchmarks); optionally ascending, parted, with lists
+ *
+ * A part is CLOSED until view_open: of a closed part only date, tier, and (RDB, memory) rows are
+ * known. The executor opens what the date predicate leaves, nothing else.
+ *
+ * SYMBOL CODES. In a query, a symbol is a u32 code: journal ids are codes as they are (below
+ * syms->journal_count, taken after the cut), texts of an HDB `sym` file that the journal does not
+ * know get the codes from journal_count upward. So codes are dense and an array can be indexed by
+ * them. `map` of an HDB turns sym indices to codes; NULL is the identity.
+ *
+ * COLUMNS. view_span says how to read a column of a chunk: stored type and encoding. The loader
+ * (exec_load) turns every encoding into the view's type; nothing else needs to know them.
+ *   VIEW_RAW    values of type `stored`, its width (symbols: u32 codes)
+ *   VIEW_ENUM   i64 indices in the HDB's `sym`, 0N null
+ *   VIEW_PACKED u64 = offset in `aux` << 16 | length (RDB strings)
+ *   VIEW_NESTED u64 end offsets in `aux` (HDB strings); `data` points at the entry of the chunk's
+ *               first row, start of row 0 of the part is 0. `zero`: the chunk starts at row 0
+ *   VIEW_CONST  one value, at `data`, type `stored` for all rows (`date`)
+ *   VIEW_ABSENT the version has no such column: all typed null
+ *
+ * NULL is the typed null in the data. A view column of a wider type than the stored one (a schema
+ * that changed) is widened by the loader, null to null.
+ *
+ * Owner: the thread that builds the view. After view_open of all needed parts any thread may read;
+ * view_open itself is called by one thread. Memory of maps belongs to what the view was built from
+ * and must outlive it.
+ */
+#pragma once
+
+#include "core/schema.h"
+#include "core/symbols.h"
+
+#define VIEW_COLUMNS_MAX (SCHEMA_COLUMNS_MAX + 1)
+#define VIEW_DATE        0 /* column 0 of every view: the trading date */
+#define VIEW_TIME        1 /* `time`, timestamp */
+#define VIEW_SYM         2 /* `sym` */
+
+/* ---- symbol texts ---- */
+
+struct view_text {
+    const char *p;
+    uint32_t len;
+};
+
+struct view_syms {
+    const struct symbols *journal; /* NULL: none (a database without a daemon) */
+    uint32_t journal_count;
+    const struct view_text *extra; /* codes journal_count + i */
+    uint32_t extra_count;
+    /* open addressing by text over `extra`: index + 1, 0 free; NULL if extra_count is 0 */
+    uint32_t *extra_hash;
+    uint32_t extra_slots;
+};
+
+static inline uint32_t view_sym_count(const struct view_syms *s)
+{
+    return s->journal_count + s->extra_count;
+}
+/* Not NUL-terminated; null and unknown codes give len 0. */
+const char *view_sym_text(const struct view_syms *s, uint32_t code, uint32_t *len);
+/* The code, or PST_NULL_SYMBOL (no such text, or the empty one). */
+uint32_t view_sym_find(const struct view_syms *s, const char *text, uint32_t len);
+
+/* ---- columns, chunks, parts ---- */
+
+enum view_encoding { VIEW_RAW, VIEW_ENUM, VIEW_PACKED, VIEW_NESTED, VIEW_CONST, VIEW_ABSENT };
+enum view_tier { VIEW_RDB, VIEW_HDB, VIEW_MEMORY };
+
+struct view_column {
+    char name[SCHEMA_NAME_MAX];
+    uint8_t type;
+};
+
+struct view_span {
+    const void *data;
+    const char *aux;
+    uint64_t aux_bytes; /* offsets are checked against it */
+    uint8_t encoding, stored;
+    bool zero;
+};
+
+struct view_chunk {
+    uint64_t first; /* row of the part */
+    uint32_t rows;
+    int64_t time_min, time_max; /* of `time`; min > max: unknown */
+    bool ascending;             /* `time` never decreases inside the chunk */
+    const void **data;          /* per view column: values, as view_span.data; NULL: absent */
+};
+
+struct view_run { /* one symbol's range in a parted part */
+    uint32_t code;
+    uint32_t rows;
+    uint64_t first;
+};
+
+struct view_part {
+    int32_t date; /* days since 2000-01-01 */
+    enum view_tier tier;
+    bool open;
+    uint64_t rows; /* closed HDB parts: 0 until opened */
+    /* valid once open */
+    uint32_t nchunks;
+    struct view_chunk *chunk;
+    uint32_t chunk_shift;       /* all chunks but the last have 1 << shift rows; 0: not uniform */
+    uint8_t *encoding, *stored; /* per view column */
+    const char **aux;           /* per view column */
+    uint64_t *aux_bytes;
+    int64_t time_min, time_max; /* over the part; min > max: unknown or empty */
+    bool ascending;             /* `time` never decreases over the whole part */
+    bool parted;                /* by sym, and by time within a sym: `run` is valid */
+    uint32_t nruns;
+    const struct view_run *run; /* in row order */
+    uint32_t *run_of;           /* by code: index in run + 1, 0 none; view_run_of */
+    bool lists;                 /* view_list works */
+    bool keyed;                 /* only the last row of each key counts: view_keyed_rows */
+    const uint32_t *map;        /* sym index -> code; NULL identity */
+    uint64_t map_count;
+    void *source; /* private: what opens it, where its lists are */
+};
+
+struct view {
+    char name[SCHEMA_NAME_MAX];
+    uint32_t ncols;
+    struct view_column col[VIEW_COLUMNS_MAX];
+    uint32_t nparts;
+    struct view_part *part; /* by date, then RDB/HDB order of arrival */
+    const struct view_syms *syms;
+    uint32_t nkeys; /* key columns (view column numbers) of a keyed table */
+    uint32_t key[8];
+    bool (*open)(struct view *v, struct view_part *p, struct err *err);
+    void (*release)(struct view *v); /* what the builder made; may be NULL */
+    void *owner;                     /* private to the builder */
+};
+
+int view_column(const struct view *v, const char *name); /* number or -1; "date" is 0 */
+
+/* Maps and describes a part (idempotent). False: err says which file and why. */
+bool view_open(struct view *v, uint32_t part, struct err *err);
+void view_free(struct view *v);
+
+/* The chunk that holds a row of an open part. */
+const struct view_chunk *view_chunk_of(const struct view_part *p, uint64_t row);
+static inline struct view_span view_span(const struct view_part *p, const struct view_chunk *c,
+                                         uint32_t col)
+{
+    return (struct view_span){.data = c->data[col],
+                              .aux = p->aux[col],
+                              .aux_bytes = p->aux_bytes[col],
+                              .encoding = c->data[col] ? p->encoding[col] : VIEW_ABSENT,
+                              .stored = p->stored[col],
+                              .zero = c->first == 0};
+}
+
+/* The range of a symbol in a parted part, NULL: none. */
+const struct view_run *view_run_of(const struct view_part *p, uint32_t code);
+
+/*
+ * Row list of a symbol (part->lists): row ids, ascending, all below part->rows, in blocks.
+ * view_list returns the number of rows, 0 if none; `l` is a cursor over it.
+ */
+struct view_list {
+    const struct view_part *part;
+    uint64_t rows;
+    uint32_t nblocks, room;
+    const uint32_t **block; /* malloc'd by view_list; view_list_free */
+    uint32_t *count;
+};
+uint64_t view_list(const struct view_part *p, uint32_t code, struct view_list *l);
+void view_list_free(struct view_list *l);
+/* The last row of a symbol below part->rows, without walking the list. False: no rows. */
+bool view_list_last(const struct view_part *p, uint32_t code, uint32_t *row);
+/* How many rows a symbol has; an upper bound where the list has grown beyond the cut. */
+uint64_t view_list_bound(const struct view_part *p, uint32_t code);
+
+/* Keyed parts: the last row of each key, ascending; malloc'd. False: no memory. */
+bool view_keyed_rows(const struct view_part *p, uint32_t **rows, uint32_t *n);
+
+/* ---- building ---- */
+
+/*
+ * From arrays (tests, benchmarks). Columns of `cols` without `date`; time and sym first. Each part
+ * gives one array per column (NULL = absent), in the view's type; symbols u32 codes of `syms`,
+ * strings VIEW_PACKED over `chars`. chunk_rows 0 = 65,536. The arrays are kept, not copied.
+ */
+struct view_memory_part {
+    int32_t date;
+    uint64_t rows;
+    const void *const *data; /* per column of cols */
+    const char *chars;
+    uint64_t chars_bytes;
+    uint32_t chunk_rows;
+    bool parted;           /* promised: sorted by (sym as runs, time): the index is computed */
+    bool lists;            /* row lists are computed */
+    const uint8_t *stored; /* per column: stored type where it is narrower; NULL: all as the view */
+};
+struct view *view_from_memory(const char *name, const struct column_def *cols, unsigned ncols,
+                              const struct view_syms *syms, const struct view_memory_part *parts,
+                              unsigned nparts, struct err *err);
