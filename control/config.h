@@ -239,6 +239,8 @@ struct config {
     struct config_names dpdk_arguments;
     int64_t dpdk_memory;
     struct config_calendar calendar;
+    int64_t query_processes, query_threads, query_memory, query_timeout, query_rows, query_queue;
+    struct config_names plugins, alarm_exec, post_save_exec;
     struct config_port_list ports;
     struct config_feed_list feeds;
     struct config_framing_list framings;

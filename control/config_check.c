@@ -410,6 +410,27 @@ static bool resolve_calendar(struct config *c, struct err *err)
     return true;
 }
 
+/* Commands and plugins: what is run or loaded is named from the root, never searched for. */
+static bool check_processes(const struct config *c, struct err *err)
+{
+    static const char *const keys[] = {"alarm_exec", "post_save_exec"};
+    const struct config_names *commands[] = {&c->alarm_exec, &c->post_save_exec};
+    for (unsigned i = 0; i < PST_COUNT(keys); i++) {
+        if (commands[i]->count && commands[i]->at[0][0] != '/') {
+            FAIL(0, "%s: '%.200s' is no absolute path; write [/path/to/command, argument, ...]",
+                 keys[i], commands[i]->at[0]);
+        }
+    }
+    for (uint32_t i = 0; i < c->plugins.count; i++) {
+        const char *p = c->plugins.at[i];
+        size_t n = strlen(p);
+        if (*p != '/' || n < 5 || strcmp(p + n - 3, ".so") != 0) {
+            FAIL(0, "plugins: '%.200s' is no absolute path of a .so file", p);
+        }
+    }
+    return true;
+}
+
 bool config_check(struct config *c, struct err *err)
 {
     if (c->spill_directory && strcmp(c->spill_directory, c->log_directory) == 0) {
@@ -420,7 +441,7 @@ bool config_check(struct config *c, struct err *err)
         FAIL(c->calendar.file_line,
              "calendar.late_window: not available in this version; leave it out");
     }
-    if (!resolve_names(c, err) || !resolve_calendar(c, err)) {
+    if (!resolve_names(c, err) || !resolve_calendar(c, err) || !check_processes(c, err)) {
         return false;
     }
     for (uint32_t i = 0; i < c->framings.count; i++) {

@@ -248,7 +248,12 @@ json_t *wiring_reload(struct daemon *d, struct err *err)
     c->log_low_space = next->log_low_space;
     c->check_interval = next->check_interval;
     c->alarms = next->alarms;
-    c->access = next->access; /* its texts live as long as `next`, which is kept */
+    c->query_timeout = next->query_timeout;
+    c->query_rows = next->query_rows;
+    c->query_queue = next->query_queue;
+    c->alarm_exec = next->alarm_exec;
+    c->post_save_exec = next->post_save_exec;
+    c->access = next->access; /* these texts live as long as `next`, which is kept */
     for (uint32_t i = 0; i < c->feeds.count; i++) {
         const struct config_feed *f = config_feed_named(next, c->feeds.at[i].name);
         if (f)

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * query_wire.h - what penstockd and a penstock-query process say to each other, over one socketpair
+ * of SEQPACKET type: a message is one packet, a header of 32 bytes and a body of `length` bytes.
+ * Little endian. A body beyond WIRE_INLINE comes as a sealed memfd instead (WIRE_IN_FD), which is
+ * then the message's last descriptor.
+ *
+ *   process                                 penstockd
+ *     HELLO  version, pid            ─►
+ *                                    <─  ATTACH  JSON: limits, plugins, database; descriptors
+ *     READY  JSON: plugins loaded    ─►
+ *                                    <─  QUERY   JSON; descriptor: an empty memfd for the result
+ *     CUT_WANTED                     ─►                                       any number of times
+ *                                    <─  CUT     struct cut (core/cut.h), or CUT_REFUSED
+ *                                    <─  CANCEL  u32: enum wire_cancel        at any time
+ *     RESULT JSON: facts; u64 bytes  ─►       | FAILED  JSON: error
+ *                                    <─  PLUGIN  JSON: load or unload (between queries)
+ *     PLUGIN_DONE JSON               ─►
+ *     LOG    text                    ─►       rate-limited by the receiver
+ *
+ * `id` is the query's; messages of a query that has ended are ignored. The process is hostile to
+ * penstockd: wire_receive checks magic, version, type, length and the number of descriptors against
+ * one table, and every other thing it says is checked where it is used. penstockd is trusted by the
+ * process.
+ *
+ * QUERY: {"sql": TEXT or "call": NAME, "params": {NAME: TEXT…} or [TEXT…], "explain": bool,
+ * "max_rows": n, "max_bytes": n, "timeout_ms": n}. FAILED: {"error": sentence, "code": -errno,
+ * "line": n, "column": n (both from 1, absent when it has no place in the text)}. RESULT: the facts
+ * of query_result.h beside the memfd, which the process has filled and sealed.
+ */
+#pragma once
+
+#include <sys/types.h>
+#include "core/base.h"
+
+#define WIRE_MAGIC   0x51545350u /* "PSTQ" */
+#define WIRE_VERSION 1u
+#define WIRE_INLINE  (48u * 1024)
+#define WIRE_LARGE   (64u << 20) /* of a body in a memfd */
+#define WIRE_FDS     6u
+
+/* X(ID, sender: P process or D daemon, most body bytes, least and most descriptors) */
+#define WIRE_TYPES(X)                                                                              \
+    X(HELLO, 'P', 64, 0, 0)                                                                        \
+    X(READY, 'P', WIRE_INLINE, 0, 0)                                                               \
+    X(CUT_WANTED, 'P', 0, 0, 0)                                                                    \
+    X(RESULT, 'P', WIRE_INLINE, 0, 0)                                                              \
+    X(FAILED, 'P', 8192, 0, 0)                                                                     \
+    X(PLUGIN_DONE, 'P', WIRE_INLINE, 0, 0)                                                         \
+    X(LOG, 'P', 512, 0, 0)                                                                         \
+    X(ATTACH, 'D', WIRE_LARGE, 0, 5)                                                               \
+    X(QUERY, 'D', WIRE_LARGE, 1, 2)                                                                \
+    X(CUT, 'D', WIRE_LARGE, 0, 1)                                                                  \
+    X(CUT_REFUSED, 'D', 1024, 0, 0)                                                                \
+    X(CANCEL, 'D', 64, 0, 0)                                                                       \
+    X(PLUGIN, 'D', WIRE_INLINE, 0, 0)
+
+enum wire_type {
+    WIRE_NONE,
+#define X(ID, sender, most, fewest_fds, most_fds) WIRE_##ID,
+    WIRE_TYPES(X)
+#undef X
+        WIRE_TYPE_END
+};
+enum wire_cancel { WIRE_CANCEL_CLIENT = 1, WIRE_CANCEL_TIMEOUT, WIRE_CANCEL_KILL };
+enum { WIRE_IN_FD = 1 }; /* flags */
+
+struct wire_header {
+    uint32_t magic;
+    uint16_t version, type;
+    uint32_t flags, length; /* of the body, wherever it is */
+    uint64_t id;
+    uint64_t value; /* RESULT: bytes of the memfd; CANCEL: enum wire_cancel; else 0 */
+};
+_Static_assert(sizeof(struct wire_header) == 32, "a message starts with 32 bytes");
+
+struct wire_message {
+    struct wire_header head;
+    const uint8_t *body; /* head.length bytes and a NUL after them */
+    int fds[WIRE_FDS];
+    unsigned nfds;
+    /* owner: wire_receive, wire_free */
+    uint8_t *packet;
+    void *map;
+    size_t mapped;
+};
+
+/* Checks a packet of `bytes` bytes with nfds descriptors from `sender` ('P', 'D'): 0, or the reason
+ * it is refused. Touches no descriptor. */
+const char *wire_check(const void *packet, size_t bytes, unsigned nfds, char sender);
+
+/* Takes one message. 1: *m is filled (wire_free it). 0: nothing there (non-blocking socket), or the
+ * peer closed (*closed). -1: err says what broke the protocol. */
+int wire_receive(int fd, char sender, struct wire_message *m, bool *closed, struct err *err);
+void wire_free(struct wire_message *m); /* closes descriptors that are still in fds (>= 0) */
+
+/* Sends one message; descriptors stay the caller's. False: err; -EAGAIN: the socket is full. */
+bool wire_send(int fd, enum wire_type type, uint64_t id, uint64_t value, const void *body,
+               size_t length, const int *fds, unsigned nfds, struct err *err);
