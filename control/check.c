@@ -268,7 +268,8 @@ int check_free_cpu(const struct check *k, int node)
     for (int i = 1; i < CHECK_CPUS; i++)
         if (cpus_has(&k->online, i) && cpus_has(&k->allowed, i) && !cpus_has(&k->lcores, i) &&
             (node < 0 || check_node(k, i) == node) && i != k->config->cpus.log &&
-            i != k->config->cpus.control && i != k->config->cpus.ledger)
+            i != k->config->cpus.control && i != k->config->cpus.ledger &&
+            i != k->config->cpus.rdb && i != k->config->cpus.writedown)
             return i;
     return -1;
 }

@@ -14,12 +14,14 @@ static unsigned users_of(struct check *k, struct user *u, unsigned cap)
 {
     const struct config *c = k->config;
     unsigned n = 0;
-    for (uint32_t i = 0; i < c->ports.count && n < cap - 3; i++)
+    for (uint32_t i = 0; i < c->ports.count && n < cap - 5; i++)
         u[n++] = (struct user){check_text(k, "port %s", c->ports.at[i].name), NULL,
                                c->ports.at[i].lcore};
     u[n++] = (struct user){"cpus.control", "control", c->cpus.control};
     u[n++] = (struct user){"cpus.log", "log", c->cpus.log};
     u[n++] = (struct user){"cpus.ledger", "ledger", c->cpus.ledger};
+    u[n++] = (struct user){"cpus.rdb", "rdb", c->cpus.rdb};
+    u[n++] = (struct user){"cpus.writedown", "writedown", c->cpus.writedown};
     return n;
 }
 

@@ -32,6 +32,7 @@
 
 enum config_durability { CONFIG_ASYNC, CONFIG_WRITTEN, CONFIG_DURABLE };
 enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
+enum config_existing { CONFIG_REFUSE, CONFIG_MERGE, CONFIG_SUPERSEDE };
 enum config_wait { CONFIG_SPIN, CONFIG_ADAPTIVE, CONFIG_SLEEP };
 enum config_checksum { CONFIG_SUM_IGNORE, CONFIG_SUM_COUNT, CONFIG_SUM_DROP };
 enum config_membership { CONFIG_JOIN_KERNEL, CONFIG_JOIN_NONE };
@@ -91,12 +92,12 @@ struct config_access {
 };
 struct config_cpus {
     int file_line;
-    int64_t control, log, ledger;
+    int64_t control, log, ledger, rdb, writedown;
 };
 struct config_alarms {
     int file_line;
-    int64_t clear_after, durable_lag, ring_used, symbols_used, cursor_lag, gaps_per_minute,
-        line_loss_ratio, clock_error;
+    int64_t clear_after, durable_lag, ring_used, symbols_used, cursor_lag, rdb_lag, rdb_used,
+        gaps_per_minute, line_loss_ratio, clock_error;
 };
 struct config_calendar {
     int file_line;
@@ -232,6 +233,11 @@ struct config {
     int durability;
     int64_t retry_interval, log_low_space, log_depth, log_preallocate, log_ballast, ring_size,
         peak_rate, symbols_max, max_new_symbols;
+    const char *database;
+    int existing_partition;
+    int64_t database_low_space;
+    const char *hdb_lockfile, *post_save;
+    int64_t rdb_memory, eod_retry, pin_grace;
     int hugepages, wait;
     struct config_cpus cpus;
     int64_t check_interval;
@@ -265,6 +271,9 @@ const struct config_framing *config_framing_named(const struct config *c, const 
 
 /* ring_size, or what 0 stands for; a power of two. */
 uint64_t config_ring_bytes(const struct config *c);
+
+/* rdb_memory, or what 0 stands for on a machine with `ram` bytes; whole extents. */
+uint64_t config_rdb_bytes(const struct config *c, uint64_t ram);
 
 /* kdb+'s type number of a column type; 0 (a general list) for string. */
 int config_kdb_type(int column_type);

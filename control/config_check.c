@@ -467,6 +467,14 @@ bool config_check(struct config *c, struct err *err)
     return true;
 }
 
+uint64_t config_rdb_bytes(const struct config *c, uint64_t ram)
+{
+    const uint64_t extent = 32u << 20;
+    uint64_t want = c->rdb_memory ? (uint64_t)c->rdb_memory : ram / 2;
+    want = want < 4 * extent ? 4 * extent : want;
+    return (want + extent - 1) / extent * extent;
+}
+
 uint64_t config_ring_bytes(const struct config *c)
 {
     /* 80 bytes: an order message as a record. */

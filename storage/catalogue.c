@@ -75,8 +75,18 @@ static char *file_json(const struct catalogue_file *f)
 
 static char *day_json(const struct catalogue_day *d)
 {
-    json_t *j = json_pack("{s:i, s:s, s:s}", "day", (int)d->day, "calendar", d->calendar, "state",
-                          day_states[d->state]);
+    json_t *j = json_pack(
+        "{s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "day", (int)d->day, "calendar", d->calendar,
+        "state", day_states[d->state], "eod", (json_int_t)d->eod, "epoch", (json_int_t)d->epoch,
+        "rows", (json_int_t)d->rows, "at", (json_int_t)d->at, "database", (int)d->database);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    return text;
+}
+
+static char *epoch_json(uint64_t epoch)
+{
+    json_t *j = json_pack("{s:I}", "epoch", (json_int_t)epoch);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     return text;
@@ -117,10 +127,19 @@ static bool apply(struct catalogue *c, const char *text, size_t len)
         file_unset(c, removed);
     else if (calendar && strlen(calendar) < 32) {
         struct catalogue_day d = {.day = day,
-                                  .state = state_of(day_states, PST_COUNT(day_states), state)};
+                                  .state = state_of(day_states, PST_COUNT(day_states), state),
+                                  .eod = (uint64_t)json_integer_value(json_object_get(j, "eod")),
+                                  .epoch =
+                                      (uint64_t)json_integer_value(json_object_get(j, "epoch")),
+                                  .rows = (uint64_t)json_integer_value(json_object_get(j, "rows")),
+                                  .at = json_integer_value(json_object_get(j, "at")),
+                                  .database = json_is_true(json_object_get(j, "database"))};
         snprintf(d.calendar, sizeof d.calendar, "%s", calendar);
         if (d.state)
             day_set(c, &d);
+    } else if (json_is_integer(json_object_get(j, "epoch"))) {
+        uint64_t epoch = (uint64_t)json_integer_value(json_object_get(j, "epoch"));
+        c->epoch = epoch > c->epoch ? epoch : c->epoch;
     }
     json_decref(j);
     return true;
@@ -191,6 +210,8 @@ static int rewrite(struct catalogue *c)
         r = put_line(c, fd, &at, file_json(&c->file[i]));
     for (unsigned i = 0; r == 0 && i < c->ndays; i++)
         r = put_line(c, fd, &at, day_json(&c->day[i]));
+    if (r == 0 && c->epoch)
+        r = put_line(c, fd, &at, epoch_json(c->epoch));
     if (r == 0)
         r = io->ops->fsync(io, fd);
     if (r == 0)
@@ -205,7 +226,7 @@ static int rewrite(struct catalogue *c)
         io->ops->close(io, c->fd);
     c->fd = fd;
     c->size = at;
-    c->lines = c->nfiles + c->ndays;
+    c->lines = c->nfiles + c->ndays + (c->epoch != 0);
     c->bad_lines = 0;
     return 0;
 }
@@ -299,6 +320,14 @@ int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d)
     struct catalogue_day copy = *d;
     day_set(c, &copy);
     return append(c, day_json(&copy));
+}
+
+int catalogue_put_epoch(struct catalogue *c, uint64_t epoch)
+{
+    if (epoch <= c->epoch)
+        return 0;
+    c->epoch = epoch;
+    return append(c, epoch_json(epoch));
 }
 
 const struct catalogue_file *catalogue_file(const struct catalogue *c, const char *name)

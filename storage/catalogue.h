@@ -7,8 +7,10 @@
  * later line of the same key replaces the earlier one. Objects:
  *   {"file":NAME,"spilled":B,"stream":N,"day":N,"first":N,"last":N,"state":"open|closed|poisoned"}
  *   {"removed":NAME}
- *   {"day":N,"calendar":NAME,"state":"open|closed|written"}
- *   anything else is kept and ignored (batches, HDB epochs: later versions)
+ *   {"day":N,"calendar":NAME,"state":"open|closed|written","eod":P,"epoch":E,"rows":N,"at":NS,
+ *    "database":B}                        all but the first three may be missing (version 1)
+ *   {"epoch":E}                           publications counted so far
+ *   anything else is ignored (batches: later versions)
  * A torn or damaged last line is cut off at the next append; damaged lines elsewhere are skipped
  * and counted. When more than half of many lines is stale, opening rewrites the file (temporary,
  * synced, renamed).
@@ -35,6 +37,12 @@ struct catalogue_day {
     char calendar[32];
     int32_t day;
     enum catalogue_day_state state;
+    uint64_t eod; /* closed: position of its EOD mark, 0 = not known */
+    uint64_t
+        epoch; /* written: of its publication, 0 = nothing was published (no database, no rows) */
+    uint64_t rows; /* written: in its partitions, all tables of the calendar */
+    int64_t at;    /* UTC ns when this state was reached, 0 = not known */
+    bool database; /* written: to the database; else the log alone holds it */
 };
 
 struct catalogue {
@@ -46,6 +54,7 @@ struct catalogue {
     unsigned nfiles, cap_files;
     struct catalogue_day *day;
     unsigned ndays, cap_days;
+    uint64_t epoch; /* of the HDB */
     unsigned lines, bad_lines;
     bool torn; /* a damaged tail was found and cut */
 };
@@ -60,6 +69,7 @@ void catalogue_close(struct catalogue *c);
 int catalogue_put_file(struct catalogue *c, const struct catalogue_file *f);
 int catalogue_remove_file(struct catalogue *c, const char *name);
 int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d);
+int catalogue_put_epoch(struct catalogue *c, uint64_t epoch); /* a lower one changes nothing */
 const struct catalogue_file *catalogue_file(const struct catalogue *c, const char *name);
 const struct catalogue_day *catalogue_day(const struct catalogue *c, const char *calendar,
                                           int32_t day);

@@ -65,7 +65,12 @@ static void round_trip(void **state)
     struct catalogue_day d = {"default", 9001, DAY_OPEN};
     assert_int_equal(catalogue_put_day(&c, &d), 0);
     d.state = DAY_CLOSED;
+    d.eod = 1ull << 50;
     assert_int_equal(catalogue_put_day(&c, &d), 0);
+    struct catalogue_day w = {"europe", 9001, DAY_WRITTEN, 12, 7, 1000, 99, true};
+    assert_int_equal(catalogue_put_day(&c, &w), 0);
+    assert_int_equal(catalogue_put_epoch(&c, 7), 0);
+    assert_int_equal(catalogue_put_epoch(&c, 5), 0); /* never back */
     reopen(&c);
     assert_false(c.torn);
     assert_int_equal(c.bad_lines, 0);
@@ -79,6 +84,15 @@ static void round_trip(void **state)
     assert_int_equal(g->last, 77);
     assert_true(g->spilled);
     assert_int_equal(catalogue_day(&c, "default", 9001)->state, DAY_CLOSED);
+    assert_int_equal(catalogue_day(&c, "default", 9001)->eod, 1ull << 50);
+    const struct catalogue_day *e = catalogue_day(&c, "europe", 9001);
+    assert_int_equal(e->state, DAY_WRITTEN);
+    assert_int_equal(e->eod, 12);
+    assert_int_equal(e->epoch, 7);
+    assert_int_equal(e->rows, 1000);
+    assert_int_equal(e->at, 99);
+    assert_true(e->database);
+    assert_int_equal(c.epoch, 7);
     assert_null(catalogue_day(&c, "other", 9001));
     catalogue_close(&c);
 }

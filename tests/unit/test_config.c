@@ -158,8 +158,9 @@ static void test_example(void **state)
     }
     assert_string_equal(all->instance, "nyc1");
     assert_int_equal(all->framings.count, 1);
-    static const char *const shown[] = {"instance", "spill_directory", "control_socket",
-                                        "socket_group"};
+    static const char *const shown[] = {"instance",     "spill_directory", "control_socket",
+                                        "socket_group", "database",        "hdb_lockfile",
+                                        "post_save"};
     struct config_change changes[64];
     uint32_t n = config_diff(c, all, changes, 64);
     assert_true(n < 64);
@@ -285,6 +286,17 @@ static void test_values(void **state)
     config_free(c);
     c = must_parse("ring_size: 3M\n");
     assert_int_equal(config_ring_bytes(c), 4 << 20);
+    config_free(c);
+    c = must_parse("rdb_memory: 33M\nexisting_partition: merge\ndatabase: /x/hdb\n");
+    assert_int_equal(config_rdb_bytes(c, 1ull << 40), 128u << 20); /* four extents at least */
+    assert_int_equal(c->existing_partition, CONFIG_MERGE);
+    assert_string_equal(c->database, "/x/hdb");
+    config_free(c);
+    c = must_parse("rdb_memory: 1G\n");
+    assert_int_equal(config_rdb_bytes(c, 0), 1u << 30);
+    config_free(c);
+    c = must_parse("");
+    assert_int_equal(config_rdb_bytes(c, 8ull << 30), 4ull << 30); /* half */
     config_free(c);
     c = must_parse("peak_rate: 10M\n");
     assert_int_equal(config_ring_bytes(c), 2LL << 30);
