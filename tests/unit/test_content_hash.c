@@ -43,7 +43,7 @@ static struct hash128 sum(struct reader *r, const char *table)
 {
     const struct content_sum *s = content_hash_find(&r->h, table, LK_DAY);
     assert_non_null(s);
-    return s->sum;
+    return content_sum_hash(s);
 }
 static bool same(struct hash128 a, struct hash128 b)
 {
@@ -225,6 +225,174 @@ static void refused(void **state)
     reader_close(&r);
 }
 
+static const char *text_of(void *arg, uint64_t id, uint32_t *len)
+{
+    (void)arg;
+    *len = (uint32_t)strlen(texts[id]);
+    return texts[id];
+}
+
+/* Column by column gives what the records give: every type, with and without receive times. */
+static void columns(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    static uint8_t value[SCHEMA_COLUMNS_MAX][N][16];
+    const struct schema *const tables[] = {&all, &feed};
+    for (unsigned t = 0; t < 2; t++)
+        for (uint8_t quality = CLOCK_TSC; quality <= CLOCK_CAPTURE; quality++) {
+            struct reader r;
+            struct content_columns c;
+            struct content_symbols syms;
+            static hash_acc acc[N];
+            const struct schema *s = tables[t];
+            uint64_t x = 88172645463325252ull;
+            reader_open(&r, 0, 2);
+            pk_clear(&pk);
+            for (uint32_t i = 0; i < N; i++) {
+                int64_t time = i % 7 ? (int64_t)i * 1000 : PST_NULL_TIMESTAMP;
+                uint32_t sym = i % 5 ? i % TEXTS : PST_NULL_SYMBOL;
+                struct packet_record p = {0};
+                if (s->feed) {
+                    struct packet_record *run =
+                        pk_run(&pk, ITCH, S1, i % 2 ? LINE_A : PST_NULL_SYMBOL, i,
+                               i % 3   ? ROW_LATE | ROW_BAD_TIME
+                               : i % 4 ? 0
+                                       : RUN_UNSEQUENCED);
+                    run->quality = quality;
+                    run->rxtime = i % 2 ? time : 77 + (int64_t)i;
+                    p = *run;
+                }
+                uint8_t *row = pk_row(&pk, s->id, sym, time, (uint16_t)(s->fixed + 8));
+                memcpy(row + s->fixed, "textual!", 8);
+                for (unsigned k = 0; k < s->ncols; k++) {
+                    const struct column *col = &s->col[k];
+                    unsigned w = type_width(col->type);
+                    uint8_t *at = (col->packet ? (uint8_t *)&p : row) + col->offset;
+                    if (k >= 2 && !col->packet) {
+                        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+                        for (unsigned b = 0; b < w; b++)
+                            at[b] = (uint8_t)(x >> 8 * (b % 8));
+                        if (col->type == PST_SYMBOL)
+                            put32(at, x % 3 ? (uint32_t)(x % TEXTS) : PST_NULL_SYMBOL);
+                        if (col->type == PST_STRING)
+                            put32(at, s->fixed), put32(at + 4, (uint32_t)(x % 9));
+                        if (col->type == PST_FLOAT && i % 4 == 0)
+                            put64(at, 0x7FF8000000000000ull + i);
+                        if (col->type == PST_BOOLEAN)
+                            *at &= 1;
+                    }
+                    memcpy(value[k][i], at, w);
+                    if (col->packet && !strcmp(col->name, "flags"))
+                        put32(value[k][i], p.flags & ROW_FLAG_MASK);
+                }
+                if (pk.len > 60000 || i + 1 == N) {
+                    take(&r, FRAME_DATA, 4096 + i * 65536ull);
+                    pk_clear(&pk);
+                }
+            }
+            assert_true(content_symbols_init(&syms, TEXTS, text_of, NULL, NULL));
+            content_columns_init(&c, s);
+            memset(acc, 0, sizeof acc);
+            struct hash128 h = {0, 0};
+            bool captured = !s->feed || quality == CLOCK_CAPTURE;
+            static int64_t rxtime[N];
+            if (c.rxtime >= 0)
+                for (uint32_t i = 0; i < N; i++)
+                    rxtime[i] = (int64_t)le64(value[c.rxtime][i]);
+            for (unsigned k = 0; k < s->ncols; k++) {
+                unsigned w = type_width(s->col[k].type);
+                static uint8_t run[N * 16] pst_aligned(16);
+                for (uint32_t i = 0; i < N; i++) {
+                    memcpy(run + i * w, value[k][i], w);
+                    if (s->col[k].type == PST_STRING)
+                        content_columns_string(&c, k, &acc[i], "textual!", le32(value[k][i] + 4));
+                }
+                if (s->col[k].type == PST_SYMBOL && k % 2) {
+                    content_columns_ids(&c, k, acc, (const uint32_t *)run, N, &syms);
+                } else if (s->col[k].type == PST_SYMBOL) {
+                    int64_t index[N];
+                    for (uint32_t i = 0; i < N; i++)
+                        index[i] = le32(run + 4 * i) == PST_NULL_SYMBOL ? PST_NULL_LONG
+                                                                        : le32(run + 4 * i);
+                    content_columns_indexes(&c, k, acc, index, N, &syms);
+                } else if (s->col[k].type != PST_STRING) {
+                    content_columns_add(&c, k, acc, run, c.rxtime < 0 ? NULL : rxtime, N, captured);
+                }
+            }
+            content_columns_end(&c, acc, NULL, N, &h);
+            const struct content_sum *sum = content_hash_find(&r.h, s->name, LK_DAY);
+            assert_int_equal(sum->rows, N);
+            assert_int_equal(sum->captured, captured ? N : 0);
+            assert_true(same(h, content_sum_hash(sum)));
+            assert_int_equal(content_columns_clocked(&c), s->feed);
+            /* leaving a row out changes it */
+            uint8_t keep[N];
+            memset(keep, 1, N);
+            keep[N / 2] = 0;
+            struct hash128 less = {0, 0};
+            content_columns_end(&c, acc, keep, N, &less);
+            assert_false(same(h, less));
+            content_symbols_free(&syms);
+            reader_close(&r);
+        }
+}
+
+/* A column of nulls adds nothing: the day a table gets a new column its old rows keep their hash.
+ */
+static void new_column(void **state)
+{
+    (void)state;
+    static const struct column_def one[] = {
+        {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"price", PST_FLOAT}};
+    static const struct column_def two[] = {
+        {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL},   {"size", PST_INT}, {"price", PST_FLOAT},
+        {"note", PST_STRING},    {"venue", PST_SYMBOL}, {"id", PST_GUID},  {"side", PST_CHAR}};
+    struct schema s[2];
+    assert_true(schema_make(&s[0], 60, "t", false, one, PST_COUNT(one), NULL) &&
+                schema_make(&s[1], 61, "t", false, two, PST_COUNT(two), NULL));
+    struct hash128 h[2];
+    for (int i = 0; i < 2; i++) {
+        struct reader r;
+        reader_open(&r, 0, 2);
+        assert_true(schema_set_add(r.d.schemas, &s[i], NULL));
+        pk_clear(&pk);
+        uint8_t *row = pk_row(&pk, s[i].id, AAPL, 5, s[i].fixed);
+        put64(row + s[i].col[i ? 3 : 2].offset, 0x4059000000000000ull);
+        if (i) {
+            put32(row + s[i].col[2].offset, (uint32_t)PST_NULL_INT);
+            put32(row + s[i].col[5].offset, PST_NULL_SYMBOL);
+            row[s[i].col[7].offset] = PST_NULL_CHAR;
+        }
+        take(&r, FRAME_DATA, 4096);
+        h[i] = sum(&r, "t");
+        reader_close(&r);
+    }
+    assert_true(same(h[0], h[1]));
+}
+
+/* Receive times count only when all rows of the day have a capture's: a mixture leaves them out. */
+static void mixture(void **state)
+{
+    (void)state;
+    struct hash128 h[2];
+    for (int i = 0; i < 2; i++) {
+        struct reader r;
+        reader_open(&r, 0, 2);
+        for (uint64_t seq = 1; seq <= 2; seq++) {
+            struct packet_record *p = pk_run(&pk, ITCH, S1, LINE_A, seq, 0);
+            p->quality = seq == 2 ? CLOCK_TSC : CLOCK_CAPTURE;
+            p->rxtime = i;
+            pk_row(&pk, 3, AAPL, 9, feed.fixed);
+        }
+        take(&r, FRAME_DATA, 4096);
+        assert_int_equal(content_hash_find(&r.h, "feed", LK_DAY)->captured, 1);
+        h[i] = sum(&r, "feed");
+        reader_close(&r);
+    }
+    assert_true(same(h[0], h[1]));
+}
+
 /* The published test value of MurmurHash3 x64/128 ("The quick brown fox…", seed 0). */
 static void known_value(void **state)
 {
@@ -255,8 +423,9 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(independence), cmocka_unit_test(left_out), cmocka_unit_test(every_type),
-        cmocka_unit_test(floats),       cmocka_unit_test(refused),  cmocka_unit_test(known_value),
+        cmocka_unit_test(independence), cmocka_unit_test(left_out),   cmocka_unit_test(every_type),
+        cmocka_unit_test(floats),       cmocka_unit_test(refused),    cmocka_unit_test(known_value),
+        cmocka_unit_test(columns),      cmocka_unit_test(new_column), cmocka_unit_test(mixture),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
