@@ -7,7 +7,7 @@
  * .pstmeta   one line of JSON, then a line "crc32c XXXXXXXX" of the first line's bytes:
  *   {"format":1,"table":"trade","date":"2026.11.23","calendar":"us","rows":123,
  *    "columns":[["time","timestamp"],…],"feed":true,"keys":["sym"],
- *    "sorted":"sym,time","hash":"32 hex digits","sources":[{"instance":"16 hex
+ *    "sorted":"sym,time","hash":"32 hex digits","captured":false,"sources":[{"instance":"16 hex
  * digits","kind":"eod",
  *    "first":0,"end":8812},…],"epoch":17,"time_min":…,"time_max":…,"written":…,"producer":"penstock
  * 0.1.0"} unknown members are ignored; a higher format is refused by name. Integers beyond 2^53
