@@ -49,8 +49,9 @@ struct hdb_meta {
     bool has_hash;  /* absent after add-column until recomputed */
     bool has_times; /* time_min and time_max are set; a partition without rows has none */
     uint64_t rows;
-    struct hash128 hash;        /* content_hash.h, of the rows as they stand here (hdb_hash.h) */
-    uint64_t epoch;             /* catalogue epoch it was published with */
+    struct hash128 hash; /* content_hash.h: THE hash of the rows as they stand here */
+    bool captured;       /* all rows count with their receive times: it is content_sum.full */
+    uint64_t epoch;      /* catalogue epoch it was published with */
     int64_t time_min, time_max; /* of column `time` */
     int64_t written;            /* wall clock, ns since 2000-01-01 */
     char producer[48];
