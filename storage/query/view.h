@@ -15,7 +15,8 @@
  *   VIEW_MEMORY arrays of the caller (tests, benchmarks); optionally ascending, parted, with lists
  *
  * A part is CLOSED until view_open: of a closed part only date, tier, and (RDB, memory) rows are
- * known. The executor opens what the date predicate leaves, nothing else.
+ * known. The executor opens what the date predicate leaves, with the columns that the plan reads,
+ * nothing else; the parted index only when it is asked for (view_index).
  *
  * SYMBOL CODES. In a query, a symbol is a u32 code: journal ids are codes as they are (below
  * syms->journal_count, taken after the cut), texts of an HDB `sym` file that the journal does not
@@ -27,17 +28,20 @@
  *   VIEW_RAW    values of type `stored`, its width (symbols: u32 codes)
  *   VIEW_ENUM   i64 indices in the HDB's `sym`, 0N null
  *   VIEW_PACKED u64 = offset in `aux` << 16 | length (RDB strings)
- *   VIEW_NESTED u64 end offsets in `aux` (HDB strings); `data` points at the entry of the chunk's
- *               first row, start of row 0 of the part is 0. `zero`: the chunk starts at row 0
+ *   VIEW_NESTED i64 end offsets in `aux` (HDB strings): row i is [data[i - 1], data[i]), the part's
+ *               row 0 starts at 0; `row` is the part's row that `data` points at
  *   VIEW_CONST  one value, at `data`, type `stored` for all rows (`date`)
  *   VIEW_ABSENT the version has no such column: all typed null
  *
  * NULL is the typed null in the data. A view column of a wider type than the stored one (a schema
  * that changed) is widened by the loader, null to null.
  *
+ * Rows of a part are numbered by u32: a partition has at most 4,294,967,294 rows (else view_open
+ * fails and says so).
+ *
  * Owner: the thread that builds the view. After view_open of all needed parts any thread may read;
- * view_open itself is called by one thread. Memory of maps belongs to what the view was built from
- * and must outlive it.
+ * view_open and view_index are called by one thread. Memory of maps belongs to what the view was
+ * built from and must outlive it. Views that are read by one query share one `syms`.
  */
 #pragma once
 
@@ -46,8 +50,6 @@
 
 #define VIEW_COLUMNS_MAX (SCHEMA_COLUMNS_MAX + 1)
 #define VIEW_DATE        0 /* column 0 of every view: the trading date */
-#define VIEW_TIME        1 /* `time`, timestamp */
-#define VIEW_SYM         2 /* `sym` */
 
 /* ---- symbol texts ---- */
 
@@ -89,22 +91,20 @@ struct view_span {
     const void *data;
     const char *aux;
     uint64_t aux_bytes; /* offsets are checked against it */
+    uint64_t row;       /* of the part, at data */
     uint8_t encoding, stored;
-    bool zero;
 };
 
 struct view_chunk {
-    uint64_t first; /* row of the part */
-    uint32_t rows;
+    uint32_t first, rows;       /* rows of the part */
     int64_t time_min, time_max; /* of `time`; min > max: unknown */
     bool ascending;             /* `time` never decreases inside the chunk */
-    const void **data;          /* per view column: values, as view_span.data; NULL: absent */
+    const void *const *data;    /* per view column (RDB, memory); NULL: the part's `base` holds */
 };
 
 struct view_run { /* one symbol's range in a parted part */
     uint32_t code;
-    uint32_t rows;
-    uint64_t first;
+    uint32_t first, rows;
 };
 
 struct view_part {
@@ -115,21 +115,38 @@ struct view_part {
     /* valid once open */
     uint32_t nchunks;
     struct view_chunk *chunk;
-    uint32_t chunk_shift;       /* all chunks but the last have 1 << shift rows; 0: not uniform */
+    uint32_t first_shift, shift; /* chunk sizes, private: view_chunk_of */
+    const void **base;          /* per view column, row 0; NULL: absent, or chunks have their own */
     uint8_t *encoding, *stored; /* per view column */
     const char **aux;           /* per view column */
     uint64_t *aux_bytes;
     int64_t time_min, time_max; /* over the part; min > max: unknown or empty */
     bool ascending;             /* `time` never decreases over the whole part */
-    bool parted;                /* by sym, and by time within a sym: `run` is valid */
-    uint32_t nruns;
-    const struct view_run *run; /* in row order */
-    uint32_t *run_of;           /* by code: index in run + 1, 0 none; view_run_of */
     bool lists;                 /* view_list works */
     bool keyed;                 /* only the last row of each key counts: view_keyed_rows */
-    const uint32_t *map;        /* sym index -> code; NULL identity */
+    const uint32_t *map;        /* sym index -> code; NULL identity below map_count */
     uint64_t map_count;
-    void *source; /* private: what opens it, where its lists are */
+    /* valid after view_index said true */
+    bool parted;      /* by sym */
+    bool run_ascends; /* and by time within each symbol */
+    uint32_t nruns;
+    const struct view_run *run;    /* in row order */
+    uint32_t *run_by_code;         /* run numbers by ascending code: view_run_of */
+    const struct view_source *ops; /* private */
+    void *source;                  /* private to ops */
+};
+
+struct view;
+struct view_list;
+struct view_source { /* how parts of this kind are opened: one a builder */
+    bool (*open)(struct view *v, struct view_part *p, const uint16_t *cols, unsigned ncols,
+                 struct err *err);
+    bool (*index)(struct view *v, struct view_part *p, struct err *err);
+    uint64_t (*list)(const struct view_part *p, uint32_t code, struct view_list *l);
+    bool (*last)(const struct view_part *p, uint32_t code, uint32_t *row);
+    uint64_t (*count)(const struct view_part *p, uint32_t code);
+    bool (*keyed)(const struct view_part *p, uint32_t **rows, uint32_t *n);
+    void (*release)(struct view_part *p);
 };
 
 struct view {
@@ -141,50 +158,44 @@ struct view {
     const struct view_syms *syms;
     uint32_t nkeys; /* key columns (view column numbers) of a keyed table */
     uint32_t key[8];
-    bool (*open)(struct view *v, struct view_part *p, struct err *err);
-    void (*release)(struct view *v); /* what the builder made; may be NULL */
-    void *owner;                     /* private to the builder */
+    int32_t time_col, sym_col; /* `time` (any temporal type), `sym` (symbol); -1: none */
+    void *owner;               /* private to the builder */
 };
 
 int view_column(const struct view *v, const char *name); /* number or -1; "date" is 0 */
 
-/* Maps and describes a part (idempotent). False: err says which file and why. */
-bool view_open(struct view *v, uint32_t part, struct err *err);
+/* Describes a part and makes `cols` of it readable; again with other columns: those too. False: err
+ * says which file and why. QUERY_RETRY is the caller's affair (view_hdb: err->code -ESTALE). */
+bool view_open(struct view *v, uint32_t part, const uint16_t *cols, unsigned ncols,
+               struct err *err);
+/* Loads the parted index of an open part. True with part->parted false: it has none. */
+bool view_index(struct view *v, uint32_t part, struct err *err);
 void view_free(struct view *v);
 
 /* The chunk that holds a row of an open part. */
-const struct view_chunk *view_chunk_of(const struct view_part *p, uint64_t row);
-static inline struct view_span view_span(const struct view_part *p, const struct view_chunk *c,
-                                         uint32_t col)
-{
-    return (struct view_span){.data = c->data[col],
-                              .aux = p->aux[col],
-                              .aux_bytes = p->aux_bytes[col],
-                              .encoding = c->data[col] ? p->encoding[col] : VIEW_ABSENT,
-                              .stored = p->stored[col],
-                              .zero = c->first == 0};
-}
+uint32_t view_chunk_of(const struct view_part *p, uint32_t row);
+/* How to read rows [chunk's first, ...) of a column that was opened. */
+struct view_span view_span(const struct view_part *p, const struct view_chunk *c, uint32_t col);
 
 /* The range of a symbol in a parted part, NULL: none. */
 const struct view_run *view_run_of(const struct view_part *p, uint32_t code);
 
 /*
- * Row list of a symbol (part->lists): row ids, ascending, all below part->rows, in blocks.
- * view_list returns the number of rows, 0 if none; `l` is a cursor over it.
+ * Row list of a symbol (part->lists; PST_NULL_SYMBOL: rows without one): row ids, ascending, all
+ * below part->rows, in blocks. Returns the number of rows; view_list_free in any case.
  */
 struct view_list {
-    const struct view_part *part;
     uint64_t rows;
     uint32_t nblocks, room;
-    const uint32_t **block; /* malloc'd by view_list; view_list_free */
+    const uint32_t **block;
     uint32_t *count;
 };
 uint64_t view_list(const struct view_part *p, uint32_t code, struct view_list *l);
 void view_list_free(struct view_list *l);
-/* The last row of a symbol below part->rows, without walking the list. False: no rows. */
+/* The last row of a symbol, without walking the list. False: no rows. */
 bool view_list_last(const struct view_part *p, uint32_t code, uint32_t *row);
-/* How many rows a symbol has; an upper bound where the list has grown beyond the cut. */
-uint64_t view_list_bound(const struct view_part *p, uint32_t code);
+/* How many rows a symbol has, without walking the list. */
+uint64_t view_list_count(const struct view_part *p, uint32_t code);
 
 /* Keyed parts: the last row of each key, ascending; malloc'd. False: no memory. */
 bool view_keyed_rows(const struct view_part *p, uint32_t **rows, uint32_t *n);
