@@ -126,8 +126,9 @@
     X(POSITION) /* of arg[1] in arg[0], 1 = first, 0 = not there */                                \
     X(TRIM)     /* blanks at both ends */                                                          \
     /* temporal */                                                                                 \
-    X(BUCKET) /* (x, width, origin): x - floormod(x - origin, width); x timestamp or timespan,     \
-                 width > 0 and origin constants of I64 */                                          \
+    X(BUCKET)       /* (x, width, origin): x - floormod(x - origin, width); x any I64,             \
+                       width > 0 and origin constants; all of one I64 type but the width,          \
+                       which is a long or timespan */                                              \
     X(MONTH_BUCKET) /* (x timestamp, n constant long > 0): start of its span of n months, counted  \
                        from 2000-01 */                                                             \
     X(ADD_MONTHS)   /* (x timestamp, n long): same day and time n months on, the last day of the   \
@@ -139,29 +140,31 @@
 
 enum plan_op {
 #define X(name) PLAN_##name,
-    PLAN_OPS(X)
+    PLAN_OPS(X) PLAN_OP_COUNT
 #undef X
-        PLAN_OP_COUNT
 };
 
-enum plan_field { /* PLAN_EXTRACT, as PostgreSQL; nanosecond = of the second, 0 ... 999999999 */
-                  PLAN_YEAR,
-                  PLAN_QUARTER,
-                  PLAN_MONTH,
-                  PLAN_WEEK, /* ISO */
-                  PLAN_ISOYEAR,
-                  PLAN_DAY,
-                  PLAN_DOW,    /* Sunday = 0 */
-                  PLAN_ISODOW, /* Monday = 1 */
-                  PLAN_DOY,
-                  PLAN_HOUR,
-                  PLAN_MINUTE,
-                  PLAN_SECOND,      /* with fraction */
-                  PLAN_MILLISECOND, /* second * 1000 with fraction */
-                  PLAN_MICROSECOND,
-                  PLAN_NANOSECOND,
-                  PLAN_EPOCH, /* seconds since 1970-01-01 of a timestamp, seconds of a timespan */
-                  PLAN_FIELD_COUNT
+/* PLAN_EXTRACT, as PostgreSQL: week and isoyear ISO's, dow Sunday = 0, isodow Monday = 1; second,
+ * millisecond and microsecond are the seconds with their fraction in that unit; nanosecond = of
+ * the second, 0 ... 999,999,999; epoch = seconds since 1970-01-01, of a timespan its seconds */
+enum plan_field {
+    PLAN_YEAR,
+    PLAN_QUARTER,
+    PLAN_MONTH,
+    PLAN_WEEK,
+    PLAN_ISOYEAR,
+    PLAN_DAY,
+    PLAN_DOW,
+    PLAN_ISODOW,
+    PLAN_DOY,
+    PLAN_HOUR,
+    PLAN_MINUTE,
+    PLAN_SECOND,
+    PLAN_MILLISECOND,
+    PLAN_MICROSECOND,
+    PLAN_NANOSECOND,
+    PLAN_EPOCH,
+    PLAN_FIELD_COUNT
 };
 
 struct plan_text {
@@ -176,7 +179,6 @@ struct plan_expr {
     uint8_t field; /* EXTRACT */
     bool is_null;  /* CONST */
     bool can_fail; /* evaluation may end in an error (overflow, cast), here or below */
-    bool row_free; /* no COLUMN, KEY, AGG below: but folding failed or it is a CONST */
     uint16_t nargs;
     uint16_t column; /* COLUMN, KEY, AGG */
     uint32_t id;     /* 0 ... plan.nexprs-1, unique per node; children have smaller ids */
