@@ -4,7 +4,7 @@
 #include <strings.h>
 #include "core/civil.h"
 #include "core/schema.h"
-#include "storage/render.h"
+#include "render.h"
 #include "literal.h"
 
 /* A cursor over the text: nothing here needs a terminating NUL. */
