@@ -15,13 +15,18 @@
  *
  * The schema of a table is that of its newest date (as q has it). A column that an older date lacks
  * is HDB_MISSING there: typed nulls, nothing rewritten. Where an older date has another type, it is
- * widened if that loses nothing (boolean, byte, short, int -> long and what lies between; real ->
- * float; short, int, long -> float is not lossless and refused; char -> string; date -> timestamp),
- * else HDB_REFUSED with a sentence naming column, date and both types, as is a column of a kind
- * that is not read. Columns that only older dates have are not seen (as in q).
+ * widened if that loses nothing:
+ *     boolean, byte -> short, int, long, real, float     short -> int, long, real, float
+ *     int -> long, float     real -> float     date -> timestamp     minute -> second, time,
+ *     timespan     second -> time, timespan     time -> timespan
+ * (null to null; an integer's infinity is the value it is), else it is refused with a sentence
+ * naming column, date and both types, as is a column of a kind that is not read, and a symbol
+ * column that is enumerated over another domain than sym. Columns that only older dates have are
+ * not seen (as in q).
  *
  * Threads: every call takes the database's lock for a moment and may be made from any thread;
  * what a part or column points to may be read by any thread until hdb_part_put of that reference.
+ * A column that is first used after its table was replaced gives -ESTALE: run the query again.
  * hdb_refresh sees new dates and replaced tables; parts held keep the files they had open, so a
  * partition that is exchanged meanwhile stays readable, unchanged.
  *

@@ -30,7 +30,7 @@
 #define HDB_META_NAME   ".pstmeta"
 #define HDB_PART_NAME   ".pstpart"
 #define HDB_META_FORMAT 1
-#define HDB_SOURCES_MAX 256
+#define HDB_SOURCES_MAX 64
 #define HDB_META_BYTES  (256u << 10) /* a file may not be larger */
 
 /* Rows of the journal [first, end) of an instance are in this partition. */
