@@ -346,3 +346,28 @@ static inline void lk_free(struct lk *k)
     free(k->data);
     memset(k, 0, sizeof *k);
 }
+/* The frame at `at` of one file again in another, as the log does with stream 255. */
+static inline void lk_copy(struct lk *to, const struct lk *from, size_t at)
+{
+    const struct frame *f = (const struct frame *)(from->data + at);
+    memcpy(lk_room(to, f->length), f, f->length);
+    to->len += f->length;
+    to->position = f->position + f->length;
+    to->time = f->time + 1000;
+}
+
+/* The disk in memory of one test. */
+static struct mem_io *mem;
+
+static inline int lk_setup(void **state)
+{
+    (void)state;
+    mem = mem_new();
+    return 0;
+}
+static inline int lk_teardown(void **state)
+{
+    (void)state;
+    mem_free(mem);
+    return 0;
+}

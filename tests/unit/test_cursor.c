@@ -7,7 +7,6 @@
 
 #define FIRST 0x100000ull
 
-static struct mem_io *mem;
 
 static struct cursor_config config(void)
 {
@@ -28,16 +27,6 @@ static void expect(struct cursor *c, enum cursor_verdict want)
 {
     const struct frame *f;
     assert_int_equal(cursor_next(c, &f), want);
-}
-
-/* Writes one frame into several files at once, as the log does with stream 255. */
-static void copy_last(struct lk *to, const struct lk *from, size_t at)
-{
-    const struct frame *f = (const struct frame *)(from->data + at);
-    memcpy(lk_room(to, f->length), f, f->length);
-    to->len += f->length;
-    to->position = f->position + f->length;
-    to->time = f->time + 1000;
 }
 
 static void merge(void **state)
@@ -62,7 +51,7 @@ static void merge(void **state)
         size_t off = i % 5 == 4 ? lk_mark(k, MARK_OPERATOR, "{}") : lk_rows(k, 1 + i % 4, i);
         p = k->position;
         if (i % 5 == 4)
-            copy_last(&interval, &daily, off);
+            lk_copy(&interval, &daily, off);
     }
     lk_end(&interval, LOG_END_DAY);
     /* the daily file is poisoned here: its last three frames are written anew in the next one */
@@ -71,7 +60,7 @@ static void merge(void **state)
     for (size_t off = LOG_PREAMBLE; off < daily.len;) {
         const struct frame *f = (const struct frame *)(daily.data + off);
         if (f->kind != FRAME_FILE && f->position >= redo)
-            copy_last(&next, &daily, off);
+            lk_copy(&next, &daily, off);
         off += f->length;
     }
     for (int i = 0; i < 5; i++) {
@@ -478,28 +467,15 @@ static void ring_after_restart(void **state)
     lk_free(&ring);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    mem = mem_new();
-    return 0;
-}
-static int tear_down(void **state)
-{
-    (void)state;
-    mem_free(mem);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(merge, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(holes_and_restarts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(dictionary_on_seek, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(ring_after_restart, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(live_committed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(live_durable, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(merge, lk_setup, lk_teardown),
+        cmocka_unit_test_setup_teardown(holes_and_restarts, lk_setup, lk_teardown),
+        cmocka_unit_test_setup_teardown(dictionary_on_seek, lk_setup, lk_teardown),
+        cmocka_unit_test_setup_teardown(ring_after_restart, lk_setup, lk_teardown),
+        cmocka_unit_test_setup_teardown(live_committed, lk_setup, lk_teardown),
+        cmocka_unit_test_setup_teardown(live_durable, lk_setup, lk_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines, gaps, sessions: each rule of feed.h and each trap of the protocols page that is its. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "feed.h"
+#include "feed_kit.h"
 #include "support/feedframings.h"
-#include "support/feedrows.h"
 #include "support/feedwire.h"
 
-static struct status *status;
-static struct fake fake;
 static struct feed *feed;
 static struct wire_packet pkt;
 static int64_t now; /* receive time of the next packet */
@@ -1253,20 +1244,6 @@ static void test_doubtful_time(void **state)
     stop();
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    struct err e = {0};
-    status = status_create("test", &e);
-    return status ? 0 : -1;
-}
-static int teardown(void **state)
-{
-    (void)state;
-    status_destroy(status);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1317,5 +1294,5 @@ int main(void)
         cmocka_unit_test(test_flush),
         cmocka_unit_test(test_doubtful_time),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, feed_setup, feed_teardown);
 }

@@ -2,21 +2,12 @@
 /* Real captures through packet parser, descriptor and feed, against the figures of their manifest.
  */
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "feed.h"
+#include "feed_kit.h"
 #include "packet.h"
 #include "pcap_read.h"
 #include "support/data.h"
 #include "support/feedframings.h"
-#include "support/feedrows.h"
 
-static struct status *status;
-static struct fake fake;
 static struct feed *feed;
 static int64_t last_rx;
 static uint64_t udp_packets;
@@ -256,20 +247,6 @@ static void test_cover(void **state)
     assert_true(files > 100);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    struct err e = {0};
-    status = status_create("test", &e);
-    return status ? 0 : -1;
-}
-static int teardown(void **state)
-{
-    (void)state;
-    status_destroy(status);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,5 +254,5 @@ int main(void)
         cmocka_unit_test(test_two_lines),
         cmocka_unit_test(test_cover),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, feed_setup, feed_teardown);
 }

@@ -3,14 +3,7 @@
  * Arbitration against a naive model, over random adversarial lines: bursts of loss, other packing,
  * reordering, duplicates, heartbeats, tiny windows. Plus what must hold whatever a sender does.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "feed.h"
-#include "support/feedrows.h"
+#include "feed_kit.h"
 #include "support/feedwire.h"
 
 #define LINES 4
@@ -215,8 +208,6 @@ static void m_arrive(const struct arrival *a)
 
 /* ---- the feed -------------------------------------------------------------------------------- */
 
-static struct status *status;
-static struct fake fake;
 
 static void outcomes(void)
 {
@@ -511,25 +502,11 @@ static void test_hostile(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    struct err e = {0};
-    status = status_create("test", &e);
-    return status ? 0 : -1;
-}
-static int teardown(void **state)
-{
-    (void)state;
-    status_destroy(status);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_hostile),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, feed_setup, feed_teardown);
 }

@@ -19,7 +19,6 @@ struct seen {
     uint64_t offset;
 };
 
-static struct mem_io *mem;
 
 static struct seen scan(const char *path)
 {
@@ -334,24 +333,11 @@ static void huge_file(void **state)
     lk_free(&k);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    mem = mem_new();
-    return 0;
-}
-static int tear_down(void **state)
-{
-    (void)state;
-    mem_free(mem);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clean_file), cmocka_unit_test(forged_tails), cmocka_unit_test(truncation),
         cmocka_unit_test(bit_flips),  cmocka_unit_test(hostile),      cmocka_unit_test(huge_file),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, lk_setup, lk_teardown);
 }

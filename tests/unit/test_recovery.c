@@ -10,7 +10,6 @@
 #define LEASE (3 * RECOVERY_LEASE)
 #define LOG   "/l/log2026.11.23"
 
-static struct mem_io *mem;
 static struct schema gap_table, quote;
 static struct pk pk;
 
@@ -729,15 +728,6 @@ static void days(void **state)
     lk_free(&k);
 }
 
-static void copy_frame(struct lk *to, const struct lk *from, size_t at)
-{
-    const struct frame *f = (const struct frame *)(from->data + at);
-    memcpy(lk_room(to, f->length), f, f->length);
-    to->len += f->length;
-    to->position = f->position + f->length;
-    to->time = f->time + 1000;
-}
-
 /* A poisoned file, whose unsure frames stand anew in the next one; the first may be torn. */
 static void overlap(void **state)
 {
@@ -754,7 +744,7 @@ static void overlap(void **state)
         }
         lk_start(&b, ((struct frame *)(a.data + at[6]))->position, LK_DAY, 1);
         for (int i = 6; i < 10; i++)
-            copy_frame(&b, &a, at[i]);
+            lk_copy(&b, &a, at[i]);
         data(&b, S1, 51, 5);
         uint64_t good = a.len;
         if (torn) {
@@ -953,21 +943,13 @@ static void budget(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
-    mem = mem_new();
     pk_clear(&pk);
-    return 0;
-}
-static int tear_down(void **state)
-{
-    (void)state;
-    mem_free(mem);
-    return 0;
+    return lk_setup(state);
 }
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, lk_teardown)
     const struct CMUnitTest tests[] = {
         CASE(no_log),
         CASE(ends),

@@ -7,7 +7,6 @@
 #define FIRST 0x4000000ull
 #define PATH  "/l/log2026.11.23"
 
-static struct mem_io *mem;
 
 struct fact {
     uint64_t position;
@@ -190,19 +189,6 @@ static void stops(void **state)
     lk_free(&k);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    mem = mem_new();
-    return 0;
-}
-static int tear_down(void **state)
-{
-    (void)state;
-    mem_free(mem);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,5 +196,5 @@ int main(void)
         cmocka_unit_test(hopped_and_damaged),
         cmocka_unit_test(stops),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, lk_setup, lk_teardown);
 }
