@@ -48,7 +48,14 @@ int64_t calendar_midnight(const struct calendar *c, int32_t day)
 
 int64_t calendar_eod(const struct calendar *c, int32_t day)
 {
-    return calendar_local_instant(c->zone, c->eod_s > NOON_S ? day : day + 1, c->eod_s);
+    int32_t at = c->eod_s > NOON_S ? c->eod_s - (int32_t)PST_DAY_S : c->eod_s;
+    return at < 0 ? calendar_local_instant(c->zone, day, at + (int32_t)PST_DAY_S)
+                  : calendar_local_instant(c->zone, day + 1, at);
+}
+
+int64_t calendar_closes(const struct calendar *c, int32_t day)
+{
+    return calendar_eod(c, day) + c->late_window_ns;
 }
 
 /* Defined by calendar_eod alone, so that the two agree on days of 23, 24, 25 and 0 hours. */

@@ -8,15 +8,25 @@
  *
  * Units: an instant is UTC nanoseconds since 2000-01-01; a day is days since 2000-01-01.
  *
- * The trading date. `eod_s` is the local time of day at which it turns.
+ * The trading date. `eod_s` is the local time of day at which it turns: the roll offset.
  *   eod_s <= 12:00   instants before it still belong to the previous date: date D runs from D eod
- * to D+1 eod. 00:00 is the plain calendar day, 04:00 a day with a long night. eod_s >  12:00
- * instants at or after it already belong to the next date: D runs from D-1 eod to D eod. 17:00
- * America/Chicago: Sunday evening is Monday's session. Weekends and holidays do not change it:
- * every date has exactly one end, and the end of D is the beginning of D+1, so days tile time
- * whatever the clocks do. An eod that a clock change skips is moved forward by the gap; one that
- * occurs twice is the first. A date that a zone left out (Samoa jumped over 2011-12-30) is empty:
- * it ends at the instant its predecessor does.
+ *                    to D+1 eod. 00:00 is the plain calendar day, 04:00 a day with a long night.
+ *   eod_s >  12:00   instants at or after it already belong to the next date: D runs from D-1 eod
+ *                    to D eod. 17:00 America/Chicago: Sunday evening is Monday's session.
+ *   eod_s <  00:00   the same, said outright and for any hour: D begins so long before the local
+ *                    midnight of D. -02:00 is 22:00 of the day before, as 22:00 is; -14:00 is
+ *                    10:00 of the day before, which no positive time can say. It is a reading of
+ *                    the local clock, so -02:00 is 22:00 on the day of a clock change too.
+ * Weekends and holidays do not change it: every date has exactly one end, and the end of D is the
+ * beginning of D+1, so days tile time whatever the clocks do. A date without trading is ended by
+ * its mark like any other (what happened on a Saturday has a day to be in); without rows it makes
+ * no partition. An eod that a clock change skips is moved forward by the gap; one that occurs twice
+ * is the first. A date that a zone left out (Samoa jumped over 2011-12-30) is empty: it ends at the
+ * instant its predecessor does.
+ *
+ * The late window. From the end of D to `late_window_ns` after it both D and D+1 are open: what
+ * comes with a time of D still goes to D. The eod mark of D stands at the window's end
+ * (calendar_closes). It is shorter than any date but an empty one.
  */
 #pragma once
 
@@ -30,11 +40,11 @@
 struct calendar {
     char name[CALENDAR_NAME_MAX + 1];
     const struct tzone *zone;
-    int32_t eod_s;           /* 0 ... 86399: local time of day at which the trading date turns */
+    int32_t eod_s;           /* -86399 ... 86399: local time at which the trading date turns */
     uint32_t weekend;        /* bit CIVIL_MON ... CIVIL_SUN */
     const int32_t *holidays; /* ascending days, may be NULL when there are none */
     uint32_t holiday_count;
-    int64_t late_window_ns; /* how long a closed date still takes rows; kept, not used here */
+    int64_t late_window_ns; /* how long a date that has ended still takes rows: 0 ... 12 h */
 };
 
 /* The trading date that an instant belongs to. */
@@ -42,6 +52,9 @@ int32_t calendar_day(const struct calendar *c, int64_t utc_ns);
 
 /* The instant at which a date ends; it is the first instant of the next one. */
 int64_t calendar_eod(const struct calendar *c, int32_t day);
+
+/* The instant at which its eod mark is due. */
+int64_t calendar_closes(const struct calendar *c, int32_t day);
 
 /* The first end of a date after utc_ns (strictly), and that date (the latest of several at once).
  */

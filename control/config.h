@@ -18,7 +18,7 @@
  *
  * Texts of values: sizes are bytes with k, M, G, T for 2^10, 2^20, 2^30, 2^40; counts have k, M, G
  * for 10^3, 10^6, 10^9; durations are numbers (decimals allowed) with ns, us, ms, s, m or h; times
- * HH:MM[:SS]; dates YYYY-MM-DD, YYYY.MM.DD or YYYYMMDD. In memory: bytes, ns, seconds after
+ * [-]HH:MM[:SS]; dates YYYY-MM-DD, YYYY.MM.DD or YYYYMMDD. In memory: bytes, ns, seconds after
  * midnight, days since 2000-01-01.
  */
 #pragma once
@@ -107,6 +107,16 @@ struct config_calendar {
     int64_t late_window;
 };
 
+struct config_named_calendar {
+    int file_line;
+    const char *name, *zone;
+    int64_t eod_time, weekend;
+    struct config_dates holidays;
+    int64_t late_window;
+    struct config_names tables;
+};
+CONFIG_LIST(named_calendar);
+
 struct config_group {
     int file_line;
     struct config_endpoint group;
@@ -143,6 +153,7 @@ struct config_feed {
     int64_t window_count, window_bytes, window_time, silence, max_sessions;
     struct config_line_list lines;
     /* Resolved: */
+    uint32_t calendar; /* that owns the tables of its decoder, or undecoded without one */
     const struct tzone *tz;
     struct hours open_hours;
 };
@@ -247,6 +258,7 @@ struct config {
     struct config_calendar calendar;
     int64_t query_processes, query_threads, query_memory, query_timeout, query_rows, query_queue;
     struct config_names plugins, alarm_exec, post_save_exec;
+    struct config_named_calendar_list calendars;
     struct config_port_list ports;
     struct config_feed_list feeds;
     struct config_framing_list framings;
@@ -254,6 +266,7 @@ struct config {
     /* Resolved: */
     const char *file;              /* as given to config_load; "(defaults)" */
     struct calendar main_calendar; /* named "default" */
+    struct calendar *named;        /* of `calendars`, in their order; calendar i is named[i - 1] */
     struct config_arena *arena;
 };
 
@@ -268,6 +281,12 @@ void config_free(struct config *c); /* NULL is allowed */
 /* NULL when there is none of that name. */
 const struct config_feed *config_feed_named(const struct config *c, const char *name);
 const struct config_framing *config_framing_named(const struct config *c, const char *name);
+
+/* Calendars: 0 the default one, then those of `calendars`. */
+uint32_t config_calendars(const struct config *c);
+const struct calendar *config_calendar(const struct config *c, uint32_t i);
+/* The one that owns a table, of any origin; 0 for tables that none names. */
+uint32_t config_calendar_of(const struct config *c, const char *table);
 
 /* ring_size, or what 0 stands for; a power of two. */
 uint64_t config_ring_bytes(const struct config *c);

@@ -150,7 +150,12 @@ static bool check_feed(struct config *c, struct config_feed *f, struct err *err)
         FAIL(f->file_line, "feeds.%s.framing: there is no framing %s; %s", f->name, f->framing,
              hint(&near, "describe it under framings", buf));
     }
-    f->tz = c->main_calendar.zone;
+    static const char *const first_table[] = {[CONFIG_DECODE_NONE] = "undecoded",
+                                              [CONFIG_DECODE_ITCH50] = "itch_order",
+                                              [CONFIG_DECODE_IEX] = "iex_quote"};
+    f->calendar = config_calendar_of(c, first_table[f->decoder]);
+    const struct calendar *own = config_calendar(c, f->calendar);
+    f->tz = own->zone;
     if (f->zone) {
         f->tz = tzone_load(f->zone, &why);
         if (!f->tz) {
@@ -169,9 +174,8 @@ static bool check_feed(struct config *c, struct config_feed *f, struct err *err)
             FAIL(f->file_line, "feeds.%s.hours: %s", f->name, why.text);
         }
     }
-    const struct config_dates *holidays = f->holidays.count ? &f->holidays : &c->calendar.holidays;
-    f->open_hours.holidays = holidays->at;
-    f->open_hours.holiday_count = holidays->count;
+    f->open_hours.holidays = f->holidays.count ? f->holidays.at : own->holidays;
+    f->open_hours.holiday_count = f->holidays.count ? f->holidays.count : own->holiday_count;
     return true;
 }
 
@@ -431,17 +435,145 @@ static bool check_processes(const struct config *c, struct err *err)
     return true;
 }
 
+uint32_t config_calendars(const struct config *c)
+{
+    return 1 + (c->named ? c->calendars.count : 0);
+}
+
+const struct calendar *config_calendar(const struct config *c, uint32_t i)
+{
+    return i ? &c->named[i - 1] : &c->main_calendar;
+}
+
+uint32_t config_calendar_of(const struct config *c, const char *table)
+{
+    for (uint32_t i = 0; i < c->calendars.count; i++) {
+        const struct config_names *t = &c->calendars.at[i].tables;
+        if (is_one_of(table, t->at, t->count)) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+static bool resolve_named(struct config *c, uint32_t i, struct err *err)
+{
+    const struct config_named_calendar *n = &c->calendars.at[i];
+    struct calendar *m = &c->named[i];
+    struct err why;
+    if (strcmp(n->name, c->main_calendar.name) == 0) {
+        FAIL(n->file_line,
+             "calendars.%s: this is the name of the default calendar, under calendar; choose "
+             "another",
+             n->name);
+    }
+    snprintf(m->name, sizeof m->name, "%s", n->name);
+    m->zone = c->main_calendar.zone;
+    if (n->zone && !(m->zone = tzone_load(n->zone, &why))) {
+        m->zone = c->main_calendar.zone;
+        FAIL(n->file_line, "calendars.%s.zone: %s", n->name, why.text);
+    }
+    m->eod_s = (int32_t)n->eod_time;
+    m->weekend = (uint32_t)n->weekend;
+    m->holidays = n->holidays.at;
+    m->holiday_count = n->holidays.count;
+    m->late_window_ns = n->late_window;
+    return true;
+}
+
+static bool is_table(const struct config *c, const char *name)
+{
+    bool known = is_one_of(name, builtin_tables, PST_COUNT(builtin_tables));
+    for (uint32_t i = 0; i < c->tables.count && !known; i++) {
+        known = strcmp(c->tables.at[i].name, name) == 0;
+    }
+    return known;
+}
+
+/* Each table that a calendar names exists, and no other calendar names it. */
+static bool check_owned(const struct config *c, uint32_t i, struct err *err)
+{
+    const struct config_named_calendar *n = &c->calendars.at[i];
+    char buf[100];
+    if (!n->tables.count) {
+        FAIL(n->file_line, "calendars.%s.tables: names none; name its tables, or remove it",
+             n->name);
+    }
+    for (uint32_t k = 0; k < n->tables.count; k++) {
+        const char *name = n->tables.at[k];
+        if (!is_table(c, name)) {
+            struct config_nearest near = {.wanted = name};
+            for (size_t t = 0; t < PST_COUNT(builtin_tables); t++) {
+                config_nearest_try(&near, builtin_tables[t]);
+            }
+            for (uint32_t t = 0; t < c->tables.count; t++) {
+                config_nearest_try(&near, c->tables.at[t].name);
+            }
+            FAIL(n->file_line, "calendars.%s.tables: there is no table %.40s; %s", n->name, name,
+                 hint(&near, "declare it under tables", buf));
+        }
+        if (is_one_of(name, n->tables.at, k)) {
+            FAIL(n->file_line, "calendars.%s.tables: names %.40s twice; remove one", n->name, name);
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            const struct config_named_calendar *o = &c->calendars.at[j];
+            if (is_one_of(name, o->tables.at, o->tables.count)) {
+                FAIL(n->file_line,
+                     "calendars.%s.tables: %.40s belongs to calendar %s already, in line %d; a "
+                     "table has one calendar",
+                     n->name, name, o->name, o->file_line);
+            }
+        }
+    }
+    return true;
+}
+
+/* A packet's messages become rows of all of a decoder's tables: they share their dates. */
+static bool check_together(const struct config *c, struct err *err)
+{
+    for (size_t t = 1; t < PST_COUNT(builtin_tables); t++) {
+        const char *a = builtin_tables[t - 1], *b = builtin_tables[t];
+        size_t prefix = strcspn(a, "_") + 1;
+        uint32_t x = config_calendar_of(c, a), y = config_calendar_of(c, b);
+        if (a[prefix - 1] != '_' || strncmp(a, b, prefix) != 0 || x == y) {
+            continue;
+        }
+        uint32_t named = x ? x : y;
+        FAIL(c->calendars.at[named - 1].file_line,
+             "calendars.%s.tables: names %s but not %s, which comes from the same decoder; name "
+             "all tables %.*s...",
+             c->calendars.at[named - 1].name, x == named ? a : b, x == named ? b : a, (int)prefix,
+             a);
+    }
+    return true;
+}
+
+static bool resolve_calendars(struct config *c, struct err *err)
+{
+    if (c->calendars.count) {
+        c->named = config_alloc(&c->arena, c->calendars.count * sizeof *c->named);
+        if (!c->named) {
+            return err_set(err, -ENOMEM, "%s: out of memory", c->file);
+        }
+        for (uint32_t i = 0; i < c->calendars.count; i++) {
+            c->named[i].zone = c->main_calendar.zone; /* config_free asks all of them */
+        }
+    }
+    for (uint32_t i = 0; i < c->calendars.count; i++) {
+        if (!resolve_named(c, i, err) || !check_owned(c, i, err)) {
+            return false;
+        }
+    }
+    return check_together(c, err);
+}
+
 bool config_check(struct config *c, struct err *err)
 {
     if (c->spill_directory && strcmp(c->spill_directory, c->log_directory) == 0) {
         FAIL(c->file_line, "spill_directory: is the log_directory; give one on another disk");
     }
-    /* Keys that are not effective yet are refused, not accepted and ignored. */
-    if (c->calendar.late_window) {
-        FAIL(c->calendar.file_line,
-             "calendar.late_window: not available in this version; leave it out");
-    }
-    if (!resolve_names(c, err) || !resolve_calendar(c, err) || !check_processes(c, err)) {
+    if (!resolve_names(c, err) || !resolve_calendar(c, err) || !resolve_calendars(c, err) ||
+        !check_processes(c, err)) {
         return false;
     }
     for (uint32_t i = 0; i < c->framings.count; i++) {

@@ -216,8 +216,13 @@ static void zone_free_all(struct config *c)
         if (f->open_hours.zone != f->tz) {
             tzone_free((struct tzone *)f->open_hours.zone);
         }
-        if (f->tz != c->main_calendar.zone) {
+        if (f->tz != config_calendar(c, f->calendar)->zone) {
             tzone_free((struct tzone *)f->tz);
+        }
+    }
+    for (uint32_t i = 1; i < config_calendars(c); i++) {
+        if (config_calendar(c, i)->zone != c->main_calendar.zone) {
+            tzone_free((struct tzone *)config_calendar(c, i)->zone);
         }
     }
     tzone_free((struct tzone *)c->main_calendar.zone);

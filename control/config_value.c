@@ -138,10 +138,12 @@ static bool parse_number(const struct config_key *k, const char *text, int64_t *
         }
         break;
     case KIND_TIME:
-        if (!civil_parse_time(text, &part)) {
-            return WHY("\"%.40s\" is not a time of day; write HH:MM or HH:MM:SS", text);
+        ok = *text == '-' && k->min < 0;
+        if (!civil_parse_time(text + ok, &part)) {
+            return WHY("\"%.40s\" is not a time of day; write %sHH:MM or HH:MM:SS", text,
+                       k->min < 0 ? "[-]" : "");
         }
-        *out = part;
+        *out = ok ? -part : part;
         break;
     case KIND_DATE:
         if (!civil_parse(text, &part)) {
@@ -375,8 +377,8 @@ static const char *number_text(int kind, int64_t v, char buf[64])
     case KIND_DURATION:
         return scaled_text(v, durations, PST_COUNT(durations), buf);
     case KIND_TIME:
-        snprintf(buf, 64, v % 60 ? "%02d:%02d:%02d" : "%02d:%02d", (int)(v / 3600),
-                 (int)(v / 60 % 60), (int)(v % 60));
+        snprintf(buf, 64, v % 60 ? "%s%02d:%02d:%02d" : "%s%02d:%02d", v < 0 ? "-" : "",
+                 abs((int)(v / 3600)), abs((int)(v / 60 % 60)), abs((int)(v % 60)));
         return buf;
     case KIND_DATE:
         return v == CONFIG_UNSET ? NULL : strcpy(buf, civil_format_iso((int32_t)v, date));

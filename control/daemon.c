@@ -248,7 +248,7 @@ void daemon_run(struct daemon *d)
             clock_calibrate(&d->clock);
             wiring_tick(d);
             rates_sample(&d->rates, d->status);
-            int32_t day = load_relaxed(&d->wiring->appender.open_day);
+            int32_t day = load_relaxed(&d->wiring->appender.days.open[0]);
             if (day != d->day && d->ledger && !d->replay)
                 ledger_certificate(d->ledger, d->day);
             d->day = day;

@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
-#include "calendar.h"
-#include "core/civil.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
@@ -14,35 +12,6 @@
 struct wiring *wiring_new(void)
 {
     return calloc(1, sizeof(struct wiring));
-}
-
-/* ---- end of day: control computes the instants, the appender compares them with its clock ---- */
-
-static void due_extend(struct daemon *d)
-{
-    struct wiring *w = d->wiring;
-    const struct calendar *c = &d->config->main_calendar;
-    int32_t open = load_relaxed(&w->appender.open_day);
-    if (w->due_day && open + 8 < w->due_day)
-        return;
-    static struct due_item items[DUE_MAX];
-    uint32_t n = 0;
-    /* Every date has exactly one end; days without rows leave no file behind. */
-    for (int32_t day = open; n < DUE_MAX / 2; day++, n++) {
-        struct due_item *x = &items[n];
-        char text[CIVIL_TEXT];
-        *x = (struct due_item){.id = (uint64_t)day + 1,
-                               .at = calendar_eod(c, day + d->day_shift),
-                               .kind = DUE_EOD,
-                               .day = (uint16_t)day,
-                               .next_day = (uint16_t)(day + 1)};
-        x->json_len =
-            (uint32_t)snprintf(x->json, sizeof x->json, "{\"calendar\":\"%s\",\"day\":\"%s\"}",
-                               c->name, civil_format(day, text));
-    }
-    struct err err;
-    if (due_publish(&w->due, items, n, &err))
-        w->due_day = open + (int32_t)n;
 }
 
 /* ---- the journal ---- */
@@ -58,6 +27,8 @@ bool wiring_journal(struct daemon *d, struct err *err)
          !ring_create(&d->ring, config_ring_bytes(c), w->start, d->instance_id, false, &why)))
         return err_set(err, why.code, "%s", why.text);
     due_init(&w->due);
+    wiring_owners(d);
+    wiring_first_days(d);
     struct appender_config ac = {
         .ring = &d->ring,
         .symbols = &d->symbols,
@@ -66,19 +37,22 @@ bool wiring_journal(struct daemon *d, struct err *err)
         .clock = &d->clock,
         .due = &w->due,
         .hooks = {.arg = &w->lcore[0].rx, .states = rx_states, .sessions = rx_sessions},
-        .open_day = (uint16_t)d->day,
+        .owners = &w->owners,
+        .open = w->open,
         .last_time = w->last_time,
         .max_new_symbols = (uint32_t)c->max_new_symbols,
         .ticks = true};
     struct inject_options io = {.max_new_symbols = (uint32_t)c->max_new_symbols,
-                                .symbols = CONTROL_SYMBOLS};
+                                .symbols = CONTROL_SYMBOLS,
+                                .ends_days = true};
     struct inject_rows_config ic = {.q = &d->inject,
                                     .known = &d->symbols,
                                     .schemas = d->schemas,
                                     .status = d->status,
                                     .symbols = CONTROL_SYMBOLS,
                                     .max_new_symbols = (uint32_t)c->max_new_symbols,
-                                    .open_day = (uint16_t)d->day};
+                                    .days = &w->appender.days,
+                                    .owners = &w->owners};
     if (!appender_init(&w->appender, &ac, err) ||
         !inject_create(&d->inject, INJECT_CONTROL_BYTES, err) ||
         !appender_add_inject(&w->appender, &d->inject, 1, &io, err) ||
@@ -145,7 +119,7 @@ bool wiring_resume(struct daemon *d, struct err *err)
                            w->fresh[i]->name);
     }
     appender_want_states(&w->appender);
-    due_extend(d);
+    wiring_missed_days(d);
     return true;
 }
 
@@ -197,13 +171,13 @@ void wiring_tick(struct daemon *d)
 {
     struct wiring *w = d->wiring;
     int64_t now = clock_monotonic();
-    due_extend(d);
+    wiring_extend_due(d);
     wiring_catalogue(d);
     wiring_lease(d);
-    uint16_t day = load_relaxed(&w->appender.open_day);
-    if (day != w->control_day) {
-        w->control_day = day;
-        inject_rows_day(&w->control_rows, day);
+    uint32_t days = load_relaxed(&w->appender.days.version);
+    if (days != w->control_days) {
+        w->control_days = days;
+        inject_rows_days(&w->control_rows, &w->appender.days);
     }
     if (now - w->second_at < NS_PER_S && w->second_at)
         return;

@@ -74,6 +74,9 @@ bool wiring_feeds(struct daemon *d, struct err *err)
     const struct config *c = d->config;
     if (c->feeds.count > STATUS_FEEDS)
         return err_set(err, -E2BIG, "%s: more than %u feeds", c->file, STATUS_FEEDS);
+    bool split = false;
+    for (unsigned i = 0; i < c->feeds.count; i++)
+        split |= wiring_feed_split(d, &c->feeds.at[i]);
     for (unsigned i = 0; i < c->feeds.count; i++) {
         const struct config_feed *f = &c->feeds.at[i];
         struct feed_config fc = {
@@ -85,7 +88,8 @@ bool wiring_feeds(struct daemon *d, struct err *err)
             .reorder_ns = -1,
             .silence_ns = f->silence,
             .max_sessions = (uint32_t)f->max_sessions,
-            .room_reserve = rx_worst(largest_mtu(c)),
+            .room_reserve = rx_worst_split(largest_mtu(c), split),
+            .calendar = (uint8_t)f->calendar,
             .fixed_date = f->date == CONFIG_UNSET ? -1 : (int32_t)f->date,
             .day_of = day_of,
             .midnight_of = midnight_of,

@@ -80,8 +80,11 @@ struct wiring {
     struct inject_rows control_rows;
     struct log *log;
     struct thread log_thread;
-    int32_t due_day; /* the due list reaches to here */
-    uint16_t control_day;
+    /* wiring_days.c */
+    struct days_owner owners;
+    struct appender_open open[DAYS_CALENDARS]; /* at the start */
+    int32_t due_day[DAYS_CALENDARS];           /* the due list reaches to here */
+    uint32_t control_days;                     /* version that control's inject rows know */
     int64_t second_at;
 };
 
@@ -89,6 +92,14 @@ const struct decoder_ops *wiring_decoder(const struct config_feed *f); /* NULL =
 struct inject_rows *wiring_control_rows(struct daemon *d);
 /* Line index by name within a feed's configuration; -1 = none. */
 int wiring_line(const struct daemon *d, unsigned feed, const char *name);
+
+/* wiring_days.c */
+void wiring_owners(struct daemon *d);      /* when all tables are known */
+void wiring_first_days(struct daemon *d);  /* where each calendar goes on */
+void wiring_extend_due(struct daemon *d);  /* before the due list runs out */
+void wiring_missed_days(struct daemon *d); /* before threads start */
+/* Do its tables and `undecoded` belong to two calendars? */
+bool wiring_feed_split(const struct daemon *d, const struct config_feed *f);
 
 /* wiring_recover.c */
 bool wiring_resume_sessions(struct daemon *d, struct err *err);

@@ -216,6 +216,15 @@ static bool open_port(struct daemon *d, unsigned i, const char *replay_file, str
                        (enum checksum_policy)x->checksum, (uint32_t)x->mtu, err);
 }
 
+/* Does a feed of this lcore have its tables in another calendar than `undecoded`? */
+static bool wiring_split(const struct daemon *d, unsigned lcore)
+{
+    bool split = false;
+    for (unsigned f = 0; f < d->nfeeds; f++)
+        split |= d->feeds[f].rx == lcore && wiring_feed_split(d, d->feeds[f].config);
+    return split;
+}
+
 /* The first lcore feeds the appender, each further one its own inject ring. */
 static bool start_lcore(struct daemon *d, unsigned i, struct err *err)
 {
@@ -224,7 +233,8 @@ static bool start_lcore(struct daemon *d, unsigned i, struct err *err)
     struct rx_config rc = {.status = d->status,
                            .clock = &d->clock,
                            .symbols = &d->symbols,
-                           .open_day = &w->appender.open_day,
+                           .days = &w->appender.days,
+                           .split = wiring_split(d, i),
                            .shared = w->nlcores > 1};
     if (i == 0) {
         rc.appender = &w->appender;
@@ -235,7 +245,8 @@ static bool start_lcore(struct daemon *d, unsigned i, struct err *err)
                                         .status = d->status,
                                         .symbols = (uint32_t)d->config->symbols_max,
                                         .max_new_symbols = (uint32_t)d->config->max_new_symbols,
-                                        .open_day = load_relaxed(&w->appender.open_day)};
+                                        .days = &w->appender.days,
+                                        .owners = &w->owners};
         struct inject_options io = {.max_new_symbols = (uint32_t)d->config->max_new_symbols,
                                     .symbols = (uint32_t)d->config->symbols_max,
                                     .lossless = true};

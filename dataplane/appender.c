@@ -9,6 +9,8 @@
 #define ROOM_MARGIN  4096u /* frame and run headers of what is staged */
 #define SYMBOL_FRAME (FRAME_HEADER + 16u)
 
+_Static_assert(DAYS_TABLES == TABLE_MAX, "days.h and schema.h count the same tables");
+
 /* ---- one frame into the ring ---- */
 
 static void put_frame(struct appender *a, struct frame *f)
@@ -38,7 +40,7 @@ static void put_symbols(struct appender *a)
     struct frame *f = (struct frame *)a->syms;
     frame_symbol_end(f);
     f->source = a->source;
-    f->day = a->rows.min_day;
+    f->day = a->rows.min_day[0];
     a->nsyms = 0;
     put_frame(a, f);
 }
@@ -81,6 +83,10 @@ static void op_flush(struct rows *r)
     a->published = true;
     count_add(a->cfg.status, APPEND_ROWS, r->rows_total - a->rows_counted);
     a->rows_counted = r->rows_total;
+    if (pst_unlikely(r->rows_late_day != a->late_counted)) {
+        count_add(a->cfg.status, APPEND_LATE_DAY, r->rows_late_day - a->late_counted);
+        a->late_counted = r->rows_late_day;
+    }
 }
 
 static void refuse_symbol(struct appender *a, bool full)
@@ -127,6 +133,12 @@ static uint32_t op_intern(struct rows *r, const char *text, uint32_t len)
     return intern_new(a, text, len, &a->new_today);
 }
 
+static uint16_t clamp_day(const struct appender *a, unsigned calendar, uint16_t day)
+{
+    uint16_t open = a->rows.min_day[calendar];
+    return day < open ? open : day;
+}
+
 static void op_gap(struct rows *r, const struct gap *g)
 {
     struct appender *a = r->owner;
@@ -140,15 +152,16 @@ static void op_gap(struct rows *r, const struct gap *g)
         .kind = FRAME_GAP,
         .stream = STREAM_EVERY,
         .count = 1,
-        .day = g->day < r->min_day ? r->min_day : g->day,
+        .day = clamp_day(a, r->gap_calendar, g->day),
     };
+    count_add(a->cfg.status, APPEND_LATE_DAY, f->day != g->day);
     write_frame(a, f);
     count_add(a->cfg.status, APPEND_GAPS, 1);
 }
 
 static void op_mark(struct rows *r, enum mark_type type, const char *json, uint32_t len)
 {
-    pst_must(appender_mark(r->owner, type, json, len, r->min_day));
+    pst_must(appender_mark(r->owner, type, json, len, r->min_day[0]));
 }
 
 static uint64_t op_room(struct rows *r)
@@ -180,6 +193,94 @@ static bool fits(struct appender *a, uint64_t bytes, bool reserve)
     return ring_free(a->cfg.ring, want) >= want;
 }
 
+/* ---- dates ---- */
+
+static unsigned calendar_of(const struct appender *a, unsigned table)
+{
+    return a->cfg.owners ? a->cfg.owners->calendar[table] : 0;
+}
+
+static void days_changed(struct appender *a)
+{
+    const uint16_t *open = a->rows.min_day;
+    a->spread = false;
+    a->latest_open = open[0];
+    for (unsigned c = 0; c < a->calendars; c++) {
+        a->spread |= open[c] != open[0] || a->calendar[c].newest != open[c];
+        if (open[c] > a->latest_open)
+            a->latest_open = open[c];
+        store_relaxed(&a->days.open[c], open[c]);
+        store_relaxed(&a->days.newest[c], a->calendar[c].newest);
+    }
+    store_relaxed(&a->days.version, load_relaxed(&a->days.version) + 1);
+}
+
+static void days_start(struct appender *a)
+{
+    const struct appender_config *cfg = &a->cfg;
+    a->calendars = cfg->owners ? cfg->owners->n : 1;
+    pst_must(a->calendars >= 1 && a->calendars <= DAYS_CALENDARS);
+    for (unsigned c = 0; c < a->calendars; c++) {
+        uint16_t day = cfg->owners ? cfg->open[c].day : cfg->open_day;
+        a->rows.min_day[c] = day;
+        a->calendar[c] = (struct appender_calendar){
+            .from = cfg->owners ? cfg->open[c].from : INT64_MIN, .turn = INT64_MAX, .newest = day};
+    }
+    a->rows.undecoded_calendar = (uint8_t)calendar_of(a, a->rows.undecoded->id);
+    a->rows.gap_calendar = (uint8_t)calendar_of(a, a->gap->id);
+    days_changed(a);
+}
+
+/* The date's end is reached: from here on both are open. */
+static void turn_day(struct appender *a, const struct due_item *d)
+{
+    struct appender_calendar *k = &a->calendar[d->calendar];
+    k->newest = d->next_day ? d->next_day : (uint16_t)(d->day + 1);
+    k->turn = d->at;
+    days_changed(a);
+}
+
+/* Its eod mark is written. ends: the instant at which the date ended (or will have). */
+static void end_day(struct appender *a, unsigned c, uint16_t next, int64_t ends)
+{
+    struct appender_calendar *k = &a->calendar[c];
+    if (next > a->rows.min_day[c])
+        a->rows.min_day[c] = next;
+    if (k->newest <= a->rows.min_day[c]) {
+        k->newest = a->rows.min_day[c];
+        k->turn = INT64_MAX;
+    }
+    k->from = ends;
+    days_changed(a);
+    if (c == 0) {
+        a->new_today = 0;
+        for (unsigned i = 0; i < a->nsrc; i++)
+            a->src[i].new_today = 0;
+    }
+    appender_want_states(a);
+}
+
+/* {"calendars":{"default":9823,"tokyo":9822}}: the earliest open dates, for recovery */
+static void say_calendars(struct appender *a)
+{
+    char text[DAYS_CALENDARS * (DAYS_NAME + 16) + 32];
+    struct json_put j;
+    json_put_start(&j, text, sizeof text);
+    json_put_lit(&j, "{\"calendars\":{");
+    for (unsigned c = 0; c < a->calendars; c++) {
+        const char *name = a->cfg.owners->name[c];
+        if (c)
+            json_put_lit(&j, ",");
+        json_put_text(&j, name, strlen(name));
+        json_put_lit(&j, ":");
+        json_put_u64(&j, a->rows.min_day[c]);
+    }
+    json_put_lit(&j, "}}");
+    pst_must(!j.full);
+    a->calendars_said =
+        appender_mark(a, MARK_STATE, text, (uint32_t)(j.at - text), a->rows.min_day[0]);
+}
+
 /* ---- life ---- */
 
 bool appender_init(struct appender *a, const struct appender_config *cfg, struct err *err)
@@ -204,13 +305,12 @@ bool appender_init(struct appender *a, const struct appender_config *cfg, struct
     a->rows.owner = a;
     a->rows.base = a->stage + FRAME_HEADER;
     a->rows.limit = a->rows.base + ROWS_FRAME_TARGET;
-    a->rows.min_day = cfg->open_day;
+    days_start(a);
     stage_empty(&a->rows);
     a->max_new = cfg->max_new_symbols;
     a->last_time = a->now = cfg->last_time;
     a->tick_at = INT64_MIN;
     a->tsc_mult = load_relaxed(&cfg->clock->mult);
-    store_relaxed(&a->open_day, cfg->open_day);
     return true;
 }
 
@@ -238,6 +338,7 @@ bool appender_add_inject(struct appender *a, struct inject *q, uint16_t source,
     a->src[a->nsrc++] = (struct appender_source){.q = q,
                                                  .id = source,
                                                  .lossless = opt->lossless,
+                                                 .ends_days = opt->ends_days,
                                                  .map = map,
                                                  .map_max = max,
                                                  .max_new = opt->max_new_symbols};
@@ -283,41 +384,37 @@ bool appender_schema(struct appender *a, const char *json, uint32_t len)
     struct frame *f = (struct frame *)a->small;
     if (!frame_build_schema(f, json, len))
         return false;
-    f->day = a->rows.min_day;
+    f->day = a->rows.min_day[0];
     write_frame(a, f);
     return true;
 }
 
-static void end_of_day(struct appender *a, const struct due_item *d)
+/* One entry: marks written, -1 = no room yet. The mark's time is its instant where the journal
+ * allows it, so that a replay that jumps over a night still says when the day ended. */
+static int due_write(struct appender *a, const struct due_item *d)
 {
-    uint16_t next = d->next_day ? d->next_day : (uint16_t)(d->day + 1);
-    if (next > a->rows.min_day) {
-        a->rows.min_day = next;
-        store_relaxed(&a->open_day, next);
-    }
-    a->new_today = 0;
-    for (unsigned i = 0; i < a->nsrc; i++)
-        a->src[i].new_today = 0;
-    a->states = 2;
-}
-
-/* One entry; false: no room yet. The mark's time is its instant where the journal allows it, so
- * that a replay that jumps over a night still says when the day ended. */
-static bool due_write(struct appender *a, const struct due_item *d)
-{
-    enum mark_type type = d->kind == DUE_EOD ? MARK_EOD : MARK_EOI;
+    bool eod = d->kind == DUE_EOD;
     if (d->kind == DUE_STATE) {
-        a->states = 2;
-        return true;
+        appender_want_states(a);
+        return 0;
+    }
+    if (eod || d->kind == DUE_TURN) {
+        if (d->calendar >= a->calendars || d->day < a->rows.min_day[d->calendar])
+            return 0; /* it was ended by hand */
+        if (!eod) {
+            turn_day(a, d);
+            return 0;
+        }
     }
     int64_t now = a->now;
     a->now = d->at;
-    bool done =
-        appender_mark(a, type, d->json, d->json_len, d->kind == DUE_EOD ? d->day : a->rows.min_day);
+    bool done = appender_mark(a, eod ? MARK_EOD : MARK_EOI, d->json, d->json_len,
+                              eod ? d->day : a->rows.min_day[0]);
     a->now = now;
-    if (done && d->kind == DUE_EOD)
-        end_of_day(a, d);
-    return done;
+    if (done && eod)
+        end_day(a, d->calendar, d->next_day ? d->next_day : (uint16_t)(d->day + 1),
+                d->ends ? d->ends : d->at);
+    return done ? 1 : -1;
 }
 
 static int64_t wall_minus_tsc(const struct appender *a)
@@ -370,7 +467,7 @@ static bool tick(struct appender *a)
         return false; /* at its reserve the ring is kept for marks that cannot wait */
     struct frame *f = (struct frame *)a->small;
     frame_build_mark(f, MARK_TICK, text, len);
-    f->day = a->rows.min_day;
+    f->day = a->rows.min_day[0];
     write_frame(a, f);
     a->facts--; /* ticks are no facts */
     count_add(a->cfg.status, APPEND_MARKS, 1);
@@ -380,6 +477,7 @@ static bool tick(struct appender *a)
 void appender_want_states(struct appender *a)
 {
     a->states = 2;
+    a->calendars_said = false;
 }
 
 int appender_due(struct appender *a)
@@ -387,10 +485,11 @@ int appender_due(struct appender *a)
     int n = 0;
     const struct due_item *d;
     while (a->cfg.due && pst_unlikely((d = due_next(a->cfg.due, a->now)) != NULL)) {
-        if (!due_write(a, d))
+        int wrote = due_write(a, d);
+        if (wrote < 0)
             return n; /* comes again */
         due_pass(a->cfg.due, d);
-        n++;
+        n += wrote;
     }
     if (pst_unlikely(a->now >= a->tick_at)) {
         a->tick_at = a->now - a->now % APPENDER_TICK + APPENDER_TICK;
@@ -404,9 +503,11 @@ int appender_due(struct appender *a)
 
 void appender_states(struct appender *a)
 {
-    if (pst_likely(!a->states) || !a->cfg.hooks.states || appender_room(a) < APPENDER_STATE_ROOM)
+    if (pst_likely(!a->states) || appender_room(a) < APPENDER_STATE_ROOM)
         return;
-    if (!a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
+    if (a->states == 2 && !a->calendars_said && a->cfg.owners)
+        say_calendars(a);
+    if (!a->cfg.hooks.states || !a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
         a->states = 0;
 }
 
@@ -418,7 +519,7 @@ bool appender_end(struct appender *a, const char *reason)
     json_put_lit(&j, "{\"reason\":");
     json_put_text(&j, reason, strlen(reason) > 100 ? 100 : strlen(reason));
     json_put_lit(&j, "}");
-    return appender_mark(a, MARK_END, text, (uint32_t)(j.at - text), a->rows.min_day);
+    return appender_mark(a, MARK_END, text, (uint32_t)(j.at - text), a->rows.min_day[0]);
 }
 
 /* ---- inject rings ---- */
@@ -454,28 +555,27 @@ static void number_texts(struct appender *a, struct appender_source *s, const st
 }
 
 static enum inject_refusal take_rows(struct appender *a, struct appender_source *s,
-                                     const struct inject_batch *b, struct frame *f)
+                                     const struct inject_batch *head, const uint8_t *body,
+                                     struct frame *f)
 {
     uint8_t *at = (uint8_t *)f + FRAME_HEADER;
     uint32_t bytes = f->length - FRAME_HEADER;
-    const uint8_t *body = (const uint8_t *)(b + 1);
-    struct inject_batch head = *b;
     struct batch_syms t;
-    if (head.flags & INJECT_RESTART)
+    if (head->flags & INJECT_RESTART)
         s->map_n = 0;
-    if (!batch_texts(&head, body, s->map_max - s->map_n, &t))
+    if (!batch_texts(head, body, s->map_max - s->map_n, &t))
         return INJECT_MALFORMED;
     /* A private copy first: what is checked is what is written. */
-    memcpy(at, body + head.syms_bytes, bytes);
+    memcpy(at, body + head->syms_bytes, bytes);
     struct batch_rows w = {
         .schemas = a->cfg.schemas,
-        .gap = head.kind == FRAME_GAP ? a->gap : NULL,
+        .gap = head->kind == FRAME_GAP ? a->gap : NULL,
         .at = at,
         .bytes = bytes,
-        .records = head.records,
+        .records = head->records,
         .locals = s->map_n + t.n,
         .null_refused = s->lossless,
-        .or_flags = head.day && head.day < a->rows.min_day ? ROW_LATE_DAY : 0,
+        .owners = a->cfg.owners,
     };
     if (t.n) { /* all must be right before a text is interned */
         enum inject_refusal why = batch_rows_check(&w);
@@ -493,76 +593,166 @@ static enum inject_refusal take_rows(struct appender *a, struct appender_source 
     if (why)
         return why;
     /* A gap is no row that a feed or publisher handed over: the ledger would miss it as one. */
-    if (head.kind == FRAME_GAP)
+    if (head->kind == FRAME_GAP)
         count_add(a->cfg.status, APPEND_GAPS, w.rows);
     else
         count_add(a->cfg.status, APPEND_ROWS, w.rows);
+    count_add(a->cfg.status, APPEND_LATE_DAY, w.late_day);
     return INJECT_ACCEPTED;
 }
 
-/* One batch; *bytes: what to give back to its ring. */
+/* The date of a plain row; wish 0: by its time. */
+static uint16_t row_day(struct appender *a, const struct record *r, uint16_t wish, uint64_t *late)
+{
+    unsigned c = calendar_of(a, r->table);
+    const struct appender_calendar *k = &a->calendar[c];
+    uint16_t open = a->rows.min_day[c];
+    if (wish) {
+        *late += wish < open;
+        return wish < open ? open : wish;
+    }
+    int64_t t = r->time == PST_NULL_LONG ? a->now : r->time;
+    *late += t < k->from;
+    return t >= k->turn ? k->newest : open;
+}
+
+/* The date of a run: that of its batch, if it is still open for the run's calendar. */
+static uint16_t run_day(struct appender *a, struct packet_record *p, uint16_t wish, uint64_t *late)
+{
+    uint16_t open = a->rows.min_day[calendar_of(a, ((const struct record *)(p + 1))->table)];
+    if (wish >= open)
+        return wish;
+    if (!(p->flags & ROW_LATE_DAY))
+        *late += p->rows;
+    p->flags |= ROW_LATE_DAY;
+    return open;
+}
+
+/* Rows that were checked, behind f: one frame, or several where the date changes. The header of a
+ * further one takes the place of bytes before it, which are in the ring already. */
+static void write_rows(struct appender *a, struct frame *f, uint16_t wish)
+{
+    uint8_t *at = (uint8_t *)f + FRAME_HEADER, *end = (uint8_t *)f + f->length;
+    struct frame head = *f;
+    bool runs = ((const struct record *)at)->table == TABLE_PACKET;
+    uint64_t late = 0;
+    if (runs && wish >= a->latest_open) { /* as good as always */
+        f->day = wish;
+        write_frame(a, f);
+        return;
+    }
+    for (uint32_t records = 0; at < end;) {
+        struct record *r = (struct record *)at;
+        struct packet_record *p = (struct packet_record *)r;
+        uint16_t day = runs ? run_day(a, p, wish, &late) : row_day(a, r, wish, &late);
+        if (records && day != f->day) {
+            f->length = (uint32_t)(at - (uint8_t *)f);
+            f->count = (uint16_t)records;
+            write_frame(a, f);
+            f = (struct frame *)(at - FRAME_HEADER);
+            records = 0;
+        }
+        if (!records) {
+            *f = head;
+            f->day = day;
+        }
+        records += runs ? 1 + p->rows : 1;
+        at += runs ? sizeof *p + p->run_bytes : r->bytes;
+        f->length = (uint32_t)(at - (uint8_t *)f);
+        f->count = (uint16_t)records;
+    }
+    write_frame(a, f);
+    count_add(a->cfg.status, APPEND_LATE_DAY, late);
+}
+
+/* An eod mark of control, behind f. */
+static enum inject_refusal end_by_hand(struct appender *a, const struct inject_batch *b,
+                                       struct frame *f)
+{
+    unsigned c = b->flags / INJECT_CALENDAR;
+    if (c >= a->calendars)
+        return INJECT_MALFORMED;
+    if (b->day != a->rows.min_day[c])
+        return INJECT_DAY_CLOSED;
+    f->day = b->day;
+    write_frame(a, f);
+    count_add(a->cfg.status, APPEND_MARKS, 1);
+    end_day(a, c, (uint16_t)(b->day + 1), b->time);
+    return INJECT_ACCEPTED;
+}
+
+/* One batch, whole or not at all. b: a copy of its head; body: what lies behind it in the ring. */
 static enum inject_refusal take_batch(struct appender *a, struct appender_source *s,
-                                      const struct inject_batch *b)
+                                      const struct inject_batch *b, const uint8_t *body)
 {
     struct frame *f = (struct frame *)a->stage;
-    uint32_t body = b->bytes - (uint32_t)sizeof *b;
     if (b->syms_bytes % 8)
         return INJECT_MALFORMED;
     *f = (struct frame){
-        .length = FRAME_HEADER + body - b->syms_bytes,
+        .length = FRAME_HEADER + b->bytes - (uint32_t)sizeof *b - b->syms_bytes,
         .kind = b->kind,
         .stream = b->stream,
         .source = s->id,
-        .day = b->day < a->rows.min_day ? a->rows.min_day : b->day,
+        .day = clamp_day(a, b->kind == FRAME_GAP ? a->rows.gap_calendar : 0, b->day),
     };
     enum inject_refusal why = INJECT_ACCEPTED;
     if (b->kind == FRAME_DATA || b->kind == FRAME_GAP) {
         if (b->stream != (b->kind == FRAME_GAP ? STREAM_EVERY : STREAM_DAILY))
             return INJECT_MALFORMED;
-        why = take_rows(a, s, b, f);
+        why = take_rows(a, s, b, body, f);
         f->count = (uint16_t)b->records;
     } else {
-        memcpy(f + 1, (const uint8_t *)(b + 1) + b->syms_bytes, f->length - FRAME_HEADER);
+        memcpy(f + 1, body + b->syms_bytes, f->length - FRAME_HEADER);
+        if (s->ends_days && batch_is_eod(b, f))
+            return end_by_hand(a, b, f);
         why = batch_text_check(b, f) ? INJECT_ACCEPTED : INJECT_MALFORMED;
         if (!why && b->kind == FRAME_MARK)
             count_add(a->cfg.status, APPEND_MARKS, 1);
     }
-    if (!why) {
-        int64_t now = a->now;
-        if (b->time && b->time < now) /* a wish for the future would poison all that follows */
-            a->now = b->time;
+    if (why)
+        return why;
+    int64_t now = a->now;
+    if (b->time && b->time < now) /* a wish for the future would poison all that follows */
+        a->now = b->time;
+    if (b->kind == FRAME_DATA)
+        write_rows(a, f, b->day);
+    else
         write_frame(a, f);
-        a->now = now;
-    }
-    return why;
+    a->now = now;
+    return INJECT_ACCEPTED;
 }
 
 /* false: nothing there, or no room. */
 static bool take_one(struct appender *a, struct appender_source *s)
 {
-    const struct inject_batch *b = inject_peek(s->q);
-    if (!b)
+    const struct inject_batch *offered = inject_peek(s->q);
+    if (!offered)
         return false;
     uint64_t ready = inject_ready(s->q);
+    struct inject_batch b = {0};
     struct status *st = a->cfg.status;
+    if (ready >= sizeof b)
+        b = *offered; /* what is checked is what is used */
     /* Where a length lies the next batch cannot be found either: all that is offered goes. */
-    bool lies = ready < sizeof *b || b->bytes < sizeof *b || b->bytes > ready || b->bytes % 8;
-    uint64_t bytes = lies ? ready : b->bytes;
-    if (lies || b->syms_bytes > BATCH_SYMS_MAX || b->syms_bytes > bytes - sizeof *b ||
-        bytes - sizeof *b - b->syms_bytes > FRAME_MAX - FRAME_HEADER) {
+    bool lies = b.bytes < sizeof b || b.bytes > ready || b.bytes % 8;
+    uint64_t bytes = lies ? ready : b.bytes;
+    if (lies || b.syms_bytes > BATCH_SYMS_MAX || b.syms_bytes > bytes - sizeof b ||
+        bytes - sizeof b - b.syms_bytes > FRAME_MAX - FRAME_HEADER) {
         count_add(st, APPEND_BAD_BATCHES, 1);
         inject_refuse(s->q, bytes, a->cfg.ring->w_tail, INJECT_MALFORMED);
         return true;
     }
-    bool reserve = b->kind == FRAME_MARK || b->kind == FRAME_GAP;
-    if (pst_unlikely(!fits(a, bytes + SYMBOL_FRAME, reserve))) {
+    bool reserve = b.kind == FRAME_MARK || b.kind == FRAME_GAP;
+    /* With several dates open each record, of 16 bytes at least, may get a frame of its own. */
+    uint64_t need = bytes + SYMBOL_FRAME + (a->spread ? bytes / 16 * FRAME_HEADER : 0);
+    if (pst_unlikely(!fits(a, need, reserve))) {
         if (!a->full)
             alarm_signal(st, ALARM_RING_FULL);
         a->full = true;
         return false;
     }
     a->full = false;
-    enum inject_refusal why = take_batch(a, s, b);
+    enum inject_refusal why = take_batch(a, s, &b, (const uint8_t *)(offered + 1));
     put_symbols(a); /* those of a batch that was refused after all, too */
     a->source = 0;
     if (why) {

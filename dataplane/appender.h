@@ -26,8 +26,16 @@
  * The caller asks appender_room before it produces: writing beyond the guard is a bug (pst_must).
  * A frame's time is the round's clock, never below the frame before it.
  *
- * Days. `rows.min_day` is the earliest open day. An end of day is a mark of the day it closes; from
- * then on rows of that day go to the open one with ROW_LATE_DAY, and the symbol budgets are new.
+ * Days. Each calendar is at a date of its own: rows.min_day[c] is the earliest open one. When the
+ * date's end is reached (DUE_TURN) the next one is open beside it until the late window is over;
+ * then the eod mark (DUE_EOD), whose frame carries the day that it closes, makes the next one the
+ * earliest. A feed's row belongs to its session's date; another row to the date of its time, at
+ * most the newest open one: a row from the future, and one without a time, are today's. Rows of a
+ * closed date go to the earliest open one, with ROW_LATE_DAY where they have flags, counted as
+ * append.late_day in any case. A batch whose rows belong to several dates becomes several frames,
+ * cut where the date changes. An end of the default calendar's day makes the symbol budgets new.
+ * After each end state marks follow, first {"calendars":{"default":9823,…}}, the open dates: they
+ * stand at the head of every later file, so that recovery need not look for old eod marks.
  *
  * Fault points: appender.before_publish, appender.after_publish; PST_FAULT_DROP=appender.drop_frame
  * loses one sealed data frame as if this hop had a bug; positions stay consistent.
@@ -57,6 +65,12 @@ struct appender_hooks {
     int (*sessions)(void *arg, unsigned i, const char **feed, const char **session, uint64_t *next);
 };
 
+/* Where a calendar stands at the start. */
+struct appender_open {
+    uint16_t day; /* earliest open date */
+    int64_t from; /* the instant at which it began: rows of earlier times are late */
+};
+
 struct appender_config {
     struct ring *ring;
     struct symbols *symbols;
@@ -65,16 +79,19 @@ struct appender_config {
     const struct clock *clock;
     struct due *due; /* NULL = none */
     struct appender_hooks hooks;
-    uint16_t open_day;        /* of the default calendar */
-    int64_t last_time;        /* of the journal's last frame; INT64_MIN = empty journal */
-    uint32_t max_new_symbols; /* of the appender's own feeds, a day */
-    bool ticks;               /* write tick marks */
+    uint16_t open_day;                /* of the default calendar, where there are no others */
+    const struct days_owner *owners;  /* NULL = the default calendar owns every table */
+    const struct appender_open *open; /* with owners: of each calendar, in place of open_day */
+    int64_t last_time;                /* of the journal's last frame; INT64_MIN = empty journal */
+    uint32_t max_new_symbols;         /* of the appender's own feeds, a day */
+    bool ticks;                       /* write tick marks */
 };
 
 struct appender_source {
     struct inject *q;
     uint16_t id;
     bool lossless; /* an rx lcore: a refused symbol becomes null, the row is kept */
+    bool ends_days;
     uint32_t *map; /* local id -> global; SYMBOL_REFUSED where it was refused */
     uint32_t map_n, map_max;
     uint32_t max_new, new_today;
@@ -84,6 +101,14 @@ struct inject_options {
     uint32_t max_new_symbols; /* a day; UINT32_MAX = exempt */
     uint32_t symbols;         /* local ids that may be live at once (inject_rows' capacity) */
     bool lossless;
+    bool ends_days; /* its eod marks are taken (control): the batch's day is the open one, its time
+                     * the instant at which that date ends, its flags the calendar */
+};
+
+struct appender_calendar {
+    int64_t from;    /* rows of earlier times belong to closed dates */
+    int64_t turn;    /* in the late window: rows from here on are of `newest`; else INT64_MAX */
+    uint16_t newest; /* rows.min_day of the calendar but in the late window */
 };
 
 struct appender {
@@ -104,10 +129,16 @@ struct appender {
     uint32_t states;   /* 0 none, 1 changed ones, 2 all: still to be written */
     bool published;    /* a data frame since appender_begin */
     bool full;         /* a batch found no room: alarmed once */
-    uint64_t rows_counted;
+    uint64_t rows_counted, late_counted;
     struct appender_source src[APPENDER_SOURCES];
     unsigned nsrc, turn;
-    _Atomic uint16_t open_day; /* for control to read; owner: appender */
+    /* dates */
+    struct appender_calendar calendar[DAYS_CALENDARS];
+    unsigned calendars;
+    uint16_t latest_open;  /* highest rows.min_day */
+    bool spread;           /* several dates are open: a batch may become many frames */
+    bool calendars_said;   /* in the state marks under way */
+    struct days_open days; /* for others to read */
 };
 
 /* Start-up. Allocates everything. */

@@ -61,6 +61,7 @@ static bool strings_inside(const struct schema *s, const struct record *r)
 struct run_left {
     const uint8_t *end; /* of the open run; NULL = plain rows */
     uint32_t rows;
+    unsigned calendar; /* of its first row */
 };
 
 static bool begin_run(struct batch_rows *w, struct record *r, const uint8_t *end,
@@ -76,17 +77,25 @@ static bool begin_run(struct batch_rows *w, struct record *r, const uint8_t *end
         return false;
     run->end = (uint8_t *)r + sizeof *p + p->run_bytes;
     run->rows = p->rows;
-    if (w->map)
-        p->flags |= w->or_flags;
+    run->calendar = DAYS_CALENDARS;
+    if (p->flags & ROW_LATE_DAY)
+        w->late_day += p->rows;
     return map_symbol(w, (uint8_t *)&p->feed, why) && map_symbol(w, (uint8_t *)&p->session, why) &&
            map_symbol(w, (uint8_t *)&p->line, why);
 }
 
-static bool check_row(struct batch_rows *w, struct record *r, bool in_run, enum inject_refusal *why)
+static bool check_row(struct batch_rows *w, struct record *r, struct run_left *run,
+                      enum inject_refusal *why)
 {
     const struct schema *s = schema_set_get(w->schemas, r->table);
     *why = INJECT_MALFORMED;
-    if (!s || s->feed != in_run || r->bytes < s->fixed || (w->gap && s != w->gap) ||
+    if (run->end && w->owners && s) {
+        unsigned c = w->owners->calendar[r->table];
+        if (run->calendar != DAYS_CALENDARS && run->calendar != c)
+            return false;
+        run->calendar = c;
+    }
+    if (!s || s->feed != (run->end != NULL) || r->bytes < s->fixed || (w->gap && s != w->gap) ||
         (!w->gap && !strcmp(s->name, "gap")))
         return false;
     if (s->nstrings && !strings_inside(s, r))
@@ -102,7 +111,8 @@ static bool check_row(struct batch_rows *w, struct record *r, bool in_run, enum 
 enum inject_refusal batch_rows_check(struct batch_rows *w)
 {
     uint8_t *at = w->at, *end = at + w->bytes;
-    struct run_left run = {NULL, 0};
+    struct run_left run = {0};
+    w->late_day = 0;
     uint32_t records = 0, rows = 0;
     enum inject_refusal why = INJECT_MALFORMED;
     while (at < end) {
@@ -117,7 +127,7 @@ enum inject_refusal batch_rows_check(struct batch_rows *w)
         } else {
             if (run.end && !run.rows--)
                 return INJECT_MALFORMED;
-            if (!check_row(w, r, run.end != NULL, &why))
+            if (!check_row(w, r, &run, &why))
                 return why;
             if (run.end && at + r->bytes > run.end)
                 return INJECT_MALFORMED;
@@ -132,19 +142,33 @@ enum inject_refusal batch_rows_check(struct batch_rows *w)
     return INJECT_ACCEPTED;
 }
 
+/* A mark's type; 0: no sound mark. */
+static unsigned mark_type(const struct inject_batch *b, const struct frame *f)
+{
+    uint32_t len = 0;
+    unsigned type = 0;
+    const char *json = b->kind == FRAME_MARK ? frame_mark(f, &type, &len) : NULL;
+    bool sound = b->stream == STREAM_EVERY && !b->records && !b->new_syms && !b->syms_bytes &&
+                 json && pst_align8(8 + (uint64_t)len) == frame_payload_bytes(f) &&
+                 strcmp(mark_name(type), "?");
+    return sound ? type : 0;
+}
+
 bool batch_text_check(const struct inject_batch *b, const struct frame *f)
 {
-    uint32_t len;
-    if (b->stream != STREAM_EVERY || b->records || b->new_syms || b->syms_bytes)
-        return false;
     if (b->kind == FRAME_SCHEMA) {
+        uint32_t len = 0;
         const char *json = frame_schema_json(f, &len);
-        return json && len && pst_align8(8 + (uint64_t)len) == frame_payload_bytes(f);
+        return b->stream == STREAM_EVERY && !b->records && !b->new_syms && !b->syms_bytes && json &&
+               len && pst_align8(8 + (uint64_t)len) == frame_payload_bytes(f);
     }
-    unsigned type;
-    const char *json = b->kind == FRAME_MARK ? frame_mark(f, &type, &len) : NULL;
-    return json && pst_align8(8 + (uint64_t)len) == frame_payload_bytes(f) &&
-           strcmp(mark_name(type), "?") && type != MARK_EOD && type != MARK_EOI && type != MARK_END;
+    unsigned type = mark_type(b, f);
+    return type && type != MARK_EOD && type != MARK_EOI && type != MARK_END;
+}
+
+bool batch_is_eod(const struct inject_batch *b, const struct frame *f)
+{
+    return mark_type(b, f) == MARK_EOD;
 }
 
 uint32_t batch_gap_record(uint8_t *p, const struct schema *s, const struct gap *g, uint32_t reason)

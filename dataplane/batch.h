@@ -35,13 +35,16 @@ struct batch_rows {
     uint32_t locals;
     const uint32_t *map; /* NULL: check only; else local ids are replaced on the way */
     bool null_refused;   /* a refused symbol becomes null instead of refusing the batch */
-    uint32_t or_flags;   /* into the flags of packet records, with map only */
-    uint32_t rows;       /* result: packet records not counted */
+    const struct days_owner *owners; /* all rows of a run have one calendar; NULL = do not ask */
+    uint32_t rows;                   /* result: packet records not counted */
+    uint32_t late_day;               /* result: rows of runs that say so */
 };
 enum inject_refusal batch_rows_check(struct batch_rows *w);
 
 /* A mark or schema batch, payload copied behind f. End-of-day marks come by the due list only. */
 bool batch_text_check(const struct inject_batch *b, const struct frame *f);
+/* A sound eod mark, from the one source that may end days. */
+bool batch_is_eod(const struct inject_batch *b, const struct frame *f);
 
 /* One record of table `gap` at p (8-aligned); returns its bytes. */
 uint32_t batch_gap_record(uint8_t *p, const struct schema *s, const struct gap *g, uint32_t reason);

@@ -13,27 +13,31 @@
  *
  * Two lists, no lock, no allocation. Entries have ids that control never uses twice; a new list may
  * repeat entries that the appender has passed meanwhile: they are recognised by id and skipped (the
- * last DUE_MEMORY of them, which is more than a list holds).
+ * last DUE_MEMORY of them, which is more than a list holds). An EOD of a day that is already closed
+ * is passed without a mark, however it was closed: each date ends once.
  */
 #pragma once
 
 #include "core/atomics.h"
 
-#define DUE_MAX    64u
-#define DUE_MEMORY 128u
+#define DUE_MAX    256u
+#define DUE_MEMORY 512u
 #define DUE_JSON   256u
 
 enum due_kind {
     DUE_EOD = 1, /* closes `day`: eod mark; the open day becomes `next_day` */
     DUE_EOI,     /* end of an interval: eoi mark */
-    DUE_STATE    /* state marks of every session */
+    DUE_STATE,   /* state marks of every session */
+    DUE_TURN /* `day` has ended, its late window begins: `next_day` is open beside it. No mark */
 };
 
 struct due_item {
     uint64_t id; /* not 0 */
     int64_t at;  /* UTC ns */
     uint8_t kind;
-    uint16_t day, next_day; /* EOD: next_day 0 = day + 1 */
+    uint8_t calendar;       /* EOD, TURN: whose day */
+    uint16_t day, next_day; /* EOD, TURN: next_day 0 = day + 1 */
+    int64_t ends; /* EOD: the instant at which the date ended, late window excluded; 0 = at */
     uint32_t json_len;
     char json[DUE_JSON]; /* of the mark: {"calendar":"default","day":"2026.11.23"} */
 };

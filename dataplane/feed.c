@@ -138,7 +138,7 @@ struct feed *feed_open(const struct feed_config *c, struct status *st, unsigned 
     for (unsigned i = 0; f->dec && i < f->dec->ntables; i++)
         if (cfg.tables[i] && cfg.tables[i]->fixed > widest)
             widest = cfg.tables[i]->fixed;
-    f->row_most = widest + sizeof(struct packet_record) + 32;
+    f->row_most = widest + 2 * sizeof(struct packet_record) + 32;
     status_fill(f);
     f->at = keep(f, grab(FRAMING_MESSAGES + 1, sizeof *f->at));
     f->at_whole = keep(f, grab(FRAMING_MESSAGES + 1, sizeof *f->at));

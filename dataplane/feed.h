@@ -78,6 +78,7 @@ struct feed_config {
     uint32_t open_gaps;     /* ranges remembered per session; 0 = 256 */
     uint32_t max_sessions;  /* 0 = 16 */
     uint64_t room_reserve;  /* bytes of output the window must leave for the rest of a burst */
+    uint8_t calendar;       /* that owns its tables */
     int32_t fixed_date;     /* days since 2000-01-01 of every session, or -1 */
     /* Pure; called only when a session begins (open: when silence is judged). NULL = UTC days,
      * always open. `open` false means outside the feed's hours. */

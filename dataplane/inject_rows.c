@@ -27,7 +27,7 @@ static void send(struct inject_rows *w, struct inject_batch *b, const void *body
     b->new_syms = w->nsyms;
     b->syms_bytes = syms;
     b->time = w->time;
-    b->flags = w->restart ? INJECT_RESTART : 0;
+    b->flags |= w->restart ? INJECT_RESTART : 0;
     uint8_t *p = inject_reserve(w->cfg.q, b->bytes);
     pst_must(p != NULL);
     memcpy(p, b, sizeof *b);
@@ -130,7 +130,12 @@ bool inject_rows_init(struct inject_rows *w, const struct inject_rows_config *cf
     w->rows.owner = w;
     w->rows.base = w->stage;
     w->rows.limit = w->stage + ROWS_FRAME_TARGET;
-    w->rows.min_day = cfg->open_day;
+    for (unsigned c = 0; c < DAYS_CALENDARS; c++)
+        w->rows.min_day[c] = cfg->days ? load_relaxed(&cfg->days->open[c]) : cfg->open_day;
+    if (cfg->owners) {
+        w->rows.undecoded_calendar = cfg->owners->calendar[w->rows.undecoded->id];
+        w->rows.gap_calendar = cfg->owners->calendar[w->gap->id];
+    }
     stage_empty(w);
     return true;
 }
@@ -176,7 +181,7 @@ void inject_rows_plain_commit(struct inject_rows *w, uint32_t bytes)
 }
 
 /* A batch whose body is u32, u32, JSON, as in a mark or schema frame. */
-static bool send_text(struct inject_rows *w, uint8_t kind, uint32_t head0, uint32_t head1,
+static bool send_text(struct inject_rows *w, struct inject_batch b, uint32_t head0, uint32_t head1,
                       const char *json, uint32_t len)
 {
     uint64_t bytes = pst_align8(8 + (uint64_t)len);
@@ -187,36 +192,50 @@ static bool send_text(struct inject_rows *w, uint8_t kind, uint32_t head0, uint3
     /* Texts that wait for a row must not travel with a mark: they stay pending. */
     uint32_t syms = w->syms_bytes, n = w->nsyms;
     bool restart = w->restart;
+    int64_t time = w->time;
     w->syms_bytes = w->nsyms = 0;
     w->restart = false;
+    w->time = b.time ? b.time : time;
     uint8_t *p = w->stage;
     put32(p, head0);
     put32(p + 4, head1);
     memcpy(p + 8, json, len);
     memset(p + 8 + len, 0, bytes - 8 - len);
-    struct inject_batch b = {.kind = kind, .stream = STREAM_EVERY};
+    b.stream = STREAM_EVERY;
     send(w, &b, p, (uint32_t)bytes);
     w->syms_bytes = syms;
     w->nsyms = n;
     w->restart = restart;
+    w->time = time;
     return true;
 }
 
 bool inject_rows_mark(struct inject_rows *w, enum mark_type type, const char *json, uint32_t len)
 {
-    return send_text(w, FRAME_MARK, (uint32_t)type, len, json, len);
+    return send_text(w, (struct inject_batch){.kind = FRAME_MARK}, (uint32_t)type, len, json, len);
+}
+
+bool inject_rows_eod(struct inject_rows *w, const char *json, uint32_t len, unsigned c,
+                     uint16_t day, int64_t ends)
+{
+    struct inject_batch b = {
+        .kind = FRAME_MARK, .day = day, .time = ends, .flags = INJECT_CALENDAR * c};
+    return send_text(w, b, MARK_EOD, len, json, len);
 }
 
 bool inject_rows_schema(struct inject_rows *w, const char *json, uint32_t len)
 {
-    return send_text(w, FRAME_SCHEMA, len, 0, json, len);
+    return send_text(w, (struct inject_batch){.kind = FRAME_SCHEMA}, len, 0, json, len);
 }
 
-void inject_rows_day(struct inject_rows *w, uint16_t open_day)
+void inject_rows_days(struct inject_rows *w, const struct days_open *days)
 {
     op_flush(&w->rows);
-    w->rows.min_day = open_day;
-    w->new_today = 0;
+    uint16_t before = w->rows.min_day[0];
+    for (unsigned c = 0; c < DAYS_CALENDARS; c++)
+        w->rows.min_day[c] = load_relaxed(&days->open[c]);
+    if (w->rows.min_day[0] != before)
+        w->new_today = 0;
 }
 
 void inject_rows_restart(struct inject_rows *w)

@@ -33,7 +33,9 @@ struct inject_rows_config {
     struct status *status;            /* alarm_signal only; may be NULL */
     uint32_t symbols;                 /* texts this producer may number, and the appender's map */
     uint32_t max_new_symbols;         /* a day */
-    uint16_t open_day;
+    uint16_t open_day;                /* where there are no `days` */
+    const struct days_open *days;     /* the appender's, read at the start; with owners */
+    const struct days_owner *owners;  /* NULL = the default calendar owns every table */
 };
 
 struct inject_rows {
@@ -60,8 +62,8 @@ uint64_t inject_rows_flush(struct inject_rows *w);
 /* Bytes of output that certainly fit. */
 uint64_t inject_rows_room(struct inject_rows *w);
 
-/* A row of a table that no feed fills: space for `bytes` (multiple of 8), then commit. day 0 = the
- * calendar's open day. Symbols first, as with rows. */
+/* A row of a table that no feed fills: space for `bytes` (multiple of 8), then commit. day 0 = that
+ * of its time, as the appender finds it open. Symbols first, as with rows. */
 uint8_t *inject_rows_plain(struct inject_rows *w, uint32_t bytes, uint16_t day);
 void inject_rows_plain_commit(struct inject_rows *w, uint32_t bytes);
 
@@ -69,7 +71,11 @@ void inject_rows_plain_commit(struct inject_rows *w, uint32_t bytes);
 bool inject_rows_mark(struct inject_rows *w, enum mark_type type, const char *json, uint32_t len);
 bool inject_rows_schema(struct inject_rows *w, const char *json, uint32_t len);
 
-/* The day changed (max_new_symbols starts anew, older rows are late). */
-void inject_rows_day(struct inject_rows *w, uint16_t open_day);
+/* Some calendar's date changed: older rows are late; the default one's: max_new_symbols anew. */
+void inject_rows_days(struct inject_rows *w, const struct days_open *days);
+/* An eod mark of a source that may end days: `day` of calendar c, which ends (or would have) at
+ * `ends`. The ticket's verdict is INJECT_DAY_CLOSED when it was not the open one. */
+bool inject_rows_eod(struct inject_rows *w, const char *json, uint32_t len, unsigned c,
+                     uint16_t day, int64_t ends);
 /* Forgets this producer's numbering. Nothing may be staged. */
 void inject_rows_restart(struct inject_rows *w);

@@ -141,7 +141,7 @@ static int one_burst(struct rx *rx, struct rx_port *p, int most)
 /* Packets whose largest output certainly fits. */
 static inline int burst_that_fits(struct rx *rx, const struct rx_port *p)
 {
-    uint64_t each = (uint64_t)p->mtu * RX_EXPANSION;
+    uint64_t each = (uint64_t)p->mtu * rx->expansion;
     if (pst_unlikely(rx->cfg.clock->is_virtual))
         each += RX_REPLAY_ROOM;
     uint64_t n = rows_room(rx->out) / each;
@@ -278,10 +278,10 @@ bool rx_states(void *arg, struct rows *rows, bool all)
 /* A further lcore's feeds: on its own clock, through its inject ring. */
 static int own_states(struct rx *rx, int64_t now)
 {
-    uint16_t day = load_relaxed(rx->cfg.open_day);
-    if (pst_unlikely(day != rx->day)) {
-        rx->day = day;
-        inject_rows_day(rx->cfg.inject, day);
+    uint32_t version = load_relaxed(&rx->cfg.days->version);
+    if (pst_unlikely(version != rx->days_seen)) {
+        rx->days_seen = version;
+        inject_rows_days(rx->cfg.inject, rx->cfg.days);
         rx->states_all = rx->states_on = true;
     }
     if (pst_unlikely(now >= rx->states_at)) {
@@ -315,8 +315,8 @@ bool rx_init(struct rx *rx, const struct rx_config *cfg, struct err *err)
 {
     memset(rx, 0, sizeof *rx);
     rx->cfg = *cfg;
-    if (!cfg->appender == !cfg->inject || (cfg->inject && !cfg->open_day))
-        return err_set(err, -EINVAL, "rx: exactly one sink, appender or inject ring with its day");
+    if (!cfg->appender == !cfg->inject || (cfg->inject && !cfg->days))
+        return err_set(err, -EINVAL, "rx: exactly one sink, appender or inject ring with its days");
     if (cfg->inject && cfg->inject->cfg.q->size < RX_INJECT_MIN)
         return err_set(err, -EINVAL,
                        "rx: an inject ring of %llu MiB is too small, %u are the least",
@@ -326,7 +326,8 @@ bool rx_init(struct rx *rx, const struct rx_config *cfg, struct err *err)
     rx->polled_at = INT64_MIN / 2;
     rx->states_at = INT64_MIN;
     rx->states_on = rx->states_all = true;
-    rx->day = cfg->open_day ? load_relaxed(cfg->open_day) : 0;
+    rx->days_seen = cfg->days ? load_relaxed(&cfg->days->version) : 0;
+    rx->expansion = cfg->split ? RX_EXPANSION_SPLIT : RX_EXPANSION;
     return true;
 }
 
@@ -336,7 +337,7 @@ bool rx_add_port(struct rx *rx, struct port *port, struct groups *groups, struct
     if (rx->nports == STATUS_PORTS)
         return err_set(err, -E2BIG, "rx: more than %u ports on one lcore", STATUS_PORTS);
     struct rx_port p = {port, groups, st, checksum, mtu ? mtu : 1500, false};
-    uint64_t need = (uint64_t)p.mtu * RX_EXPANSION;
+    uint64_t need = (uint64_t)p.mtu * rx->expansion;
     if (rows_room(rx->out) < need)
         return err_set(err, -ENOSPC,
                        "port %s: one packet of %u bytes can become %llu KiB of rows, which the %s "

@@ -37,7 +37,9 @@
  * that keeps every message whole takes one 40-byte record; a new symbol adds its text, a symbol
  * frame's share and a run. */
 #define RX_EXPANSION 24u
-#define RX_TAKE      32 /* inject batches a round */
+/* The same with rx_config.split: each such record may have a run of its own. */
+#define RX_EXPANSION_SPLIT 56u
+#define RX_TAKE            32 /* inject batches a round */
 
 #define RX_REPLAY_ROOM FRAME_MAX  /* replay: for marks that fall before a packet */
 #define RX_INJECT_MIN  (4u << 20) /* an rx lcore's inject ring: state marks need a MiB at once */
@@ -60,8 +62,9 @@ struct rx_config {
     struct appender *appender;  /* the sink is the appender's rows, or */
     struct inject_rows *inject; /* … this */
     const struct symbols *symbols;
-    const _Atomic uint16_t *open_day; /* of the appender; used with `inject` only */
-    bool shared;                      /* other lcores add to the same counters */
+    const struct days_open *days; /* of the appender; used with `inject` only */
+    bool shared;                  /* other lcores add to the same counters */
+    bool split;                   /* a feed's tables and `undecoded` belong to two calendars */
 };
 
 struct rx {
@@ -79,7 +82,8 @@ struct rx {
     _Atomic bool finished;      /* all ports ended, feeds flushed, rows published */
     bool states_all, states_on; /* inject sink: state marks under way */
     int64_t states_at;
-    uint16_t day;
+    uint32_t days_seen; /* their version */
+    uint32_t expansion; /* bytes of output that one byte of packet can become */
     bool state_all;
     unsigned state_feed; /* where the state marks go on */
     struct feed_cursor state_cursor;
@@ -101,7 +105,11 @@ bool rx_states(void *rx, struct rows *rows, bool all);
 int rx_sessions(void *rx, unsigned i, const char **feed, const char **session, uint64_t *next);
 
 /* For feed_config.room_reserve: what a burst of such packets can need. */
+pst_inline uint64_t rx_worst_split(uint32_t mtu, bool split)
+{
+    return (uint64_t)PORT_BURST * (mtu ? mtu : 1500u) * (split ? RX_EXPANSION_SPLIT : RX_EXPANSION);
+}
 pst_inline uint64_t rx_worst(uint32_t mtu)
 {
-    return (uint64_t)PORT_BURST * (mtu ? mtu : 1500u) * RX_EXPANSION;
+    return rx_worst_split(mtu, false);
 }

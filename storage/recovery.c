@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <jansson.h>
+#include "core/civil.h"
 #include "core/tables.h"
 #include "recovery.h"
 
@@ -139,6 +140,52 @@ static void tick_mark(struct recovery *r, json_t *o, uint16_t day)
     }
 }
 
+/* ---- dates ---- */
+
+static void open_at(struct recovery *r, const char *name, int64_t day)
+{
+    struct recovery_calendar *c = NULL;
+    for (uint32_t i = 0; i < r->calendars && !c; i++)
+        if (!strcmp(r->calendar[i].name, name))
+            c = &r->calendar[i];
+    if (!c) {
+        r->calendar = grow(r->calendar, r->calendars, sizeof *r->calendar);
+        c = &r->calendar[r->calendars++];
+        snprintf(c->name, sizeof c->name, "%s", name);
+        c->open_day = -1;
+    }
+    if (day > c->open_day && day <= CIVIL_DAY_MAX)
+        c->open_day = (int32_t)day;
+}
+
+int32_t recovery_open_day(const struct recovery *r, const char *calendar)
+{
+    for (uint32_t i = 0; i < r->calendars; i++)
+        if (!strcmp(r->calendar[i].name, calendar))
+            return r->calendar[i].open_day;
+    return -1;
+}
+
+/* The frame's day is the date that ended; tests and older logs also wrote it as a number. */
+static void eod_mark(struct recovery *r, const struct frame *f, json_t *o)
+{
+    char name[DAYS_NAME];
+    int32_t day = f->day;
+    json_t *number = json_object_get(o, "day");
+    if (json_is_integer(number))
+        day = (int32_t)json_integer_value(number);
+    r->closed_day = day > r->closed_day ? day : r->closed_day;
+    if (days_eod(f, name))
+        open_at(r, name, (int64_t)day + 1);
+}
+
+static void calendars_mark(struct recovery *r, json_t *dates)
+{
+    const char *name;
+    json_t *day;
+    json_object_foreach(dates, name, day) open_at(r, name, json_integer_value(day));
+}
+
 static void mark(struct recovery *r, const struct frame *f)
 {
     unsigned type;
@@ -153,16 +200,18 @@ static void mark(struct recovery *r, const struct frame *f)
         json_decref(o);
         return;
     }
-    if (type == MARK_STATE)
+    json_t *dates = type == MARK_STATE ? json_object_get(o, "calendars") : NULL;
+    if (dates)
+        calendars_mark(r, dates);
+    else if (type == MARK_STATE)
         state_mark(r, o, f->day);
     else if (type == MARK_SESSION)
         session_mark(r, o, f->day);
     else if (type == MARK_TICK)
         tick_mark(r, o, f->day);
-    else if (type == MARK_EOD) {
-        int32_t day = (int32_t)number_in(o, "day");
-        r->closed_day = day > r->closed_day ? day : r->closed_day;
-    } else {
+    else if (type == MARK_EOD)
+        eod_mark(r, f, o);
+    else {
         /* holes below it are the account of the incarnation that wrote it */
         r->ranges = r->gaps = 0;
         r->loss = false;
@@ -521,6 +570,7 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
         for (uint32_t i = 0; i < noted.sessions; i++)
             free_pieces(&noted.session[i]);
         free(noted.session);
+        free(noted.calendar);
         if (r->durable < from && r->durable >= newest->header.first)
             from = r->durable;
     }
@@ -537,6 +587,8 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
         r->range[i].damage = r->range[i].from < r->durable;
     if (r->closed_day >= r->open_day)
         r->open_day = r->closed_day + 1;
+    if (recovery_open_day(r, "default") >= 0)
+        r->open_day = recovery_open_day(r, "default");
     r->clean = r->end_mark && !r->ranges && !r->torn_files &&
                (!cfg->check_closed || cfg->closed == r->old_end);
     uint64_t lease = cfg->lease_end;
@@ -558,6 +610,7 @@ void recovery_free(struct recovery *r)
     for (uint32_t i = 0; i < r->sessions; i++)
         free_pieces(&r->session[i]);
     free(r->session);
+    free(r->calendar);
     free(r->range);
     free(r->gap);
     free(r->damage);

@@ -28,6 +28,11 @@
  * the search could not reach the end of the file, so that nothing unseen is ever lost). A second
  * run finds a sound end and changes nothing.
  *
+ * DATES. Every end of a date writes an eod mark and, in the state marks behind it, the open dates
+ * of all calendars; these stand at the head of each later file. So the newest file tells them,
+ * however long ago a mark was and whatever was rolled since; a date that ended in the log never
+ * ends again.
+ *
  * IDS. Symbols get their old ids. An id that a data frame uses but whose text is lost is skipped
  * (symbols_skip): no new text ever gets it. Schemas keep theirs.
  *
@@ -35,6 +40,7 @@
  */
 #pragma once
 
+#include "core/days.h"
 #include "core/symbols.h"
 #include "cursor.h"
 
@@ -45,9 +51,9 @@ struct recovery_config {
     struct io *io;
     const char *dirs[CURSOR_DIRS]; /* as in cursor_config */
     const char *prefix;
-    uint64_t instance;          /* must not be 0 */
-    uint64_t lease_end;         /* of the state file; 0 = it is gone */
-    bool check_closed;          /* clean only where the state file says that a stop left it: */
+    uint64_t instance;  /* must not be 0 */
+    uint64_t lease_end; /* of the state file; 0 = it is gone */
+    bool check_closed;  /* clean only where the state file says that a stop left it: */
     uint64_t closed;
     struct symbols *symbols;    /* fresh; NULL = do not restore */
     struct schema_set *schemas; /* NULL = do not restore */
@@ -83,6 +89,11 @@ struct recovery_session {
     bool after_loss;                       /* own: the next run tells what a hole cost */
 };
 
+struct recovery_calendar {
+    char name[DAYS_NAME];
+    int32_t open_day; /* earliest date without an eod mark */
+};
+
 struct recovery_damage { /* found by verify_rest */
     const char *path;
     uint64_t from, to; /* bytes of the file */
@@ -93,10 +104,14 @@ struct recovery {
     bool empty; /* no log yet */
     bool clean;
     uint64_t old_end, start;
-    int64_t last_time;  /* of the last frame; INT64_MIN when empty */
-    int32_t open_day;   /* of the newest daily file, or the day after its eod mark; -1 unknown */
-    int32_t closed_day; /* newest day with an eod mark; -1 none */
-    uint64_t durable;   /* newest noted */
+    int64_t last_time; /* of the last frame; INT64_MIN when empty */
+    int32_t
+        open_day; /* recovery_open_day of "default", or, where the log is of a version that does
+                   * not say, the newest daily file's or the one after its eod mark; -1 unknown */
+    int32_t closed_day; /* newest day with an eod mark of any calendar; -1 none */
+    struct recovery_calendar *calendar;
+    uint32_t calendars;
+    uint64_t durable; /* newest noted */
     struct recovery_range *range;
     uint32_t ranges;
     struct recovery_gap *gap;
@@ -120,6 +135,9 @@ struct recovery {
     bool loss, end_mark;
 };
 
+/* The earliest open date of a calendar, from its eod marks and the state marks that repeat it; -1:
+ * the log does not know it. */
+int32_t recovery_open_day(const struct recovery *r, const char *calendar);
 bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct err *err);
 void recovery_free(struct recovery *r);
 /* The restart mark's JSON; its length. */

@@ -16,12 +16,13 @@
 #include "frame.h"
 
 #define DAYS_CALENDARS 16u
-#define DAYS_NAME      32u /* of a calendar, with its NUL */
+#define DAYS_NAME      32u   /* of a calendar, with its NUL */
 #define DAYS_TABLES    4096u /* as TABLE_MAX */
 
 struct days_owner {
     uint8_t calendar[DAYS_TABLES]; /* by table id */
     unsigned n;                    /* calendars, at least 1 */
+    char name[DAYS_CALENDARS][DAYS_NAME];
 };
 
 struct days_open {

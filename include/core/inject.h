@@ -28,7 +28,7 @@ struct inject_batch {
     uint32_t bytes;   /* whole batch, a multiple of 8 */
     uint8_t kind;     /* enum frame_kind: data, gap, mark, schema */
     uint8_t stream;   /* 0 or 255 */
-    uint16_t day;     /* 0: the appender puts the calendar's open day */
+    uint16_t day;     /* 0: the appender puts the open day of each row's calendar, by its time */
     uint32_t records; /* rows and packet records */
     uint32_t new_syms;
     uint32_t syms_bytes; /* padded */
@@ -38,13 +38,16 @@ struct inject_batch {
 _Static_assert(sizeof(struct inject_batch) == 32, "inject batch head is 32 bytes");
 
 enum inject_flag {
-    INJECT_RESTART = 1 /* the producer forgot its numbering: local ids begin at 0 with this batch */
+    INJECT_RESTART =
+        1, /* the producer forgot its numbering: local ids begin at 0 with this batch */
+    INJECT_CALENDAR = 256 /* an eod mark of control: times the calendar's number */
 };
 
 /* Why the appender refused a batch, whole. */
 enum inject_refusal {
     INJECT_ACCEPTED,
     INJECT_MALFORMED,    /* a bug of the producer; counter append.bad_batches */
+    INJECT_DAY_CLOSED,   /* an eod mark, but that date is not the open one (any more) */
     INJECT_SYMBOLS_LIMIT /* max_new_symbols or the symbol table is full. The producer must restart
                             its numbering, since the texts of this batch were not kept */
 };

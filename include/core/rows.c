@@ -4,8 +4,9 @@
 void rows_open(struct rows *r, uint32_t bytes)
 {
     rows_close_run(r);
-    bool late_day = r->run.day < r->min_day;
-    uint16_t day = late_day ? r->min_day : r->run.day;
+    uint16_t open = r->min_day[r->run.calendar];
+    bool late_day = r->run.day < open;
+    uint16_t day = late_day ? open : r->run.day;
     if (r->records &&
         (r->frame_day != day || r->at + sizeof(struct packet_record) + bytes > r->limit))
         r->ops->flush(r);
@@ -32,6 +33,12 @@ void rows_open(struct rows *r, uint32_t bytes)
     r->records++;
 }
 
+static void other_calendar(struct rows *r, uint8_t calendar)
+{
+    rows_close_run(r);
+    r->run.calendar = calendar;
+}
+
 uint32_t rows_undecoded(struct rows *r, int32_t type, uint32_t reason, const uint8_t *bytes,
                         uint32_t len)
 {
@@ -39,6 +46,9 @@ uint32_t rows_undecoded(struct rows *r, int32_t type, uint32_t reason, const uin
     uint32_t most = RECORD_MAX - s->fixed;
     uint32_t kept = len < most ? len : most;
     uint32_t total = (uint32_t)pst_align8(s->fixed + kept);
+    uint8_t calendar = r->run.calendar;
+    if (pst_unlikely(calendar != r->undecoded_calendar))
+        other_calendar(r, r->undecoded_calendar);
     uint8_t *p = rows_reserve(r, total);
     memset(p + total - 8, 0, 8);
     memset(p, 0, s->fixed);
@@ -50,5 +60,7 @@ uint32_t rows_undecoded(struct rows *r, int32_t type, uint32_t reason, const uin
     put32(p + c[2].offset + 4, kept);
     memcpy(p + s->fixed, bytes, kept);
     rows_commit(r, total);
+    if (pst_unlikely(calendar != r->run.calendar))
+        other_calendar(r, calendar);
     return kept;
 }

@@ -15,12 +15,17 @@
  *       rows_commit(r, bytes)             exactly one record per message
  * In a message-sequenced run each commit advances the sequence by one, which is what readers
  * reconstruct; a message without a row would shift all that follow.
+ *
+ * All rows of a run belong to tables of one calendar, so that a run has one day: a feed's own
+ * tables have run.calendar, and a row of `undecoded`, where that has another one, is a run by
+ * itself.
  */
 #pragma once
 
 #include "record.h"
 #include "schema.h"
 #include "clock.h"
+#include "days.h"
 
 #define ROWS_FRAME_TARGET                                                                          \
     (64u * 1024)                   /* a frame is sealed here: it still sits in L2 for the CRC      \
@@ -34,6 +39,7 @@ struct run {
     uint32_t flags;               /* enum row_flag incl. RUN_* */
     uint16_t day;
     uint8_t quality;
+    uint8_t calendar; /* that owns the tables of its rows, but `undecoded` */
     uint32_t seqs; /* RUN_PACKET_SEQ: numbers that the run covers; 0 means 1. An opaque block that
                     * carries several numbered messages in one row says how many */
 };
@@ -71,8 +77,12 @@ struct rows {
     const struct rows_ops *ops;
     void *owner;
     const struct schema *undecoded; /* the built-in table, for rows_undecoded */
-    uint16_t min_day;               /* earliest open day: older runs go there with ROW_LATE_DAY */
-    uint64_t rows_total;            /* rows committed since start */
+    uint8_t undecoded_calendar;     /* the calendars that own it and the table gap */
+    uint8_t gap_calendar;
+    uint16_t min_day[DAYS_CALENDARS]; /* earliest open day of each calendar: what is older goes
+                                       * there, with ROW_LATE_DAY */
+    uint64_t rows_total;              /* rows committed since start */
+    uint64_t rows_late_day;           /* of those, with ROW_LATE_DAY */
 };
 
 /* Closes the open run: patches its packet record. */
@@ -89,6 +99,8 @@ pst_inline void rows_close_run(struct rows *r)
         return;
     }
     h->rows = r->run_rows;
+    if (pst_unlikely(h->flags & ROW_LATE_DAY))
+        r->rows_late_day += r->run_rows;
     if (r->run.flags & RUN_UNSEQUENCED)
         h->seqs = 0;
     else if (r->run.flags & RUN_PACKET_SEQ) /* counted once, however many parts it falls into */

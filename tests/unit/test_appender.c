@@ -223,7 +223,7 @@ static void test_end_of_day_falls_in_place(void **state)
     assert_int_equal(appender_due(&k->app), 2);
     assert_int_equal(appender_due(&k->app), 0);
     assert_true(due_done(&k->due, 8) && due_done(&k->due, 9));
-    assert_int_equal(load_relaxed(&k->app.open_day), KIT_DAY + 3);
+    assert_int_equal(load_relaxed(&k->app.days.open[0]), KIT_DAY + 3);
     kit_run(r, 2, 0, KIT_DAY); /* a late one */
     kit_quote_row(k, r, "X", 2);
     appender_flush(&k->app);
@@ -525,7 +525,10 @@ static void test_late_day_and_marks_of_a_source(void **state)
     assert_true(inject_rows_mark(&a.w, MARK_OPERATOR, "{\"uid\":0}", 9));
     char *json = schema_to_json(k->trade);
     assert_true(inject_rows_schema(&a.w, json, (uint32_t)strlen(json)));
-    k->app.rows.min_day = KIT_DAY + 1; /* the day ends before the batch is taken */
+    struct due_item d = {
+        .id = 1, .at = k->app.now, .kind = DUE_EOD, .day = KIT_DAY, .json_len = 2, .json = "{}"};
+    assert_true(due_publish(&k->due, &d, 1, NULL));
+    assert_int_equal(appender_due(&k->app), 1); /* the day ends before the batch is taken */
     assert_int_equal(appender_take(&k->app, 10), 4);
     const struct frame *f = kit_find(k, FRAME_DATA);
     assert_int_equal(f->day, KIT_DAY + 1);

@@ -168,6 +168,7 @@ static void test_example(void **state)
         /* Keys with a default show that; keys without one show an example. */
         bool example = strncmp(changes[i].key, "access.", 7) == 0 ||
                        strcmp(changes[i].key, "calendar.holidays") == 0 ||
+                       strcmp(changes[i].key, "calendars.tokyo") == 0 ||
                        strncmp(changes[i].key, "feeds.itch.", 11) == 0 ||
                        strncmp(changes[i].key, "ports.left.", 11) == 0 ||
                        strncmp(changes[i].key, "framings.xdp", 12) == 0 ||
@@ -365,6 +366,9 @@ static void test_errors_say_where_and_what(void **state)
     refuse("calendar: {weekend: Mon-Sun}\n", "is not a set of up to six weekdays");
     refuse("calendar: {holidays: [2026-02-30]}\n", "is neither a date");
     refuse("calendar: {holidays: [1999-12-25]}\n", "out of range");
+    refuse("calendar: {late_window: 13h}\n", "0 ... 12h is allowed");
+    refuse("calendar: {eod_time: '-24:00'}\n", "-23:59:59 ... 23:59:59 is allowed");
+    refuse("calendar: {eod_time: '--02:00'}\n", "is not a time of day; write [-]HH:MM");
     refuse("calendar: 5\n", "calendar: is a single value; write its keys");
     refuse("- a\n", "t.yaml:1: is a list; write its keys");
     refuse("log_prefix: a/b\n", "\"a/b\" is not a name");
@@ -384,6 +388,79 @@ static void test_errors_say_where_and_what(void **state)
     refuse("wait: {\n", "not YAML");
     refuse("wait: spin\n\tx: 1\n", "t.yaml:2: not YAML");
     refuse("wait: \xff\n", "not YAML");
+}
+
+#define TWO_TABLES                                                                                 \
+    "tables:\n  a: {columns: {time: timestamp, sym: symbol}}\n"                                    \
+    "  bond: {columns: {time: timestamp, sym: symbol}}\n"
+
+static void test_calendars(void **state)
+{
+    (void)state;
+    static const char text[] =
+        TWO_TABLES "calendar: {zone: America/New_York, late_window: 90m, eod_time: -02:00}\n"
+                   "calendars:\n"
+                   "  tokyo: {zone: Asia/Tokyo, eod_time: 17:00, holidays: [2026-11-23],\n"
+                   "          tables: [bond, itch_order, itch_trade, itch_status,\n"
+                   "                   itch_imbalance, itch_directory]}\n"
+                   "  late: {late_window: 12h, tables: gap}\n"
+                   "feeds: [{name: x, decoder: itch50}, {name: y}]\n";
+    struct config *c;
+    struct err e;
+    if (!config_parse("t.yaml", text, sizeof text - 1, &c, &e)) {
+        fail_msg("%s", e.text);
+    }
+    assert_int_equal(config_calendars(c), 3);
+    assert_int_equal(config_calendar(c, 0)->eod_s, -7200);
+    assert_true(config_calendar(c, 0)->late_window_ns == 5400 * PST_SECOND_NS);
+    assert_string_equal(config_calendar(c, 1)->name, "tokyo");
+    assert_string_equal(tzone_name(config_calendar(c, 1)->zone), "Asia/Tokyo");
+    assert_false(calendar_is_business_day(config_calendar(c, 1), civil_days(2026, 11, 23)));
+    assert_ptr_equal(config_calendar(c, 2)->zone, config_calendar(c, 0)->zone);
+    assert_int_equal(config_calendar(c, 2)->weekend, CALENDAR_WEEKEND);
+    assert_int_equal(config_calendar_of(c, "bond"), 1);
+    assert_int_equal(config_calendar_of(c, "a"), 0);
+    assert_int_equal(config_calendar_of(c, "gap"), 2);
+    assert_int_equal(config_calendar_of(c, "undecoded"), 0);
+    /* a feed follows the calendar of its tables, in zone and holidays too */
+    assert_int_equal(c->feeds.at[0].calendar, 1);
+    assert_ptr_equal(c->feeds.at[0].tz, config_calendar(c, 1)->zone);
+    assert_int_equal(c->feeds.at[0].open_hours.holiday_count, 1);
+    assert_int_equal(c->feeds.at[1].calendar, 0);
+    /* what is shown loads again and means the same */
+    char *shown = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&shown, &n);
+    assert_true(config_show_yaml(c, f));
+    fclose(f);
+    assert_non_null(strstr(shown, "-02:00"));
+    struct config *again;
+    if (!config_parse("again.yaml", shown, n, &again, &e)) {
+        fail_msg("%s", e.text);
+    }
+    struct config_change change[4];
+    assert_int_equal(config_diff(c, again, change, 4), 0);
+    config_free(again);
+    config_free(c);
+    free(shown);
+    refuse(TWO_TABLES "calendars: {x: {tables: [bnd]}}\n",
+           "t.yaml:4: calendars.x.tables: there is no table bnd; did you mean bond?");
+    refuse(TWO_TABLES "calendars: {x: {tables: [a]}, y: {tables: [a]}}\n",
+           "calendars.y.tables: a belongs to calendar x already, in line 4");
+    refuse(TWO_TABLES "calendars: {x: {tables: [a, bond, a]}}\n",
+           "calendars.x.tables: names a twice");
+    refuse(TWO_TABLES "calendars: [{name: x, tables: [a]},\n {name: x, tables: [bond]}]\n",
+           "t.yaml:5: calendars.x: this name is already used in line 4");
+    refuse(TWO_TABLES "calendars: {default: {tables: [a]}}\n",
+           "calendars.default: this is the name of the default calendar");
+    refuse(TWO_TABLES "calendars: {x: {tables: []}}\n", "calendars.x.tables: names none");
+    refuse(TWO_TABLES "calendars: {x: {zone: UTC}}\n", "tables is missing");
+    refuse(TWO_TABLES "calendars: {x: {zone: Asia/Tokio, tables: [a]}}\n",
+           "calendars.x.zone: time zone Asia/Tokio");
+    refuse(TWO_TABLES "calendars: {x: {tables: [iex_quote, iex_level]}}\n",
+           "calendars.x.tables: names iex_level but not iex_trade, which comes from the same "
+           "decoder; name all tables iex_...");
+    refuse(TWO_TABLES "calendars: {x: {tables: [a], eod: 3}}\n", "unknown key");
 }
 
 static void test_errors_between_keys(void **state)
@@ -614,6 +691,7 @@ int main(void)
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_short_forms),
         cmocka_unit_test(test_errors_say_where_and_what),
+        cmocka_unit_test(test_calendars),
         cmocka_unit_test(test_errors_between_keys),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_all_framings),

@@ -106,7 +106,7 @@ static struct lcore *lcore_new(struct kit *k, unsigned index, struct inject_rows
                            .appender = inject ? NULL : &k->app,
                            .inject = inject,
                            .symbols = &k->symbols,
-                           .open_day = &k->app.open_day};
+                           .days = &k->app.days};
     assert_true(rx_init(&l->rx, &rc, &e));
     assert_true(rx_add_port(&l->rx, &l->port->port, &l->groups, &k->status->ports[index],
                             CHECKSUM_OFF, 0, &e));

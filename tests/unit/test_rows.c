@@ -158,7 +158,7 @@ static void test_days(void **state)
 {
     (void)state;
     struct sink *s = sink_new();
-    s->rows.min_day = 100;
+    s->rows.min_day[0] = 100;
     run(s, 1, 0, 100);
     row(s, 32);
     run(s, 2, 0, 101);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calendars in the running daemon: who owns which table, where each one stands at the start, the
+ * instants at which its dates end, and ends by hand. Control computes, the appender compares.
+ */
+#include <errno.h>
+#include "calendar.h"
+#include "core/civil.h"
+#include "wiring_parts.h"
+
+#define AHEAD_MAX 32 /* dates of a calendar that the due list holds */
+
+_Static_assert(sizeof((struct calendar *)0)->name == DAYS_NAME, "a calendar's name");
+_Static_assert(2 * 2 * DAYS_CALENDARS <= DUE_MAX, "a list holds two dates of every calendar");
+
+/* ---- who and where ---- */
+
+unsigned wiring_calendars(const struct daemon *d)
+{
+    return config_calendars(d->config);
+}
+
+int wiring_calendar_named(const struct daemon *d, const char *name)
+{
+    for (unsigned i = 0; i < wiring_calendars(d); i++)
+        if (!strcmp(config_calendar(d->config, i)->name, name))
+            return (int)i;
+    return -1;
+}
+
+unsigned wiring_calendar_of(const struct daemon *d, const char *table)
+{
+    return config_calendar_of(d->config, table);
+}
+
+unsigned wiring_calendar_of_id(const struct daemon *d, uint16_t table)
+{
+    return table < TABLE_MAX ? d->wiring->owners.calendar[table] : 0;
+}
+
+/* A replay with --date gives its dates the ends of the capture's clock. */
+static int64_t ends(const struct daemon *d, unsigned i, int32_t day)
+{
+    return calendar_eod(config_calendar(d->config, i), day + d->day_shift);
+}
+
+void wiring_calendar(const struct daemon *d, unsigned i, struct wiring_calendar *out)
+{
+    const struct days_open *o = &d->wiring->appender.days;
+    const struct calendar *c = config_calendar(d->config, i);
+    int32_t open = load_relaxed(&o->open[i]), newest = load_relaxed(&o->newest[i]);
+    *out = (struct wiring_calendar){.calendar = c,
+                                    .open = open,
+                                    .newest = newest < open ? open : newest,
+                                    .ends = ends(d, i, open),
+                                    .closes = ends(d, i, open) + c->late_window_ns};
+}
+
+bool wiring_feed_split(const struct daemon *d, const struct config_feed *f)
+{
+    return f->calendar != config_calendar_of(d->config, "undecoded");
+}
+
+/* Of every table version, live or not: rows of an old log have calendars too. */
+void wiring_owners(struct daemon *d)
+{
+    struct days_owner *o = &d->wiring->owners;
+    o->n = wiring_calendars(d);
+    for (unsigned i = 0; i < o->n; i++)
+        memcpy(o->name[i], config_calendar(d->config, i)->name, DAYS_NAME);
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++) {
+        const struct schema *s = schema_set_get(d->schemas, id);
+        o->calendar[id] = (uint8_t)(s ? config_calendar_of(d->config, s->name) : 0);
+    }
+}
+
+/*
+ * The default calendar goes on at the date that recovery found open. So does another one; where the
+ * log knows nothing of it, its tables were the default calendar's until now, so it begins at the
+ * date of now, but at none that is closed for them.
+ */
+void wiring_first_days(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    const struct recovery *r = w->recovery;
+    for (unsigned i = 0; i < wiring_calendars(d); i++) {
+        const struct calendar *c = config_calendar(d->config, i);
+        int32_t now = calendar_day(c, clock_now(&d->clock)) - d->day_shift;
+        int32_t day = d->replay ? -1 : recovery_open_day(r, c->name);
+        if (i == 0)
+            day = d->day;
+        else if (day < 0)
+            day = !r->empty && now < d->day ? d->day : now;
+        day = day < 0 ? 0 : day > CIVIL_DAY_MAX ? CIVIL_DAY_MAX : day;
+        w->open[i] = (struct appender_open){(uint16_t)day, ends(d, i, day - 1)};
+    }
+}
+
+/* ---- when ---- */
+
+static uint32_t eod_json(const struct daemon *d, unsigned i, int32_t day, const char *by,
+                         char json[DUE_JSON])
+{
+    char text[CIVIL_TEXT], at[CIVIL_STAMP_TEXT];
+    int n =
+        snprintf(json, DUE_JSON, "{\"calendar\":\"%s\",\"day\":\"%s\",\"ends\":\"%s\"%s%.20s%s}",
+                 config_calendar(d->config, i)->name, civil_format(day, text),
+                 civil_format_stamp(ends(d, i, day), at), by ? ",\"by\":\"" : "", by ? by : "",
+                 by ? "\"" : "");
+    pst_must(n > 0 && n < (int)DUE_JSON);
+    return (uint32_t)n;
+}
+
+static uint32_t put_date(struct daemon *d, unsigned i, int32_t day, struct due_item *x)
+{
+    const struct calendar *c = config_calendar(d->config, i);
+    struct due_item *eod = c->late_window_ns ? x + 1 : x;
+    int64_t end = ends(d, i, day);
+    uint64_t id = (uint64_t)(day + 1) << 8 | i << 1;
+    if (c->late_window_ns)
+        *x = (struct due_item){
+            .id = id, .at = end, .kind = DUE_TURN, .calendar = (uint8_t)i, .day = (uint16_t)day};
+    *eod = (struct due_item){.id = id | 1,
+                             .at = end + c->late_window_ns,
+                             .kind = DUE_EOD,
+                             .calendar = (uint8_t)i,
+                             .day = (uint16_t)day,
+                             .ends = end};
+    eod->json_len = eod_json(d, i, day, NULL, eod->json);
+    return (uint32_t)(eod - x) + 1;
+}
+
+/* Every date has exactly one end, also those that passed while nothing ran. A list holds the same
+ * number of dates of each calendar; it is renewed when one of them has used up half of its own. */
+void wiring_extend_due(struct daemon *d)
+{
+    static struct due_item items[DUE_MAX];
+    struct wiring *w = d->wiring;
+    unsigned calendars = wiring_calendars(d);
+    int32_t ahead = (int32_t)(DUE_MAX / (2 * calendars));
+    ahead = ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
+    bool low = false;
+    int32_t open[DAYS_CALENDARS];
+    for (unsigned i = 0; i < calendars; i++) {
+        open[i] = load_relaxed(&w->appender.days.open[i]);
+        low |= open[i] + ahead / 2 >= w->due_day[i];
+    }
+    if (!low)
+        return;
+    uint32_t n = 0;
+    for (unsigned i = 0; i < calendars; i++)
+        for (int32_t day = open[i]; day < open[i] + ahead && day < CIVIL_DAY_MAX; day++)
+            n += put_date(d, i, day, &items[n]);
+    struct err err;
+    if (due_publish(&w->due, items, n, &err))
+        for (unsigned i = 0; i < calendars; i++)
+            w->due_day[i] = open[i] + ahead;
+}
+
+/* Dates that ended while nothing ran get their marks before the first row comes. What the ring
+ * cannot take yet follows when the log has made room. */
+void wiring_missed_days(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    uint32_t before;
+    unsigned ended = 0;
+    do {
+        before = load_relaxed(&w->appender.days.version);
+        wiring_extend_due(d);
+        ended += (unsigned)appender_due(&w->appender);
+    } while (load_relaxed(&w->appender.days.version) != before);
+    if (ended > 1 && !d->replay)
+        fprintf(stderr,
+                "penstockd: %u dates ended while nothing ran; each has its end in the journal\n",
+                ended);
+}
+
+/* ---- by hand ---- */
+
+bool wiring_end_day(struct daemon *d, unsigned i, int32_t day, const char *by, uint64_t *ticket,
+                    struct err *err)
+{
+    struct wiring_calendar c;
+    char want[CIVIL_TEXT], open[CIVIL_TEXT], json[DUE_JSON];
+    pst_must(i < wiring_calendars(d));
+    wiring_calendar(d, i, &c);
+    civil_format(c.open, open);
+    if (day < 0)
+        day = c.open;
+    civil_format(day, want);
+    if (day < c.open)
+        return err_set(err, -EALREADY, "%s has ended already in calendar %s; %s is open", want,
+                       c.calendar->name, open);
+    if (day > c.open)
+        return err_set(err, -EINVAL,
+                       "%s cannot end in calendar %s before %s, which is open: end that first",
+                       want, c.calendar->name, open);
+    uint32_t n = eod_json(d, i, day, by, json);
+    if (!inject_rows_eod(&d->wiring->control_rows, json, n, i, (uint16_t)day, c.ends))
+        return err_set(err, -EAGAIN, "the journal is busy; try again");
+    *ticket = inject_rows_flush(&d->wiring->control_rows);
+    return true;
+}
+
+enum wiring_ended wiring_day_ended(struct daemon *d, uint64_t ticket, uint64_t *position)
+{
+    if (!inject_taken(&d->inject, ticket, position))
+        return WIRING_ENDING;
+    return inject_verdict(&d->inject, ticket) ? WIRING_ENDED_BEFORE : WIRING_ENDED;
+}
