@@ -37,7 +37,8 @@ void hdb_unlock(struct io *io, int fd);
 struct hdb_stage {
     struct io *io;
     int32_t date;
-    bool fresh; /* the date does not exist yet */
+    bool fresh;        /* the date does not exist yet */
+    bool files_synced; /* set by who synced every file it wrote: publish syncs directories only */
     char disk[1024];
     char dir[1100];            /* <disk>/<date>$ */
     char final[1100];          /* <disk>/<date> */

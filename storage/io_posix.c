@@ -107,6 +107,16 @@ static int sys_mkdir(struct io *io, const char *path, unsigned mode)
     (void)io;
     return neg(mkdir(path, (mode_t)mode));
 }
+static int sys_exchange(struct io *io, const char *a, const char *b)
+{
+    (void)io;
+    return neg(renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE));
+}
+static int sys_rmdir(struct io *io, const char *path)
+{
+    (void)io;
+    return neg(rmdir(path));
+}
 static int sys_sync_dir(struct io *io, const char *path)
 {
     (void)io;
@@ -237,6 +247,8 @@ const struct io_ops io_posix_ops = {
     .unlink = sys_unlink,
     .mkdir = sys_mkdir,
     .sync_dir = sys_sync_dir,
+    .exchange = sys_exchange,
+    .rmdir = sys_rmdir,
     .list = sys_list,
     .free_space = sys_free_space,
     .dio_align = sys_dio_align,

@@ -110,7 +110,9 @@ unsigned kdb_width(uint8_t type);
  * finished) with the final count, and syncs if asked. The file is created anew (an old one of that
  * name is replaced by O_TRUNC: only ever in a staged directory).
  *   symbols: values are int64_t indexes into `sym`, null PST_NULL_LONG
- *   strings: write_at takes int64_t cumulative ends; write_bytes the text at its byte offset in `#`
+ *   strings: write_at takes int64_t cumulative ends; write_bytes the text at its byte offset in
+ * `#`. Without rows the file becomes q's empty list and `#` goes; a `#` without text gets one byte
+ * that no row uses, as it must be mappable
  */
 struct kdb_writer {
     struct io *io;

@@ -104,6 +104,27 @@ static bool sync_fd(struct kdb_writer *w, int fd, struct err *err)
     return r >= 0 || err_set(err, r, "%s: cannot be synced: %s", w->path, strerror(-r));
 }
 
+/* q keeps an empty nested column as the empty list, and maps `#`, which therefore must not be
+ * empty. */
+static bool close_strings(struct kdb_writer *w, uint64_t rows, struct err *err)
+{
+    static const uint8_t nothing[8] = {0xFF, 0x01};
+    struct io_stat st = {0};
+    char more[sizeof w->path + 1];
+    int r;
+    if (rows) {
+        r = w->io->ops->fstat(w->io, w->bytes_fd, &st);
+        return (r >= 0 || err_set(err, r, "%s#: %s", w->path, strerror(-r))) &&
+               (st.size || put(w, w->bytes_fd, "", 1, 0, err));
+    }
+    snprintf(more, sizeof more, "%s#", w->path);
+    r = w->io->ops->ftruncate(w->io, w->fd, sizeof nothing);
+    int gone = w->io->ops->unlink(w->io, more);
+    r = r < 0 ? r : gone;
+    return (r >= 0 || err_set(err, r, "%s: %s", w->path, strerror(-r))) &&
+           put(w, w->fd, nothing, sizeof nothing, 0, err);
+}
+
 bool kdb_write_close(struct kdb_writer *w, uint64_t rows, uint8_t attribute, bool sync,
                      struct err *err)
 {
@@ -113,9 +134,11 @@ bool kdb_write_close(struct kdb_writer *w, uint64_t rows, uint8_t attribute, boo
         kdb_enum_header(head, attribute, rows);
     else
         kdb_vector_header(head, w->type, attribute, rows);
-    bool ok = put(w, w->fd, head, n, 0, err);
+    bool strings = w->type == PST_STRING;
+    bool ok = (!strings || close_strings(w, rows, err)) &&
+              ((strings && !rows) || put(w, w->fd, head, n, 0, err));
     ok = ok && (!sync || sync_fd(w, w->fd, err));
-    ok = ok && (!sync || w->bytes_fd < 0 || sync_fd(w, w->bytes_fd, err));
+    ok = ok && (!sync || !strings || !rows || sync_fd(w, w->bytes_fd, err));
     int fd = w->fd, r = 0;
     w->fd = -1;
     if (fd >= 0)

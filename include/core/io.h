@@ -73,6 +73,9 @@ struct io_ops {
     int64_t (*monotonic)(struct io *); /* ns; every timeout of storage */
     void (*sleep)(struct io *, int64_t ns);
     void (*destroy)(struct io *); /* waits for what is in flight */
+    /* The two below may be NULL: the backend cannot. */
+    int (*exchange)(struct io *, const char *a, const char *b); /* swaps two names atomically */
+    int (*rmdir)(struct io *, const char *path);
 };
 
 struct io {
