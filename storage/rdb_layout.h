@@ -93,8 +93,8 @@ enum rdb_day_flag {
 struct rdb_day {
     _Atomic uint32_t state;
     _Atomic uint32_t generation; /* raised when the slot is given out: never 0 in use */
-    uint16_t day;                /* days since 2000-01-01 */
-    uint16_t calendar;           /* the owner's number of it */
+    _Atomic uint16_t day;        /* days since 2000-01-01 */
+    _Atomic uint16_t calendar;   /* the owner's number of it */
     _Atomic uint32_t flags;
     _Atomic uint64_t first_position;  /* of the first frame with a row of it */
     _Atomic uint64_t end_position;    /* end of the last one */

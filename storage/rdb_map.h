@@ -24,7 +24,7 @@
 
 struct rdb_map {
     const uint8_t *base;
-    uint64_t bytes;
+    uint64_t bytes, parts_at;
     int fd; /* -1: borrowed from the owner */
 };
 
@@ -90,8 +90,8 @@ const char *rdb_string(const struct rdb_map *m, uint64_t value, uint32_t *len);
 
 struct rdb_list_view {
     const struct rdb_map *map;
-    uint64_t next;       /* forward: the next block */
-    uint64_t prev;       /* backward: the next block before */
+    uint64_t next, prev; /* block to come, forward and backward */
+    uint32_t done, left; /* row numbers before them */
     uint32_t rows, seen; /* the cut; entries of the list when it was opened */
     uint32_t count;      /* of them below the cut: the number of rows of this symbol or key */
 };
