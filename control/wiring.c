@@ -81,10 +81,13 @@ bool wiring_journal(struct daemon *d, struct err *err)
                             .ballast = (uint64_t)c->log_ballast,
                             .retry_ns = c->retry_interval,
                             .pace_ns = d->config->wait == CONFIG_SLEEP ? NS_PER_MS : 0,
+                            .calendars = &w->owners,
                             .symbols_known = symbols_count(&d->symbols),
                             .states = w->states,
                             .states_bytes = w->states_bytes,
                             .previous = *w->previous ? w->previous : NULL};
+    for (unsigned i = 0; i < w->owners.n; i++)
+        lc.open_day[i] = w->open[i].day;
     w->log = log_create(&lc, err);
     return w->log != NULL;
 }

@@ -75,6 +75,7 @@ static bool run_recovery(struct daemon *d, struct err *err)
                                              : r->open_day;
     if (r->empty)
         return true;
+    w->states = recovery_states(r, &w->states_bytes);
     fprintf(
         stderr,
         "penstockd: recovered %u files in %.0f ms: %s end at %llu, going on at %llu; %u sessions, "

@@ -41,6 +41,7 @@ struct log *log_create(const struct log_config *cfg, struct err *err)
     l->spare_fd = -1;
     l->last_suffix = UINT32_MAX;
     l->symbols_known = cfg->symbols_known;
+    memcpy(l->open_day, cfg->open_day, sizeof l->open_day);
     l->nwrites = cfg->depth + 24;
     l->memory = mmap(NULL, (size_t)(l->nwrites + 1) * LOG_BUFFER, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -148,6 +149,24 @@ static uint64_t slowest(const struct log *l)
     return low;
 }
 
+/* An eod mark: the earliest day that any calendar has open behind it. */
+static int32_t earliest_open(struct log *l, const struct frame *f)
+{
+    const struct days_owner *o = l->cfg.calendars;
+    char name[DAYS_NAME];
+    if (!o)
+        return f->day + 1;
+    uint16_t low = UINT16_MAX;
+    bool named = days_eod(f, name);
+    for (unsigned c = 0; c < o->n; c++) {
+        if (named && !strcmp(o->name[c], name) && f->day >= l->open_day[c])
+            l->open_day[c] = (uint16_t)(f->day + 1);
+        if (l->open_day[c] < low)
+            low = l->open_day[c];
+    }
+    return low;
+}
+
 static int scout(struct log *l, uint64_t tail)
 {
     int did = 0;
@@ -171,9 +190,10 @@ static int scout(struct log *l, uint64_t tail)
         l->cursor += f->length;
         if (pst_unlikely(turn) && type == MARK_EOD) {
             PST_FAULT("log.roll");
+            int32_t open = earliest_open(l, f);
             for (unsigned i = 0; i < LOG_LANES; i++) {
                 struct log_lane *n = &l->lane[i];
-                if (n->used && n->close_at == LOG_NOWHERE && n->day <= f->day) {
+                if (n->used && n->close_at == LOG_NOWHERE && n->day < open) {
                     n->close_at = l->cursor;
                     n->reason = LOG_END_DAY;
                 }

@@ -25,9 +25,10 @@
  * counts as poisoned. At the levels async and written what a failed sync concerns may have left the
  * ring already.
  *
- * ROLL. The eod mark of day D is the last frame of D's file; the next frame opens the file of its
- * own day (state marks after eod carry the new day). Other stream-255 frames go into every open
- * file and open the daily file of their day when none is.
+ * ROLL. The eod mark with which the last calendar closes day D is the last frame of D's file; the
+ * next frame opens the file of its own day (state marks after eod carry the new day). Until then
+ * the files of several days may be open: a calendar that has turned writes into the next one. Other
+ * stream-255 frames go into every open file and open the daily file of their day when none is.
  *
  * THREADS. log_create, log_destroy: control, while the thread does not run. log_work,
  * log_housekeeping, log_fini: the log thread, or a test by hand; the io belongs to that thread.
@@ -40,6 +41,7 @@
  */
 #pragma once
 
+#include "core/days.h"
 #include "core/io.h"
 #include "core/ring.h"
 #include "core/schema.h"
@@ -68,8 +70,10 @@ struct log_config {
     int64_t retry_ns;
     int64_t
         pace_ns; /* least time between two writes of partial blocks; 0 = at once (lowest latency) */
-    uint32_t symbols_known; /* ids that recovery restored */
-    const void *states;     /* state mark frames that recovery found, back to back; may be NULL */
+    const struct days_owner *calendars; /* NULL: there is one, every eod mark closes its day */
+    uint16_t open_day[DAYS_CALENDARS];  /* of each at the start */
+    uint32_t symbols_known;             /* ids that recovery restored */
+    const void *states; /* state mark frames that recovery found, back to back; may be NULL */
     size_t states_bytes;
     const char *previous; /* name of the daily stream's last file; NULL = none */
     bool buffered;        /* never O_DIRECT */

@@ -124,6 +124,7 @@ struct log {
     uint32_t schema_ids, symbols_known;
     struct log_state *states[2]; /* generations: newest, the one before */
     bool states_due; /* an eod or restart mark came: the next state begins a generation */
+    uint16_t open_day[DAYS_CALENDARS];
     /* names */
     int32_t last_day;
     uint32_t last_suffix;

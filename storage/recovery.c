@@ -622,6 +622,78 @@ void recovery_free(struct recovery *r)
     memset(r, 0, sizeof *r);
 }
 
+/* ---- for the next files ---- */
+
+struct states {
+    uint8_t *frames;
+    size_t bytes, room;
+    uint32_t seed;
+};
+
+/* Takes o and one more member, as text; what JSON cannot say or no frame holds is left out. */
+static void say(struct states *s, json_t *o, uint16_t day, const char *decoder)
+{
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    size_t n = text ? strlen(text) : 0, more = decoder ? strlen(decoder) + 11 : 0;
+    char *whole = text ? malloc(n + more + 1) : NULL;
+    if (s->room - s->bytes < FRAME_MAX) {
+        uint8_t *p = realloc(s->frames, s->room + 4 * FRAME_MAX);
+        pst_must(p);
+        s->frames = p;
+        s->room += 4 * FRAME_MAX;
+    }
+    if (whole) {
+        memcpy(whole, text, n);
+        if (decoder) /* before the closing brace */
+            n = n - 1 + (size_t)snprintf(whole + n - 1, more + 2, ",\"decoder\":%s}", decoder);
+        struct frame *f = (struct frame *)(s->frames + s->bytes);
+        uint32_t length = frame_build_mark(f, MARK_STATE, whole, n);
+        if (length) {
+            f->day = day;
+            frame_seal(f, s->seed);
+            s->bytes += length;
+        }
+    }
+    free(whole);
+    free(text);
+}
+
+static void say_session(struct states *out, const struct recovery_session *s)
+{
+    static const char *const names[] = {"live", "ended", "replaced"};
+    if (s->day < 0)
+        return;
+    const struct recovery_piece *p = s->pieces;
+    do {
+        say(out,
+            json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:s}", "feed", s->feed, "session", s->session,
+                      "day", (int)s->day, "epoch", (json_int_t)s->epoch, "first",
+                      (json_int_t)s->first, "next", (json_int_t)s->next, "send",
+                      (json_int_t)s->send, "state", names[s->state]),
+            (uint16_t)s->day, p ? p->json : NULL);
+        p = p ? p->next : NULL;
+    } while (p);
+}
+
+void *recovery_states(const struct recovery *r, size_t *bytes)
+{
+    struct states s = {.seed = frame_seed(r->cfg.instance)};
+    json_t *dates = json_object();
+    for (uint32_t i = 0; i < r->calendars; i++)
+        json_object_set_new(dates, r->calendar[i].name, json_integer(r->calendar[i].open_day));
+    if (r->calendars)
+        say(&s, json_pack("{s:O}", "calendars", dates), (uint16_t)r->open_day, NULL);
+    json_decref(dates);
+    for (uint32_t i = 0; i < r->sessions; i++)
+        say_session(&s, &r->session[i]);
+    *bytes = s.bytes;
+    if (s.bytes)
+        return s.frames;
+    free(s.frames);
+    return NULL;
+}
+
 uint32_t recovery_restart_json(const struct recovery *r, char *buf, size_t room)
 {
     return (uint32_t)snprintf(buf, room, "{\"old_end\":%llu,\"start\":%llu,\"reason\":\"%s\"}",

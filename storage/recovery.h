@@ -140,6 +140,11 @@ struct recovery {
 int32_t recovery_open_day(const struct recovery *r, const char *calendar);
 bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct err *err);
 void recovery_free(struct recovery *r);
+/* What it found - open dates, sessions, decoder states - as state mark frames back to back, for the
+ * heads of the next files (log_config.states): a second crash, before the first states of this
+ * incarnation are durable, finds it there. They have position 0: no place in the journal. malloc'd;
+ * NULL when there is nothing to say. */
+void *recovery_states(const struct recovery *r, size_t *bytes);
 /* The restart mark's JSON; its length. */
 uint32_t recovery_restart_json(const struct recovery *r, char *buf, size_t room);
 /* Checks about `bytes` more of the log, newest file first. True: all is done. */

@@ -249,6 +249,51 @@ static void two_days(void **state)
     fix_free(x);
 }
 
+/* A day's file closes when every calendar has closed that day, whichever is the last. */
+static void two_calendars(void **state)
+{
+    (void)state;
+    static const char first[] = "{\"calendar\":\"default\",\"day\":\"2024.08.22\"}";
+    static const char second[] = "{\"calendar\":\"tokyo\",\"day\":\"2024.08.22\"}";
+    static struct days_owner owners = {.n = 2, .name = {"default", "tokyo"}};
+    for (int tokyo_first = 0; tokyo_first < 2; tokyo_first++) {
+        struct fix *x = fix_new("/dev/shm", LOG_DURABLE, false, false);
+        x->cfg.calendars = &owners;
+        x->cfg.open_day[0] = x->cfg.open_day[1] = FIX_DAY;
+        fix_start(x);
+        fix_data(x, 512, 0, FIX_DAY);
+        fix_mark(x, MARK_EOD, tokyo_first ? second : first, FIX_DAY);
+        fix_mark(x, MARK_EOD, "{\"calendar\":\"stranger\",\"day\":\"x\"}", FIX_DAY + 3);
+        for (unsigned i = 0; i < 20; i++)
+            fix_data(x, 512, 0, FIX_DAY + (int)(i & 1));
+        fix_mark(x, MARK_EOD, tokyo_first ? first : second, FIX_DAY);
+        fix_mark(x, MARK_TICK, "{\"durable\":1}", FIX_DAY + 1);
+        fix_data(x, 512, 0, FIX_DAY + 1);
+        /* one calendar two days ahead: no file closes before the other has followed */
+        fix_mark(x, MARK_EOD, first, FIX_DAY + 1);
+        fix_mark(x, MARK_EOD, first, FIX_DAY + 2);
+        fix_data(x, 512, 0, FIX_DAY + 1);
+        fix_data(x, 512, 0, FIX_DAY + 3);
+        fix_mark(x, MARK_EOD, second, FIX_DAY + 1);
+        fix_mark(x, MARK_EOD, second, FIX_DAY + 2);
+        fix_data(x, 512, 0, FIX_DAY + 3);
+        assert_true(fix_settle(x, 5000));
+        struct fix_files *f = fix_read(x, ring_tail(&x->ring));
+        assert_int_equal(f->n, 3);
+        for (unsigned i = 0; i < 3; i++) {
+            static const int day[] = {0, 1, 3};
+            static const unsigned frames[] = {1 + 2 + 10 + 1, 10 + 1 + 1 + 1 + 2 + 1 + 1,
+                                              1 + 2 + 1};
+            assert_int_equal(f->file[i].header.day, FIX_DAY + day[i]);
+            assert_int_equal(f->file[i].ended, i < 2);
+            assert_int_equal(f->file[i].frames, frames[i]);
+        }
+        assert_int_equal(f->file[0].end.reason, LOG_END_DAY);
+        fix_files_free(f);
+        fix_free(x);
+    }
+}
+
 static void restart_suffix(void **state)
 {
     (void)state;
@@ -418,13 +463,13 @@ static void drop_frame(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),          cmocka_unit_test(header_copies),
-        cmocka_unit_test(policy),         cmocka_unit_test(durable_posix),
-        cmocka_unit_test(durable_uring),  cmocka_unit_test(durable_buffered),
-        cmocka_unit_test(written_level),  cmocka_unit_test(async_level),
-        cmocka_unit_test(rolls),          cmocka_unit_test(two_days),
-        cmocka_unit_test(restart_suffix), cmocka_unit_test(counts),
-        cmocka_unit_test(every_errno),
+        cmocka_unit_test(names),         cmocka_unit_test(header_copies),
+        cmocka_unit_test(policy),        cmocka_unit_test(durable_posix),
+        cmocka_unit_test(durable_uring), cmocka_unit_test(durable_buffered),
+        cmocka_unit_test(written_level), cmocka_unit_test(async_level),
+        cmocka_unit_test(rolls),         cmocka_unit_test(two_days),
+        cmocka_unit_test(two_calendars), cmocka_unit_test(restart_suffix),
+        cmocka_unit_test(counts),        cmocka_unit_test(every_errno),
 #ifdef PST_FAULTS
         cmocka_unit_test(drop_frame),
 #endif

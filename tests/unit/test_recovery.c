@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a start finds: ends, torn tails, holes, sessions, symbols, days, budget. */
 #include <jansson.h>
+#include "core/civil.h"
 #include "core/symbols.h"
 #include "forged_tails.h"
 #include "recovery.h"
@@ -728,6 +729,149 @@ static void days(void **state)
     lk_free(&k);
 }
 
+static void eod(struct lk *k, const char *calendar, int32_t day)
+{
+    char json[120], date[CIVIL_TEXT];
+    snprintf(json, sizeof json, "{\"calendar\":\"%s\",\"day\":\"%s\",\"ends\":\"x\"}", calendar,
+             civil_format(day, date));
+    uint16_t was = k->day;
+    k->day = (uint16_t)day;
+    lk_mark(k, MARK_EOD, json);
+    k->day = was;
+}
+
+/* State marks, as the head of a file repeats them. */
+static void head(struct lk *k, const void *states, size_t bytes)
+{
+    const uint8_t *p = states, *end = p + bytes;
+    for (; p < end; p += ((const struct frame *)p)->length)
+        lk_file_frame(k, LOG_FILE_STATE, p, ((const struct frame *)p)->length);
+}
+static void head_says(struct lk *k, const char *json)
+{
+    static uint8_t buf[4096] pst_aligned(64);
+    struct frame *f = (struct frame *)buf;
+    assert_true(frame_build_mark(buf, MARK_STATE, json, strlen(json)) > 0);
+    f->position = FIRST;
+    frame_seal(f, k->seed);
+    head(k, buf, f->length);
+}
+
+/* Where each calendar stands: from marks, from the head of a later file, and from both. */
+static void calendars(void **state)
+{
+    (void)state;
+    struct lk k, next;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    start(&k);
+    data(&k, S1, 1, 5);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(recovery_open_day(&r, "default"), -1); /* a log that does not say */
+    assert_int_equal(r.open_day, LK_DAY);
+    recovery_free(&r);
+    lk_mark(&k, MARK_STATE, "{\"calendars\":{\"default\":9823,\"tokyo\":9821}}");
+    eod(&k, "tokyo", 9821);
+    eod(&k, "tokyo", 9822);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(r.sessions, 1); /* the calendars are no session */
+    assert_int_equal(recovery_open_day(&r, "default"), 9823);
+    assert_int_equal(recovery_open_day(&r, "tokyo"), 9823);
+    assert_int_equal(recovery_open_day(&r, "paris"), -1);
+    assert_int_equal(r.open_day, 9823);
+    assert_int_equal(r.closed_day, 9822);
+    recovery_free(&r);
+    eod(&k, "tokyo", 9823);
+    eod(&k, "default", 9823);
+    eod(&k, "default", 9824);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    assert_int_equal(recovery_open_day(&r, "tokyo"), 9824);
+    assert_int_equal(recovery_open_day(&r, "default"), 9825);
+    assert_int_equal(r.open_day, 9825);
+    recovery_free(&r);
+    lk_free(&k);
+    /* rows of a session of tomorrow have opened tomorrow's file; the date is still today's */
+    start(&k);
+    lk_mark(&k, MARK_STATE, "{\"calendars\":{\"default\":9823}}");
+    lk_save(&k, mem, LOG);
+    lk_start(&next, k.position, LK_DAY + 1, 0);
+    head_says(&next, "{\"calendars\":{\"default\":9823}}");
+    teach(&next);
+    data(&next, S1, 6, 5);
+    lk_save(&next, mem, "/l/log2026.11.24");
+    run(&r, &cfg);
+    assert_int_equal(r.open_day, LK_DAY);
+    recovery_free(&r);
+    lk_free(&next);
+    /* months and a lot of journal later: only the head of the newest file knows */
+    lk_start(&next, k.position + (500ull << 20), LK_DAY + 90, 0);
+    head_says(&next, "{\"calendars\":{\"default\":9913,\"tokyo\":9912}}");
+    teach(&next);
+    for (unsigned i = 0; i < 10; i++)
+        tick(&next, next.position, 7);
+    lk_save(&next, mem, "/l/log2027.02.21");
+    run(&r, &cfg);
+    assert_int_equal(r.open_day, 9913);
+    assert_int_equal(recovery_open_day(&r, "tokyo"), 9912);
+    recovery_free(&r);
+    lk_free(&next);
+    lk_free(&k);
+}
+
+/* What a start found stands at the head of its first file: a crash right after it finds it again,
+ * though the older files lie a lease behind. */
+static void second_crash(void **state)
+{
+    (void)state;
+    struct lk k, next;
+    struct recovery r, again;
+    struct recovery_config cfg = config();
+    size_t bytes;
+    start(&k);
+    lk_mark(&k, MARK_STATE, "{\"calendars\":{\"default\":9823,\"tokyo\":9822}}");
+    lk_mark(&k, MARK_STATE, state_json("S1", 3, 500, "live", "{\"far\":1}"));
+    lk_mark(&k, MARK_STATE, state_json("S1", 3, 500, "live", "{\"near\":[\"a\\\"b\"]}"));
+    lk_mark(&k, MARK_STATE, state_json("S2", 1, 9, "ended", NULL));
+    data(&k, S1, 500, 40);
+    eod(&k, "tokyo", 9822);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    void *states = recovery_states(&r, &bytes);
+    assert_non_null(states);
+    lk_start(&next, r.start, LK_DAY, 1);
+    head(&next, states, bytes);
+    teach(&next);
+    char json[200];
+    recovery_restart_json(&r, json, sizeof json);
+    lk_mark(&next, MARK_RESTART, json);
+    lk_save(&next, mem, "/l/log2026.11.23.1");
+    cfg.lease_end = r.start + RECOVERY_LEASE;
+    run(&again, &cfg);
+    assert_int_equal(again.sessions, 2);
+    assert_int_equal(again.gaps, 0);
+    assert_int_equal(recovery_open_day(&again, "default"), 9823);
+    assert_int_equal(recovery_open_day(&again, "tokyo"), 9823);
+    const struct recovery_session *s = session(&again, "S1");
+    assert_int_equal(s->next, 540);
+    assert_int_equal(s->epoch, 3);
+    assert_int_equal(s->send, 17);
+    assert_int_equal(s->day, LK_DAY);
+    assert_string_equal(s->pieces->json, "{\"far\":1}");
+    assert_string_equal(s->pieces->next->json, "{\"near\":[\"a\\\"b\"]}");
+    assert_null(s->pieces->next->next);
+    assert_int_equal(session(&again, "S2")->state, RECOVERY_ENDED);
+    assert_int_equal(session(&again, "S2")->next, 9);
+    assert_null(session(&again, "S2")->pieces);
+    free(states);
+    recovery_free(&again);
+    recovery_free(&r);
+    lk_free(&next);
+    lk_free(&k);
+}
+
 /* A poisoned file, whose unsure frames stand anew in the next one; the first may be torn. */
 static void overlap(void **state)
 {
@@ -962,6 +1106,8 @@ int main(void)
         CASE(sessions),
         CASE(long_log),
         CASE(days),
+        CASE(calendars),
+        CASE(second_crash),
         CASE(overlap),
         CASE(headers),
         CASE(budget),
