@@ -452,7 +452,7 @@ static void broken(void **state)
     (void)state;
     hk_trade(hk_dir, DAY - 1, "trade", 10, 2);
     hk_trade(hk_dir, DAY, "trade", 10, 2);
-    truncate(hk_path("2026.11.22/trade/size"), 50);
+    assert_int_equal(truncate(hk_path("2026.11.22/trade/size"), 50), 0);
     hk_column(hk_path("2026.11.22/trade"), "sym", PST_SYMBOL, (int64_t[]){0, 0}, 2, 0);
     struct hdb *h = open_here();
     const struct hdb_table *t = table_of(h, "trade");
