@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "alarm_rules.h"
 #include "core/clock.h"
+#include "day.h"
 #include "ledger.h"
 #include "wiring.h"
 
@@ -163,8 +164,10 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
     for (unsigned t = 0; t < s->n_threads; t++) {
         const struct status_thread *x = &s->threads[t];
         int64_t age = mono - load_relaxed(&x->heartbeat);
+        /* one step of it may be a sync of gigabytes */
+        int64_t limit = !strcmp(x->name, "writedown") ? MINUTE : 2 * NS_PER_S;
         alarm_check(&d->alarms, now, ALARM_THREAD_STUCK, x->name,
-                    load_relaxed(&x->state) == THREAD_RUN && age > 2 * NS_PER_S, 0,
+                    load_relaxed(&x->state) == THREAD_RUN && age > limit, 0,
                     "no heartbeat for %lld ms", (long long)(age / NS_PER_MS));
     }
     alarm_check(&d->alarms, now, ALARM_STATE_DISK, "", wiring_lease_warned(d->wiring), 0,
@@ -174,6 +177,8 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
                 behind > (uint64_t)d->config->alarms.cursor_lag && !d->replay,
                 d->config->alarms.clear_after, "about %llu messages behind the journal",
                 (unsigned long long)behind);
+    if (d->days && !d->replay)
+        day_alarms(d->days, &d->alarms, now);
     char text[ALARMS_TEXT];
     bool balanced = !d->ledger || ledger_check(d->ledger, text, sizeof text);
     alarm_check(&d->alarms, now, ALARM_LEDGER_IMBALANCE, "", !balanced, 0, "%s",

@@ -28,6 +28,12 @@ static int (*special(const char *name))(struct cli *, int, char **)
         return cli_ledger;
     if (!strcmp(name, "publish"))
         return cli_publish;
+    if (!strcmp(name, "eod"))
+        return cli_eod;
+    if (!strcmp(name, "rdb"))
+        return cli_rdb;
+    if (!strcmp(name, "rebuild"))
+        return cli_rebuild;
     return NULL;
 }
 

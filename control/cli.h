@@ -28,4 +28,11 @@ int cli_tail(struct cli *c, int argc, char **argv);
 int cli_gaps(struct cli *c, int argc, char **argv);
 int cli_ledger(struct cli *c, int argc, char **argv);
 int cli_publish(struct cli *c, int argc, char **argv);
+int cli_eod(struct cli *c, int argc, char **argv);
+int cli_rdb(struct cli *c, int argc, char **argv);
+int cli_rebuild(struct cli *c, int argc, char **argv); /* also: hdb rebuild */
+/* cli_day.c: parts of the status screen */
+void cli_day_rdb_line(json_t *rdb);
+void cli_day_database_line(json_t *db);
+void cli_day_table(json_t *days);
 int cli_help(const char *verb);

@@ -87,6 +87,10 @@ static int view_status(json_t *r)
            print_bytes(json_long(log, "tail") - json_long(log, "submitted")),
            print_bytes(json_long(log, "tail") - json_long(log, "durable")),
            print_bytes(json_long(log, "free")));
+    json_t *days = json_object_get(r, "days");
+    cli_day_rdb_line(json_object_get(days, "rdb"));
+    cli_day_database_line(json_object_get(days, "database"));
+    cli_day_table(json_object_get(days, "days"));
     json_array_foreach(json_object_get(r, "ledger"), i, a) printf("%s\n", text(a, "line"));
     return degraded(r);
 }

@@ -4,6 +4,7 @@
 #include "cmd.h"
 #include "core/clock.h"
 #include "daemon.h"
+#include "day.h"
 #include "figures.h"
 #include "ledger.h"
 #include "nearest.h"
@@ -84,14 +85,14 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
     const struct ring_head *h = d->ring.head;
     int64_t now = clock_now(&d->clock), oldest = load_relaxed(&s->log_oldest);
     char day[16];
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:{s:I,s:I},s:o}", "instance",
+    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o}", "instance",
                      s->instance, "version", PST_VERSION, "day", figures_day(d->day, day), "health",
                      health(d), "up_ns", (json_int_t)(clock_system() - s->started),
                      "durable_lag_ns", (json_int_t)(oldest ? now - oldest : 0), "alarms",
                      alarms_json(d), "feeds", feeds_json(d), "log", log_json(d), "ring", "size",
                      (json_int_t)ring_size(&d->ring), "used",
                      (json_int_t)(load_acquire(&h->tail) - load_relaxed(&h->guard)), "ledger",
-                     ledger_brief(d->ledger));
+                     ledger_brief(d->ledger), "days", day_brief(d->days));
 }
 
 json_t *cmd_feeds(struct cmd_request *req, struct err *err)

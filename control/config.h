@@ -247,7 +247,7 @@ struct config {
     const char *database;
     int existing_partition;
     int64_t database_low_space;
-    const char *hdb_lockfile, *post_save;
+    const char *hdb_lockfile;
     int64_t rdb_memory, eod_retry, pin_grace;
     int hugepages, wait;
     struct config_cpus cpus;

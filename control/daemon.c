@@ -9,6 +9,7 @@
 #include "check.h"
 #include "dataplane/inject_rows.h"
 #include "daemon.h"
+#include "day.h"
 #include "figures.h"
 #include "ledger.h"
 #include "socket.h"
@@ -197,16 +198,24 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
         !symbols_create(&d->symbols, (uint32_t)config->symbols_max, err))
         return false;
     alarms_init(&d->alarms, d->status, journal_alarm, d);
-    if (!wiring_recover(d, err) || !wiring_tables(d, err) || !wiring_lcores(d, err) ||
-        !wiring_journal(d, err) || !wiring_feeds(d, err) || !wiring_ports(d, err) ||
-        !wiring_resume(d, err))
+    if (!wiring_recover(d, err))
+        return false;
+    day_preload(d);
+    if (!wiring_tables(d, err) || !wiring_lcores(d, err) || !wiring_journal(d, err) ||
+        !wiring_feeds(d, err) || !wiring_ports(d, err) || !wiring_resume(d, err))
+        return false;
+    bool days = !d->replay || config->database;
+    if (days && !(d->days = day_open(d, err)))
         return false;
     /* Our own maps exist: from here on nobody can make a writable one. */
     bool sealed = ring_seal(&d->ring);
     sealed &= symbols_seal(&d->symbols) && status_seal(d->status);
     d->ring.sealed = sealed;
+    if (days)
+        day_seal(d->days);
     d->ledger = ledger_open(d, wiring_first_day(d), err);
-    if (!d->ledger || !wiring_start(d, err) || !ledger_start(d->ledger, err))
+    if (!d->ledger || !wiring_start(d, err) || !ledger_start(d->ledger, err) ||
+        (days && !day_start(d->days, err)))
         return false;
     if (d->replay)
         return true;
@@ -247,6 +256,8 @@ void daemon_run(struct daemon *d)
             tick = now;
             clock_calibrate(&d->clock);
             wiring_tick(d);
+            if (d->days)
+                day_tick(d->days);
             rates_sample(&d->rates, d->status);
             int32_t day = load_relaxed(&d->wiring->appender.days.open[0]);
             if (day != d->day && d->ledger && !d->replay)
@@ -279,6 +290,9 @@ int daemon_close(struct daemon *d)
     if (!drained)
         fprintf(stderr,
                 "penstockd: the log could not be drained; recovery will say what is missing\n");
+    if (d->replay && d->days && !day_finish(d->days))
+        drained = false; /* the summary says why */
+    day_stop(d->days, 5 * NS_PER_S);
     if (d->ledger) {
         ledger_settle(d->ledger, 5 * NS_PER_S);
         if (!d->replay) {
@@ -295,11 +309,14 @@ int daemon_close(struct daemon *d)
 
 void daemon_free(struct daemon *d)
 {
+    day_stop(d->days, 0);
     if (d->ledger) {
         ledger_stop(d->ledger);
         ledger_close(d->ledger);
         d->ledger = NULL;
     }
+    day_close(d->days);
+    d->days = NULL;
     if (d->wiring)
         wiring_close(d);
     if (d->ring.head)

@@ -5,10 +5,11 @@
  * Start (daemon_open, control thread; nothing has threads yet):
  *   config -> instance lock, lease -> status, clock -> recovery (symbols, schemas, sessions) ->
  * ring
- *   -> appender, feeds, ports -> log -> seal the segments -> threads: log, ledger, rx -> socket
+ *   -> appender, feeds, ports -> log -> days -> seal the segments -> threads: log, rx, ledger, rdb,
+ *   writedown -> socket
  * Stop (daemon_close): rx lcores stop polling and flush -> end mark -> log drains, end frames,
  * close
- *   -> ledger reaches the end -> socket -> lock.
+ *   -> ledger and rdb reach the end, a writedown stops between two steps -> socket -> lock.
  *
  * All fields belong to the control thread unless their module's header says otherwise.
  */
@@ -30,6 +31,7 @@
 
 struct appender;
 struct cmd_request;
+struct day;
 struct feed;
 struct log;
 struct ledger;
@@ -55,6 +57,7 @@ struct daemon {
     uint64_t instance_id;
     bool replay;
     const char *replay_file;
+    bool end_days; /* replay --eod: every date ends where the capture does */
 
     struct daemon_feed feeds[STATUS_FEEDS]; /* index = index in status->feeds */
     unsigned nfeeds;
@@ -62,6 +65,7 @@ struct daemon {
     struct rates rates;
     struct socket *socket;
     struct ledger *ledger;
+    struct day *days; /* RDB, end of day, database: day.h; NULL in a replay without one */
     struct inject inject;  /* control's own way into the journal: marks, schemas, publishers */
     struct wiring *wiring; /* ports, lcores, appender, log: wiring.h */
     int32_t day;           /* open trading date of the default calendar */

@@ -36,11 +36,16 @@ struct daemon;
 struct day;
 struct rdb;
 
+/* Between recovery and the journal: an empty symbol table starts with the database's `sym`. */
+void day_preload(struct daemon *d);
 /* After the ring, symbols and schemas exist and before the segments are sealed: RDB memory,
  * database, days from the catalogue. False: the configuration cannot work (one sentence). */
 struct day *day_open(struct daemon *d, struct err *err);
+bool day_seal(struct day *y); /* false: the RDB is not handed out to other processes */
 bool day_start(struct day *y, struct err *err); /* threads; behind wiring_start */
 void day_tick(struct day *y);                   /* control loop, each 100 ms and on day_wake */
+/* Replay: until every ended date is written or has failed. False: one has. */
+bool day_finish(struct day *y);
 /* Stops after the journal's end: the rdb thread reads to it (deadline), a writedown in progress is
  * asked to stop between two steps; the next start resumes it. */
 void day_stop(struct day *y, int64_t deadline_ns);
@@ -54,7 +59,11 @@ uint64_t day_epoch(const struct day *y);        /* of the HDB: how many publicat
 /* The trading dates and what state they are in; RDB figures. For `status`, `eod status`. */
 json_t *day_json(struct day *y);
 json_t *day_brief(struct day *y); /* rdb lag, rows, memory; days in progress */
+json_t *day_rdb_json(struct day *y);
+/* A date that was ended: its state and result. NULL: it was not. */
+json_t *day_state(struct day *y, const char *calendar, int32_t day);
 
+void day_rdb_pause(struct day *y, bool pause); /* an operator's */
 /* Verbs (cmd_day.c). calendar NULL: all calendars that have that day. False: one sentence. */
 bool day_retry(struct day *y, const char *calendar, int32_t day, struct err *err);
 bool day_cancel(struct day *y, const char *calendar, int32_t day, struct err *err);
@@ -64,7 +73,7 @@ struct day_rebuild {
     const char *table;        /* NULL: all of the day */
     const char *const *files; /* NULL: the instance's own log */
     unsigned nfiles;
-    bool dry_run;
+    bool dry_run, supersede; /* supersede: whatever the partition was made of */
 };
 uint64_t day_rebuild(struct day *y, const struct day_rebuild *r, struct err *err);
 /* The job's outcome: NULL while it runs; else a new reference, its "error" set when it failed. */
@@ -81,4 +90,11 @@ struct day_rdb_figures {
     uint64_t memory, used;   /* bytes */
     uint64_t rebuild_to;     /* 0 = not rebuilding */
 };
+/* The ledger thread: asks for the rows below `at`, a position that the RDB has not passed; answered
+ * at the first frame at or behind it. day_probed: false = not yet. */
+struct day_probe {
+    uint64_t position, taken, refused; /* of that frame; rows below it, of this process */
+};
+void day_probe(struct day *y, uint64_t at);
+bool day_probed(struct day *y, struct day_probe *out);
 void day_rdb_figures(const struct day *y, struct day_rdb_figures *out); /* any thread */

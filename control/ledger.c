@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/crc.h"
 #include "daemon.h"
+#include "day.h"
 #include "dataplane/packet.h"
 #include "ledger.h"
 #include "storage/cursor.h"
@@ -50,6 +51,15 @@ struct snapshot {
     uint64_t rows_made, rows_counted; /* since the start of this process */
     unsigned n_feeds;
     struct feed_entry feed[STATUS_FEEDS];
+    /* journal and memory at the last position that both have passed; 0 = none yet */
+    uint64_t rdb_position, rdb_counted, rdb_taken, rdb_refused;
+    int64_t diff_rdb;
+};
+
+/* Two readers compared at one position: what each had counted when it came there. */
+struct probe {
+    uint64_t at;         /* asked for; 0 = none */
+    uint64_t mine, here; /* rows below, and the frame's position; here 0 = not passed yet */
 };
 
 /* A cursor with its counts. */
@@ -72,7 +82,9 @@ struct ledger {
     uint64_t start; /* the journal's first position in this process */
     int64_t snap_at;
     struct snapshot next;
-    pthread_mutex_t lock; /* guards `snap` */
+    struct probe probe;
+    uint64_t rdb_position, rdb_counted, rdb_taken, rdb_refused; /* the last answer */
+    pthread_mutex_t lock;                                       /* guards `snap` */
     struct snapshot snap;
     int64_t wrong_since; /* control: 0 = balances */
     _Atomic bool wanted; /* control asks for a fresh snapshot */
@@ -147,6 +159,11 @@ static int follow(struct ledger *l, struct follower *f, int budget)
             continue; /* lost ranges are in the cursor's own figures */
         if (!f->based && frame->position >= l->start)
             note_base(f);
+        if (pst_unlikely(f == &l->all && l->probe.at && !l->probe.here &&
+                         frame->position >= l->probe.at)) {
+            l->probe.here = frame->position;
+            l->probe.mine = rows_of(&f->count) - f->rows_base;
+        }
         const struct packet_record *runs;
         uint32_t nruns;
         if (cursor_runs(&f->cursor, &runs, &nruns))
@@ -230,6 +247,32 @@ static void count_packets(struct snapshot *s, const struct status *st)
 }
 
 /*
+ * The RDB reads the journal with a cursor of its own, anywhere from ahead of us to hours behind. So
+ * we ask for its rows below a position that neither has passed, the journal's end, and compare when
+ * both have been there. A frame that came between makes the positions differ: asked again.
+ */
+static void probe_rdb(struct ledger *l)
+{
+    struct day *y = l->d->days;
+    struct day_probe a;
+    if (!y || !l->all.based)
+        return;
+    if (l->probe.at && l->probe.here && day_probed(y, &a)) {
+        if (a.position == l->probe.here) {
+            l->rdb_position = a.position;
+            l->rdb_counted = l->probe.mine;
+            l->rdb_taken = a.taken;
+            l->rdb_refused = a.refused;
+        }
+        l->probe.at = 0;
+    }
+    if (!l->probe.at) {
+        l->probe = (struct probe){.at = ring_tail(&l->d->ring)};
+        day_probe(y, l->probe.at);
+    }
+}
+
+/*
  * Figures of three owners (feeds, ledger, log) are compared while all of them move: feeds and log
  * are read before and after our own cursors have caught up, and ours must lie between.
  */
@@ -264,6 +307,12 @@ static void take_snapshot(struct ledger *l)
     s->lost_ranges = l->all.cursor.lost_ranges;
     s->lost_bytes = l->all.cursor.lost_bytes;
     s->inconsistent = l->all.count.inconsistent;
+    probe_rdb(l);
+    s->rdb_position = l->rdb_position;
+    s->rdb_counted = l->rdb_counted;
+    s->rdb_taken = l->rdb_taken;
+    s->rdb_refused = l->rdb_refused;
+    s->diff_rdb = (int64_t)(l->rdb_counted - l->rdb_taken - l->rdb_refused);
     uint64_t counted = rows_of(&l->all.count) - l->all.rows_base;
     uint64_t made = load_relaxed(&st->counter[COUNTER_APPEND_ROWS]);
     int64_t off = l->all.based ? outside(counted, b.rows, made) : 0;
@@ -441,7 +490,7 @@ static const char *hop_of(const struct snapshot *s)
     for (unsigned i = 0; i < s->n; i++)
         if (s->entry[i].diff_durable)
             return "log";
-    return s->inconsistent ? "journal" : NULL;
+    return s->inconsistent ? "journal" : s->diff_rdb ? "rdb" : NULL;
 }
 
 static bool entry_lines(json_t *out, const struct entry *e)
@@ -548,6 +597,18 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
                  print_count(f->diff));
         line(lines, text);
     }
+    if (s.rdb_position) {
+        struct day_rdb_figures f;
+        day_rdb_figures(l->d->days, &f);
+        snprintf(text, sizeof text, "%-20s journaled %s - in memory %s - in the log only %s = %s%s",
+                 "rdb", print_count((int64_t)s.rdb_counted), print_count((int64_t)s.rdb_taken),
+                 print_count((int64_t)s.rdb_refused), print_count(s.diff_rdb),
+                 s.diff_rdb ? "  <- missing in memory" : "");
+        if (f.behind > (1u << 20))
+            snprintf(text + strlen(text), sizeof text - strlen(text), "; %s behind",
+                     print_bytes((int64_t)f.behind));
+        line(lines, text);
+    }
     const char *hop = hop_of(&s);
     ok &= !hop;
     if (hop && s.caught_up) {
@@ -562,11 +623,14 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
     line(lines, !s.caught_up ? "the ledger is still counting (catching up with the journal)"
                 : ok         ? "ledger balances"
                              : "LEDGER DOES NOT BALANCE");
-    return json_pack("{s:s?,s:b,s:b,s:I,s:I,s:I,s:I,s:o,s:o}", "hop", s.caught_up ? hop : NULL,
-                     "balanced", ok && s.caught_up, "caught_up", s.caught_up, "position",
-                     (json_int_t)s.position, "durable_position", (json_int_t)s.durable_position,
-                     "rows", (json_int_t)s.rows_counted, "diff_rows", (json_int_t)rows, "sessions",
-                     sessions, "lines", lines);
+    return json_pack("{s:s?,s:b,s:b,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I},s:o,s:o}", "hop",
+                     s.caught_up ? hop : NULL, "balanced", ok && s.caught_up, "caught_up",
+                     s.caught_up, "position", (json_int_t)s.position, "durable_position",
+                     (json_int_t)s.durable_position, "rows", (json_int_t)s.rows_counted,
+                     "diff_rows", (json_int_t)rows, "rdb", "position", (json_int_t)s.rdb_position,
+                     "counted", (json_int_t)s.rdb_counted, "taken", (json_int_t)s.rdb_taken,
+                     "refused", (json_int_t)s.rdb_refused, "diff", (json_int_t)s.diff_rdb,
+                     "sessions", sessions, "lines", lines);
 }
 
 json_t *ledger_brief(struct ledger *l)

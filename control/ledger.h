@@ -9,6 +9,7 @@
  *   decode     messages accepted since the start - rows made by decoders             (per feed)
  *   journal    rows made since the start         - rows counted in the journal       (per feed)
  *   durable    counted up to the durable position - counted by the log as durable    (per session)
+ *   rdb        rows counted in the journal - rows in memory - left to the log        (at one position)
  *
  * A thread of its own follows the journal with two cursors (committed, durable). Figures that move
  * while they are read are compared again before an imbalance is believed: it must stand for

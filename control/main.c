@@ -19,6 +19,8 @@ static int usage(FILE *out, int code)
         "    --feed itch|iex|FRAMING          one feed on every group of the capture\n"
         "    --date YYYY-MM-DD                trading date instead of the capture's\n"
         "    --dir DIR                        keep log and state there (default: a temporary one)\n"
+        "    --database DIR                   dates that end become partitions there\n"
+        "    --eod                            and every date ends where the capture does\n"
         "    --rows N                         print the first N decoded rows (default 10)\n"
         "    --json                           the summary as JSON\n"
         "penstockd --help-config [--markdown] every configuration key\n"
@@ -34,6 +36,8 @@ int main(int argc, char **argv)
                                             {"feed", required_argument, NULL, 'f'},
                                             {"date", required_argument, NULL, 'd'},
                                             {"dir", required_argument, NULL, 'D'},
+                                            {"database", required_argument, NULL, 'B'},
+                                            {"eod", no_argument, NULL, 'e'},
                                             {"rows", required_argument, NULL, 'n'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"help-config", no_argument, NULL, 'k'},
@@ -67,6 +71,12 @@ int main(int argc, char **argv)
             break;
         case 'D':
             replay.dir = optarg;
+            break;
+        case 'B':
+            replay.database = optarg;
+            break;
+        case 'e':
+            replay.eod = true;
             break;
         case 'n':
             if (sscanf(optarg, "%d%c", &replay.rows, &junk) != 1 || replay.rows < 0) {

@@ -36,8 +36,8 @@ unsigned pins_count(const struct pins *p);
 /* ---- for control/day*.c ---- */
 struct pins *pins_new(struct day *day);
 void pins_free(struct pins *p);
-unsigned pins_of_day(const struct pins *p, int32_t day);
-/* `since`: monotonic time from which the grace runs. */
-void pins_leaving(struct pins *p, int32_t day, int64_t since);
-void pins_gone(struct pins *p, int32_t day); /* released: the day's number may come again */
-void pins_tick(struct pins *p, int64_t now, int64_t grace_ns);
+/* The day slots of the RDB (rdb_layout.h) that any pin holds, a bit each. */
+uint64_t pins_slots(const struct pins *p);
+/* The first pin that holds one of these slots (its grace is over) is overdue: its process, once per
+ * pin, goes to the callback. Returns how many it told. */
+unsigned pins_overdue(struct pins *p, uint64_t slots, const char *why);

@@ -6,6 +6,7 @@
 #include "cli_print.h"
 #include "core/civil.h"
 #include "daemon.h"
+#include "day.h"
 #include "dataplane/pcap_read.h"
 #include "figures.h"
 #include "ledger.h"
@@ -115,6 +116,24 @@ static bool read_back(struct daemon *d, const struct replay_options *o, struct s
     return ok;
 }
 
+/* What became of the dates: a line each, a sentence for one that could not be written. */
+static void print_days(struct daemon *d)
+{
+    json_t *r = day_json(d->days), *days = json_object_get(r, "days"), *e;
+    size_t i;
+    json_array_foreach(days, i, e)
+    {
+        if (json_long(e, "rows") || *json_text(e, "error"))
+            printf("%s (%s): %s, %s rows in %s %s\n", json_text(e, "day"), json_text(e, "calendar"),
+                   json_text(e, "step"), print_count(json_long(e, "rows")), d->config->database,
+                   json_text(e, "error"));
+    }
+    json_t *db = json_object_get(r, "database");
+    if (*json_text(db, "error"))
+        printf("database not loaded: %s\n", json_text(db, "error"));
+    json_decref(r);
+}
+
 static void print_text(struct daemon *d, const struct summary *s, json_t *ledger, double seconds,
                        bool keep)
 {
@@ -155,6 +174,8 @@ static void print_text(struct daemon *d, const struct summary *s, json_t *ledger
     json_t *l;
     json_array_foreach(json_object_get(ledger, "lines"), i, l) printf("%s\n", json_string_value(l));
     uint64_t packets = load_relaxed(&st->counter[COUNTER_RX_PACKETS]);
+    if (d->days)
+        print_days(d);
     printf("%s packets in %.2f s%s%s\n", print_count((int64_t)packets), seconds,
            keep ? "; log in " : "", keep ? d->config->log_directory : "");
 }
@@ -173,6 +194,12 @@ static void print_json(struct daemon *d, const struct summary *s, json_t *ledger
         json_array_append_new(feeds, figures_feed(d->status, &d->rates, f));
     json_t *o = json_pack("{s:o,s:o,s:O,s:o,s:f}", "tables", tables, "feeds", feeds, "ledger",
                           ledger, "counters", figures_counters(d->status), "seconds", seconds);
+    if (d->days) {
+        json_t *r = day_json(d->days);
+        json_object_set(o, "days", json_object_get(r, "days"));
+        json_object_set(o, "database", json_object_get(r, "database"));
+        json_decref(r);
+    }
     json_dumpf(o, stdout, JSON_INDENT(1));
     printf("\n");
     json_decref(o);
@@ -197,6 +224,8 @@ int replay_run(const struct replay_options *o, struct config *config)
     snprintf(dir, sizeof dir, "%s", o->dir ? o->dir : "/tmp/penstock-replay.XXXXXX");
     if (o->nfiles != 1)
         err_set(&err, -EINVAL, "one capture at a time: merge several with mergecap first");
+    else if (o->eod && !o->database)
+        err_set(&err, -EINVAL, "--eod needs --database DIR");
     else if (!first_time(o->file[0], &start, &err) || (!config && !make_config(o, &config, &err)))
         ;
     else if (o->date && !civil_parse(o->date, &day))
@@ -219,6 +248,8 @@ int replay_run(const struct replay_options *o, struct config *config)
     config->log_directory = log;
     config->run_directory = run;
     config->spill_directory = NULL;
+    config->database = o->database; /* never the live one of --config */
+    d.end_days = o->eod;
     if (o->date) /* every session gets it, whatever the clock says */
         for (uint32_t i = 0; i < config->feeds.count; i++)
             config->feeds.at[i].date = day;

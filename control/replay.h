@@ -14,9 +14,11 @@
 struct replay_options {
     const char *file[REPLAY_FILES];
     int nfiles;
-    const char *feed; /* itch, iex, or a framing's name; NULL: from the configuration */
-    const char *date; /* overrides the capture's */
-    const char *dir;  /* NULL: temporary, removed afterwards */
+    const char *feed;     /* itch, iex, or a framing's name; NULL: from the configuration */
+    const char *date;     /* overrides the capture's */
+    const char *database; /* ended dates become partitions there; NULL: none */
+    bool eod;             /* with a database: every date ends where the capture does */
+    const char *dir;      /* NULL: temporary, removed afterwards */
     int rows;
     bool json;
 };

@@ -12,13 +12,17 @@ const struct topo_thread topo_threads[] = {
     {"appender", CORE_HOUSE, false, 0,
      "writes the journal when no port is configured (a plain tickerplant)"},
     {"log", CORE_HOUSE, true, -10, "journal to files: io_uring, durability, retries, rolls"},
+    {"rdb", CORE_HOUSE, true, -5,
+     "frames to columns in memory; may be behind, nobody waits for it"},
+    {"writedown", CORE_HOUSE, true, 15, "ended days to partitions of the database, then published"},
     {"ledger", CORE_HOUSE, true, 5, "counts every frame of the journal, from ring and files"},
     {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
 };
 const unsigned topo_thread_count = PST_COUNT(topo_threads);
 
 const struct topo_ring topo_rings[] = {
-    {"journal", "rx (the appender)", "log (holds it back), ledger, attached readers (never do)",
+    {"journal", "rx (the appender)",
+     "log (holds it back), rdb, ledger, attached readers (never do)",
      "ports are not polled: the NIC drops, counts, and the gap is a row"},
     {"inject.control", "control", "rx (the appender)", "publishers wait; marks are tried again"},
     {"inject.rx", "each further rx lcore", "rx (the appender)",

@@ -329,6 +329,39 @@ static void join_lcores(struct wiring *w)
 
 /* The lcores have ended, so this thread may act in their place: what feeds hold goes out, then what
  * the inject rings hold, then the end mark. The log thread still runs and makes room. */
+/* A replay's last word: every date that has rows ends here. The lcores stand still, so this thread
+ * is the appender. */
+static void wiring_end_all(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    int32_t last = 0;
+    for (uint32_t i = 0; i < status_sessions(d->status); i++)
+        if (*status_session_text(&d->status->sessions[i]) && d->status->sessions[i].day > last)
+            last = d->status->sessions[i].day;
+    for (unsigned i = 0; i < wiring_calendars(d); i++) {
+        struct wiring_calendar c;
+        struct err err;
+        uint64_t ticket, position;
+        for (wiring_calendar(d, i, &c); c.open <= c.newest || c.open <= last;
+             wiring_calendar(d, i, &c)) {
+            if (!wiring_end_day(d, i, c.open, "end of replay", &ticket, &err)) {
+                fprintf(stderr, "penstockd: %s\n", err.text);
+                break;
+            }
+            int64_t deadline = clock_monotonic() + 10 * NS_PER_S;
+            while (wiring_day_ended(d, ticket, &position) == WIRING_ENDING &&
+                   clock_monotonic() < deadline) {
+                appender_begin(&w->appender, clock_now(&d->clock));
+                if (!appender_take(&w->appender, 1 << 20))
+                    nanosleep(&(struct timespec){0, 200000}, NULL); /* the log makes room */
+            }
+            bool ended = c.open == c.newest && c.open >= last;
+            if (ended)
+                break;
+        }
+    }
+}
+
 void wiring_stop_rx(struct daemon *d)
 {
     struct wiring *w = d->wiring;
@@ -352,6 +385,8 @@ void wiring_stop_rx(struct daemon *d)
         if (!done)
             nanosleep(&(struct timespec){0, 200000}, NULL);
     }
+    if (d->end_days)
+        wiring_end_all(d);
     if (!appender_end(&w->appender, d->replay ? "replay" : "stop"))
         fprintf(stderr, "penstockd: no room for the end mark: the log cannot write\n");
 }

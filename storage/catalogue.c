@@ -84,9 +84,9 @@ static char *day_json(const struct catalogue_day *d)
     return text;
 }
 
-static char *epoch_json(uint64_t epoch)
+static char *epoch_json(const struct catalogue *c)
 {
-    json_t *j = json_pack("{s:I}", "epoch", (json_int_t)epoch);
+    json_t *j = json_pack("{s:I, s:s}", "epoch", (json_int_t)c->epoch, "root", c->root);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     return text;
@@ -138,8 +138,9 @@ static bool apply(struct catalogue *c, const char *text, size_t len)
         if (d.state)
             day_set(c, &d);
     } else if (json_is_integer(json_object_get(j, "epoch"))) {
-        uint64_t epoch = (uint64_t)json_integer_value(json_object_get(j, "epoch"));
-        c->epoch = epoch > c->epoch ? epoch : c->epoch;
+        const char *root = json_string_value(json_object_get(j, "root"));
+        c->epoch = (uint64_t)json_integer_value(json_object_get(j, "epoch"));
+        snprintf(c->root, sizeof c->root, "%s", root ? root : "");
     }
     json_decref(j);
     return true;
@@ -211,7 +212,7 @@ static int rewrite(struct catalogue *c)
     for (unsigned i = 0; r == 0 && i < c->ndays; i++)
         r = put_line(c, fd, &at, day_json(&c->day[i]));
     if (r == 0 && c->epoch)
-        r = put_line(c, fd, &at, epoch_json(c->epoch));
+        r = put_line(c, fd, &at, epoch_json(c));
     if (r == 0)
         r = io->ops->fsync(io, fd);
     if (r == 0)
@@ -322,12 +323,14 @@ int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d)
     return append(c, day_json(&copy));
 }
 
-int catalogue_put_epoch(struct catalogue *c, uint64_t epoch)
+int catalogue_put_epoch(struct catalogue *c, uint64_t epoch, const char *root)
 {
-    if (epoch <= c->epoch)
+    bool same = !strcmp(c->root, root);
+    if (strlen(root) >= sizeof c->root || (same && epoch <= c->epoch))
         return 0;
     c->epoch = epoch;
-    return append(c, epoch_json(epoch));
+    snprintf(c->root, sizeof c->root, "%s", root);
+    return append(c, epoch_json(c));
 }
 
 const struct catalogue_file *catalogue_file(const struct catalogue *c, const char *name)

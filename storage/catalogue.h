@@ -9,7 +9,7 @@
  *   {"removed":NAME}
  *   {"day":N,"calendar":NAME,"state":"open|closed|written","eod":P,"epoch":E,"rows":N,"at":NS,
  *    "database":B}                        all but the first three may be missing (version 1)
- *   {"epoch":E}                           publications counted so far
+ *   {"epoch":E,"root":PATH}               publications counted so far in that database
  *   anything else is ignored (batches: later versions)
  * A torn or damaged last line is cut off at the next append; damaged lines elsewhere are skipped
  * and counted. When more than half of many lines is stale, opening rewrites the file (temporary,
@@ -54,7 +54,8 @@ struct catalogue {
     unsigned nfiles, cap_files;
     struct catalogue_day *day;
     unsigned ndays, cap_days;
-    uint64_t epoch; /* of the HDB */
+    uint64_t epoch;  /* of the HDB */
+    char root[1024]; /* whose it is; "" = of none yet */
     unsigned lines, bad_lines;
     bool torn; /* a damaged tail was found and cut */
 };
@@ -69,7 +70,8 @@ void catalogue_close(struct catalogue *c);
 int catalogue_put_file(struct catalogue *c, const struct catalogue_file *f);
 int catalogue_remove_file(struct catalogue *c, const char *name);
 int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d);
-int catalogue_put_epoch(struct catalogue *c, uint64_t epoch); /* a lower one changes nothing */
+/* A lower epoch of the same root changes nothing. */
+int catalogue_put_epoch(struct catalogue *c, uint64_t epoch, const char *root);
 const struct catalogue_file *catalogue_file(const struct catalogue *c, const char *name);
 const struct catalogue_day *catalogue_day(const struct catalogue *c, const char *calendar,
                                           int32_t day);

@@ -69,8 +69,9 @@ static void round_trip(void **state)
     assert_int_equal(catalogue_put_day(&c, &d), 0);
     struct catalogue_day w = {"europe", 9001, DAY_WRITTEN, 12, 7, 1000, 99, true};
     assert_int_equal(catalogue_put_day(&c, &w), 0);
-    assert_int_equal(catalogue_put_epoch(&c, 7), 0);
-    assert_int_equal(catalogue_put_epoch(&c, 5), 0); /* never back */
+    assert_int_equal(catalogue_put_epoch(&c, 9, "/old"), 0);
+    assert_int_equal(catalogue_put_epoch(&c, 7, "/hdb"), 0); /* another database */
+    assert_int_equal(catalogue_put_epoch(&c, 5, "/hdb"), 0); /* never back */
     reopen(&c);
     assert_false(c.torn);
     assert_int_equal(c.bad_lines, 0);
@@ -93,6 +94,7 @@ static void round_trip(void **state)
     assert_int_equal(e->at, 99);
     assert_true(e->database);
     assert_int_equal(c.epoch, 7);
+    assert_string_equal(c.root, "/hdb");
     assert_null(catalogue_day(&c, "other", 9001));
     catalogue_close(&c);
 }

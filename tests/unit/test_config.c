@@ -159,8 +159,7 @@ static void test_example(void **state)
     assert_string_equal(all->instance, "nyc1");
     assert_int_equal(all->framings.count, 1);
     static const char *const shown[] = {"instance",     "spill_directory", "control_socket",
-                                        "socket_group", "database",        "hdb_lockfile",
-                                        "post_save"};
+                                        "socket_group", "database",        "hdb_lockfile"};
     struct config_change changes[64];
     uint32_t n = config_diff(c, all, changes, 64);
     assert_true(n < 64);
