@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Combinations of key values -> dense numbers, in order of first appearance. One symbol key is an
+ * array indexed by code; everything else an open hash table over the values, which stand in one
+ * array a key.
+ */
+#include "exec_int.h"
+
+#define TEXT_BLOCK (64u << 10)
+
+struct text_block {
+    struct text_block *next;
+    uint64_t used, room;
+};
+
+struct keyer {
+    unsigned nkeys;
+    enum cls *cls;
+    void **value; /* per key, by number */
+    uint64_t *hash;
+    uint64_t room;
+    uint32_t count;
+    uint32_t *slot; /* number + 1 */
+    uint64_t slots;
+    bool direct;    /* one symbol key */
+    uint32_t *of;   /* by code + 1 (null: 0): number + 1 */
+    uint64_t codes; /* entries of `of` */
+    struct text_block *text;
+};
+
+struct keyer *keyer_new(struct xthread *t, unsigned nkeys, const uint8_t *types)
+{
+    struct keyer *k = x_zalloc(t, sizeof *k);
+    k->nkeys = nkeys;
+    k->cls = x_zalloc(t, nkeys * sizeof *k->cls + 1);
+    k->value = x_zalloc(t, nkeys * sizeof *k->value + 1);
+    for (unsigned i = 0; i < nkeys; i++)
+        k->cls[i] = cls_of(types[i]);
+    k->direct = nkeys == 1 && k->cls[0] == C_SYM;
+    return k;
+}
+
+static void free_texts(struct exec *x, struct keyer *k)
+{
+    while (k->text) {
+        struct text_block *b = k->text;
+        k->text = b->next;
+        x_free(x, b);
+    }
+}
+
+void keyer_free(struct exec *x, struct keyer *k)
+{
+    free_texts(x, k);
+    for (unsigned i = 0; i < k->nkeys; i++)
+        x_free(x, k->value[i]);
+    x_free(x, k->value);
+    x_free(x, k->cls);
+    x_free(x, k->hash);
+    x_free(x, k->slot);
+    x_free(x, k->of);
+    x_free(x, k);
+}
+
+void keyer_reset(struct keyer *k)
+{
+    if (k->direct) {
+        const uint32_t *code = k->value[0];
+        for (uint32_t i = 0; i < k->count; i++)
+            k->of[(uint32_t)(code[i] + 1)] = 0;
+    } else if (k->slot && k->count) {
+        memset(k->slot, 0, k->slots * sizeof *k->slot);
+    }
+    k->count = 0;
+    /* texts stay until the end: states that were merged may point at them */
+}
+
+uint32_t keyer_count(const struct keyer *k)
+{
+    return k->count;
+}
+
+const void *keyer_values(const struct keyer *k, unsigned i)
+{
+    return k->value[i];
+}
+
+/* ---- hashing: finalizer of MurmurHash3 (public domain) per value ---- */
+
+static inline uint64_t mix(uint64_t h)
+{
+    h ^= h >> 33;
+    h *= 0xff51afd7ed558ccdull;
+    h ^= h >> 33;
+    h *= 0xc4ceb9fe1a85ec53ull;
+    return h ^ h >> 33;
+}
+
+static inline uint64_t float_key(double v)
+{
+    uint64_t u;
+    if (v != v)
+        return PST_NULL_FLOAT_BITS;
+    v += 0.0; /* -0 is 0 */
+    memcpy(&u, &v, sizeof u);
+    return u;
+}
+
+static uint64_t hash_bytes(const char *p, uint32_t len)
+{
+    uint64_t h = len;
+    while (len >= 8) {
+        h = mix(h ^ le64(p));
+        p += 8;
+        len -= 8;
+    }
+    uint64_t last = 0;
+    memcpy(&last, p, len);
+    return mix(h ^ last);
+}
+
+static void hash_keys(const struct keyer *k, const struct vec *v, uint32_t n, uint64_t *h)
+{
+    memset(h, 0, (size_t)n * sizeof *h);
+    for (unsigned j = 0; j < k->nkeys; j++) {
+        bool one = v[j].one;
+        uint64_t salt = j + 1;
+        switch (k->cls[j]) {
+        case C_BOOL:
+            for (uint32_t i = 0; i < n; i++)
+                h[i] = mix(h[i] * 31 + salt + ((const uint8_t *)v[j].p)[one ? 0 : i]);
+            break;
+        case C_I64:
+            for (uint32_t i = 0; i < n; i++)
+                h[i] = mix(h[i] * 31 + salt + ((const uint64_t *)v[j].p)[one ? 0 : i]);
+            break;
+        case C_F64:
+            for (uint32_t i = 0; i < n; i++)
+                h[i] = mix(h[i] * 31 + salt + float_key(((const double *)v[j].p)[one ? 0 : i]));
+            break;
+        case C_SYM:
+            for (uint32_t i = 0; i < n; i++)
+                h[i] = mix(h[i] * 31 + salt + ((const uint32_t *)v[j].p)[one ? 0 : i]);
+            break;
+        case C_TEXT:
+            for (uint32_t i = 0; i < n; i++) {
+                const struct plan_text *s = (const struct plan_text *)v[j].p + (one ? 0 : i);
+                h[i] = mix(h[i] * 31 + salt + hash_bytes(s->p, s->len));
+            }
+            break;
+        case C_GUID:
+            for (uint32_t i = 0; i < n; i++) {
+                const uint8_t *g = (const uint8_t *)v[j].p + (one ? 0 : (size_t)i * 16);
+                h[i] = mix(h[i] * 31 + salt + le64(g) * 7 + le64(g + 8));
+            }
+            break;
+        }
+    }
+}
+
+static bool same(const struct keyer *k, uint32_t id, const struct vec *v, uint32_t i)
+{
+    for (unsigned j = 0; j < k->nkeys; j++) {
+        uint32_t at = v[j].one ? 0 : i;
+        switch (k->cls[j]) {
+        case C_BOOL:
+            if (((const uint8_t *)k->value[j])[id] != ((const uint8_t *)v[j].p)[at])
+                return false;
+            break;
+        case C_I64:
+            if (((const int64_t *)k->value[j])[id] != ((const int64_t *)v[j].p)[at])
+                return false;
+            break;
+        case C_F64:
+            if (float_key(((const double *)k->value[j])[id]) !=
+                float_key(((const double *)v[j].p)[at]))
+                return false;
+            break;
+        case C_SYM:
+            if (((const uint32_t *)k->value[j])[id] != ((const uint32_t *)v[j].p)[at])
+                return false;
+            break;
+        case C_TEXT: {
+            const struct plan_text *a = (const struct plan_text *)k->value[j] + id,
+                                   *b = (const struct plan_text *)v[j].p + at;
+            if (a->len != b->len || memcmp(a->p, b->p, a->len))
+                return false;
+            break;
+        }
+        case C_GUID:
+            if (memcmp((const uint8_t *)k->value[j] + (size_t)id * 16,
+                       (const uint8_t *)v[j].p + (size_t)at * 16, 16))
+                return false;
+            break;
+        }
+    }
+    return true;
+}
+
+static struct plan_text keep_text(struct xthread *t, struct keyer *k, struct plan_text s)
+{
+    if (!k->text || k->text->room - k->text->used < s.len) {
+        uint64_t room = s.len > TEXT_BLOCK ? s.len : TEXT_BLOCK;
+        struct text_block *b = x_alloc(t, sizeof *b + room);
+        b->next = k->text;
+        b->used = 0;
+        b->room = room;
+        k->text = b;
+    }
+    char *p = (char *)(k->text + 1) + k->text->used;
+    memcpy(p, s.p, s.len);
+    k->text->used += s.len;
+    return (struct plan_text){p, s.len};
+}
+
+static void make_room(struct xthread *t, struct keyer *k)
+{
+    if (k->count < k->room)
+        return;
+    if (k->count >= UINT32_MAX - 2)
+        x_throw(t, QUERY_LIMIT, -1, "the query makes more than 4 billion groups");
+    uint64_t room = k->room ? k->room * 2 : 1024;
+    for (unsigned j = 0; j < k->nkeys; j++)
+        k->value[j] = x_realloc(t, k->value[j], room * cls_width(k->cls[j]));
+    if (!k->direct)
+        k->hash = x_realloc(t, k->hash, room * sizeof *k->hash);
+    k->room = room;
+}
+
+static uint32_t new_key(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t i)
+{
+    make_room(t, k);
+    uint32_t id = k->count;
+    for (unsigned j = 0; j < k->nkeys; j++) {
+        unsigned w = cls_width(k->cls[j]);
+        const uint8_t *from = (const uint8_t *)v[j].p + (v[j].one ? 0 : (size_t)i * w);
+        if (k->cls[j] == C_TEXT)
+            ((struct plan_text *)k->value[j])[id] =
+                keep_text(t, k, *(const struct plan_text *)from);
+        else
+            memcpy((uint8_t *)k->value[j] + (size_t)id * w, from, w);
+    }
+    k->count++;
+    return id;
+}
+
+static void rehash(struct xthread *t, struct keyer *k)
+{
+    uint64_t slots = k->slots ? k->slots * 2 : 4096;
+    x_free(t->x, k->slot);
+    k->slot = NULL;
+    k->slot = x_zalloc(t, slots * sizeof *k->slot);
+    k->slots = slots;
+    for (uint32_t i = 0; i < k->count; i++) {
+        uint64_t s = k->hash[i] & (slots - 1);
+        while (k->slot[s])
+            s = (s + 1) & (slots - 1);
+        k->slot[s] = i + 1;
+    }
+}
+
+static void grow_codes(struct xthread *t, struct keyer *k, uint32_t code)
+{
+    uint64_t n = (uint64_t)x_sym_count(t->x) + 1;
+    if (n <= code)
+        n = (uint64_t)code + 1;
+    n += n / 8;
+    uint64_t old = k->codes;
+    k->of = x_realloc(t, k->of, n * sizeof *k->of);
+    memset(k->of + old, 0, (n - old) * sizeof *k->of);
+    k->codes = n;
+}
+
+static void add_direct(struct xthread *t, struct keyer *k, struct vec v, uint32_t n, uint32_t *id)
+{
+    const uint32_t *p = v.p;
+    uint32_t last = 0, last_id = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t code = p[v.one ? 0 : i];
+        if (code == last && last_id != UINT32_MAX) {
+            id[i] = last_id;
+            continue;
+        }
+        uint32_t at = code + 1; /* null becomes 0 */
+        if (pst_unlikely(at >= k->codes))
+            grow_codes(t, k, at);
+        if (pst_unlikely(!k->of[at])) {
+            uint32_t g = new_key(t, k, &v, i);
+            k->of[at] = g + 1;
+        }
+        last = code;
+        id[i] = last_id = k->of[at] - 1;
+    }
+}
+
+void keyer_add(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t n, uint32_t *id)
+{
+    if (k->nkeys == 0) {
+        k->count = 1;
+        memset(id, 0, (size_t)n * sizeof *id);
+        return;
+    }
+    if (k->direct) {
+        add_direct(t, k, v[0], n, id);
+        return;
+    }
+    struct scratch_mark m = x_mark(t);
+    uint64_t *h = x_scratch(t, (uint64_t)n * sizeof *h + 8);
+    hash_keys(k, v, n, h);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i && h[i] == h[i - 1] && same(k, id[i - 1], v, i)) {
+            id[i] = id[i - 1];
+            continue;
+        }
+        if ((uint64_t)k->count * 2 >= k->slots)
+            rehash(t, k);
+        uint64_t s = h[i] & (k->slots - 1);
+        for (;; s = (s + 1) & (k->slots - 1)) {
+            uint32_t g = k->slot[s];
+            if (!g) {
+                g = new_key(t, k, v, i);
+                k->hash[g] = h[i];
+                k->slot[s] = g + 1;
+                id[i] = g;
+                break;
+            }
+            if (k->hash[g - 1] == h[i] && same(k, g - 1, v, i)) {
+                id[i] = g - 1;
+                break;
+            }
+        }
+    }
+    x_reset(t, m);
+}
+
+void keyer_find(struct xthread *t, const struct keyer *k, const struct vec *v, uint32_t n,
+                uint32_t *id)
+{
+    if (k->nkeys == 0 || k->count == 0) {
+        memset(id, k->count ? 0 : 0xff, (size_t)n * sizeof *id);
+        return;
+    }
+    if (k->direct) {
+        const uint32_t *p = v[0].p;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t at = p[v[0].one ? 0 : i] + 1;
+            id[i] = at < k->codes ? k->of[at] - 1 : UINT32_MAX;
+        }
+        return;
+    }
+    struct scratch_mark m = x_mark(t);
+    uint64_t *h = x_scratch(t, (uint64_t)n * sizeof *h + 8);
+    hash_keys(k, v, n, h);
+    for (uint32_t i = 0; i < n; i++) {
+        id[i] = UINT32_MAX;
+        for (uint64_t s = h[i] & (k->slots - 1); k->slot[s]; s = (s + 1) & (k->slots - 1)) {
+            uint32_t g = k->slot[s] - 1;
+            if (k->hash[g] == h[i] && same(k, g, v, i)) {
+                id[i] = g;
+                break;
+            }
+        }
+    }
+    x_reset(t, m);
+}
