@@ -5,12 +5,14 @@
  *
  * Stated assumptions, each printed: a message is 80 bytes in the journal (an ITCH order as a
  * record, as in config_ring_bytes); its average rate over the feeds' hours is a twentieth of
- * peak_rate (measured feeds: 1-second peaks of 20 to 100 times the day's mean).
+ * peak_rate (measured feeds: 1-second peaks of 20 to 100 times the day's mean). In memory it is 100
+ * bytes.
  */
 #include "check_report.h"
 #include "cli_print.h"
 
 #define MESSAGE_BYTES 80
+#define ROW_BYTES     100 /* of an ITCH order in columns, with feed columns and row list */
 #define PEAK_TO_MEAN  20
 #define LEASE         (1ull << 40)
 #define HISTORY_BYTES (256u << 10) /* a session's recent bytes, dataplane/feed.h */
@@ -55,6 +57,27 @@ static uint64_t feed_bytes(const struct config_feed *f)
     return (uint64_t)f->window_bytes + history;
 }
 
+/* Memory for rows: two days are in it at an end of day, and memory of the machine is to be four
+ * times a day's rows (kdb+'s rule for an RDB; ours needs no copies, but queries and caches do). */
+static void plan_rdb(struct check *k, int64_t have)
+{
+    const struct config *c = k->config;
+    uint64_t rdb = config_rdb_bytes(c, have > 0 ? (uint64_t)have : 0);
+    double day = (double)(c->peak_rate / PEAK_TO_MEAN) * ROW_BYTES * (double)open_seconds(c);
+    double days = day > 0 ? (double)rdb / day : 0;
+    fprintf(k->plan, "  rdb        %s of memory hold %.1f days of %.1f GB%s\n",
+            print_bytes((int64_t)rdb), days, day / 1e9,
+            c->rdb_memory ? "" : " (half of the machine's; faulted in as rows come)");
+    if (day > 0 && days < 2)
+        FIND(k, PLAN_RDB, check_text(k, "%s", print_bytes((int64_t)rdb)),
+             check_text(k, "%.1f", days), check_text(k, "%.0fG", 2 * day / (1 << 30) + 1));
+    if (have > 0 && day * 4 > (double)have)
+        FIND(k, PLAN_RAM, check_text(k, "%s", print_bytes(have)),
+             check_text(k, "%.1f GB", day / 1e9));
+    if (!c->database)
+        FIND(k, PLAN_DATABASE);
+}
+
 static void plan_memory(struct check *k, uint64_t ring)
 {
     const struct config *c = k->config;
@@ -64,7 +87,8 @@ static void plan_memory(struct check *k, uint64_t ring)
     for (uint32_t i = 0; i < c->feeds.count; i++)
         feeds += feed_bytes(&c->feeds.at[i]);
     uint64_t buffers = 2 * ((uint64_t)c->log_depth + 2) * COMMIT_BUFFER;
-    uint64_t total = ring + symbols + feeds + dpdk + buffers + STATUS_BYTES;
+    uint64_t total =
+        ring + symbols + feeds + dpdk + buffers + STATUS_BYTES + (uint64_t)c->rdb_memory;
     int64_t have = check_meminfo(k, "MemTotal"), left = check_meminfo(k, "MemAvailable");
     /* hugepages that are set aside are not "available", and ring and packets would lie there */
     int64_t size = check_meminfo(k, "Hugepagesize");
@@ -88,6 +112,8 @@ static void plan_memory(struct check *k, uint64_t ring)
     fprintf(k->plan, " + packets %s", print_bytes((int64_t)dpdk));
     fprintf(k->plan, " + log buffers %s", print_bytes((int64_t)buffers));
     fprintf(k->plan, " + status %s", print_bytes(STATUS_BYTES));
+    if (c->rdb_memory)
+        fprintf(k->plan, " + rdb %s", print_bytes(c->rdb_memory));
     if (have >= 0)
         fprintf(k->plan, "; the machine has %s, %s available", print_bytes(have),
                 print_bytes(left));
@@ -98,6 +124,7 @@ static void plan_memory(struct check *k, uint64_t ring)
     else if (left >= 0 && total > (uint64_t)left)
         FIND(k, PLAN_MEMORY_TIGHT, check_text(k, "%s", print_bytes((int64_t)total)),
              check_text(k, "%s", print_bytes(left)));
+    plan_rdb(k, have);
 }
 
 static void plan_disk(struct check *k)
@@ -143,9 +170,9 @@ void check_plan(struct check *k)
             "  positions  a lease of 1 TiB is renewed every %.1f h at peak_rate; 64 bits last %s "
             "years\n",
             (double)LEASE / 2 / rate / 3600, print_count((int64_t)(0x1p64 / rate / 31557600)));
-    fprintf(k->plan, "  threads    %d receive lcore%s (CPU %s), log, ledger, control\n",
-            cpus_count(&k->lcores), cpus_count(&k->lcores) == 1 ? "" : "s",
-            cpus_text(k, &k->lcores));
+    fprintf(
+        k->plan, "  threads    %d receive lcore%s (CPU %s), log, rdb, writedown, ledger, control\n",
+        cpus_count(&k->lcores), cpus_count(&k->lcores) == 1 ? "" : "s", cpus_text(k, &k->lcores));
     if (seconds < 2) {
         uint64_t want = 1u << 20;
         while ((double)want < 2 * rate)

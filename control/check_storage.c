@@ -163,6 +163,7 @@ static const char *locked_by(struct check *k, const char *dir)
 static bool check_directory(struct check *k, const char *key, const char *dir, bool log,
                             struct check_disk *d)
 {
+    bool database = !strcmp(key, "database");
     if (!dir || !k->machine->disk(dir, d))
         return false;
     if (!d->exists) {
@@ -179,11 +180,15 @@ static bool check_directory(struct check *k, const char *key, const char *dir, b
     if (!strcmp(key, "run_directory")) /* in memory on every system, and that is right */
         return true;
     check_mount(k, key, dir, d, log);
-    uint64_t low = log ? (uint64_t)k->config->log_low_space : 64u << 20;
+    uint64_t low = log        ? (uint64_t)k->config->log_low_space
+                   : database ? (uint64_t)k->config->database_low_space
+                              : 64u << 20;
     if (d->free < low)
         FIND(k, DISK_SPACE, key, dir, check_text(k, "%s", print_bytes((int64_t)d->free)),
              check_text(k, "%s are wanted", print_bytes((int64_t)low)),
-             log ? "log_low_space" : "the lease and the catalogue");
+             log        ? "log_low_space"
+             : database ? "database_low_space"
+                        : "the lease and the catalogue");
     if (d->inodes < 1000)
         FIND(k, DISK_INODES, key, dir, check_text(k, "%llu", (unsigned long long)d->inodes));
     if (d->exists && (d->mode & 05))
@@ -194,7 +199,7 @@ static bool check_directory(struct check *k, const char *key, const char *dir, b
 void check_storage(struct check *k)
 {
     const struct config *c = k->config;
-    static struct check_disk state, log, spill, other;
+    static struct check_disk state, log, spill, other, hdb;
     if (check_directory(k, "state_directory", c->state_directory, false, &state) && state.exists) {
         const char *who = locked_by(k, c->state_directory);
         if (*who)
@@ -206,5 +211,6 @@ void check_storage(struct check *k)
     if (check_directory(k, "spill_directory", c->spill_directory, true, &spill) && logs &&
         !strcmp(disk_id(k, &log), disk_id(k, &spill)))
         FIND(k, DISK_SAME);
+    check_directory(k, "database", c->database, false, &hdb);
     check_directory(k, "run_directory", c->run_directory, false, &other);
 }

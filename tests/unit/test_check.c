@@ -285,7 +285,7 @@ struct change {
 #define MEM(total, left, huge)                                                                     \
     "F /proc/meminfo MemTotal: " total " kB\\nMemAvailable: " left " kB\\nHugePages_Free: " huge   \
     "\\nHugepagesize: 2048 kB"
-#define MEM_BACK  MEM("268435456", "200000000", "600")
+#define MEM_BACK  MEM("1610612736", "1500000000", "600")
 #define CPU2      "/sys/devices/system/cpu/cpu2"
 #define MOUNTS(o) "F /proc/self/mountinfo 21 20 103:2 / /data/log " o
 #define MOUNTS_BACK                                                                                \
@@ -308,6 +308,14 @@ static const struct change changes[] = {
      "195 MiB are available"},
     {CHECK_PLAN_RING, METAL "ring_size: 16M\n", 0, 0, 0, "ring_size: 256M"},
     {CHECK_PLAN_DISK, 0, 0, 0, log_small, "/data/log lasts 0.4 days at 230.4 GB a day"},
+    {CHECK_PLAN_RDB, METAL "rdb_memory: 256G\n", 0, 0, 0,
+     "rdb_memory 256 GiB holds 1.0 days of rows, and at an end of day two are in it"},
+    {CHECK_PLAN_RAM, METAL "rdb_memory: 600G\n", MEM("1000000000", "900000000", "600"), MEM_BACK, 0,
+     "the machine has 954 GiB, less than four times the rows of a day (288.0 GB)"},
+    {CHECK_PLAN_DATABASE, 0, 0, 0, 0, "stays in the log only"},
+    {CHECK_DISK_SPACE, METAL "database: /data/log/hdb\ndatabase_low_space: 9T\nlog_low_space: 1M\n",
+     0, 0, log_small,
+     "database /data/log/hdb has 100 GiB left; 9.0 TiB are wanted (database_low_space)"},
     {CHECK_CPU_ABSENT, VDEV(NIC, "lcore: 40"), 0, 0, 0,
      "CPU 40 (port p) does not exist or is offline; online are 0-7"},
     {CHECK_CPU_FORBIDDEN, 0,
