@@ -214,6 +214,8 @@ static bool clean_stage(struct io *io, const char *disk, const char *day, struct
         int r = io->ops->rmdir ? io->ops->rmdir(io, dir) : -ENOSYS; /* only if it is empty */
         if (r >= 0 || r == -ENOENT)
             return true;
+        if (r != -ENOTEMPTY && r != -EEXIST && r != -ENOTDIR)
+            return failed(err, r, dir, "deleted");
         done->foreign++;
         snprintf(text, sizeof text, "%s: is not ours (no %s.mark$ beside it); left alone", dir,
                  day);
