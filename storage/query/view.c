@@ -268,3 +268,53 @@ bool view_runs_set(struct view_part *p, const struct view_run *run, uint32_t n)
     p->parted = true;
     return true;
 }
+
+bool view_part_columns(const struct view *v, struct view_part *p)
+{
+    p->base = calloc(v->ncols, sizeof *p->base);
+    p->encoding = calloc(2, v->ncols);
+    p->aux = calloc(v->ncols, sizeof *p->aux);
+    p->aux_bytes = calloc(v->ncols, sizeof *p->aux_bytes);
+    if (!p->base || !p->encoding || !p->aux || !p->aux_bytes)
+        return false;
+    p->stored = p->encoding + v->ncols;
+    memset(p->encoding, VIEW_ABSENT, v->ncols);
+    p->encoding[VIEW_DATE] = VIEW_CONST;
+    p->stored[VIEW_DATE] = PST_DATE;
+    p->base[VIEW_DATE] = &p->date;
+    return true;
+}
+
+void view_part_free(struct view_part *p)
+{
+    free(p->chunk);
+    free(p->base);
+    free(p->encoding);
+    free(p->aux);
+    free(p->aux_bytes);
+    free(p->run_by_code);
+}
+
+bool view_converts(uint8_t want, uint8_t have)
+{
+    if (want == have)
+        return true;
+    switch (want) {
+    case PST_SHORT:
+        return have == PST_BYTE || have == PST_BOOLEAN;
+    case PST_INT:
+        return have == PST_SHORT || view_converts(PST_SHORT, have);
+    case PST_LONG:
+        return have == PST_INT || view_converts(PST_INT, have);
+    case PST_REAL:
+        return have == PST_BYTE || have == PST_SHORT;
+    case PST_FLOAT:
+        return have == PST_INT || have == PST_REAL || view_converts(PST_REAL, have);
+    case PST_TIMESTAMP:
+        return have == PST_DATE;
+    case PST_STRING:
+        return have == PST_CHAR;
+    default:
+        return false;
+    }
+}

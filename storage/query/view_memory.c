@@ -100,12 +100,7 @@ static void memory_release(struct view_part *p)
         free(m->list_rows);
         free(m);
     }
-    free(p->chunk);
-    free(p->base);
-    free(p->encoding);
-    free(p->aux);
-    free(p->aux_bytes);
-    free(p->run_by_code);
+    view_part_free(p);
 }
 
 static const struct view_source memory_source = {.open = memory_open,
@@ -157,16 +152,8 @@ static bool make_part(struct view *v, struct view_part *p, const struct view_mem
     p->nchunks = (uint32_t)((in->rows + size - 1) / size);
     p->chunk = calloc(p->nchunks + 1, sizeof *p->chunk);
     m->data = calloc((uint64_t)(p->nchunks + 1) * v->ncols, sizeof *m->data);
-    p->base = calloc(v->ncols, sizeof *p->base);
-    p->encoding = calloc(2, v->ncols);
-    p->aux = calloc(v->ncols, sizeof *p->aux);
-    p->aux_bytes = calloc(v->ncols, sizeof *p->aux_bytes);
-    if (!p->chunk || !m->data || !p->base || !p->encoding || !p->aux || !p->aux_bytes)
+    if (!p->chunk || !m->data || !view_part_columns(v, p))
         return false;
-    p->stored = p->encoding + v->ncols;
-    p->encoding[0] = VIEW_CONST;
-    p->stored[0] = PST_DATE;
-    p->base[0] = &p->date;
     for (uint32_t c = 1; c < v->ncols; c++) {
         p->stored[c] = in->stored ? in->stored[c - 1] : v->col[c].type;
         p->encoding[c] = p->stored[c] == PST_STRING ? VIEW_PACKED : VIEW_RAW;

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view_db.h"
+
+#include <errno.h>
+
+#include "hdb.h"
+#include "rdb_map.h"
+#include "view_build.h"
+
+struct table { /* asked for in this cut */
+    struct table *next;
+    struct view *view;
+    const struct hdb_table *hdb; /* NULL: not in the database */
+    struct query_table query;
+    struct query_column col[VIEW_COLUMNS_MAX];
+    uint16_t key[8];
+};
+
+struct view_db {
+    const struct rdb_map *rdb;
+    const struct symbols *journal;
+    struct hdb *hdb;
+    bool has_cut;
+    uint64_t epoch;
+    struct rdb_part_view *part; /* those of the cut */
+    uint32_t nparts;
+    struct table *tables;
+    char **names;
+    uint32_t nnames;
+    /* symbols */
+    struct view_syms syms;
+    struct view_text *extra;
+    uint32_t extra_room;
+    struct view_hdb_codes codes;
+    uint64_t checked; /* sym indices that codes covers */
+    bool identity;    /* so far every index is its text's journal id */
+};
+
+struct view_db *view_db_new(const struct rdb_map *rdb, const struct symbols *journal,
+                            struct hdb *hdb, struct err *err)
+{
+    struct view_db *db = calloc(1, sizeof *db);
+    if (!db) {
+        err_set(err, -ENOMEM, "no memory for the tables");
+        return NULL;
+    }
+    db->rdb = rdb;
+    db->journal = journal;
+    db->hdb = hdb;
+    db->identity = true;
+    db->syms.journal = journal;
+    return db;
+}
+
+static void free_names(struct view_db *db)
+{
+    for (uint32_t i = 0; i < db->nnames; i++)
+        free(db->names[i]);
+    free(db->names);
+    db->names = NULL;
+    db->nnames = 0;
+}
+
+static void drop_cut(struct view_db *db)
+{
+    while (db->tables) {
+        struct table *t = db->tables;
+        db->tables = t->next;
+        view_free(t->view);
+        if (t->hdb)
+            hdb_table_put(t->hdb);
+        free(t);
+    }
+    free_names(db);
+    free(db->part);
+    db->part = NULL;
+    db->nparts = 0;
+}
+
+void view_db_free(struct view_db *db)
+{
+    if (!db)
+        return;
+    drop_cut(db);
+    free(db->extra);
+    free(db->syms.extra_hash);
+    free(db->codes.map);
+    free(db);
+}
+
+/* ---- symbols: journal ids as they are, what only the database knows behind them ---- */
+
+static bool add_extra(struct view_db *db, const char *p, uint32_t len)
+{
+    if (db->syms.extra_count == db->extra_room) {
+        uint32_t room = db->extra_room ? 2 * db->extra_room : 1024;
+        struct view_text *e = realloc(db->extra, room * sizeof *e);
+        if (!e)
+            return false;
+        db->extra = e;
+        db->extra_room = room;
+    }
+    db->extra[db->syms.extra_count++] = (struct view_text){p, len};
+    return true;
+}
+
+static bool push_code(struct view_db *db, uint64_t index, uint32_t code)
+{
+    if (db->identity && code == index)
+        return true;
+    struct view_hdb_codes *c = &db->codes;
+    if (db->identity || index >= c->room) {
+        uint64_t room = c->room ? c->room : 1024;
+        while (room <= index)
+            room *= 2;
+        uint32_t *m = realloc(c->map, room * sizeof *m);
+        if (!m)
+            return false;
+        if (db->identity)
+            for (uint64_t i = 0; i < index; i++)
+                m[i] = (uint32_t)i;
+        c->map = m;
+        c->room = room;
+        db->identity = false;
+    }
+    c->map[index] = code;
+    return true;
+}
+
+static bool map_symbols(struct view_db *db, struct err *err)
+{
+    uint32_t journal = db->journal ? symbols_count(db->journal) : 0;
+    uint64_t n = db->hdb ? hdb_symbol_count(db->hdb) : 0;
+    if (n > UINT32_MAX / 2)
+        return err_set(err, -EFBIG, "the sym file has more than 2 billion names");
+    if (journal != db->syms.journal_count && db->syms.extra_count) {
+        /* codes of extra texts lie behind the journal's: number them anew */
+        db->checked = 0;
+        db->syms.extra_count = 0;
+        db->identity = true;
+        free(db->codes.map);
+        db->codes = (struct view_hdb_codes){0};
+    }
+    db->syms.journal_count = journal;
+    if (n == db->checked && n)
+        return true;
+    for (uint64_t i = db->checked; i < n; i++) {
+        uint32_t len = 0, jlen = 0, code;
+        const char *p = hdb_symbol_text(db->hdb, (int64_t)i, &len);
+        const char *j = i < journal ? symbols_text(db->journal, (uint32_t)i, &jlen) : NULL;
+        if (!p || len == 0) {
+            code = PST_NULL_SYMBOL;
+        } else if (j && jlen == len && !memcmp(j, p, len)) {
+            code = (uint32_t)i;
+        } else {
+            code = db->journal ? symbols_find(db->journal, p, len) : PST_NULL_SYMBOL;
+            if (code >= journal) {
+                code = journal + db->syms.extra_count;
+                if (!add_extra(db, p, len))
+                    return err_set(err, -ENOMEM, "no memory for the symbols");
+            }
+        }
+        if (!push_code(db, i, code))
+            return err_set(err, -ENOMEM, "no memory for the symbols");
+    }
+    db->checked = n;
+    db->codes.count = n;
+    if (db->identity) {
+        free(db->codes.map);
+        db->codes.map = NULL;
+        db->codes.room = 0;
+    }
+    db->syms.extra = db->extra;
+    return view_syms_index(&db->syms) || err_set(err, -ENOMEM, "no memory for the symbols");
+}
+
+/* ---- the cut ---- */
+
+bool view_db_cut(struct view_db *db, const struct cut *cut, struct err *err)
+{
+    drop_cut(db);
+    db->has_cut = cut != NULL;
+    db->epoch = cut ? cut->epoch : UINT64_MAX;
+    if (db->hdb && !hdb_refresh(db->hdb, err))
+        return false;
+    if (cut && db->rdb && cut->nparts) {
+        db->part = calloc(cut->nparts, sizeof *db->part);
+        if (!db->part)
+            return err_set(err, -ENOMEM, "no memory for %u parts", cut->nparts);
+        for (uint32_t i = 0; i < cut->nparts; i++) {
+            const struct cut_part *c = &cut->part[i];
+            if (!rdb_part_open(db->rdb, c->slot, c->table, (uint32_t)c->day, c->rows,
+                               &db->part[db->nparts], err))
+                return false;
+            db->nparts++;
+        }
+    }
+    return map_symbols(db, err);
+}
+
+/* ---- names ---- */
+
+static int cmp_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+uint32_t view_db_tables(struct view_db *db, const char *const **names)
+{
+    char **h = NULL;
+    unsigned nh = 0;
+    struct err err;
+    *names = NULL;
+    free_names(db);
+    if (db->hdb && !hdb_tables(db->hdb, true, &h, &nh, &err))
+        nh = 0;
+    db->names = calloc(nh + db->nparts + 1u, sizeof *db->names);
+    if (db->names) {
+        uint32_t n = 0;
+        for (unsigned i = 0; i < nh; i++)
+            n += (db->names[n] = strdup(h[i])) != NULL;
+        for (uint32_t i = 0; i < db->nparts; i++)
+            n += (db->names[n] = strdup(db->part[i].schema.name)) != NULL;
+        qsort(db->names, n, sizeof *db->names, cmp_name);
+        for (uint32_t i = 0; i < n; i++)
+            if (db->nnames && !strcmp(db->names[db->nnames - 1], db->names[i]))
+                free(db->names[i]);
+            else
+                db->names[db->nnames++] = db->names[i];
+    }
+    if (h)
+        hdb_names_free(h, nh);
+    *names = (const char *const *)db->names;
+    return db->nnames;
+}
+
+/* ---- a table ---- */
+
+static bool add_columns(struct view *v, const struct rdb_part_view *newest,
+                        const struct hdb_table *h)
+{
+    bool ok = true;
+    if (newest) {
+        const struct schema *s = &newest->schema;
+        for (unsigned i = 0; i < s->ncols; i++)
+            ok = ok && view_add_column(v, s->col[i].name, s->col[i].type);
+        for (unsigned i = 0; i < s->nkeys; i++)
+            v->key[v->nkeys++] = s->keys[i] + 1u;
+        return ok;
+    }
+    for (unsigned i = 0; i < h->ncols; i++)
+        if (h->col[i].type) /* of a kind that is not read: not seen */
+            ok = ok && view_add_column(v, h->col[i].name, h->col[i].type);
+    for (unsigned i = 0; i < h->nkeys; i++) {
+        int k = h->keys[i] < h->ncols ? view_column(v, h->col[h->keys[i]].name) : -1;
+        if (k > 0)
+            v->key[v->nkeys++] = (uint32_t)k;
+    }
+    return ok;
+}
+
+static int by_arrival(const void *a, const void *b)
+{
+    const struct rdb_part_view *x = *(const struct rdb_part_view *const *)a,
+                               *y = *(const struct rdb_part_view *const *)b;
+    if (x->part->day != y->part->day)
+        return x->part->day < y->part->day ? -1 : 1;
+    uint64_t p = load_relaxed(&x->part->first_position), q = load_relaxed(&y->part->first_position);
+    return p != q ? (p < q ? -1 : 1) : x->slot < y->slot ? -1 : x->slot > y->slot;
+}
+
+static struct view *build(struct view_db *db, const char *name, const struct hdb_table *h,
+                          const struct rdb_part_view **r, uint32_t nr)
+{
+    const int32_t *date = NULL;
+    uint32_t ndates = h ? hdb_dates(db->hdb, &date) : 0;
+    struct view *v = view_new(name, nr + ndates);
+    if (!v)
+        return NULL;
+    const struct rdb_part_view *newest = NULL;
+    for (uint32_t i = 0; i < nr; i++)
+        if (!newest || r[i]->schema.id > newest->schema.id)
+            newest = r[i];
+    v->syms = &db->syms;
+    bool ok = add_columns(v, newest, h);
+    uint32_t k = 0;
+    for (uint32_t i = 0; i <= ndates && ok; i++) {
+        int32_t day = i < ndates ? date[i] : INT32_MAX;
+        bool here = false;
+        while (ok && k < nr && r[k]->part->day <= day) {
+            here |= r[k]->part->day == day;
+            ok = view_add_rdb(v, r[k++]);
+        }
+        if (ok && i < ndates && !here)
+            ok = view_add_hdb(v, h, day, &db->codes, db->epoch);
+    }
+    if (!ok) {
+        view_free(v);
+        return NULL;
+    }
+    return v;
+}
+
+static struct table *find_table(struct view_db *db, const char *name, struct err *err)
+{
+    for (struct table *t = db->tables; t; t = t->next)
+        if (!strcmp(t->view->name, name))
+            return t;
+    struct err why = {0};
+    const struct hdb_table *h = db->hdb ? hdb_table_get(db->hdb, name, &why) : NULL;
+    if (!h && db->hdb && why.code != -ENOENT) {
+        err_set(err, why.code, "%s", why.text);
+        return NULL;
+    }
+    const struct rdb_part_view **r = calloc(db->nparts + 1u, sizeof(struct rdb_part_view *));
+    uint32_t nr = 0;
+    for (uint32_t i = 0; r && i < db->nparts; i++)
+        if (!strcmp(db->part[i].schema.name, name))
+            r[nr++] = &db->part[i];
+    struct table *t = NULL;
+    if (r && !h && !nr) {
+        err_set(err, -ENOENT, "there is no table %s", name);
+    } else {
+        if (r) {
+            qsort(r, nr, sizeof(struct rdb_part_view *), by_arrival);
+            t = calloc(1, sizeof *t);
+        }
+        if (t && !(t->view = build(db, name, h, r, nr))) {
+            free(t);
+            t = NULL;
+        }
+        if (!t)
+            err_set(err, -ENOMEM, "no memory for the table %s", name);
+    }
+    free(r);
+    if (!t) {
+        if (h)
+            hdb_table_put(h);
+        return NULL;
+    }
+    t->hdb = h;
+    for (uint32_t i = 0; i < t->view->ncols; i++)
+        t->col[i] = (struct query_column){t->view->col[i].name, t->view->col[i].type};
+    for (uint32_t i = 0; i < t->view->nkeys; i++)
+        t->key[i] = (uint16_t)t->view->key[i];
+    t->query = (struct query_table){.name = t->view->name,
+                                    .ncols = (uint16_t)t->view->ncols,
+                                    .nkeys = (uint16_t)t->view->nkeys,
+                                    .cols = t->col,
+                                    .keys = t->key,
+                                    .source = t->view};
+    t->next = db->tables;
+    db->tables = t;
+    return t;
+}
+
+struct view *view_db_view(struct view_db *db, const char *name, struct err *err)
+{
+    struct table *t = find_table(db, name, err);
+    return t ? t->view : NULL;
+}
+
+static const struct query_table *catalogue_find(void *ctx, const char *name)
+{
+    struct err err;
+    struct table *t = find_table(ctx, name, &err);
+    return t ? &t->query : NULL;
+}
+
+static const struct query_table *catalogue_at(void *ctx, unsigned i)
+{
+    struct view_db *db = ctx;
+    const char *const *names;
+    if (!db->names)
+        view_db_tables(db, &names);
+    return i < db->nnames ? catalogue_find(db, db->names[i]) : NULL;
+}
+
+struct query_catalogue view_db_catalogue(struct view_db *db)
+{
+    return (struct query_catalogue){.ctx = db, .find = catalogue_find, .at = catalogue_at};
+}
