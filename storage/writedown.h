@@ -19,9 +19,9 @@
  *
  * COLUMNS. Those of the table's schema in the job; then those that only older versions of the day
  * or the existing partition have. Where a version lacks a column its rows are null there; where its
- * type is another one and no value is lost by it (boolean byte short int -> wider integers, real ->
- * float, char symbol -> string, date -> timestamp) the values are converted; else the old values
- * stand in a column of their own, NAME_TYPE (price_int).
+ * type is another one and no value is lost by it (boolean byte short int -> a wider integer, real
+ * -> float) the values are converted; else the old values stand in a column of their own, NAME_TYPE
+ * (price_int).
  *
  * KEYED TABLES: the last row of each key, by arrival.
  *
@@ -39,10 +39,10 @@
  * A CRASH anywhere leaves each table old or new. Doing the job again does what is missing: tables
  * that were published have the range in their marker (hdb_publish.h cleans the stage).
  *
- * MEMORY: 4 bytes a row of the largest table, 16 more for rows of symbols whose times descend,
- * 16 more in keyed tables; config.buffer_bytes a thread for the column that is being written; from
- * the log config.log_bytes for the rows of one pass: a day that does not fit is read again for each
- * further part of it (tables, then ranges of symbols, then ranges of time).
+ * MEMORY: 4 bytes a row of the largest table, 16 to 32 more for rows of symbols whose times
+ * descend, 9 to 17 more in keyed tables; config.buffer_bytes a thread for the column that is being
+ * written; from the log config.log_bytes for the rows of one pass: a day that does not fit is read
+ * again for each further part of it (tables, then ranges of symbols, then ranges of time).
  *
  * DURABILITY. The caller starts a job only when the journal is durable up to job.end. `sym` is
  * extended and synced first, up to the highest id that the rows use, and backed up; then files,
@@ -121,7 +121,8 @@ void writedown_destroy(struct writedown *w); /* abandons */
 
 bool writedown_start(struct writedown *w, const struct writedown_job *job, struct err *err);
 enum writedown_verdict { WRITEDOWN_MORE, WRITEDOWN_STAGED, WRITEDOWN_DONE, WRITEDOWN_FAILED };
-/* At most some 64 MiB of rows or one sync. */
+/* At most one column of one table, some 64 MiB of the log, or one sync. A cancel is seen within
+ * milliseconds. */
 enum writedown_verdict writedown_step(struct writedown *w);
 /* The renames. False: nothing or some whole tables are published; start the job again. */
 bool writedown_publish(struct writedown *w, struct err *err);

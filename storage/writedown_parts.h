@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * writedown_parts.h - what the files of the writedown share; private to them.
+ *
+ *   writedown_source.c  where rows come from: RDB parts, the existing partition, rows of the log
+ *   writedown_log.c     reads the log: surveys a day, collects the rows of a pass into columns
+ *   writedown_target.c  the columns of the partition, which source column goes where
+ *   writedown_order.c   symbol ranks, the place of every row, times that descend, keys
+ *   writedown_hash.c    the content hash of a unit's rows
+ *   writedown_column.c  moves one column's values to their places and writes them
+ *   writedown_out.c     aligned asynchronous writes
+ *   writedown_plan.c    what exists and what is to be done with it; units
+ *   writedown.c         the job: steps, markers, publishing
+ *
+ * UNIT: the rows of one table that are put in order at once: a whole table but for a day from the
+ * log that does not fit its memory. The sources of a unit stand one behind the other and a row's
+ * NUMBER counts through them (u32: fewer than 2^32 - 1 rows a unit). place[number] is its row in
+ * the unit's output, or WD_DROPPED.
+ */
+#pragma once
+
+#include "hdb_meta.h"
+#include "hdb_publish.h"
+#include "kdb_file.h"
+#include "writedown.h"
+
+#define WD_DROPPED 0xFFFFFFFFu
+#define WD_SLICE   4096u /* rows of a chunk of the existing partition; of a block to be hashed */
+#define WD_ALIGN   4096u
+#define WD_PIECE   (4u << 20) /* bytes of one write */
+#define WD_DEPTH   8u         /* writes in flight, a worker */
+#define WD_SOURCES 64u        /* a unit: versions of a table, and what exists */
+
+/* ---- rows of the log (writedown_log.c) ---- */
+
+struct wd_logpart { /* one table version in one pass */
+    struct schema schema;
+    unsigned table; /* of the job */
+    uint64_t rows;
+    uint64_t **chunk; /* by rdb_chunk_of: offsets of its columns in the region */
+    uint32_t chunks, chunk_room;
+    uint32_t qualities; /* mask of enum clock_quality */
+    const uint8_t *base;
+};
+
+/* ---- sources (writedown_source.c) ---- */
+
+enum wd_kind { WD_RDB, WD_LOG, WD_EXISTING };
+
+struct wd_existing {
+    bool has_meta;
+    struct hdb_meta meta;
+    char path[1200];
+    int dir;
+    uint64_t rows;
+    unsigned ncols;
+    char name[SCHEMA_COLUMNS_MAX][SCHEMA_NAME_MAX];
+    uint8_t type[SCHEMA_COLUMNS_MAX];
+    struct wd_file_in {
+        bool open, plain;         /* plain: read piece by piece, never mapped */
+        int fd, bytes_fd;         /* plain */
+        struct kdb_column column; /* else */
+    } file[SCHEMA_COLUMNS_MAX];
+};
+
+struct wd_source {
+    enum wd_kind kind;
+    uint64_t first, rows;             /* numbers of its rows in the unit */
+    bool captured;                    /* receive times of all its rows are a capture's */
+    int16_t from[SCHEMA_COLUMNS_MAX]; /* target column -> source column, -1: null */
+    uint8_t type[SCHEMA_COLUMNS_MAX]; /* of the source's columns */
+    struct rdb_part_view *view;       /* RDB */
+    const struct wd_logpart *log;     /* LOG */
+    struct wd_existing *existing;     /* EXISTING: rows slice … slice + rows - 1 of it */
+    uint64_t slice;
+};
+
+struct wd_reader { /* scratch of one thread that reads sources */
+    void *buf[2], *bytes;
+    size_t room[2], bytes_room;
+    const struct wd_source *source; /* RDB: whose chunk `rdb` is */
+    uint32_t chunk;
+    struct rdb_chunk_view rdb;
+};
+void wd_reader_free(struct wd_reader *r);
+
+struct wd_values {  /* of one column in one chunk of a source */
+    uint64_t first; /* row number */
+    uint32_t rows;
+    uint8_t type;
+    bool disk; /* as on disk: symbols are i64 indexes, strings i64 ends; else u32 ids, and u64
+                * offset << 16 | length */
+    const void *values;
+    const uint8_t *bytes; /* strings: where offsets count from; disk: the bytes from end `start` */
+    uint64_t nbytes;
+    int64_t start;
+};
+uint32_t wd_chunks(const struct wd_source *s);
+/* Column `col` of the source, in its chunk k, held in the reader's buffer `slot` (0 or 1) until the
+ * next use of that slot. texts: the bytes of strings are wanted too. */
+bool wd_values(struct wd_reader *r, unsigned slot, const struct wd_source *s, uint32_t k,
+               unsigned col, bool texts, struct wd_values *out, struct err *err);
+/* The text of string i; NULL: out of bounds. */
+static inline const uint8_t *wd_text(const struct wd_values *v, uint32_t i, uint32_t *len)
+{
+    uint64_t at;
+    if (v->disk) {
+        const int64_t *end = v->values;
+        int64_t from = i ? end[i - 1] : v->start;
+        *len = (uint32_t)(end[i] - from);
+        at = (uint64_t)(from - v->start);
+    } else {
+        uint64_t x = ((const uint64_t *)v->values)[i];
+        *len = (uint32_t)(x & 0xFFFF);
+        at = x >> 16;
+    }
+    return *len <= v->nbytes && at <= v->nbytes - *len ? v->bytes + at : NULL;
+}
+
+/* The table directory `path` as it is: columns of `.d`, types, marker. */
+bool wd_existing_open(struct wd_existing *x, const char *path, struct err *err);
+void wd_existing_close(struct wd_existing *x);
+
+/* ---- target (writedown_target.c) ---- */
+
+/* Adds a source's columns that the target lacks. Call it for all sources, then bind each. */
+bool wd_target_add(struct schema *target, const char *const *names, const uint8_t *types,
+                   unsigned n, struct err *err);
+/* For each target column the source column that goes there, -1 = none. */
+void wd_target_bind(const struct schema *target, const char *const *names, const uint8_t *types,
+                    unsigned n, int16_t from[SCHEMA_COLUMNS_MAX]);
+bool wd_converts(uint8_t from, uint8_t to); /* without loss */
+/* Values of a narrower type as those of the wider one. */
+void wd_convert(uint8_t from, uint8_t to, const void *values, void *out, uint32_t n);
+
+/* ---- order (writedown_order.c) ---- */
+
+struct wd_symbols { /* ids of the job and indexes of the sym file -> code: index + 1, null 0 */
+    struct hdb_sym *sym;
+    uint32_t *code; /* by id; NULL: code = id + 1 */
+    uint32_t ids;   /* below which codes are known */
+    uint32_t codes; /* all codes lie below */
+};
+bool wd_symbols_init(struct wd_symbols *s, struct hdb_sym *sym, struct err *err);
+void wd_symbols_free(struct wd_symbols *s);
+pst_inline uint32_t wd_code_id(const struct wd_symbols *s, uint32_t id)
+{
+    if (pst_unlikely(id >= s->ids)) /* the null symbol among them */
+        return 0;
+    return s->code ? s->code[id] : id + 1;
+}
+pst_inline uint32_t wd_code_index(const struct wd_symbols *s, int64_t index)
+{
+    return index >= 0 && index < (int64_t)s->codes - 1 ? (uint32_t)index + 1 : 0;
+}
+/* Codes whose count is not 0, in the order of their texts, null first. Returns how many; *out is
+ * malloc'd. -1: no memory. */
+int64_t wd_rank(const struct wd_symbols *s, const uint32_t *count, uint32_t **out);
+
+struct wd_order {
+    uint32_t *place;
+    uint64_t rows;   /* numbers */
+    uint64_t placed; /* rows that stay */
+    uint8_t *keep;   /* keyed tables: a byte a row; NULL = all */
+    struct hdb_group *group;
+    uint64_t ngroups;
+    int64_t time_min, time_max; /* of rows that stay; placed > 0 */
+    uint64_t sorted;            /* rows of symbols whose times descended */
+};
+bool wd_order_make(struct wd_order *o, const struct schema *target, const struct wd_source *source,
+                   unsigned nsources, const struct wd_symbols *symbols, struct wd_reader *reader,
+                   const _Atomic bool *cancel, struct err *err);
+void wd_order_free(struct wd_order *o);
+/* Stable sort by time; spare: room for n. */
+struct wd_key {
+    int64_t time;
+    uint32_t row, zero;
+};
+void wd_sort(struct wd_key *key, uint64_t n, struct wd_key *spare);
+
+/* ---- hash (writedown_hash.c) ---- */
+
+struct wd_hash {
+    struct content_columns columns;
+    struct content_symbols ids, indexes;
+    const struct wd_symbols *symbols;
+    hash_acc *acc;
+    uint8_t *converted;
+};
+bool wd_hash_init(struct wd_hash *h, const struct schema *target, const struct wd_symbols *symbols,
+                  struct err *err);
+void wd_hash_free(struct wd_hash *h);
+/* One source. in: all its rows; out: those that stay. Both are added to. */
+bool wd_hash_source(struct wd_hash *h, const struct wd_source *s, const uint8_t *keep,
+                    struct wd_reader *reader, struct content_sum *in, struct content_sum *out,
+                    const _Atomic bool *cancel, struct err *err);
+
+/* ---- writing (writedown_out.c, writedown_column.c) ---- */
+
+struct wd_worker {
+    struct io *io;
+    bool own_io, buffered;
+    struct wd_reader reader;
+    struct wd_buffer {
+        uint8_t *at;     /* `bytes` and WD_ALIGN more */
+        unsigned flying; /* writes from it */
+        int fd;          /* -1, or to be cut to `size` and closed when they have landed */
+        uint64_t size;
+    } buf[2];
+    uint64_t bytes;
+    unsigned which; /* the buffer used last */
+    struct io_op op[WD_DEPTH];
+    uint8_t of[WD_DEPTH]; /* buffer of each, 2 = free */
+    char path[1300];      /* file being written, for sentences */
+    struct err err;
+    int failed;             /* -errno of a write that landed badly */
+    _Atomic uint64_t wrote; /* bytes */
+};
+bool wd_worker_init(struct wd_worker *w, struct io *io, uint64_t bytes, bool buffered,
+                    struct err *err);
+void wd_worker_free(struct wd_worker *w);
+/* A new file; direct or not as the disk can. -errno and a sentence. */
+int wd_out_create(struct wd_worker *w, const char *path, bool buffered, bool *direct,
+                  struct err *err);
+/* Waits until nothing is in flight from buffer b (2: from any) and finishes its file. */
+bool wd_out_wait(struct wd_worker *w, unsigned b, struct err *err);
+/* Starts writing buffer b's first len bytes at `offset`; both aligned, or the last piece of the
+ * file: then it is padded with zeros and cut off later. */
+bool wd_out_start(struct wd_worker *w, unsigned b, int fd, bool direct, uint64_t len,
+                  uint64_t offset, struct err *err);
+
+struct wd_column { /* one column's file, over the units of its table */
+    int fd, bytes_fd;
+    bool direct;
+    uint64_t rows, bytes; /* so far */
+};
+/* Writes target column `col` of a unit: rows behind c->rows. whole: the unit is the table. */
+bool wd_column_write(struct wd_worker *w, struct wd_column *c, const char *dir,
+                     const struct schema *target, unsigned col, const struct wd_source *source,
+                     unsigned nsources, const struct wd_order *order,
+                     const struct wd_symbols *symbols, uint8_t attribute, bool whole,
+                     const _Atomic bool *cancel, struct err *err);
+/* Behind the last unit of several: header, close. */
+bool wd_column_close(struct wd_worker *w, struct wd_column *c, const struct schema *target,
+                     unsigned col, uint8_t attribute, struct err *err);
+void wd_column_abandon(struct wd_worker *w, struct wd_column *c);
+
+/* ---- reading the log (writedown_log.c) ---- */
+
+struct wd_unit {
+    unsigned table;
+    unsigned pass; /* over the log that collects its rows */
+    bool ranged;   /* part of a table: symbols of rank [rank_lo, rank_hi) … */
+    bool timed;    /* … and of that one symbol times [time_lo, time_hi] */
+    uint32_t rank_lo, rank_hi;
+    int64_t time_lo, time_hi;
+};
+
+struct wd_count { /* rows of one symbol of one table, when the day does not fit */
+    uint64_t bytes;
+    uint32_t rows;
+    uint32_t stride; /* sampling: each stride-th time is kept */
+    int64_t *sample;
+    uint32_t samples, seen;
+};
+
+struct wd_log_table {
+    const struct schema *schema;
+    uint64_t rows, bytes;   /* over all versions, and what they need in memory */
+    struct wd_count *count; /* by code (0: null); survey */
+    uint32_t counts;
+    const struct wd_unit *unit; /* collecting: only these rows; NULL: none of this table */
+    bool all;                   /* collecting: every row */
+};
+
+enum wd_log_mode { WD_COLLECT, WD_SURVEY, WD_SAMPLE };
+
+struct wd_log {
+    struct cursor cursor;
+    bool open, full; /* full: collecting has met the end of its memory */
+    enum wd_log_mode mode;
+    struct io *io;
+    uint16_t day;
+    uint16_t version[TABLE_MAX]; /* table ids with rows, in the order of their first rows */
+    unsigned versions;
+    bool seen[TABLE_MAX];
+    uint64_t from, first, end; /* reading starts at from; rows of frames in [first, end) count */
+    uint64_t reached;          /* end of the last frame read */
+    uint64_t lost_bytes, bad_rows, rows, bytes;
+    uint32_t ids; /* highest symbol id that a row uses + 1 */
+    unsigned passes;
+    uint8_t *base; /* the region: anonymous memory, bump-allocated, offsets from base */
+    uint64_t region, used;
+    struct wd_log_table *table;
+    unsigned ntables;
+    struct wd_logpart **part; /* of this pass, in the order of their first rows */
+    unsigned parts, part_room;
+    int16_t *by_id;        /* table id -> index in `table`; -1 not of the job, -2 not looked up */
+    int32_t *part_by_id;   /* table id -> index in `part`, -1 = none yet */
+    const uint32_t *ranks; /* by code, with `codes`: ranged units */
+    const struct wd_symbols *codes;
+};
+
+bool wd_log_open(struct wd_log *l, struct io *io, const struct writedown_job *job, uint64_t region,
+                 const struct wd_log_table *tables, unsigned ntables, struct err *err);
+void wd_log_close(struct wd_log *l);
+/* Memory that so many rows of one table take, `bytes` being that of their values. */
+uint64_t wd_log_cost(uint64_t rows, uint64_t bytes);
+/* From the start again. Collecting: set table[].unit / all first; what was collected goes. */
+bool wd_log_begin(struct wd_log *l, enum wd_log_mode mode, struct err *err);
+/* Some 64 MiB of frames. 1: more; 0: the end; -1: failed. */
+int wd_log_step(struct wd_log *l, const _Atomic bool *cancel, struct err *err);
