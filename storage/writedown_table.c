@@ -106,6 +106,8 @@ bool wd_unit_sources(struct writedown *w, const struct wd_unit *u, struct err *e
     struct wd_source *s;
     w->nsources = 0;
     w->unit_new = 0;
+    for (unsigned i = 0; i < WRITEDOWN_THREADS; i++)
+        w->worker[i].reader.source = NULL; /* source[] is used again: not the chunk it knew */
     if (t->merge && !existing_source(w, t, u, err))
         return false;
     for (unsigned i = 0; i < w->nviews; i++) {
