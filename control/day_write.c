@@ -11,18 +11,6 @@
 #include "storage/hdb_publish.h"
 #include "topo.h"
 
-/* Until storage/writedown.c is there. */
-#pragma weak writedown_create
-#pragma weak writedown_destroy
-#pragma weak writedown_start
-#pragma weak writedown_step
-#pragma weak writedown_publish
-#pragma weak writedown_abandon
-#pragma weak writedown_cancel
-#pragma weak writedown_error
-#pragma weak writedown_result
-#pragma weak writedown_progress
-
 #define SPACE_NS (NS_PER_S)
 
 void day_job_free(struct day_job *j)
@@ -116,8 +104,6 @@ static bool open_database(struct day_write *w, struct err *err)
     w->opened = hdb_sym_open(&w->sym, w->io, c->database, err);
     if (!w->opened)
         return false;
-    if (!writedown_create)
-        return err_set(err, -ENOSYS, "this build cannot write partitions");
     struct writedown_config wc = {
         .io = w->io, .hdb = w->hdb, .threads = 1, .producer = "penstock " PST_VERSION};
     w->w = writedown_create(&wc, err);
