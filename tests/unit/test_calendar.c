@@ -83,6 +83,127 @@ static void test_day_follows_the_definition(void **state)
     }
 }
 
+/* ---- 2006 to 2037: rule and file, gaps and folds, dates that were left out or came twice ---- */
+
+static const char *const many_zones[] = {
+    "America/New_York",    "America/Chicago",  "Europe/London", "Asia/Tokyo",
+    "Australia/Lord_Howe", "Asia/Kathmandu",   "Pacific/Apia",  "Pacific/Kiritimati",
+    "America/St_Johns",    "Africa/Casablanca"};
+static const int32_t many_eods[] = {
+    0,      9000,                     /* 02:30: skipped or doubled by many clock changes */
+    43200,                            /* the last that belongs to the date before */
+    43201,  61200,  86399, -1, -5400, /* 22:30 of the day before */
+    -43200, -50400,                   /* 10:00 of the day before */
+    -86399};
+
+/* What the local clock says at an instant: days since 2000 and seconds after midnight. */
+static void local(const struct tzone *z, int64_t utc_ns, int32_t *day, int32_t *second)
+{
+    int64_t s = civil_floor_div(utc_ns, PST_SECOND_NS);
+    int64_t t = s + tzone_offset(z, s + PST_EPOCH_OFFSET_S);
+    *day = (int32_t)civil_floor_div(t, PST_DAY_S);
+    *second = (int32_t)civil_floor_mod(t, PST_DAY_S);
+}
+
+/*
+ * A virtual clock runs through 31 years and takes each end as it comes: every date has one, none is
+ * passed over, and each is where the local clock says, but for readings that the clock skipped.
+ */
+static void test_ends_of_31_years(void **state)
+{
+    (void)state;
+    int32_t first = civil_days(2006, 1, 1), last = civil_days(2037, 1, 1);
+    for (size_t i = 0; i < PST_COUNT(many_zones); i++) {
+        struct tzone *z = must_load(many_zones[i]);
+        for (size_t k = 0; k < PST_COUNT(many_eods); k++) {
+            struct calendar c = {
+                .zone = z, .eod_s = many_eods[k], .late_window_ns = 11 * HOUR + HOUR / 2};
+            int32_t eod = many_eods[k] > 43200 ? many_eods[k] - 86400 : many_eods[k];
+            int64_t t = calendar_eod(&c, first - 1);
+            unsigned empty = 0, odd = 0;
+            for (int32_t day = first; day < last; day++) {
+                int64_t end = calendar_eod(&c, day);
+                int32_t got, second, upto;
+                assert_true(end >= t);
+                assert_true(calendar_closes(&c, day) == end + c.late_window_ns);
+                if (end == t) { /* Samoa in 2011, Kiritimati has none in these years */
+                    empty++;
+                    continue;
+                }
+                /* the window of a date is over before the next one ends */
+                assert_true(end - t > 21 * HOUR && end - t < 27 * HOUR);
+                assert_true(end - t > c.late_window_ns);
+                assert_int_equal(calendar_day(&c, t), day);
+                assert_int_equal(calendar_day(&c, end - 1), day);
+                assert_true(calendar_next_eod(&c, t, &upto) == end && upto >= day);
+                assert_true(calendar_next_eod(&c, end - 1, &upto) == end);
+                for (int32_t x = day + 1; x <= upto; x++)
+                    assert_true(calendar_eod(&c, x) == end);
+                local(z, end, &got, &second);
+                int32_t want = day + 1, at = eod;
+                if (at < 0) {
+                    at += 86400;
+                    want--;
+                }
+                if (got != want || second != at) { /* skipped: moved forward by the gap */
+                    odd++;
+                    int64_t unix_s = end / PST_SECOND_NS + PST_EPOCH_OFFSET_S;
+                    int64_t change = tzone_next_change(z, unix_s - 25 * 3600);
+                    if (change > unix_s)
+                        fail_msg("%s %+d: date %d ends at local %d %d", many_zones[i], many_eods[k],
+                                 day, got, second);
+                } else { /* and never the second of two */
+                    local(z, end - HOUR / 2, &got, &second);
+                    assert_false(got == want && second == at);
+                    local(z, end - HOUR, &got, &second);
+                    assert_false(got == want && second == at);
+                }
+                t = end;
+            }
+            bool apia = strcmp(many_zones[i], "Pacific/Apia") == 0;
+            assert_int_equal(empty, apia);
+            assert_true(odd <= (apia ? 33u : 65u));
+        }
+        tzone_free(z);
+    }
+}
+
+/* The three ways to say it agree where they overlap, and -14:00 is what no positive time can say.
+ */
+static void test_negative_offsets(void **state)
+{
+    (void)state;
+    struct tzone *z = must_load("America/New_York");
+    struct calendar plain = {.zone = z, .eod_s = 22 * 3600}, back = {.zone = z, .eod_s = -2 * 3600};
+    for (int32_t day = civil_days(2006, 1, 1); day < civil_days(2037, 1, 1); day++) {
+        assert_true(calendar_eod(&plain, day) == calendar_eod(&back, day));
+        assert_true(calendar_eod(&back, day) == at(z, 2000, 1, 1 + day, 22, 0));
+    }
+    back.eod_s = -14 * 3600;
+    assert_int_equal(calendar_day(&back, at(z, 2026, 11, 23, 9, 59)), civil_days(2026, 11, 23));
+    assert_int_equal(calendar_day(&back, at(z, 2026, 11, 23, 10, 0)), civil_days(2026, 11, 24));
+    back.eod_s = -1;
+    assert_int_equal(calendar_day(&back, at(z, 2026, 11, 23, 23, 59)), civil_days(2026, 11, 23));
+    assert_int_equal(calendar_day(&back, at(z, 2026, 11, 24, 0, 0) - PST_SECOND_NS),
+                     civil_days(2026, 11, 24));
+    tzone_free(z);
+}
+
+/* Holidays and weekends change no end: dates tile time, trading or not. */
+static void test_holidays_change_no_end(void **state)
+{
+    (void)state;
+    struct tzone *z = must_load("Europe/London");
+    int32_t holidays[] = {civil_days(2026, 12, 25), civil_days(2026, 12, 28)};
+    struct calendar c = {.zone = z, .eod_s = 3600}, h = c;
+    h.weekend = CALENDAR_WEEKEND;
+    h.holidays = holidays;
+    h.holiday_count = 2;
+    for (int32_t day = civil_days(2026, 12, 1); day < civil_days(2027, 2, 1); day++)
+        assert_true(calendar_eod(&c, day) == calendar_eod(&h, day));
+    tzone_free(z);
+}
+
 static void test_dst_days(void **state)
 {
     (void)state;
@@ -274,6 +395,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_day_ends_once),
         cmocka_unit_test(test_day_follows_the_definition),
+        cmocka_unit_test(test_ends_of_31_years),
+        cmocka_unit_test(test_negative_offsets),
+        cmocka_unit_test(test_holidays_change_no_end),
         cmocka_unit_test(test_dst_days),
         cmocka_unit_test(test_sessions_that_turn_in_the_evening),
         cmocka_unit_test(test_business_days),

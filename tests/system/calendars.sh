@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# calendars.sh: two calendars in one journal: dates that were missed while nothing ran, late windows with two open
+# dates over a SIGKILL, late rows, files that close when both calendars have closed their day.
+. "$(dirname "$0")/lib.sh"
+workdir
+PORTS=" " FEEDS=" "
+
+calendars() { # DEFAULT TOKYO: the calendars' YAML
+    config "calendars:
+  tokyo: {$2, tables: [bond]}
+tables:
+  trade: {columns: {time: timestamp, sym: symbol}}
+  bond: {columns: {time: timestamp, sym: symbol}}"
+    sed -i "/^ *\$/d; /^feeds:/d; s|^calendar: .*|calendar: {$1}|" "$work/p.yaml"
+}
+row() { # TABLE SYM [UTC-SECONDS]: publishes one row, its time left out without the third
+    if [ -n "${3:-}" ]; then printf 'time,sym\n%s,%s\n' "$(date -u -d "@$3" +%Y.%m.%dD%H:%M:%S.%N)" "$2"; else printf 'sym\n%s\n' "$2"; fi |
+        p publish "$1" - >/dev/null || die "publish $1 $2"
+}
+reaches() { while [ "$(date +%s%N)" -lt "$(($1 * 1000000000))" ]; do sleep 0.02; done; } # waits until UTC-SECONDS
+where() { # SYM: the date of the file in which its row stands
+    for f in "$work"/log/log2*; do
+        "$bin/penstock" log dump "$f" --json 2>/dev/null | grep -q "\"sym\":\"$1\"" && basename "$f" | cut -c4-13
+    done | sort -u
+}
+stands() { [ "$(where "$1")" = "$2" ] || die "row $1 stands in '$(where "$1")', not $2"; }
+utc() { date -u -d "@$1" +%Y.%m.%d; }
+
+# ---- missed dates: the zone moves by days between two runs ----
+now=$(date +%s)
+calendars 'zone: Etc/GMT+12, eod_time: "12:00"' 'zone: UTC'
+start
+row trade FIRST
+stop || die "the first stop"
+case $(where FIRST) in "$(utc $((now - 86400)))" | "$(utc $(($(date +%s) - 86400)))") ;; *) die "FIRST is of $(where FIRST)" ;; esac
+calendars 'zone: Etc/GMT-14, eod_time: "-23:59:59"' 'zone: UTC'
+start
+row trade SECOND
+row bond THIRD
+kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+start
+row trade FOURTH
+stop || die "the second stop"
+"$bin/penstock" log dump "$work/log" --marks --json >"$work/all.json" || die "log dump"
+python3 - "$work/all.json" "$(where FIRST)" "$(where SECOND)" "$(where THIRD)" <<'PY' || die "missed dates: $(grep '"eod"' "$work/all.json")"
+import datetime, json, sys
+day = lambda s: datetime.date(*map(int, s.split(".")))
+first, second, third = map(day, sys.argv[2:])
+lines = [json.loads(l) for l in open(sys.argv[1])]
+eods = [(i, l) for i, l in enumerate(lines) if l.get("mark") == "eod"]
+got = {}
+for i, l in eods:
+    got.setdefault(l["data"]["calendar"], []).append(day(l["data"]["day"]))
+    assert "ends" in l["data"], l
+want = [first + datetime.timedelta(n) for n in range((second - first).days)]
+print("missed", [str(d) for d in want], "tokyo", got.get("tokyo"))
+assert len(want) >= 2 and got["default"][:len(want)] == want, (got, want)
+assert (third - first).days == 1 + len(got.get("tokyo", [])), (got, third)   # midnight of UTC may pass in between
+sym = [next(i for i, l in enumerate(lines) if l.get("sym") == s) for s in ("FIRST", "SECOND")]
+assert all(sym[0] < i < sym[1] for i, l in eods if l["data"]["calendar"] == "default" and day(l["data"]["day"]) < second)
+PY
+stands FOURTH "$(where SECOND)"
+rm -rf "$work/log" "$work/state"
+
+# ---- the late window ----
+turn=$(($(date +%s) + 3))
+[ $((turn % 86400)) -gt 5 ] && [ $((turn % 86400)) -lt 86385 ] || turn=$((turn + 20)) # midnight is another test's
+back=$((86400 - turn % 86400)) tokyo=$((turn + 4))
+tokyo_back=$((86400 - (tokyo + 32400) % 86400))
+of() { printf -- '-%02d:%02d:%02d' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 60)); }
+old=$(utc $turn) new=$(utc $((turn + 86400)))
+told=$(utc $((tokyo + 32400))) tnew=$(utc $((tokyo + 32400 + 86400)))
+calendars "zone: UTC, late_window: 9s, eod_time: \"$(of $back)\"" "zone: Asia/Tokyo, eod_time: \"$(of $tokyo_back)\""
+start
+row trade A1 $((turn - 1))
+row bond A2 $((turn - 1))
+reaches $turn
+[ "$(date +%s)" -lt "$tokyo" ] || die "too slow: the instants have passed"
+row trade B1 $((turn - 1)) # the date that has ended is still open,
+row trade B2 $turn         # and so is the next one
+row trade B3
+row bond B4 $turn
+kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+start
+reaches $tokyo
+row trade C1 $((turn - 1))
+row trade C2 $((turn + 1))
+row bond C3 $((tokyo + 1))
+[ "$(date +%s)" -lt $((turn + 9)) ] || die "too slow: the window is over"
+reaches $((turn + 9))
+row trade D1 $((turn - 1)) # too late
+row trade D2
+late=$(p counters --json | grep -A1 '"append.late_day"' | tr -dc '0-9')
+[ "$late" = 1 ] || die "append.late_day is $late"
+closed() { # the file that this daemon wrote of the date that both have ended; what a SIGKILL left stays without its end
+    "$bin/penstock" log ls "$work/log" --json >"$work/ls.json" && python3 - "$work/ls.json" "$old" "$told" <<'PY'
+import json, sys
+files, ended = json.load(open(sys.argv[1])), min(sys.argv[2:])
+last = max((f for f in files if f["day"] <= ended), key=lambda f: f["first"])
+sys.exit(last["state"] != "closed" or not any(f["day"] > ended and f["state"] == "open" for f in files))
+PY
+}
+for _ in $(seq 50); do closed && break; sleep 0.1; done
+closed || die "a closed day's file is open: $(cat "$work/ls.json")"
+kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+start # neither date ends again
+row trade E1
+row bond E2
+stop || die "the last stop"
+for s in A1 B1 C1; do stands $s "$old"; done
+for s in B2 B3 C2 D1 D2 E1; do stands $s "$new"; done
+for s in A2 B4; do stands $s "$told"; done
+for s in C3 E2; do stands $s "$tnew"; done
+"$bin/penstock" log verify "$work/log" >"$work/verify.txt" || die "log verify: $(cat "$work/verify.txt")"
+"$bin/penstock" log dump "$work/log" --marks --json | python3 -c "
+import json, sys
+eods = [(l['data']['calendar'], l['data']['day']) for l in map(json.loads, sys.stdin) if l.get('mark') == 'eod']
+print(eods)
+assert eods == [('tokyo', '$told'), ('default', '$old')], eods" || die "the ends are not those of the calendars"
+exit 0
