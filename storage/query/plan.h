@@ -259,7 +259,8 @@ struct plan_bounds {
     uint32_t nsyms;
 };
 
-struct query_table; /* query.h */
+struct query_table;    /* query.h */
+struct query_function; /* query.h */
 
 struct plan_scan {
     const struct query_table *table;
@@ -356,11 +357,17 @@ struct plan {
     uint32_t norder; /* 0: rows come in (date, partition or arrival) order, groups as they come */
     uint64_t limit, offset; /* limit UINT64_MAX = none */
 
+    /* FROM name(args): before exec_run, query_run has the named query make scan[0].table->source.
+     * One argument a parameter, constants of the parameters' types. */
+    const struct query_function *call;
+    struct plan_expr **call_arg;
+
     uint8_t explain; /* enum plan_explain */
     struct plan_limits limits;
     uint32_t nexprs;
     struct plan_facts facts;
-    struct arena *arena; /* the plan's own memory (arena.h) */
+    struct bind_zone *zones; /* the binder's: what plan_free frees */
+    struct arena *arena;     /* the plan's own memory (arena.h) */
 };
 
 void plan_free(struct plan *p); /* NULL is allowed */

@@ -89,31 +89,35 @@ struct query_param {
 };
 
 /*
- * Named queries (plugins): FROM name(args) or CALL. The binder checks names and types by the
- * signature and passes constants of exactly these types.
+ * Named queries (plugins): FROM name(args) and CALL name(args). The binder checks names and types
+ * by the signature and passes one constant of exactly its type for each parameter (is_null for
+ * optional ones that were left out). Its rows are then a table like others.
  */
-#define QUERY_CALL_ARGS_MAX 16
+#define QUERY_CALL_ARGS_MAX 64
 struct query_call_param {
     const char *name;
     uint8_t type;
-    bool optional; /* then NULL is passed */
+    bool optional;
 };
 struct query_function {
     const char *name;
     const char *help;
     unsigned nparams;
     const struct query_call_param *params;
+    /* The columns of its answer; cols[0] is a `date` that SQL does not show (any date will do). */
+    uint16_t ncols;
+    const struct query_column *cols;
     void *impl;
 };
 struct query_functions {
     void *ctx;
-    const struct query_function *(*find)(void *ctx, const char *name);
-    const struct query_function *(*at)(void *ctx, unsigned i);
-    /* Runs it. args[i] are CONST nodes of params[i].type (is_null for those left out). The plugin
-     * may call query_run(env, ...) itself; depth counts. The result belongs to the caller. */
-    bool (*call)(void *ctx, const struct query_function *f, const struct plan_expr *const *args,
-                 struct query_env *env, const struct plan_limits *limits, struct result **out,
+    const struct query_function *(*find)(void *ctx, const char *name); /* NULL: no named queries */
+    const struct query_function *(*at)(void *ctx, unsigned i);         /* NULL after the last */
+    /* Runs it and gives its rows as the executor's table (view.h). */
+    bool (*call)(void *ctx, const struct query_function *f, struct plan_expr *const *args,
+                 struct query_env *env, const struct plan_limits *limits, void **source,
                  struct query_error *e);
+    void (*release)(void *ctx, void *source);
 };
 
 struct query_env {
@@ -126,7 +130,6 @@ struct query_env {
     /* Where the table `gap` is asked for losses in the scanned days (NULL catalogue entry: no
      * warning). */
     bool check_gaps;
-    unsigned depth; /* named queries that call query_run: refused beyond 4 */
 
     /* Facts of the cut that warnings are made of (control's answer to the cut). */
     const char *const *notes; /* sentences to pass on: RDB behind, rebuilding, incomplete */
