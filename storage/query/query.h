@@ -132,7 +132,10 @@ struct query_env {
     bool check_gaps;
 
     /* Facts of the cut that warnings are made of (control's answer to the cut). */
-    const char *const *notes; /* sentences to pass on: RDB behind, rebuilding, incomplete */
+    const struct query_note {
+        int kind; /* enum result_note */
+        const char *text;
+    } * notes; /* sentences to pass on: RDB behind, rebuilding, incomplete */
     unsigned nnotes;
     void *user;
 };
