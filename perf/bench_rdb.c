@@ -31,9 +31,12 @@ static struct {
     unsigned shares_offset, shares_column;
 } in;
 
+/* Of this thread: others on the machine take turns, not time from the figures. */
 static double seconds(void)
 {
-    return (double)clock_monotonic() / 1e9;
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* ---- input ---- */
@@ -275,8 +278,9 @@ int main(int argc, char **argv)
     for (int i = 4; i >= 0; i--) {
         double s = median(t[i]);
         base = i == 4 ? s : base;
-        printf("result %-6s rows_per_s=%.1fM ns_per_row=%.1f of_limit=%.2f\n", name[i],
-               (double)in.rows / s / 1e6, s * 1e9 / (double)in.rows, base / s);
+        printf("result %-6s rows_per_s=%.1fM best=%.1fM ns_per_row=%.1f of_limit=%.2f\n", name[i],
+               (double)in.rows / s / 1e6, (double)in.rows / t[i][0] / 1e6,
+               s * 1e9 / (double)in.rows, base / s);
     }
     return 0;
 }

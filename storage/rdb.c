@@ -30,6 +30,7 @@ struct rdb *rdb_create(const struct rdb_config *cfg, struct err *err)
         rdb_close(r);
         return NULL;
     }
+    columns_choose(&r->columns, cfg->portable);
     r->skipper.state = PART_SKIPS;
     r->repeater.state = PART_REPEATS;
     r->refuser.state = PART_REFUSES;

@@ -7,23 +7,9 @@
  */
 #include "rdb_internal.h"
 
-/* ---- columns ---- */
+#define AHEAD 2048u /* bytes of the frame that are fetched ahead of the walk */
 
-#define COPY(name, type)                                                                           \
-    static void name(uint8_t *to, const uint8_t *const *row, unsigned offset, uint32_t n)          \
-    {                                                                                              \
-        type v;                                                                                    \
-        for (uint32_t i = 0; i < n; i++) {                                                         \
-            memcpy(&v, row[i] + offset, sizeof v);                                                 \
-            memcpy(to + i * sizeof v, &v, sizeof v);                                               \
-        }                                                                                          \
-    }
-COPY(copy_1, uint8_t)
-COPY(copy_2, uint16_t)
-COPY(copy_4, uint32_t)
-COPY(copy_8, uint64_t)
-COPY(copy_16, __uint128_t)
-#undef COPY
+/* ---- columns ---- */
 
 /* What a feed row outside any packet record has. */
 static const struct packet_record no_packet = {
@@ -115,14 +101,20 @@ static bool put_strings(struct rdb *r, struct part *p, uint8_t *to, const uint8_
     return true;
 }
 
+static void put_guids(uint8_t *to, const uint8_t *const *row, unsigned offset, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(to + i * 16ull, row[i] + offset, 16);
+}
+
 /* The chunk's bounds of time; d rows stand in it already. */
-static void put_bounds(struct part *p, uint64_t d, uint32_t n)
+static void put_bounds(const struct rdb *r, struct part *p, uint64_t d, uint32_t n)
 {
     const int64_t *t = (const int64_t *)(const void *)p->col[0] + d;
     int64_t lo = t[0], hi = t[0], last = d ? p->last_time : t[0];
-    bool down = t[0] < last;
-    for (uint32_t i = 1; i < n; i++)
-        down |= t[i] < t[i - 1];
+
+    bool down = r->columns.descend(t, n) || t[0] < last;
+
     if (pst_likely(!down)) {
         hi = t[n - 1];
     } else {
@@ -177,35 +169,17 @@ static bool put_rows(struct rdb *r, struct part *p, const struct bucket *b, uint
     uint64_t d = p->rows - p->chunk_first;
     const uint8_t *const *row = b->row + i;
     const struct schema *s = p->schema;
-    for (unsigned c = 0; c < s->ncols; c++) {
-        unsigned offset = s->col[c].offset;
-        switch (p->copy[c]) {
-        case COPY_1:
-            copy_1(p->col[c] + d, row, offset, n);
-            break;
-        case COPY_2:
-            copy_2(p->col[c] + d * 2, row, offset, n);
-            break;
-        case COPY_4:
-            copy_4(p->col[c] + d * 4, row, offset, n);
-            break;
-        case COPY_8:
-            copy_8(p->col[c] + d * 8, row, offset, n);
-            break;
-        case COPY_16:
-            copy_16(p->col[c] + d * 16, row, offset, n);
-            break;
-        case COPY_STRING:
-            if (!put_strings(r, p, p->col[c] + d * 8, row, offset, n))
-                return false;
-            break;
-        default: /* of the packet record: put_packets */
-            break;
-        }
+    r->columns.put(&p->plan, p->col, row, d, n);
+    for (unsigned j = 0; j < p->nslow; j++) {
+        unsigned c = p->slow[j], offset = s->col[c].offset;
+        if (s->col[c].type == PST_GUID)
+            put_guids(p->col[c] + d * 16, row, offset, n);
+        else if (!put_strings(r, p, p->col[c] + d * 8, row, offset, n))
+            return false;
     }
     if (s->feed)
         put_packets(p, b, i, n, d);
-    put_bounds(p, d, n);
+    put_bounds(r, p, d, n);
     const uint32_t *sym = (const uint32_t *)(const void *)p->col[1] + d;
     return lists_add(r, p, sym, p->rows, n) && (!p->keys || keys_add(r, p, p->rows, n));
 }
@@ -316,71 +290,125 @@ static void settle(struct rdb *r, const struct frame *f, uint32_t *taken, uint32
     r->ntouched = r->buckets_used = 0;
 }
 
+/* Where the walk stands: the part of the last row, and the rows since its segment began. */
+struct walk {
+    struct part *part;
+    struct bucket *bucket; /* NULL: not taken */
+    uint32_t from;         /* rows of the bucket before this stretch */
+};
+
+/* The stretch is over: its rows belong to the segment of the run. */
+pst_inline void end_stretch(struct walk *w)
+{
+    struct bucket *b = w->bucket;
+    if (b && b->rows > w->from) {
+        b->seg[b->segs - 1].rows += b->rows - w->from;
+        w->from = b->rows;
+    }
+}
+
+/* A row can be put into its part's bucket, under this packet record: makes both ready. False: it is
+ * not taken. */
+static bool begin_stretch(struct rdb *r, struct walk *w, struct part *p,
+                          const struct packet_record *packet, uint32_t run)
+{
+    w->part = p;
+    w->bucket = NULL;
+    if (p->state != PART_TAKES)
+        return false;
+    struct bucket *b = p->bucket;
+    if (!b) {
+        touch(r, p);
+        if (!(b = bucket_of(r, p))) {
+            day_full(r, p->day);
+            return false;
+        }
+    } else if (b->rows == RDB_BUCKET) {
+        flush(r, p);
+        if (p->state != PART_TAKES)
+            return false;
+    }
+    if (!b->segs || b->run != run) {
+        b->run = run;
+        b->seg[b->segs++] = (struct seg){packet, 0};
+        if (packet)
+            p->qualities |= (uint8_t)(1u << (packet->quality & 7));
+    }
+    w->bucket = b;
+    w->from = b->rows;
+    return true;
+}
+
 void append_rows(struct rdb *r, const struct schema_set *schemas, const struct frame *f,
                  uint32_t *taken, uint32_t *refused)
 {
     const uint8_t *at = frame_payload(f), *end = at + frame_payload_bytes(f);
     const struct packet_record *packet = NULL;
     uint64_t seq = (uint64_t)PST_NULL_LONG, step = 0;
-    uint32_t run = 0, symbols = r->cfg.symbols_max, bad = 0, derived = 0, last = UINT32_MAX;
-    struct part *p = NULL;
+    uint32_t run = 0, symbols = r->cfg.symbols_max, bad = 0, derived = 0;
+    struct walk w = {0};
     r->frame = f;
-    for (; (size_t)(end - at) >= sizeof(struct record); at += ((const struct record *)at)->bytes) {
+    while ((size_t)(end - at) >= sizeof(struct record)) {
         const struct record *x = (const struct record *)at;
-        if (pst_unlikely(x->bytes < sizeof *x || x->bytes % 8 || x->bytes > end - at))
+        uint32_t bytes = x->bytes, table = x->table;
+        if (pst_unlikely(bytes < sizeof *x || bytes % 8 || bytes > end - at))
             break;
-        if (x->table == TABLE_PACKET) {
-            if (x->bytes != sizeof(struct packet_record))
+        if (table == TABLE_PACKET) {
+            if (bytes != sizeof(struct packet_record))
                 break;
+            end_stretch(&w);
+            w.part = NULL;
             packet = (const struct packet_record *)x;
             run++;
             step = !(packet->flags & (RUN_UNSEQUENCED | RUN_PACKET_SEQ));
             seq = packet->flags & RUN_UNSEQUENCED ? (uint64_t)PST_NULL_LONG : packet->seq;
+            at += bytes;
             continue;
         }
-        uint64_t mine = seq;
-        seq += step;
-        if (pst_unlikely(x->table != last)) {
-            last = x->table;
-            if (last == TABLE_DERIVED || !(p = day_part(r, schemas, f, last))) {
-                derived += last == TABLE_DERIVED;
-                bad += last != TABLE_DERIVED;
-                last = UINT32_MAX;
+        struct part *p = w.part;
+        if (!p || p->table != table || !w.bucket || w.bucket->rows == RDB_BUCKET) {
+            end_stretch(&w);
+            w.part = NULL;
+            w.bucket = NULL;
+            p = table == TABLE_DERIVED ? NULL : day_part(r, schemas, f, table);
+            if (!p || !begin_stretch(r, &w, p, packet, run)) {
+                if (p)
+                    not_taken(r, p);
+                else if (table == TABLE_DERIVED)
+                    derived++;
+                else
+                    bad++;
+                w.part = NULL;
+                at += bytes;
+                seq += step;
                 continue;
             }
-        }
-        if (pst_unlikely(p->state != PART_TAKES)) {
-            not_taken(r, p);
-            continue;
         }
         const struct schema *s = p->schema;
         /* the null symbol + 1 is 0 */
-        if (pst_unlikely(x->bytes < p->fixed || x->sym + 1 > symbols ||
+        if (pst_unlikely(bytes < p->fixed || x->sym + 1 > symbols ||
                          (s->nstrings && !strings_fit(s, x)))) {
             bad++;
+            at += bytes;
+            seq += step;
             continue;
         }
-        struct bucket *b = p->bucket;
-        if (pst_unlikely(!b)) {
-            touch(r, p);
-            if (!(b = bucket_of(r, p))) {
-                day_full(r, p->day);
-                p->refused++;
-                continue;
-            }
-        } else if (pst_unlikely(b->rows == RDB_BUCKET)) {
-            flush(r, p);
-        }
-        if (pst_unlikely(b->run != run || !b->segs)) {
-            b->run = run;
-            b->seg[b->segs++] = (struct seg){packet, 0};
-            if (packet)
-                p->qualities |= (uint8_t)(1u << (packet->quality & 7));
-        }
-        b->seg[b->segs - 1].rows++;
-        b->seq[b->rows] = (int64_t)mine;
-        b->row[b->rows++] = at;
+        /* This row, and those behind it that begin with the same table and length: rows come in
+         * such stretches, and no load has to be waited for to find the next one. */
+        struct bucket *b = w.bucket;
+        uint32_t n = b->rows, head = le32(at), most = s->nstrings ? n + 1 : RDB_BUCKET;
+        do {
+            __builtin_prefetch(at + AHEAD);
+            b->row[n] = at;
+
+            b->seq[n++] = (int64_t)seq;
+            at += bytes;
+            seq += step;
+        } while (n < most && (size_t)(end - at) >= bytes && le32(at) == head &&
+                 le32(at + 4) + 1 <= symbols);
+        b->rows = n;
     }
+    end_stretch(&w);
     if (at != end)
         bad++;
     settle(r, f, taken, refused);

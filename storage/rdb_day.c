@@ -113,31 +113,6 @@ void day_full(struct rdb *r, struct slot *s)
 
 /* ---- parts ---- */
 
-static uint8_t copy_kind(const struct column *c)
-{
-    if (c->packet) {
-        if (c->offset == offsetof(struct packet_record, seq))
-            return COPY_SEQ;
-        if (c->offset == offsetof(struct packet_record, flags))
-            return COPY_FLAGS;
-        return type_width(c->type) == 8 ? COPY_PACKET_8 : COPY_PACKET_4;
-    }
-    if (c->type == PST_STRING)
-        return COPY_STRING;
-    switch (type_width(c->type)) {
-    case 1:
-        return COPY_1;
-    case 2:
-        return COPY_2;
-    case 4:
-        return COPY_4;
-    case 8:
-        return COPY_8;
-    default:
-        return COPY_16;
-    }
-}
-
 void day_free_part(struct rdb *r, struct part *p)
 {
     keys_close(p);
@@ -177,13 +152,16 @@ static struct part *new_part(struct rdb *r, struct slot *s, const struct schema 
     x->schema = *schema;
     p->state = PART_TAKES;
     p->slot = i;
+    p->table = schema->id;
     p->day = s;
     p->shared = x;
     p->schema = &x->schema;
     p->fixed = schema->fixed;
     p->string_block = 2048;
-    for (unsigned c = 0; c < schema->ncols; c++)
-        p->copy[c] = copy_kind(&schema->col[c]);
+    columns_plan(&p->plan, schema);
+    for (unsigned c = 2; c < schema->ncols; c++)
+        if (schema->col[c].type == PST_STRING || schema->col[c].type == PST_GUID)
+            p->slow[p->nslow++] = (uint16_t)c;
     p->next = s->parts;
     s->parts = p;
     r->part[i] = p;
@@ -210,7 +188,7 @@ static struct part *find_part(struct rdb *r, const struct schema_set *schemas,
     if (!s && !(s = new_slot(r, calendar, f->day, closed)))
         return &r->refuser;
     for (struct part *p = s->parts; p; p = p->next)
-        if (p->shared->table == table)
+        if (p->table == table)
             return p;
     if (load_relaxed(&s->shared->flags) & RDB_DAY_INCOMPLETE)
         return &s->refuser;

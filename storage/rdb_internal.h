@@ -6,7 +6,8 @@
  *   rdb.c         life, cut, figures, rounds
  *   rdb_memory.c  extents and the bump allocation of a day slot
  *   rdb_day.c     day slots, parts, marks, rewinds
- *   rdb_append.c  a frame's rows to columns
+ *   rdb_append.c  the rows of a frame
+ *   rdb_columns.c records to columns
  *   rdb_lists.c   row lists and keys
  */
 #pragma once
@@ -33,18 +34,30 @@ struct bucket {
     struct seg seg[RDB_BUCKET];
 };
 
-enum copy_kind {
-    COPY_1,
-    COPY_2,
-    COPY_4,
-    COPY_8,
-    COPY_16,
-    COPY_STRING,
-    COPY_PACKET_4,
-    COPY_PACKET_8,
-    COPY_SEQ,
-    COPY_FLAGS
+/* How the fixed columns of a table's records become columns in memory (rdb_columns.c). */
+struct columns_op {
+    uint16_t word, offset; /* 8-byte word of the record, byte in the record */
+    uint8_t shift;         /* bits within the word */
+    uint8_t width, column;
 };
+struct columns_group { /* eight words of a record */
+    uint16_t word;
+    uint8_t mask, first, ops;
+};
+#define COLUMNS_GROUPS 26u /* 96 columns of 16 bytes and the head */
+struct columns_plan {
+    unsigned words, ops, groups;
+    struct columns_op op[SCHEMA_COLUMNS_MAX];
+    struct columns_group group[COLUMNS_GROUPS];
+};
+struct columns_ops {
+    /* Rows row[0..n) become rows d … of the columns col[] (each 64-byte aligned at row 0). */
+    void (*put)(const struct columns_plan *plan, uint8_t *const *col, const uint8_t *const *row,
+                uint64_t d, uint32_t n);
+    bool (*descend)(const int64_t *t, uint32_t n); /* any value below the one before it? */
+};
+void columns_plan(struct columns_plan *plan, const struct schema *s);
+void columns_choose(struct columns_ops *ops, bool portable);
 
 enum part_state { PART_TAKES, PART_REFUSES, PART_SKIPS, PART_REPEATS };
 
@@ -52,7 +65,7 @@ struct keys;
 
 struct part {
     enum part_state state;
-    uint32_t slot;
+    uint32_t slot, table;
     struct slot *day;
     struct rdb_part *shared;
     const struct schema *schema;
@@ -62,7 +75,8 @@ struct part {
     struct rdb_chunk *chunk;
     int64_t last_time;                /* of the chunk's last row */
     uint8_t *col[SCHEMA_COLUMNS_MAX]; /* of the current chunk */
-    uint8_t copy[SCHEMA_COLUMNS_MAX]; /* enum copy_kind */
+    struct columns_plan plan;
+    uint16_t slow[SCHEMA_COLUMNS_MAX], nslow; /* strings and guids */
     struct bucket *bucket;
     bool touched, dirty;
     uint32_t refused; /* rows of this frame that had no room */
@@ -120,6 +134,7 @@ struct rdb {
     struct part skipper, repeater, refuser;
     /* the frame at hand */
     const struct frame *frame;
+    struct columns_ops columns;
     struct part **touched;
     uint32_t ntouched;
     struct bucket **bucket;

@@ -4,8 +4,10 @@
 
 #define PAGE_BYTES (RDB_LISTS * sizeof(struct rdb_list))
 #define NODE_BYTES (RDB_NODE * sizeof(uint64_t))
-#define AHEAD_LIST 24u /* rows: the list's head is fetched, */
-#define AHEAD_TAIL 12u /* then the line that its row number goes to */
+
+#define AHEAD_TAIL                                                                                 \
+    12u /* rows: fetched so far ahead of its use, the line of a list's next entry                  \
+         */
 
 static uint64_t take_zeroed(struct rdb *r, struct part *p, uint64_t bytes)
 {
@@ -80,10 +82,12 @@ pst_inline struct rdb_list *list_of(struct part *p, uint32_t sym)
     return sym == PST_NULL_SYMBOL ? &p->shared->null_syms : p->page[sym >> 8] + (sym & 255);
 }
 
-/* Rows first .. first + n - 1 have these symbols (each null or below symbols_max). */
+/* Rows first .. first + n - 1 have these symbols (each null or below symbols_max); n <= RDB_BUCKET.
+ */
 bool lists_add(struct rdb *r, struct part *p, const uint32_t *sym, uint32_t first, uint32_t n)
 {
     uint32_t high = load_relaxed(&p->shared->syms_high);
+    struct rdb_list *list[RDB_BUCKET];
     for (uint32_t i = 0; i < n; i++) {
         uint32_t s = sym[i];
         if (pst_unlikely(s >= high) && s != PST_NULL_SYMBOL) {
@@ -93,18 +97,19 @@ bool lists_add(struct rdb *r, struct part *p, const uint32_t *sym, uint32_t firs
         if (s != PST_NULL_SYMBOL && pst_unlikely(!p->page[s >> 8]) &&
             !(p->page[s >> 8] = make_page(r, p, &p->shared->syms, s)))
             return false;
-        __builtin_prefetch(list_of(p, s), 1);
+        list[i] = list_of(p, s);
+        __builtin_prefetch(list[i], 1);
     }
     for (uint32_t i = 0; i < n && i < AHEAD_TAIL; i++)
-        __builtin_prefetch(rdb_at(r, list_of(p, sym[i])->tail), 1);
+        __builtin_prefetch(rdb_at(r, list[i]->tail), 1);
     uint32_t i = 0;
     for (; i + AHEAD_TAIL < n; i++) {
-        __builtin_prefetch(rdb_at(r, list_of(p, sym[i + AHEAD_TAIL])->tail), 1);
-        if (!add(r, p, list_of(p, sym[i]), first + i))
+        __builtin_prefetch(rdb_at(r, list[i + AHEAD_TAIL]->tail), 1);
+        if (!add(r, p, list[i], first + i))
             return false;
     }
     for (; i < n; i++)
-        if (!add(r, p, list_of(p, sym[i]), first + i))
+        if (!add(r, p, list[i], first + i))
             return false;
     return true;
 }
