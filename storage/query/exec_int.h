@@ -270,6 +270,8 @@ struct scan_out {
 };
 /* What is to be read of a scan, in row order. */
 void scan_pieces(struct xthread *t, unsigned scan, struct scan_out *out);
+/* Rows of a unit; 0: by the size of the scan. Tests set it, so that little data has many units. */
+extern uint64_t exec_unit_rows;
 /* x->piece, x->unit of the left (or only) scan. */
 void scan_prepare(struct xthread *t, bool order);
 /* Calls fn for each batch of the rows of a unit that pass the scan's WHERE (and, with ASOF, the

@@ -13,6 +13,8 @@
  */
 #define RUN_SEARCH 256u
 
+uint64_t exec_unit_rows;
+
 struct range { /* of rows; all inside the time bounds if ok */
     uint32_t from, to;
     bool ok;
@@ -354,6 +356,8 @@ void scan_prepare(struct xthread *t, bool order)
     scan_pieces(t, 0, &o);
     uint64_t size = o.rows / UNITS_WISH;
     size = size < UNIT_LEAST ? UNIT_LEAST : size > UNIT_MOST ? UNIT_MOST : size;
+    if (exec_unit_rows)
+        size = exec_unit_rows;
     /* pieces that straddle a unit's end are cut */
     uint64_t room = 0, uroom = 0;
     uint64_t fill = 0;
