@@ -326,6 +326,10 @@ static void read_refs(const struct side *sd, uint8_t want, uint32_t col, const u
         }
         const struct view_part *p = &sd->view->part[refs[i] >> 32];
         uint32_t row = (uint32_t)refs[i];
+        if (col == VIEW_DATE) {
+            ((int64_t *)(void *)out)[i] = p->date;
+            continue;
+        }
         read_rows(p, want, col, &row, 1, out + (size_t)i * w);
     }
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * exec_kit.h - tables in memory, plans by hand, and the same plans run the slow way: row by row, with
- * scalar_apply, lists and nested loops. Shares nothing with the executor but plan.h and scalar.h.
+ * exec_kit.h - tables in memory, plans by hand, and the same plans run the slow way: row by row,
+ * with scalar_apply, lists and nested loops. Shares nothing with the executor but plan.h and
+ * scalar.h.
  */
 #pragma once
 
@@ -54,9 +55,9 @@ enum {
     K_COLS
 };
 static const struct column_def kit_cols[] = {
-    {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL},  {"j", PST_LONG},     {"i", PST_INT},
-    {"h", PST_SHORT},        {"x", PST_BYTE},      {"b", PST_BOOLEAN},  {"c", PST_CHAR},
-    {"f", PST_FLOAT},        {"e", PST_REAL},      {"s", PST_STRING},   {"g", PST_GUID},
+    {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL},  {"j", PST_LONG},    {"i", PST_INT},
+    {"h", PST_SHORT},        {"x", PST_BYTE},      {"b", PST_BOOLEAN}, {"c", PST_CHAR},
+    {"f", PST_FLOAT},        {"e", PST_REAL},      {"s", PST_STRING},  {"g", PST_GUID},
     {"n", PST_TIMESPAN},     {"sym2", PST_SYMBOL}, {"miss", PST_LONG},
 };
 
@@ -83,8 +84,8 @@ struct kit_table {
     int32_t *row_date;
 };
 
-static const char *const kit_names[] = {"AAPL", "MSFT", "B",   "BRK.A", "ZZ",  "A",   "AA",
-                                        "GOOG", "x_1",  "%pc", "IBM",   "Y",   "TSLA", "NULLS"};
+static const char *const kit_names[] = {"AAPL", "MSFT", "B",   "BRK.A", "ZZ", "A",    "AA",
+                                        "GOOG", "x_1",  "%pc", "IBM",   "Y",  "TSLA", "NULLS"};
 #define KIT_SYMS PST_COUNT(kit_names)
 
 static struct scalar kit_cell(const struct kit_table *t, const struct kit_part *p, unsigned col,
@@ -230,9 +231,9 @@ static void kit_make(struct kit_table *t, enum kit_shape shape, unsigned nparts,
         }
         p->chars = malloc(n * 8ull + 1);
         for (uint32_t i = 0; i < n; i++) {
-            ((int64_t *)p->data[K_TIME])[i] =
-                (int64_t)p->date * 86400000000000ll + (int64_t)below(2000) * 1000000000ll +
-                (below(50) == 0 ? (int64_t)below(1000000) : 0);
+            ((int64_t *)p->data[K_TIME])[i] = (int64_t)p->date * 86400000000000ll +
+                                              (int64_t)below(2000) * 1000000000ll +
+                                              (below(50) == 0 ? (int64_t)below(1000000) : 0);
             if (shape == KIT_PLAIN && below(100) == 0)
                 ((int64_t *)p->data[K_TIME])[i] = INT64_MIN;
             uint32_t s = below(KIT_SYMS * 2);
@@ -287,8 +288,8 @@ static void kit_make(struct kit_table *t, enum kit_shape shape, unsigned nparts,
     t->view->owner = keep; /* freed with it */
     for (unsigned c = 0; c < K_COLS; c++)
         t->qcol[c] = (struct query_column){t->view->col[c].name, t->view->col[c].type};
-    t->query = (struct query_table){
-        .name = "t", .ncols = K_COLS, .cols = t->qcol, .source = t->view};
+    t->query =
+        (struct query_table){.name = "t", .ncols = K_COLS, .cols = t->qcol, .source = t->view};
     t->cell = calloc(t->rows + 1, sizeof *t->cell);
     t->row_date = calloc(t->rows + 1, sizeof *t->row_date);
     uint64_t r = 0;
@@ -332,10 +333,8 @@ static struct plan *kit_plan(struct kit_table *l, struct kit_table *r)
             sc->columns[c] = c;
         sc->sym_column = K_SYM;
         sc->time_column = K_TIME;
-        sc->bounds = (struct plan_bounds){.day_lo = INT32_MIN,
-                                          .day_hi = INT32_MAX,
-                                          .time_lo = INT64_MIN,
-                                          .time_hi = INT64_MAX};
+        sc->bounds = (struct plan_bounds){
+            .day_lo = INT32_MIN, .day_hi = INT32_MAX, .time_lo = INT64_MIN, .time_hi = INT64_MAX};
     }
     return p;
 }
@@ -428,7 +427,9 @@ static pst_unused struct plan_expr *kit_agg(struct plan *p, uint8_t kind, uint8_
         memcpy(g, p->agg, p->naggs * sizeof *g);
     g[p->naggs] = (struct plan_agg){.kind = kind,
                                     .type = type,
-                                    .nargs = b ? 2 : a ? 1 : 0,
+                                    .nargs = b   ? 2
+                                             : a ? 1
+                                                 : 0,
                                     .arg = {a, b},
                                     .filter = filter,
                                     .param = param};
@@ -440,7 +441,7 @@ static pst_unused struct plan_expr *kit_agg(struct plan *p, uint8_t kind, uint8_
 
 /* ---- the slow way ---- */
 
-struct naive_row { /* where leaves take their values */
+struct naive_row {                     /* where leaves take their values */
     const struct scalar *left, *right; /* cells; right NULL: no match */
     const struct scalar *key, *agg;
 };
@@ -910,8 +911,7 @@ static bool kit_equal(const struct result *a, const struct result *b)
             if (memcmp(a->col[c].at, b->col[c].at, (a->rows + 1) * 8) ||
                 memcmp(a->col[c].chars, b->col[c].chars, a->col[c].at[a->rows]))
                 return false;
-        } else if (memcmp(a->col[c].data, b->col[c].data,
-                          a->rows * result_width(a->col[c].type))) {
+        } else if (memcmp(a->col[c].data, b->col[c].data, a->rows * result_width(a->col[c].type))) {
             return false;
         }
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The executor against row-by-row evaluation: random tables, random plans, every number of threads. */
+/* The executor against row-by-row evaluation: random tables, random plans, every number of threads.
+ */
 #include "exec_kit.h"
 
 #include <pthread.h>
@@ -138,10 +139,10 @@ static void random_where(struct plan *p, unsigned scan, const struct kit_table *
     struct plan_bounds *b = &p->scan[scan].bounds;
     if (below(3) == 0) {
         b->day_lo = b->day_hi = 9000 + (int32_t)below(4);
-        kit_where(p, scan,
-                  mk(p, PLAN_EQ, PST_BOOLEAN, 2, colx(p, scan, K_DATE),
-                     ival(p, PST_DATE, b->day_lo)),
-                  PLAN_COVER_DATE);
+        kit_where(
+            p, scan,
+            mk(p, PLAN_EQ, PST_BOOLEAN, 2, colx(p, scan, K_DATE), ival(p, PST_DATE, b->day_lo)),
+            PLAN_COVER_DATE);
     }
     if (below(3) == 0) {
         int64_t day = (9000 + (int64_t)below(t->nparts)) * 86400000000000ll;
@@ -191,7 +192,7 @@ static struct plan_expr *random_agg(struct plan *p, unsigned side)
 {
     struct plan_expr *f = below(4) ? NULL : condition(p, side, 1);
     static const uint8_t any[] = {PLAN_AGG_MIN, PLAN_AGG_MAX, PLAN_AGG_FIRST, PLAN_AGG_LAST};
-    static const uint8_t cols[] = {K_TIME, K_SYM,    K_LONG, K_INT,  K_SHORT, K_CHAR,
+    static const uint8_t cols[] = {K_TIME,  K_SYM,  K_LONG,   K_INT,  K_SHORT, K_CHAR,
                                    K_FLOAT, K_REAL, K_STRING, K_SPAN, K_SYM2};
     switch (below(12)) {
     case 0:
@@ -231,8 +232,9 @@ static void random_order(struct plan *p, bool total)
 {
     uint32_t n = 1 + below(3);
     for (uint32_t i = 0; i < n && i < p->noutputs; i++)
-        p->order[p->norder++] = (struct plan_order){
-            .output = (uint16_t)below(p->noutputs), .descending = below(2), .nulls_first = below(2)};
+        p->order[p->norder++] = (struct plan_order){.output = (uint16_t)below(p->noutputs),
+                                                    .descending = below(2),
+                                                    .nulls_first = below(2)};
     (void)total;
 }
 
@@ -390,8 +392,7 @@ static void test_asof(void **s)
 static struct plan *sum_of_product(struct kit_table *t, int64_t by)
 {
     struct plan *p = kit_plan(t, NULL);
-    struct plan_expr *m =
-        mk(p, PLAN_MUL, PST_LONG, 2, col(p, K_LONG), ival(p, PST_LONG, by));
+    struct plan_expr *m = mk(p, PLAN_MUL, PST_LONG, 2, col(p, K_LONG), ival(p, PST_LONG, by));
     m->can_fail = true;
     m->pos = 17;
     kit_output(p, m, false);
@@ -451,8 +452,7 @@ static void test_overflow(void **s)
     p->grouped = true;
     kit_output(p,
                kit_agg(p, PLAN_AGG_SUM, PST_LONG,
-                       mk(p, PLAN_ADD, PST_LONG, 2,
-                          mk(p, PLAN_ABS, PST_LONG, 1, col(p, K_LONG)),
+                       mk(p, PLAN_ADD, PST_LONG, 2, mk(p, PLAN_ABS, PST_LONG, 1, col(p, K_LONG)),
                           ival(p, PST_LONG, INT64_MAX / 100)),
                        NULL, NULL, 0),
                false);
@@ -610,11 +610,11 @@ static int stop_pool(void **s)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),      cmocka_unit_test(test_ascending),
-        cmocka_unit_test(test_lists),      cmocka_unit_test(test_parted),
-        cmocka_unit_test(test_asof),       cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_cancel_running),
-        cmocka_unit_test(test_facts),      cmocka_unit_test(test_no_from),
+        cmocka_unit_test(test_plain),  cmocka_unit_test(test_ascending),
+        cmocka_unit_test(test_lists),  cmocka_unit_test(test_parted),
+        cmocka_unit_test(test_asof),   cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_limits), cmocka_unit_test(test_cancel_running),
+        cmocka_unit_test(test_facts),  cmocka_unit_test(test_no_from),
     };
     return cmocka_run_group_tests(tests, NULL, stop_pool);
 }
