@@ -27,6 +27,57 @@ where() { # SYM: the date of the file in which its row stands
 stands() { [ "$(where "$1")" = "$2" ] || die "row $1 stands in '$(where "$1")', not $2"; }
 utc() { date -u -d "@$1" +%Y.%m.%d; }
 
+# ---- a replay on the packets' clock: the feed's tables have a calendar of their own ----
+"$sim" --pcap "$work/a.pcap" --duration 3 --rate 10000 --lines loss=10%,burst=6 --quiet || die "simulator"
+back=$(printf -- '-%02d:%02d:%02d' 14 29 59) # 09:30:01 New York of the day before: 2026.11.20 ends within the capture
+PORTS="ports:
+  - {name: c, device: none, groups: [{group: \"239.192.1.1:26400\", feed: itch, line: A}, {group: \"239.192.1.2:26400\", feed: itch, line: B}]}" FEEDS=
+replay() { # WINDOW TABLES DIR
+    config "calendars:
+  nasdaq: {eod_time: \"$back\", late_window: $1, tables: [$2]}"
+    sed -i "s|^calendar: .*|calendar: {zone: America/New_York, eod_time: \"$back\"}|" "$work/p.yaml"
+    "$bin/penstockd" --replay "$work/a.pcap" --config "$work/p.yaml" --dir "$3" --json >"$3.json" || die "replay: $(tail -2 "$3.json")"
+}
+itch="itch_order, itch_trade, itch_status, itch_imbalance, itch_directory"
+for n in 1 2; do
+    mkdir "$work/w$n"
+    replay 1s "$itch" "$work/w$n"
+done
+mkdir "$work/w3"
+replay 0 "$itch" "$work/w3"
+python3 - "$work" "$bin/penstock" <<'PY' || die "the replay's dates"
+import json, subprocess, sys
+work, penstock = sys.argv[1:]
+def tables(n):
+    r = json.load(open(f"{work}/w{n}.json"))
+    assert r["ledger"]["balanced"]
+    late = [c["value"] for c in r["counters"] if c["name"] == "append.late_day"][0]
+    return sorted((t["table"], t["day"], t["rows"], t["hash"]) for t in r["tables"]), late
+def rows(n):
+    out = subprocess.run([penstock, "log", "dump", f"{work}/w{n}/log", "--marks", "--json"], capture_output=True, text=True, check=True).stdout
+    return [json.loads(l) for l in out.splitlines()]
+assert tables(1) == tables(2), "two replays differ"
+for n, closed in ((1, "14:30:02"), (3, "14:30:01")):
+    lines, seen, flagged, kept, gaps = rows(n), [], 0, 0, 0
+    for l in lines:
+        if l.get("mark") == "eod":
+            seen.append((l["data"]["calendar"], l["time"][11:]))
+        elif "rxtime" in l:
+            f = l["flags"]
+            late = "late_day" in f if isinstance(f, (str, list)) else bool(f & 2)
+            assert late == (l["rxtime"][11:19] >= closed), l   # a feed's rows: until the window is over
+            flagged, kept = flagged + late, kept + (not late)
+        gaps += l.get("table") == "gap" and l["time"][11:19] >= "14:30:01"
+    print(n, seen, "late", flagged, "in time", kept, "gaps behind the default calendar's end", gaps)
+    assert sorted(seen) == [("default", "14:30:01.000000000"), ("nasdaq", closed + ".000000000")], seen
+    got, late = tables(n)
+    assert flagged > 5000 and kept > 5000 and gaps > 0 and late == flagged + gaps, (late, flagged, gaps)
+    assert sum(t[2] for t in got if t[:2] == ("gap", "2026.11.21")) == gaps, (gaps, got)
+    for days, rows_of in (("2026.11.20", kept), ("2026.11.21", flagged)):
+        assert sum(t[2] for t in got if t[1] == days and t[0].startswith("itch")) == rows_of, (days, got)
+PY
+PORTS=" " FEEDS=" "
+
 # ---- missed dates: the zone moves by days between two runs ----
 now=$(date +%s)
 calendars 'zone: Etc/GMT+12, eod_time: "12:00"' 'zone: UTC'
