@@ -6,8 +6,9 @@
 #include "hdb_publish.h"
 #include "hdb_sym.h"
 
-#define OLD_SUFFIX ".old$" /* a table that was moved aside where directories cannot be exchanged   \
-                            */
+#define OLD_SUFFIX                                                                                 \
+    ".old$" /* a table that was moved aside where directories cannot be exchanged                  \
+             */
 
 static bool failed(struct err *err, int r, const char *path, const char *what)
 {
@@ -290,10 +291,52 @@ bool hdb_clean(struct io *io, struct hdb *h, struct hdb_cleaned *done,
 
 /* ---- the stage ---- */
 
+static bool write_mark(struct io *io, const char *path, const char *who, struct err *err)
+{
+    char stamp[CIVIL_STAMP_TEXT];
+    json_t *o = json_pack("{s:i,s:s,s:s,s:i}", "format", 1, "who", who, "since",
+                          civil_format_stamp(clock_system(), stamp), "pid", (int)getpid());
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    bool ok = text ? write_file(io, path, text, true, err)
+                   : err_set(err, -EINVAL, "%s: who stages it is no text", path);
+    free(text);
+    return ok;
+}
+
+bool hdb_stage_withdraw(struct io *io, const char *disk, int32_t date, const char *who,
+                        struct err *err)
+{
+    char day[CIVIL_TEXT], dir[1200], aside[1200], mark[1200];
+    struct hdb_cleaned done = {0};
+    civil_format(date, day);
+    snprintf(dir, sizeof dir, "%.1024s/%s", disk, day);
+    snprintf(aside, sizeof aside, "%.1024s/%s$", disk, day);
+    snprintf(mark, sizeof mark, "%.1024s/%s.mark$", disk, day);
+    if (!clean_stage(io, disk, day, &done, NULL, NULL, err))
+        return false;
+    if (done.foreign)
+        return err_set(err, -EEXIST, "%s: exists and is not ours; move it away", aside);
+    if (!write_mark(io, mark, who, err))
+        return false;
+    int r = io->ops->sync_dir(io, disk);
+    PST_FAULT("withdraw.marked");
+    if (r >= 0)
+        r = io->ops->rename(io, dir, aside);
+    if (r >= 0)
+        r = io->ops->sync_dir(io, disk);
+    if (r < 0)
+        return failed(err, r, dir, "taken out");
+    PST_FAULT("withdraw.renamed");
+    bool ok = clean_stage(io, disk, day, &done, NULL, NULL, err);
+    (void)!io->ops->sync_dir(io, disk); /* a crash here deletes once more */
+    return ok;
+}
+
 bool hdb_stage_begin(struct hdb_stage *s, struct io *io, struct hdb *h, int32_t date,
                      const char *who, struct err *err)
 {
-    char day[CIVIL_TEXT], stamp[CIVIL_STAMP_TEXT];
+    char day[CIVIL_TEXT];
     struct hdb_cleaned cleaned = {0};
     struct io_stat st;
     memset(s, 0, sizeof *s);
@@ -312,14 +355,7 @@ bool hdb_stage_begin(struct hdb_stage *s, struct io *io, struct hdb *h, int32_t 
     if (r < 0 && r != -ENOENT)
         return failed(err, r, s->final, "looked at");
     s->fresh = r == -ENOENT;
-    json_t *o = json_pack("{s:i,s:s,s:s,s:i}", "format", 1, "who", who, "since",
-                          civil_format_stamp(clock_system(), stamp), "pid", (int)getpid());
-    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
-    json_decref(o);
-    bool ok = text ? write_file(io, s->mark, text, true, err)
-                   : err_set(err, -EINVAL, "%s: who stages it is no text", s->mark);
-    free(text);
-    if (!ok)
+    if (!write_mark(io, s->mark, who, err))
         return false;
     r = io->ops->sync_dir(io, s->disk);
     PST_FAULT("stage.marked");

@@ -71,6 +71,10 @@ bool hdb_stage_publish(struct hdb_stage *s, struct err *err);
 /* Deletes the stage and its mark. */
 void hdb_stage_abandon(struct hdb_stage *s);
 
+/* Takes a whole date out of the database at once (renamed to <date>$, marked), then deletes it. */
+bool hdb_stage_withdraw(struct io *io, const char *disk, int32_t date, const char *who,
+                        struct err *err);
+
 /* What a crash left, on every disk. fn (may be NULL) gets a sentence for each thing done or left
  * alone. Call with the lock held. */
 struct hdb_cleaned {

@@ -128,15 +128,24 @@ static inline void hk_strings(const char *dir, const char *name, const char *con
     struct err err = {0};
     struct kdb_writer w;
     char path[600];
-    int64_t end = 0;
+    size_t bytes = 0;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    HK_OK(kdb_write_open(&w, hk_io, path, PST_STRING, &err));
+    for (uint64_t i = 0; i < n; i++)
+        bytes += strlen(text[i]);
+    int64_t *end = malloc(8 * n + 8);
+    char *all = malloc(bytes + 1), *at = all;
     for (uint64_t i = 0; i < n; i++) {
-        HK_OK(kdb_write_bytes(&w, (uint64_t)end, text[i], strlen(text[i]), &err));
-        end += (int64_t)strlen(text[i]);
-        HK_OK(kdb_write_at(&w, i, &end, 1, &err));
+        at = stpcpy(at, text[i]);
+        end[i] = at - all;
+    }
+    HK_OK(kdb_write_open(&w, hk_io, path, PST_STRING, &err));
+    if (n) {
+        HK_OK(kdb_write_bytes(&w, 0, all, bytes, &err));
+        HK_OK(kdb_write_at(&w, 0, end, n, &err));
     }
     HK_OK(kdb_write_close(&w, n, 0, false, &err));
+    free(end);
+    free(all);
 }
 static inline void hk_names(const char *dir, const char *const *names, unsigned n)
 {
