@@ -824,6 +824,53 @@ static void test_a_batch_that_falls_apart(void **state)
     drop(k, &s);
 }
 
+/* Damaged batches while several dates are open: refused or taken, never a bad frame. */
+static void test_damaged_batches(void **state)
+{
+    (void)state;
+    struct kit *k = two_calendars(KIT_DAY, KIT_DAY + 1);
+    struct source s;
+    add_source(k, &s, true, true);
+    struct due_item d = turn(1, 0, KIT_DAY, k->app.now);
+    assert_true(due_publish(&k->due, &d, 1, NULL));
+    appender_due(&k->app);
+    unsigned data = 0, mixed = 0;
+    for (unsigned i = 0; i < 4000; i++) {
+        inject_rows_restart(&s.w);
+        if (i & 1) {
+            feed_run(&s.w.rows, 1, 0, (uint16_t)(KIT_DAY + i % 3 - 1));
+            for (unsigned j = 0; j < 3; j++) {
+                kit_quote_row(k, &s.w.rows, "A", j);
+                rows_undecoded(&s.w.rows, 1, PST_NULL_SYMBOL, (const uint8_t *)"xyz", 3);
+            }
+        } else {
+            for (unsigned j = 0; j < 6; j++)
+                plain(k, &s.w, j & 1 ? k->trade : bond, k->app.now - 3 + (int64_t)j, 0, j);
+        }
+        uint64_t tail = load_relaxed(&s.q.tail);
+        inject_rows_flush(&s.w);
+        uint64_t n = load_relaxed(&s.q.tail) - tail;
+        for (unsigned j = 0; j < 1 + i % 3; j++) {
+            uint8_t *at = s.q.data + ((tail + rnd((uint32_t)n)) & s.q.mask);
+            *at = (uint8_t)(i % 4 ? *at ^ 1u << rnd(8) : rnd(256));
+        }
+        while (appender_take(&k->app, 4)) /* a length that lies may make many of one */
+            ;
+        unsigned frames = 0;
+        const struct frame *f;
+        while ((f = kit_next(k))) { /* checks every frame */
+            frames += f->kind == FRAME_DATA;
+            assert_true(f->kind != FRAME_DATA || f->day >= KIT_DAY);
+        }
+        data += frames;
+        mixed += frames > 1;
+        kit_drain(k);
+        assert_null(inject_peek(&s.q));
+    }
+    assert_true(data > 500 && mixed > 200 && mixed < 4000);
+    drop(k, &s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -838,6 +885,7 @@ int main(void)
         cmocka_unit_test(test_an_empty_date),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_a_batch_that_falls_apart),
+        cmocka_unit_test(test_damaged_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
