@@ -74,10 +74,27 @@ void wiring_owners(struct daemon *d)
     }
 }
 
+/* Its tables are the default calendar's now, with rows of dates that only its own marks would end.
+ */
+static void tell_of_gone(const struct daemon *d)
+{
+    const struct recovery *r = d->wiring->recovery;
+    for (uint32_t i = 0; i < r->calendars; i++) {
+        const struct recovery_calendar *c = &r->calendar[i];
+        char from[CIVIL_TEXT], to[CIVIL_TEXT];
+        if (c->open_day >= d->day || wiring_calendar_named(d, c->name) >= 0)
+            continue;
+        fprintf(stderr,
+                "penstockd: calendar %s is no longer configured, and %s to %s had not ended in it: "
+                "penstock hdb rebuild DATE writes what its tables have of them\n",
+                c->name, civil_format(c->open_day, from), civil_format(d->day - 1, to));
+    }
+}
+
 /*
- * The default calendar goes on at the date that recovery found open. So does another one; where the
- * log knows nothing of it, its tables were the default calendar's until now, so it begins at the
- * date of now, but at none that is closed for them.
+ * A calendar goes on at the date that recovery found open in it. One that is new to the log begins
+ * where the default calendar stands, which had its tables until now: what they have of dates before
+ * now is then ended date by date, like dates that were missed. Without a log: the date of now.
  */
 void wiring_first_days(struct daemon *d)
 {
@@ -85,15 +102,16 @@ void wiring_first_days(struct daemon *d)
     const struct recovery *r = w->recovery;
     for (unsigned i = 0; i < wiring_calendars(d); i++) {
         const struct calendar *c = config_calendar(d->config, i);
-        int32_t now = calendar_day(c, clock_now(&d->clock)) - d->day_shift;
-        int32_t day = d->replay ? -1 : recovery_open_day(r, c->name);
-        if (i == 0)
-            day = d->day;
+        int32_t day = i ? recovery_open_day(r, c->name) : d->day;
+        if (d->replay || r->empty)
+            day = i ? calendar_day(c, clock_now(&d->clock)) - d->day_shift : d->day;
         else if (day < 0)
-            day = !r->empty && now < d->day ? d->day : now;
+            day = d->day;
         day = day < 0 ? 0 : day > CIVIL_DAY_MAX ? CIVIL_DAY_MAX : day;
         w->open[i] = (struct appender_open){(uint16_t)day, ends(d, i, day - 1)};
     }
+    if (!d->replay)
+        tell_of_gone(d);
 }
 
 /* ---- when ---- */

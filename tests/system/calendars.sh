@@ -6,9 +6,10 @@
 workdir
 PORTS=" " FEEDS=" "
 
-calendars() { # DEFAULT TOKYO: the calendars' YAML
-    config "calendars:
-  tokyo: {$2, tables: [bond]}
+calendars() { # DEFAULT [TOKYO]: the calendars' YAML
+    local further=
+    [ -z "${2:-}" ] || further="calendars: {tokyo: {$2, tables: [bond]}}"
+    config "$further
 tables:
   trade: {columns: {time: timestamp, sym: symbol}}
   bond: {columns: {time: timestamp, sym: symbol}}"
@@ -80,9 +81,10 @@ PORTS=" " FEEDS=" "
 
 # ---- missed dates: the zone moves by days between two runs ----
 now=$(date +%s)
-calendars 'zone: Etc/GMT+12, eod_time: "12:00"' 'zone: UTC'
+calendars 'zone: Etc/GMT+12, eod_time: "12:00"'
 start
 row trade FIRST
+row bond ZEROTH
 stop || die "the first stop"
 case $(where FIRST) in "$(utc $((now - 86400)))" | "$(utc $(($(date +%s) - 86400)))") ;; *) die "FIRST is of $(where FIRST)" ;; esac
 calendars 'zone: Etc/GMT-14, eod_time: "-23:59:59"' 'zone: UTC'
@@ -107,11 +109,16 @@ for i, l in eods:
 want = [first + datetime.timedelta(n) for n in range((second - first).days)]
 print("missed", [str(d) for d in want], "tokyo", got.get("tokyo"))
 assert len(want) >= 2 and got["default"][:len(want)] == want, (got, want)
-assert (third - first).days == 1 + len(got.get("tokyo", [])), (got, third)   # midnight of UTC may pass in between
+# a calendar that is new begins where the default one stood: it owns rows of that date, and ends it
+assert got["tokyo"][:(third - first).days] == [first + datetime.timedelta(n) for n in range((third - first).days)], (got, third)
 sym = [next(i for i, l in enumerate(lines) if l.get("sym") == s) for s in ("FIRST", "SECOND")]
 assert all(sym[0] < i < sym[1] for i, l in eods if l["data"]["calendar"] == "default" and day(l["data"]["day"]) < second)
 PY
 stands FOURTH "$(where SECOND)"
+calendars 'zone: Etc/GMT-14, eod_time: "-23:59:59"'
+start
+grep -q "calendar tokyo is no longer configured, and $(where THIRD) to" "$work/daemon.log" || die "no word about the calendar that is gone"
+stop || die "the third stop"
 rm -rf "$work/log" "$work/state"
 
 # ---- the late window ----
