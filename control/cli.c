@@ -19,6 +19,8 @@ static const struct verb {
      cli_gaps},
     {"log", "ls|verify|dump [FILE|DIR] [TABLE]",
      "Lists, checks or prints log files; works without a daemon.", cli_log},
+    {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild …",
+     "The historical database: look, check, change; `penstock hdb help`.", cli_hdb},
 };
 
 /* Verbs of the socket that the CLI serves in its own way, or that only programs use. */

@@ -31,6 +31,7 @@ int cli_publish(struct cli *c, int argc, char **argv);
 int cli_eod(struct cli *c, int argc, char **argv);
 int cli_rdb(struct cli *c, int argc, char **argv);
 int cli_rebuild(struct cli *c, int argc, char **argv); /* also: hdb rebuild */
+int cli_hdb(struct cli *c, int argc, char **argv);
 /* cli_day.c: parts of the status screen */
 void cli_day_rdb_line(json_t *rdb);
 void cli_day_database_line(json_t *db);

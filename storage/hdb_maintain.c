@@ -327,8 +327,9 @@ static bool drop_date(struct hdb_work *w, const char *disk, int32_t date, struct
         return true;
     struct sum s = {w->io, dir, 0};
     w->io->ops->list(w->io, dir, add_size, &s);
-    tell(w, "%s: %s %llu MB in %s", day(date), w->dry_run ? "would delete" : "deletes",
-         (unsigned long long)(s.bytes >> 20), dir);
+    bool large = s.bytes >= 10u << 20;
+    tell(w, "%s: %s %llu %s in %s", day(date), w->dry_run ? "would delete" : "deletes",
+         (unsigned long long)(s.bytes >> (large ? 20 : 10)), large ? "MiB" : "KiB", dir);
     w->bytes += s.bytes;
     w->dates++;
     return w->dry_run || hdb_stage_withdraw(w->io, disk, date, "drop-before", err);
