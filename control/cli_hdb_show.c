@@ -257,10 +257,10 @@ static void live(struct hdb *h, const struct hdb_table *t, unsigned col, struct 
             if (!l->dates++)
                 l->since = dates[i];
             l->bytes += (uint64_t)st.st_size;
-            size_t n = strlen(path);
-            if (n + 1 < sizeof path && !stat(strcat(path, "#"), &st)) /* the text of strings */
+            size_t end = strlen(path);
+            if (end + 1 < sizeof path && !stat(strcat(path, "#"), &st)) /* the text of strings */
                 l->bytes += (uint64_t)st.st_size;
-            path[n] = 0;
+            path[end] = 0;
             if (kdb_open_head(&head, AT_FDCWD, path, &e)) {
                 if (head.type != t->col[col].type && t->col[col].type) {
                     l->other++;
