@@ -2,6 +2,7 @@
 #include "alarm_rules.h"
 #include "core/clock.h"
 #include "day.h"
+#include "hooks.h"
 #include "ledger.h"
 #include "wiring.h"
 
@@ -179,6 +180,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
                 (unsigned long long)behind);
     if (d->days && !d->replay)
         day_alarms(d->days, &d->alarms, now);
+    hooks_alarms(d, now);
     char text[ALARMS_TEXT];
     bool balanced = !d->ledger || ledger_check(d->ledger, text, sizeof text);
     alarm_check(&d->alarms, now, ALARM_LEDGER_IMBALANCE, "", !balanced, 0, "%s",

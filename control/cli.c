@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include "cli.h"
 #include "cli_print.h"
+#include "cli_sql.h"
 #include "cmd.h"
 #include "nearest.h"
 
@@ -17,6 +18,7 @@ static const struct verb {
      "The newest rows, from the log and the ring; -f follows.", cli_tail},
     {"gaps", "[FEED] [-n N]", "The newest gaps, from the journal: what was lost, when, why.",
      cli_gaps},
+    {"query-kill", "ID", "Stops a query that runs or waits.", cli_query_kill},
     {"log", "ls|verify|dump [FILE|DIR] [TABLE]",
      "Lists, checks or prints log files; works without a daemon.", cli_log},
     {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild …",
@@ -36,6 +38,10 @@ static int (*special(const char *name))(struct cli *, int, char **)
         return cli_rdb;
     if (!strcmp(name, "rebuild"))
         return cli_rebuild;
+    if (!strcmp(name, "sql"))
+        return cli_sql;
+    if (!strcmp(name, "call"))
+        return cli_call_query;
     return NULL;
 }
 
@@ -50,6 +56,8 @@ static const struct verb *verb_find(const char *name)
 int cli_help(const char *name)
 {
     const struct verb *v = name ? verb_find(name) : NULL;
+    if (v && (!strcmp(name, "sql") || !strcmp(name, "call")))
+        return sql_help();
     if (v) {
         printf("penstock %s %s\n  %s\n", v->name, v->args, v->sentence);
         return EXIT_HEALTHY;
@@ -81,6 +89,8 @@ json_t *cli_call(struct cli *c, const char *cmd, json_t *args, int *code)
         *code = EXIT_NO_DAEMON;
         return NULL;
     }
+    if (c->patient)
+        client_patience(&c->conn, 0);
     json_t *reply = client_call(&c->conn, cmd, args, &err);
     if (!reply) {
         fprintf(stderr, "penstock: %s\n", err.text);

@@ -14,6 +14,7 @@ enum { EXIT_HEALTHY, EXIT_DEGRADED, EXIT_USAGE, EXIT_NO_DAEMON };
 struct cli {
     const char *socket;
     bool json;
+    bool patient; /* the answer may take as long as it takes */
     struct client_conn conn;
 };
 
@@ -36,4 +37,9 @@ int cli_hdb(struct cli *c, int argc, char **argv);
 void cli_day_rdb_line(json_t *rdb);
 void cli_day_database_line(json_t *db);
 void cli_day_table(json_t *days);
+int cli_sql(struct cli *c, int argc, char **argv);
+int cli_call_query(struct cli *c, int argc, char **argv); /* penstock call */
+int cli_query_kill(struct cli *c, int argc, char **argv);
+int view_queries(json_t *result);
+int view_plugin(json_t *result);
 int cli_help(const char *verb);

@@ -360,7 +360,7 @@ static const struct {
     {"line", view_line},         {"tables", view_tables},     {"schema", view_schema},
     {"alarms", view_alarms},     {"explain", view_explain},   {"ledger", view_ledger},
     {"topo", view_topo},         {"counters", view_counters}, {"latency", view_latency},
-    {"commands", view_commands},
+    {"commands", view_commands}, {"queries", view_queries},   {"plugin", view_plugin},
 };
 
 int cli_view(struct cli *c, const char *verb, int argc, char **argv)

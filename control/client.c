@@ -35,6 +35,12 @@ bool client_open(struct client_conn *c, const char *path, struct err *err)
     return true;
 }
 
+void client_patience(struct client_conn *c, int seconds)
+{
+    struct timeval tv = {seconds, 0};
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+}
+
 void client_close_conn(struct client_conn *c)
 {
     if (c->fd >= 0)

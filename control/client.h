@@ -17,6 +17,8 @@ struct client_conn {
 
 /* False with err->code -ENOENT/-ECONNREFUSED when no daemon answers there. */
 bool client_open(struct client_conn *c, const char *path, struct err *err);
+/* How long client_call waits for bytes, in seconds; 0 = for ever. 60 at first. */
+void client_patience(struct client_conn *c, int seconds);
 void client_close_conn(struct client_conn *c);
 /* Sends {"cmd","args"} and waits for the reply. Steals args. Returns the whole reply (new
  * reference), NULL when the daemon went away. */

@@ -16,6 +16,7 @@
 #include "core/base.h"
 
 struct daemon;
+struct query;
 
 enum level { LEVEL_VIEW, LEVEL_OPERATE, LEVEL_ADMIN };
 
@@ -37,9 +38,11 @@ struct cmd_request {
     uint64_t ticket; /* inject ticket to wait for */
     uint64_t before; /* the last ticket that is not of this request */
     enum ack_level ack;
-    json_t *later; /* the result to send then */
-    int fds[4];    /* descriptors to send with the reply; not closed */
+    json_t *later;       /* the result to send then */
+    struct query *query; /* or: wait for this query (query_pool.h) and answer with its outcome */
+    int fds[4];          /* descriptors to send with the reply; not closed, unless close_fds */
     unsigned nfds;
+    bool close_fds;
 };
 
 typedef json_t *cmd_fn(struct cmd_request *req, struct err *err);

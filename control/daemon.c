@@ -11,7 +11,10 @@
 #include "daemon.h"
 #include "day.h"
 #include "figures.h"
+#include "helper.h"
+#include "hooks.h"
 #include "ledger.h"
+#include "query_pool.h"
 #include "socket.h"
 #include "topo.h"
 #include "wiring_parts.h"
@@ -96,6 +99,12 @@ static void journal_alarm(void *arg, const struct alarm_state *a, bool raised)
     inject_rows_flush(w);
 }
 
+static void on_alarm(void *arg, const struct alarm_state *a, bool raised)
+{
+    journal_alarm(arg, a, raised);
+    hooks_alarm(arg, a, raised);
+}
+
 /* ---- who may do what ---- */
 
 static bool listed(const struct config_names *n, uid_t uid, gid_t gid)
@@ -148,9 +157,35 @@ bool daemon_operator_mark(struct daemon *d, const struct peer *peer, const char 
     return ok;
 }
 
+/* The outcome of a query goes to its client, with the result's descriptor. */
+static bool query_ended(struct cmd_request *req, struct err *err)
+{
+    int fd;
+    if (!query_outcome(req->query, &req->later, &fd, err))
+        return false;
+    query_done(req->query);
+    req->query = NULL;
+    if (fd >= 0) {
+        req->fds[0] = fd;
+        req->nfds = 1;
+        req->close_fds = true;
+    }
+    return true;
+}
+
+void daemon_abandoned(struct daemon *d, struct cmd_request *req)
+{
+    (void)d;
+    if (req->query)
+        query_done(req->query);
+    req->query = NULL;
+}
+
 bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *err)
 {
     uint64_t position;
+    if (req->query)
+        return query_ended(req, err);
     const struct ring_head *h = d->ring.head;
     if (!inject_taken(&d->inject, req->ticket, &position))
         return false;
@@ -183,8 +218,14 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     d->uid = geteuid();
     umask(0027);
     catch_signals();
-    if (!d->replay)
+    if (!d->replay) {
+        /* Before the EAL, hugepages and threads: the only process that this one ever starts. */
+        struct err why;
+        d->helper = helper_open(NULL, &why);
+        if (!d->helper)
+            fprintf(stderr, "penstockd: %s; there will be no queries and no commands\n", why.text);
         check_banner(stderr);
+    }
     d->wiring = wiring_new();
     if (!d->wiring)
         return err_set(err, -ENOMEM, "no memory");
@@ -197,7 +238,7 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     if (!d->status || !d->schemas ||
         !symbols_create(&d->symbols, (uint32_t)config->symbols_max, err))
         return false;
-    alarms_init(&d->alarms, d->status, journal_alarm, d);
+    alarms_init(&d->alarms, d->status, on_alarm, d);
     if (!wiring_recover(d, err))
         return false;
     day_preload(d);
@@ -227,7 +268,10 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
                        config->socket_group, config->socket_group);
     if (g)
         sc.group = g->gr_gid;
-    d->socket = socket_open(&sc, err);
+    d->queries = query_pool_new(d, err);
+    d->socket = d->queries ? socket_open(&sc, err) : NULL;
+    if (d->socket && !socket_watch(d->socket, query_pool_fd(d->queries)))
+        return err_set(err, -errno, "control socket: %s", strerror(errno));
     if (d->socket)
         fprintf(stderr,
                 "penstockd: %s is up: %u feeds, %u ports, journal at %llu; penstock --socket %s "
@@ -246,6 +290,7 @@ void daemon_run(struct daemon *d)
             socket_poll(d->socket, socket_finish(d->socket)    ? 0
                                    : socket_waiting(d->socket) ? 1
                                                                : 20);
+            query_pool_poll(d->queries);
         } else {
             nanosleep(&(struct timespec){0, 2000000}, NULL);
             if (wiring_rx_ended(d))
@@ -281,6 +326,8 @@ int daemon_close(struct daemon *d)
         socket_close(d->socket);
         d->socket = NULL;
     }
+    query_pool_free(d->queries);
+    d->queries = NULL;
     bool drained = false;
     if (d->wiring) {
         wiring_stop_rx(d);
@@ -309,6 +356,10 @@ int daemon_close(struct daemon *d)
 
 void daemon_free(struct daemon *d)
 {
+    query_pool_free(d->queries); /* before what its queries hold */
+    helper_close(d->helper, 2000);
+    d->queries = NULL;
+    d->helper = NULL;
     day_stop(d->days, 0);
     if (d->ledger) {
         ledger_stop(d->ledger);

@@ -33,9 +33,11 @@ struct appender;
 struct cmd_request;
 struct day;
 struct feed;
+struct helper;
 struct log;
 struct ledger;
 struct port;
+struct query_pool;
 struct socket;
 struct rx;
 
@@ -64,6 +66,8 @@ struct daemon {
     struct alarms alarms;
     struct rates rates;
     struct socket *socket;
+    struct helper *helper;      /* the process that starts others; NULL in a replay */
+    struct query_pool *queries; /* NULL in a replay */
     struct ledger *ledger;
     struct day *days; /* RDB, end of day, database: day.h; NULL in a replay without one */
     struct inject inject;  /* control's own way into the journal: marks, schemas, publishers */
@@ -84,6 +88,8 @@ void daemon_free(struct daemon *d);
 /* socket.h asks: has the journal come as far as this request wants? Fills req->later's positions.
  * With err set the answer is that error instead: the appender refused rows of the request. */
 bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *err);
+/* Its client has gone: nobody waits for the answer any more. */
+void daemon_abandoned(struct daemon *d, struct cmd_request *req);
 enum level daemon_level(struct daemon *d, uid_t uid, gid_t gid, pid_t pid);
 /* Journals an `operator` mark for a command that changes something. False: the inject ring is full.
  */

@@ -53,9 +53,9 @@ struct helper_event {
 };
 typedef void helper_handler(void *arg, const struct helper_event *e);
 
-/* The directory of penstockd's own executable, then libexecdir. False: it cannot be found or run.
- */
-struct helper *helper_open(struct err *err);
+/* directory: where penstock-helper and penstock-query lie; NULL: the directory of penstockd's own
+ * executable, then libexecdir. NULL: it cannot be found or run. */
+struct helper *helper_open(const char *directory, struct err *err);
 /* Closes the socket: helper, workers and commands end. Waits up to deadline_ms for the helper, then
  * kills it. NULL is allowed. */
 void helper_close(struct helper *h, int deadline_ms);

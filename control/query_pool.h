@@ -46,7 +46,7 @@ int query_pool_fd(const struct query_pool *p);
 int query_pool_poll(struct query_pool *p);
 
 /* Queues one query of the peer. `request`: {"sql": text | "call": name, "params": {name: text,…} or
- * [text,…], "explain": bool}. NULL: err. The handle is the caller's until query_done. */
+ * [text,…]}. NULL: err. The handle is the caller's until query_done. */
 struct query *query_submit(struct query_pool *p, json_t *request, const struct query_limits *limits,
                            uid_t uid, pid_t pid, struct err *err);
 /* Has it ended? False: not yet. True: *result is a new reference and *fd the result's memfd (the

@@ -23,7 +23,7 @@
  * one table, and every other thing it says is checked where it is used. penstockd is trusted by the
  * process.
  *
- * QUERY: {"sql": TEXT or "call": NAME, "params": {NAME: TEXT…} or [TEXT…], "explain": bool,
+ * QUERY: {"sql": TEXT or "call": NAME, "params": {NAME: TEXT…} or [TEXT…],
  * "max_rows": n, "max_bytes": n, "timeout_ms": n}. FAILED: {"error": sentence, "code": -errno,
  * "line": n, "column": n (both from 1, absent when it has no place in the text)}. RESULT: the facts
  * of query_result.h beside the memfd, which the process has filled and sealed.

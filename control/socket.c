@@ -19,6 +19,7 @@ struct client {
     size_t out_len, out_at, out_cap;
     int fds[4]; /* go with the byte at fds_at: the first of their reply */
     unsigned nfds;
+    bool close_fds; /* ours: closed once sent */
     size_t fds_at;
     int64_t last;
     bool waiting; /* a request waits for the journal; further input is left in the kernel */
@@ -76,9 +77,20 @@ struct socket *socket_open(const struct socket_config *c, struct err *err)
     return s;
 }
 
+static void fds_gone(struct client *c)
+{
+    for (unsigned i = 0; c->close_fds && i < c->nfds; i++)
+        close(c->fds[i]);
+    c->nfds = 0;
+    c->close_fds = false;
+}
+
 static void client_close(struct socket *s, unsigned i)
 {
     struct client *c = s->client[i];
+    if (c->waiting)
+        daemon_abandoned(s->c.daemon, &c->req);
+    fds_gone(c);
     close(c->fd);
     json_decref(c->id);
     json_decref(c->req.later);
@@ -122,6 +134,15 @@ static void client_say(struct client *c, const char *text, size_t len)
     c->out_len += len + 1;
 }
 
+/* The descriptors of the request go with the reply that is said next. */
+static void client_fds(struct client *c)
+{
+    c->nfds = c->req.nfds;
+    c->close_fds = c->req.close_fds;
+    c->fds_at = c->out_len;
+    memcpy(c->fds, c->req.fds, sizeof c->fds);
+}
+
 static void client_reply(struct client *c, json_t *reply)
 {
     char *text = json_dumps(reply, JSON_COMPACT);
@@ -158,7 +179,7 @@ static bool client_flush(struct client *c)
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
         if (with)
-            c->nfds = 0;
+            fds_gone(c);
         c->out_at += (size_t)n;
     }
     c->out_at = c->out_len = 0;
@@ -181,9 +202,7 @@ static void client_request(struct socket *s, struct client *c, char *line, size_
     }
     json_t *reply = cmd_run(&c->req, request);
     if (reply) {
-        c->nfds = c->req.nfds;
-        c->fds_at = c->out_len;
-        memcpy(c->fds, c->req.fds, sizeof c->fds);
+        client_fds(c);
         client_reply(c, reply);
     } else {
         c->waiting = true;
@@ -278,7 +297,7 @@ int socket_poll(struct socket *s, int timeout_ms)
     int64_t now = clock_monotonic();
     for (int k = 0; k < n; k++)
         if (!ev[k].data.ptr)
-            socket_accept(s);
+            socket_accept(s); /* a watched descriptor has s: the caller looks there */
     for (unsigned i = s->n; i-- > 0;) {
         struct client *c = s->client[i];
         bool alive = true;
@@ -320,6 +339,7 @@ int socket_finish(struct socket *s)
             json_decref(c->req.later);
             c->req.later = NULL;
         }
+        client_fds(c);
         client_reply(c, cmd_reply(c->id, c->req.later, &err));
         c->req.later = NULL;
         json_decref(c->id);
@@ -335,6 +355,12 @@ int socket_finish(struct socket *s)
     return done;
 }
 
+bool socket_watch(struct socket *s, int fd)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = s};
+    return !epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
 unsigned socket_clients(const struct socket *s)
 {
     return s->n;
@@ -344,6 +370,6 @@ unsigned socket_waiting(const struct socket *s)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < s->n; i++)
-        n += s->client[i]->waiting;
+        n += s->client[i]->waiting && !s->client[i]->req.query;
     return n;
 }

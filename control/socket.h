@@ -30,8 +30,11 @@ struct socket_config {
 struct socket *socket_open(const struct socket_config *, struct err *err);
 void socket_close(struct socket *);
 int socket_poll(struct socket *, int timeout_ms);
+/* Makes socket_poll return when fd becomes readable; it is not read. For the socket's life. */
+bool socket_watch(struct socket *, int fd);
 /* Answers the requests that waited for the journal and whose time has come. */
 int socket_finish(struct socket *);
 unsigned socket_clients(const struct socket *);
-/* Requests that wait for the journal: poll with a short timeout while there are any. */
+/* Requests that wait for the journal: poll with a short timeout while there are any. (Those that
+ * wait for a query need none: its end wakes the poll.) */
 unsigned socket_waiting(const struct socket *);

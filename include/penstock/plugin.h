@@ -55,7 +55,7 @@ extern "C" {
 #endif
 
 #define PST_PLUGIN_ABI     1u
-#define PST_PARAMETERS_MAX 32u
+#define PST_PARAMETERS_MAX 16u
 #define PST_COLUMNS_MAX    96u
 
 struct pst_text {

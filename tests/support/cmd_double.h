@@ -64,6 +64,11 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
     (void)err;
     return double_acknowledged;
 }
+void daemon_abandoned(struct daemon *d, struct cmd_request *req)
+{
+    (void)d;
+    (void)req;
+}
 static enum level double_level_of(struct daemon *d, uid_t uid, gid_t gid, pid_t pid)
 {
     (void)d;
