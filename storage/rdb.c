@@ -34,8 +34,11 @@ struct rdb *rdb_create(const struct rdb_config *cfg, struct err *err)
     r->skipper.state = PART_SKIPS;
     r->repeater.state = PART_REPEATS;
     r->refuser.state = PART_REFUSES;
-    r->map = (struct rdb_map){
-        .base = r->base, .bytes = r->bytes, .parts_at = r->head->parts_at, .fd = -1};
+    r->map = (struct rdb_map){.base = r->base,
+                              .bytes = r->bytes,
+                              .parts_at = r->head->parts_at,
+                              .symbols_max = cfg->symbols_max,
+                              .fd = -1};
     return r;
 }
 
@@ -92,7 +95,9 @@ void rdb_publish(struct rdb *r)
     fence_release(); /* Q3: pairs with Q4 in rdb_cut_read */
     for (uint32_t i = 0; i < r->ndirty; i++) {
         struct part *p = r->part[r->dirty[i]];
-        uint64_t v = p->state == PART_SKIPS ? 0 : (uint64_t)p->shared->generation << 32 | p->rows;
+        uint64_t v = p->state == PART_SKIPS
+                         ? 0
+                         : (uint64_t)load_relaxed(&p->shared->generation) << 32 | p->rows;
         store_relaxed(&c->part[p->slot], v);
         p->dirty = false;
     }

@@ -122,6 +122,21 @@ void day_free_part(struct rdb *r, struct part *p)
     free(p);
 }
 
+/* r->fresh becomes the slot's part. Who still looks at the slot by an old cut (rdb_part_name) sees
+ * the generation change: words are stored one by one, none of them torn. */
+static void give_slot(struct rdb *r, uint32_t i, struct rdb_part *x)
+{
+    uint32_t g = ++r->part_generation[i];
+    g = g ? g : ++r->part_generation[i];
+    store_relaxed(&x->generation, 0);
+    fence_release(); /* P3: pairs with P4 in rdb_part_name */
+    const uint64_t *from = (const uint64_t *)(const void *)&r->fresh;
+    _Atomic uint64_t *to = (_Atomic uint64_t *)(void *)x;
+    for (size_t w = 0; w < sizeof *x / sizeof *from; w++)
+        store_relaxed(to + w, from[w]);
+    store_release(&x->generation, g); /* P1 */
+}
+
 static struct part *new_part(struct rdb *r, struct slot *s, const struct schema *schema)
 {
     uint32_t i = 0;
@@ -140,16 +155,17 @@ static struct part *new_part(struct rdb *r, struct slot *s, const struct schema 
         free(p);
         return NULL;
     }
-    struct rdb_part *x = rdb_at(r, at);
+    struct rdb_part *x = &r->fresh;
     memset(x, 0, sizeof *x);
-    uint32_t g = ++r->part_generation[i];
-    x->generation = g ? g : ++r->part_generation[i];
+
     x->day_slot = s->index;
     x->table = schema->id;
     x->day = load_relaxed(&s->shared->day);
     x->calendar = load_relaxed(&s->shared->calendar);
     x->ncols = schema->ncols;
     x->schema = *schema;
+    give_slot(r, i, rdb_at(r, at));
+    x = rdb_at(r, at);
     p->state = PART_TAKES;
     p->slot = i;
     p->table = schema->id;

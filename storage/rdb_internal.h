@@ -124,7 +124,8 @@ struct rdb {
     uint64_t *faulted; /* bytes of each extent, from its start, that the kernel has given */
     /* days and parts */
     struct slot slot[RDB_DAYS];
-    struct part **part; /* RDB_PARTS */
+    struct rdb_part fresh; /* a part in the making */
+    struct part **part;    /* RDB_PARTS */
     uint32_t *part_generation;
     uint32_t nparts;
     struct verdict verdict[RDB_VERDICT];

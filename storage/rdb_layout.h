@@ -44,7 +44,8 @@
  *
  * Orders: everything below a row is written before the cut that shows it (Q1: release, even seq;
  * Q2: acquire). An offset is stored with release (O1) behind what it leads to, loaded with acquire
- * (O2); a list's count with release (N1) behind the row number, loaded with acquire (N2).
+ * (O2); a list's count with release (N1) behind the row number, loaded with acquire (N2). A part's
+ * generation is stored with release (P1) behind its other fields, loaded with acquire (P2).
  */
 #pragma once
 
@@ -142,7 +143,8 @@ struct rdb_chunk {
 };
 
 struct rdb_part {
-    uint32_t generation; /* that of the cut; a slot is used again only when nobody can read it */
+    _Atomic uint32_t
+        generation; /* that of the cut; 0 while the slot is being given to another part */
     uint32_t day_slot;
     uint16_t table; /* id, one version of a table */
     uint16_t day, calendar;

@@ -41,11 +41,16 @@ bool rdb_map_attach(struct rdb_map *m, int fd, struct err *err)
     const struct rdb_head *h = base;
     if (memcmp(h->magic, RDB_MAGIC, 8) || h->bytes != bytes || h->part_slots != RDB_PARTS ||
         h->part_stride != RDB_PART_STRIDE || h->parts_at % 64 || h->parts_at < sizeof *h ||
-        h->parts_at > bytes || bytes - h->parts_at < (uint64_t)RDB_PARTS * RDB_PART_STRIDE) {
+        h->parts_at > bytes || h->symbols_max > RDB_LIST_IDS ||
+        bytes - h->parts_at < (uint64_t)RDB_PARTS * RDB_PART_STRIDE) {
         munmap(base, bytes);
         return err_set(err, -EBADMSG, "rdb: the descriptor is not an RDB of this version");
     }
-    *m = (struct rdb_map){.base = base, .bytes = bytes, .fd = fd, .parts_at = h->parts_at};
+    *m = (struct rdb_map){.base = base,
+                          .bytes = bytes,
+                          .fd = fd,
+                          .parts_at = h->parts_at,
+                          .symbols_max = h->symbols_max};
     return true;
 }
 
@@ -99,18 +104,35 @@ bool rdb_part_name(const struct rdb_map *m, uint32_t slot, uint32_t generation,
                    struct rdb_part_name *out)
 {
     const struct rdb_part *p = part_at(m, slot);
-    if (!p || !generation || p->generation != generation)
+    if (!p || !generation || load_acquire(&p->generation) != generation) /* P2: pairs with P1 */
+        return false;
+    /* the owner may give the slot to another part at this moment: word by word, then asked again */
+    uint64_t ids[2], name[SCHEMA_NAME_MAX / 8];
+    const _Atomic uint64_t *words = (const _Atomic uint64_t *)(const void *)p;
+    for (unsigned i = 0; i < 2; i++)
+        ids[i] = load_relaxed(words + i);
+    words += offsetof(struct rdb_part, schema) / 8;
+    for (unsigned i = 0; i < PST_COUNT(name); i++)
+        name[i] = load_relaxed(words + i);
+    fence_acquire(); /* P4: pairs with P3 in give_slot */
+    if (load_relaxed(&p->generation) != generation)
         return false;
     *out = (struct rdb_part_name){.slot = slot,
                                   .generation = generation,
-                                  .day_slot = p->day_slot,
-                                  .table = p->table,
-                                  .day = p->day,
-                                  .calendar = p->calendar};
-    memcpy(out->name, p->schema.name, sizeof out->name);
+                                  .day_slot = (uint32_t)(ids[0] >> 32),
+                                  .table = (uint16_t)ids[1],
+                                  .day = (uint16_t)(ids[1] >> 16),
+                                  .calendar = (uint16_t)(ids[1] >> 32)};
+    memcpy(out->name, name, sizeof out->name);
     out->name[sizeof out->name - 1] = 0;
     return true;
 }
+_Static_assert(offsetof(struct rdb_part, day_slot) == 4 && offsetof(struct rdb_part, table) == 8 &&
+                   offsetof(struct rdb_part, day) == 10 &&
+                   offsetof(struct rdb_part, calendar) == 12 &&
+                   offsetof(struct rdb_part, schema) % 8 == 0 &&
+                   offsetof(struct schema, name) == 0 && SCHEMA_NAME_MAX % 8 == 0,
+               "rdb_part_name's words");
 
 /* ---- a part ---- */
 
@@ -149,8 +171,9 @@ bool rdb_part_open(const struct rdb_map *m, uint32_t slot, uint32_t table, uint3
     v->chunks = rows ? rdb_chunk_of(rows - 1) + 1 : 0;
     v->syms = load_relaxed(&p->syms_high);
     v->keys = load_relaxed(&p->nkeys);
-    v->syms = v->syms < RDB_LIST_IDS ? v->syms : RDB_LIST_IDS;
-    v->keys = v->keys < RDB_LIST_IDS ? v->keys : RDB_LIST_IDS;
+    v->syms = v->syms < m->symbols_max ? v->syms : m->symbols_max;
+    v->keys = v->keys < rows ? v->keys : rows; /* each has a row before the next one is made */
+
     v->qualities = load_relaxed(&p->qualities);
     v->string_bytes = load_relaxed(&p->string_bytes);
     return true;

@@ -25,6 +25,7 @@
 struct rdb_map {
     const uint8_t *base;
     uint64_t bytes, parts_at;
+    uint32_t symbols_max;
     int fd; /* -1: borrowed from the owner */
 };
 
@@ -62,10 +63,10 @@ struct rdb_part_view {
     const struct rdb_part *part;
     uint32_t slot, rows, chunks; /* chunks that hold rows below the cut */
     uint32_t syms;               /* symbol ids with rows lie below it */
-    uint32_t keys;               /* keyed tables: key numbers 0..keys-1; some may have no row yet */
-    uint32_t qualities;          /* bit mask of enum clock_quality over its rows (or some later) */
-    uint64_t string_bytes;       /* at least those of its strings */
-    struct schema schema;        /* a checked copy */
+    uint32_t keys; /* keyed tables: key numbers 0..keys-1; some may have no row below the cut */
+    uint32_t qualities;    /* bit mask of enum clock_quality over its rows (or some later) */
+    uint64_t string_bytes; /* at least those of its strings */
+    struct schema schema;  /* a checked copy */
     uint8_t width[SCHEMA_COLUMNS_MAX];
 };
 /* table, day: what the cut says; false when the slot holds something else, or is corrupt. */

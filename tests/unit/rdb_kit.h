@@ -13,6 +13,8 @@
 #define RK_EXTENT  (2ull << 20)
 #define RK_SYMBOLS 70000u
 
+static bool rk_portable; /* the RDB without vector instructions */
+
 struct rk {
     struct rdb *r;
     struct schema_set *set;
@@ -42,6 +44,7 @@ static inline void rk_open(struct rk *k, uint64_t extents, const struct rdb_conf
     if (!k->cfg.symbols_max)
         k->cfg.symbols_max = RK_SYMBOLS;
     k->cfg.instance = LK_INSTANCE;
+    k->cfg.portable = rk_portable;
     struct err err;
     k->r = rdb_create(&k->cfg, &err);
     if (!k->r)

@@ -447,7 +447,7 @@ static void keyed(void **state)
             last[key_of[i]] = i;
             count[key_of[i]]++;
         }
-        assert_int_equal(v.keys, nkeys);
+        assert_int_equal(v.keys, nkeys < cut ? nkeys : cut);
         for (uint32_t i = 0; i < v.keys; i++) {
             uint32_t row;
             struct rdb_list_view l;
@@ -627,5 +627,12 @@ int main(void)
         cmocka_unit_test(ahead),      cmocka_unit_test(keyed),     cmocka_unit_test(twice),
         cmocka_unit_test(rounds),     cmocka_unit_test(refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rk_portable = true; /* what another machine runs */
+    const struct CMUnitTest portable[] = {
+        cmocka_unit_test(every_type),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(memory),
+    };
+    return failed + cmocka_run_group_tests(portable, NULL, NULL);
 }
