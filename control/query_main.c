@@ -194,6 +194,8 @@ static void attach(struct wire_message *m)
     const char *zone = json_string_value(json_object_get(o, "zone"));
     if (!(runner.zone = tzone_load(zone ? zone : "UTC", &err)))
         give_up("%s", err.text);
+    if (!query_runner_schemas(&runner, json_object_get(o, "schemas"), &err))
+        give_up("schemas: %s", err.text);
     json_array_foreach(json_object_get(o, "segments"), i, v)
     {
         if (i >= m->nfds || !attach_one(json_string_value(v), m->fds[i], &err))

@@ -135,6 +135,7 @@ static bool tables(struct query_runner *r, const struct cut *c, struct err *err)
                             r->hdb, err);
         if (!r->db)
             return false;
+        view_db_declare(r->db, (const struct schema *const *)r->schemas, r->nschemas);
         snprintf(r->root, sizeof r->root, "%s", c->root);
     }
     return view_db_cut(r->db, c, err);
@@ -229,11 +230,31 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
     return ok;
 }
 
+bool query_runner_schemas(struct query_runner *r, json_t *texts, struct err *err)
+{
+    json_t *text;
+    size_t i;
+    r->schemas = calloc(json_array_size(texts) + 1, sizeof *r->schemas);
+    json_array_foreach(texts, i, text)
+    {
+        struct schema *s = r->schemas ? calloc(1, sizeof *s) : NULL;
+        if (!s)
+            return err_set(err, -ENOMEM, "no memory for the schemas");
+        r->schemas[r->nschemas++] = s;
+        if (!schema_from_json(s, json_string_value(text), json_string_length(text), err))
+            return false;
+    }
+    return true;
+}
+
 void query_runner_free(struct query_runner *r)
 {
     view_db_free(r->db);
     hdb_close(r->hdb);
     plugins_free(r->plugins);
+    for (unsigned i = 0; i < r->nschemas; i++)
+        free(r->schemas[i]);
+    free(r->schemas);
     if (r->have_rdb)
         rdb_map_close(&r->rdb);
     if (r->have_symbols)

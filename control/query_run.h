@@ -20,6 +20,8 @@ struct query_runner {
     struct rdb_map rdb;
     struct symbols symbols;
     bool have_rdb, have_symbols;
+    struct schema **schemas; /* declared tables */
+    unsigned nschemas;
     const struct tzone *zone;
     unsigned threads;
     uint64_t memory;
@@ -38,6 +40,8 @@ struct query_runner {
  * what it is. False: *error is FAILED's object. */
 bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t *bytes,
                       json_t **facts, json_t **error);
+/* The declared tables, texts as schema.h writes them. */
+bool query_runner_schemas(struct query_runner *r, json_t *texts, struct err *err);
 void query_runner_free(struct query_runner *r);
 
 /* {"sql": …} or {"call": …} with "params" as query.h wants them. Shared with the CLI, which runs

@@ -200,10 +200,11 @@ static void attach(struct query_pool *p, struct slot *s)
     int fds[WIRE_FDS];
     json_t *names = json_array();
     unsigned n = query_sources_segments(p->daemon, names, fds, 4);
+    json_t *schemas = query_sources_schemas(p->daemon);
     s->bare = s->bad_starts >= 3 && (c->plugins.count || p->nops);
-    json_t *o = json_pack("{s:I,s:I,s:s,s:o,s:o}", "threads", (json_int_t)c->query_threads,
+    json_t *o = json_pack("{s:I,s:I,s:s,s:o,s:o,s:o}", "threads", (json_int_t)c->query_threads,
                           "memory", (json_int_t)c->query_memory, "zone", c->calendar.zone,
-                          "segments", names, "plugins", s->bare ? json_array() : plugin_list(p));
+                          "schemas", schemas, "segments", names, "plugins", s->bare ? json_array() : plugin_list(p));
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     s->ops = p->nops;

@@ -33,6 +33,19 @@ unsigned query_sources_segments(struct daemon *d, json_t *names, int *fds, unsig
     return n;
 }
 
+json_t *query_sources_schemas(struct daemon *d)
+{
+    json_t *list = json_array();
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++) {
+        const struct schema *s = schema_set_get(d->schemas, id);
+        char *text = s ? schema_to_json(s) : NULL;
+        if (text)
+            json_array_append_new(list, json_string(text));
+        free(text);
+    }
+    return list;
+}
+
 void query_sources_overdue(struct daemon *d,
                            void (*kill)(void *arg, uint32_t process, const char *why), void *arg)
 {

@@ -12,6 +12,8 @@ struct daemon;
 
 /* Sealed segments for ATTACH: names into `names`, descriptors (not to be closed) into fds. */
 unsigned query_sources_segments(struct daemon *d, json_t *names, int *fds, unsigned max);
+/* The declared tables, an array of schema.h's JSON texts. */
+json_t *query_sources_schemas(struct daemon *d);
 /* A cut for this process, pinned until released. NULL: err. free() it when sent. */
 struct cut *query_sources_cut(struct daemon *d, uint32_t process, struct err *err);
 /* Whom to tell that a process keeps an ended day from leaving memory for too long. */

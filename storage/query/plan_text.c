@@ -269,7 +269,11 @@ static void put_bounds(struct text_out *o, const struct plan_scan *s)
         for (uint32_t i = 0; i < b->nsyms && i < 5; i++) {
             text_put(o, "`%.*s", (int)b->syms[i].len, b->syms[i].p);
         }
-        text_put(o, b->nsyms > 5 ? " and %u more" : b->nsyms ? "%.0u" : "none%.0u", b->nsyms - 5);
+        if (b->nsyms > 5) {
+            text_put(o, " and %u more", b->nsyms - 5);
+        } else if (!b->nsyms) {
+            text_put(o, "none");
+        }
     }
     if (b->time_bound) {
         text_put(o, ", time %s ... %s",

@@ -32,8 +32,10 @@ struct view_db {
     struct view_text *extra;
     uint32_t extra_room;
     struct view_hdb_codes codes;
-    uint64_t checked; /* sym indices that codes covers */
-    bool identity;    /* so far every index is its text's journal id */
+    uint64_t checked;                     /* sym indices that codes covers */
+    bool identity;                        /* so far every index is its text's journal id */
+    const struct schema *const *declared; /* view_db_declare */
+    unsigned ndeclared;
 };
 
 struct view_db *view_db_new(const struct rdb_map *rdb, const struct symbols *journal,
@@ -50,6 +52,21 @@ struct view_db *view_db_new(const struct rdb_map *rdb, const struct symbols *jou
     db->identity = true;
     db->syms.journal = journal;
     return db;
+}
+
+void view_db_declare(struct view_db *db, const struct schema *const *schemas, unsigned n)
+{
+    db->declared = schemas;
+    db->ndeclared = n;
+}
+
+static const struct schema *declared(const struct view_db *db, const char *name)
+{
+    const struct schema *newest = NULL;
+    for (unsigned i = 0; i < db->ndeclared; i++)
+        if (!strcmp(db->declared[i]->name, name) && (!newest || db->declared[i]->id > newest->id))
+            newest = db->declared[i];
+    return newest;
 }
 
 static void free_names(struct view_db *db)
@@ -214,13 +231,15 @@ uint32_t view_db_tables(struct view_db *db, const char *const **names)
     free_names(db);
     if (db->hdb && !hdb_tables(db->hdb, true, &h, &nh, &err))
         nh = 0;
-    db->names = calloc(nh + db->nparts + 1u, sizeof *db->names);
+    db->names = calloc(nh + db->nparts + db->ndeclared + 1u, sizeof *db->names);
     if (db->names) {
         uint32_t n = 0;
         for (unsigned i = 0; i < nh; i++)
             n += (db->names[n] = strdup(h[i])) != NULL;
         for (uint32_t i = 0; i < db->nparts; i++)
             n += (db->names[n] = strdup(db->part[i].schema.name)) != NULL;
+        for (unsigned i = 0; i < db->ndeclared; i++)
+            n += (db->names[n] = strdup(db->declared[i]->name)) != NULL;
         qsort(db->names, n, sizeof *db->names, cmp_name);
         for (uint32_t i = 0; i < n; i++)
             if (db->nnames && !strcmp(db->names[db->nnames - 1], db->names[i]))
@@ -236,12 +255,10 @@ uint32_t view_db_tables(struct view_db *db, const char *const **names)
 
 /* ---- a table ---- */
 
-static bool add_columns(struct view *v, const struct rdb_part_view *newest,
-                        const struct hdb_table *h)
+static bool add_columns(struct view *v, const struct schema *s, const struct hdb_table *h)
 {
     bool ok = true;
-    if (newest) {
-        const struct schema *s = &newest->schema;
+    if (s) {
         for (unsigned i = 0; i < s->ncols; i++)
             ok = ok && view_add_column(v, s->col[i].name, s->col[i].type);
         for (unsigned i = 0; i < s->nkeys; i++)
@@ -282,7 +299,7 @@ static struct view *build(struct view_db *db, const char *name, const struct hdb
         if (!newest || r[i]->schema.id > newest->schema.id)
             newest = r[i];
     v->syms = &db->syms;
-    bool ok = add_columns(v, newest, h);
+    bool ok = add_columns(v, newest ? &newest->schema : h ? NULL : declared(db, name), h);
     uint32_t k = 0;
     for (uint32_t i = 0; i <= ndates && ok; i++) {
         int32_t day = i < ndates ? date[i] : INT32_MAX;
@@ -318,7 +335,7 @@ static struct table *find_table(struct view_db *db, const char *name, struct err
         if (!strcmp(db->part[i].schema.name, name))
             r[nr++] = &db->part[i];
     struct table *t = NULL;
-    if (r && !h && !nr) {
+    if (r && !h && !nr && !declared(db, name)) {
         err_set(err, -ENOENT, "there is no table %s", name);
     } else {
         if (r) {

@@ -34,6 +34,9 @@ struct view_db *view_db_new(const struct rdb_map *rdb, const struct symbols *jou
                             struct hdb *hdb, struct err *err);
 void view_db_free(struct view_db *db);
 
+/* Tables that exist although no row of them does: of every version (table id) that is declared. The
+ * array and the schemas stay the caller's and must outlive db. */
+void view_db_declare(struct view_db *db, const struct schema *const *schemas, unsigned n);
 /* cut NULL: HDB only. Refreshes the HDB. The cut is copied. */
 bool view_db_cut(struct view_db *db, const struct cut *cut, struct err *err);
 
