@@ -7,12 +7,14 @@
  * (group, value) beside the states.
  */
 #include "exec_int.h"
+#include "exec_kernels.h"
 
 struct st_count {
     uint64_t n;
 };
-struct st_isum {
-    __int128 sum;
+struct st_isum { /* 128 bits, low and high */
+    uint64_t low;
+    int64_t high;
     uint64_t n;
 };
 struct st_fsum {
@@ -23,10 +25,11 @@ struct st_var { /* Welford; merged as Chan et al. */
     double mean, m2;
     uint64_t n;
 };
-struct st_wavg {
+struct st_wavg { /* no rows: w is 0, and the answer NULL as for any other sum of weights that is 0
+                  */
     double wx, w;
-    uint64_t n;
 };
+/* min, max of integers and floats: the value, null at first */
 struct value {
     union {
         int64_t i;
@@ -37,7 +40,7 @@ struct value {
         uint8_t b;
     };
 };
-struct st_value { /* min, max */
+struct st_value { /* min, max of texts */
     struct value v;
     bool have;
 };
@@ -67,6 +70,7 @@ struct groups {
     uint32_t naggs, stride;
     struct agg *agg;
     uint8_t *state; /* stride bytes a group */
+    uint8_t *empty; /* of a new group */
     uint64_t room;  /* groups */
     uint32_t used;  /* groups whose states are set up */
     struct text_store *texts;
@@ -91,7 +95,7 @@ static unsigned state_bytes(const struct plan_agg *a)
         return f ? sizeof(struct st_fsum) : sizeof(struct st_isum);
     case PLAN_AGG_MIN:
     case PLAN_AGG_MAX:
-        return sizeof(struct st_value);
+        return f || cls_of(a->arg[0]->type) == C_I64 ? 8 : sizeof(struct st_value);
     case PLAN_AGG_FIRST:
     case PLAN_AGG_LAST:
         return sizeof(struct st_row);
@@ -117,11 +121,23 @@ struct groups *groups_new(struct xthread *t)
         a->pa = &p->agg[i];
         a->cls = a->pa->nargs ? cls_of(a->pa->arg[0]->type) : C_I64;
         a->at = g->stride;
-        g->stride += (uint32_t)pst_align_up(state_bytes(a->pa), 16); /* 128-bit sums */
+        g->stride += (uint32_t)pst_align8(state_bytes(a->pa));
         if (a->pa->kind == PLAN_AGG_COUNT_DISTINCT) {
             uint8_t two[2] = {PST_LONG, a->pa->arg[0]->type};
-            a->set = keyer_new(t, 2, two);
+            a->set = p->nkeys ? keyer_new(t, 2, two) : keyer_new(t, 1, two + 1);
         }
+    }
+    if (g->stride > 32 && g->stride < 64)
+        g->stride = 64; /* a cache line a group */
+    g->empty = x_zalloc(t, g->stride + 1);
+    for (uint32_t i = 0; i < p->naggs; i++) {
+        const struct agg *a = &g->agg[i];
+        if (a->pa->kind != PLAN_AGG_MIN && a->pa->kind != PLAN_AGG_MAX)
+            continue;
+        if (a->cls == C_I64)
+            *(int64_t *)(void *)(g->empty + a->at) = INT64_MIN;
+        else if (a->cls == C_F64)
+            *(double *)(void *)(g->empty + a->at) = NAN;
     }
     return g;
 }
@@ -147,6 +163,7 @@ void groups_free(struct exec *x, struct groups *g)
     free_texts(x, g);
     x_free(x, g->agg);
     x_free(x, g->state);
+    x_free(x, g->empty);
     x_free(x, g);
 }
 
@@ -163,7 +180,7 @@ void groups_reset(struct exec *x, struct groups *g)
     /* texts stay: merged states may point at them */
 }
 
-/* States of all groups that the keyer has numbered: zero is the empty state of every kind. */
+/* States of all groups that the keyer has numbered. */
 static void make_states(struct xthread *t, struct groups *g)
 {
     uint32_t n = keyer_count(g->keys);
@@ -176,8 +193,8 @@ static void make_states(struct xthread *t, struct groups *g)
         g->state = x_realloc(t, g->state, room * g->stride + 1);
         g->room = room;
     }
-    memset(g->state + (uint64_t)g->used * g->stride, 0, (uint64_t)(n - g->used) * g->stride);
-    g->used = n;
+    for (; g->used < n; g->used++)
+        memcpy(g->state + (uint64_t)g->used * g->stride, g->empty, g->stride);
 }
 
 static struct plan_text keep_text(struct xthread *t, struct groups *g, struct plan_text s)
@@ -202,11 +219,40 @@ struct rows { /* of a batch, that count for an aggregate */
     uint32_t n;
     const uint32_t *group; /* of each */
     const uint32_t *at;    /* their places in the vectors; NULL: 0, 1 ... */
+    const uint32_t
+        *run; /* places where the group changes, 0 first; NULL: too many to be worth it */
+    uint32_t nruns;
 };
 
 #define STATE(type, i) ((type *)(void *)(base + (uint64_t)r->group[i] * stride))
 #define PLACE(v, i)    ((v).one ? 0 : r->at ? r->at[i] : (i))
 #define EACH(i)        for (uint32_t i = 0; i < r->n; i++)
+/* Rows one behind the other in a vector, whole runs of them in one group: kernels. */
+#define RUNS(v)  (r->run && !r->at && !(v).one)
+#define DENSE(v) (!r->at && !(v).one)
+#define EACH_RUN(k, from, len)                                                                     \
+    for (uint32_t k = 0, from, len;                                                                \
+         k < r->nruns &&                                                                           \
+         (from = r->run[k], len = (k + 1 < r->nruns ? r->run[k + 1] : r->n) - from, true);         \
+         k++)
+
+static inline void isum_add(struct st_isum *s, int64_t v)
+{
+    uint64_t low = s->low + (uint64_t)v;
+    s->high += (v < 0 ? -1 : 0) + (low < s->low);
+    s->low = low;
+}
+
+static __int128 isum_value(const struct st_isum *s)
+{
+    return (__int128)((unsigned __int128)(uint64_t)s->high << 64 | s->low);
+}
+
+static void isum_put(struct st_isum *s, __int128 v)
+{
+    s->low = (uint64_t)v;
+    s->high = (int64_t)(v >> 64);
+}
 
 static bool value_null(enum cls c, const void *p, uint64_t i)
 {
@@ -274,59 +320,115 @@ static int value_cmp(const struct exec *x, enum cls c, const struct value *a, co
 static void add_sum(struct agg *a, uint8_t *base, uint32_t stride, const struct rows *r,
                     struct vec v)
 {
+    const struct kernels *kn = kernels();
     if (a->cls == C_F64) {
         const double *p = v.p;
-        EACH(i)
-        {
-            double f = p[PLACE(v, i)];
-            if (f == f) {
+        if (RUNS(v)) {
+            EACH_RUN(k, from, len)
+            {
+                struct st_fsum *s = STATE(struct st_fsum, from);
+                uint64_t n;
+                s->sum += kn->sum_f64(p + from, len, &n);
+                s->n += n;
+            }
+        } else if (DENSE(v)) {
+            EACH(i)
+            {
                 struct st_fsum *s = STATE(struct st_fsum, i);
-                s->sum += f;
-                s->n++;
+                s->sum += p[i] == p[i] ? p[i] : 0.0;
+                s->n += p[i] == p[i];
+            }
+        } else {
+            EACH(i)
+            {
+                double f = p[PLACE(v, i)];
+                struct st_fsum *s = STATE(struct st_fsum, i);
+                s->sum += f == f ? f : 0.0;
+                s->n += f == f;
             }
         }
         return;
     }
     const int64_t *p = v.p;
+    if (RUNS(v)) {
+        EACH_RUN(k, from, len)
+        {
+            struct st_isum *s = STATE(struct st_isum, from);
+            struct kernel_isum o;
+            kn->sum_i64(p + from, len, &o);
+            isum_put(s, isum_value(s) + ((__int128)o.high << 32) + o.low);
+            s->n += o.n;
+        }
+        return;
+    }
     EACH(i)
     {
-        int64_t k = p[PLACE(v, i)];
-        if (k != INT64_MIN) {
+        int64_t x = p[PLACE(v, i)];
+        if (x != INT64_MIN) {
             struct st_isum *s = STATE(struct st_isum, i);
-            s->sum += k;
+            isum_add(s, x);
             s->n++;
         }
     }
 }
 
+static inline int64_t min_int(int64_t a, int64_t b) /* null is the greatest */
+{
+    return ((uint64_t)a ^ 1ull << 63) - 1 < ((uint64_t)b ^ 1ull << 63) - 1 ? a : b;
+}
+static inline int64_t max_int(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+static inline double min_float(double a, double b) /* a may be null, b may be null */
+{
+    return b < a || a != a ? b : a;
+}
+static inline double max_float(double a, double b)
+{
+    return b > a || a != a ? b : a;
+}
+
+#define EXTREME(T, FN, KERNEL)                                                                     \
+    do {                                                                                           \
+        const T *p = v.p;                                                                          \
+        if (RUNS(v))                                                                               \
+            EACH_RUN(k, from, len)                                                                 \
+            {                                                                                      \
+                T *s = STATE(T, from);                                                             \
+                *s = FN(*s, kn->KERNEL(p + from, len));                                            \
+            }                                                                                      \
+        else if (DENSE(v))                                                                         \
+            EACH(i)                                                                                \
+            {                                                                                      \
+                T *s = STATE(T, i);                                                                \
+                *s = FN(*s, p[i]);                                                                 \
+            }                                                                                      \
+        else                                                                                       \
+            EACH(i)                                                                                \
+            {                                                                                      \
+                T *s = STATE(T, i);                                                                \
+                *s = FN(*s, p[PLACE(v, i)]);                                                       \
+            }                                                                                      \
+    } while (0)
+
 static void add_extreme(struct xthread *t, struct groups *g, struct agg *a, uint8_t *base,
                         uint32_t stride, const struct rows *r, struct vec v)
 {
     bool max = a->pa->kind == PLAN_AGG_MAX;
+    const struct kernels *kn = kernels();
     if (a->cls == C_I64) {
-        const int64_t *p = v.p;
-        EACH(i)
-        {
-            struct st_value *s = STATE(struct st_value, i);
-            int64_t k = p[PLACE(v, i)];
-            if (k != INT64_MIN && (!s->have || (max ? k > s->v.i : k < s->v.i))) {
-                s->v.i = k;
-                s->have = true;
-            }
-        }
+        if (max)
+            EXTREME(int64_t, max_int, max_i64);
+        else
+            EXTREME(int64_t, min_int, min_i64);
         return;
     }
     if (a->cls == C_F64) {
-        const double *p = v.p;
-        EACH(i)
-        {
-            struct st_value *s = STATE(struct st_value, i);
-            double k = p[PLACE(v, i)];
-            if (k == k && (!s->have || (max ? k > s->v.f : k < s->v.f))) {
-                s->v.f = k;
-                s->have = true;
-            }
-        }
+        if (max)
+            EXTREME(double, max_float, max_f64);
+        else
+            EXTREME(double, min_float, min_f64);
         return;
     }
     EACH(i)
@@ -375,6 +477,38 @@ static void add_row(struct xthread *t, struct groups *g, struct agg *a, uint8_t 
     }
 }
 
+static void add_distinct(struct xthread *t, struct agg *a, const struct rows *r, struct vec v)
+{
+    struct scratch_mark m = x_mark(t);
+    unsigned w = cls_width(a->cls);
+    uint32_t n = 0, *id = x_scratch(t, r->n * sizeof *id + 8);
+    if (t->x->p->nkeys == 0 && DENSE(v)) { /* NULL is kept as a value, and left out at the end */
+        keyer_add(t, a->set, &v, r->n, id);
+        x_reset(t, m);
+        return;
+    }
+    int64_t *gid = x_scratch(t, r->n * sizeof *gid + 8);
+    uint8_t *val = x_scratch(t, (uint64_t)r->n * w + 8);
+    EACH(i)
+    {
+        uint32_t at = PLACE(v, i);
+        gid[n] = r->group[i];
+        memcpy(val + (uint64_t)n * w, (const uint8_t *)v.p + (uint64_t)at * w, w);
+        n++;
+    }
+    struct vec kv[2] = {{gid, false}, {val, false}};
+    keyer_add(t, a->set, t->x->p->nkeys ? kv : kv + 1, n, id);
+    x_reset(t, m);
+}
+
+static void add_count(uint8_t *base, uint32_t stride, const struct rows *r)
+{
+    if (r->run)
+        EACH_RUN(k, from, len)
+    STATE(struct st_count, from)->n += len;
+    else EACH(i) STATE(struct st_count, i)->n++;
+}
+
 static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const struct rows *r,
                     const struct vec *v, struct vec time, int32_t date)
 {
@@ -382,14 +516,21 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
     uint32_t stride = g->stride;
     switch (a->pa->kind) {
     case PLAN_AGG_COUNT_STAR:
-        EACH(i)
-        STATE(struct st_count, i)->n++;
+        add_count(base, stride, r);
         break;
     case PLAN_AGG_COUNT:
-        if (a->pa->arg[0]->type == PST_BYTE)
+        if (a->pa->arg[0]->type == PST_BYTE) {
+            add_count(base, stride, r);
+        } else if (RUNS(v[0]) && (a->cls == C_I64 || a->cls == C_F64)) {
+            const struct kernels *kn = kernels();
+            EACH_RUN(k, from, len)
+            STATE(struct st_count, from)->n +=
+                a->cls == C_I64 ? kn->count_i64((const int64_t *)v[0].p + from, len)
+                                : kn->count_f64((const double *)v[0].p + from, len);
+        } else {
             EACH(i)
-        STATE(struct st_count, i)->n++;
-        else EACH(i) STATE(struct st_count, i)->n += !value_null(a->cls, v[0].p, PLACE(v[0], i));
+            STATE(struct st_count, i)->n += !value_null(a->cls, v[0].p, PLACE(v[0], i));
+        }
         break;
     case PLAN_AGG_SUM:
     case PLAN_AGG_AVG:
@@ -405,14 +546,24 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
         break;
     case PLAN_AGG_WAVG: {
         const double *w = v[0].p, *y = v[1].p;
-        EACH(i)
-        {
-            double wi = w[PLACE(v[0], i)], yi = y[PLACE(v[1], i)];
-            if (wi == wi && yi == yi) {
+        if (RUNS(v[0]) && !v[1].one) {
+            const struct kernels *kn = kernels();
+            EACH_RUN(k, from, len)
+            {
+                struct st_wavg *s = STATE(struct st_wavg, from);
+                double wx, sw;
+                kn->wavg(w + from, y + from, len, &wx, &sw);
+                s->wx += wx;
+                s->w += sw;
+            }
+        } else {
+            EACH(i)
+            {
+                double wi = w[PLACE(v[0], i)], yi = y[PLACE(v[1], i)], m = wi * yi;
+                bool have = (wi == wi) & (yi == yi);
                 struct st_wavg *s = STATE(struct st_wavg, i);
-                s->wx += wi * yi;
-                s->w += wi;
-                s->n++;
+                s->wx += have ? m : 0.0;
+                s->w += have ? wi : 0.0;
             }
         }
         break;
@@ -431,27 +582,9 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
         }
         break;
     }
-    case PLAN_AGG_COUNT_DISTINCT: {
-        struct scratch_mark m = x_mark(t);
-        unsigned w = cls_width(a->cls);
-        int64_t *gid = x_scratch(t, r->n * sizeof *gid + 8);
-        uint8_t *val = x_scratch(t, (uint64_t)r->n * w + 8);
-        uint32_t n = 0, *id = x_scratch(t, r->n * sizeof *id + 8);
-        bool byte = a->pa->arg[0]->type == PST_BYTE;
-        EACH(i)
-        {
-            uint32_t at = PLACE(v[0], i);
-            if (!byte && value_null(a->cls, v[0].p, at))
-                continue;
-            gid[n] = r->group[i];
-            memcpy(val + (uint64_t)n * w, (const uint8_t *)v[0].p + (uint64_t)at * w, w);
-            n++;
-        }
-        struct vec kv[2] = {{gid, false}, {val, false}};
-        keyer_add(t, a->set, kv, n, id);
-        x_reset(t, m);
+    case PLAN_AGG_COUNT_DISTINCT:
+        add_distinct(t, a, r, v[0]);
         break;
-    }
     default: { /* variances */
         const double *p = v[0].p;
         EACH(i)
@@ -479,12 +612,21 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
     uint32_t *id = x_scratch(t, (uint64_t)b->n * sizeof *id);
     keyer_add(t, g->keys, key, b->n, id);
     make_states(t, g);
+    uint32_t *run = x_scratch(t, (b->n + 16ull) * sizeof *run), nruns;
+    if (p->nkeys == 0) {
+        run[0] = 0;
+        nruns = 1;
+    } else {
+        nruns = kernels()->changes_u32(id, b->n, run);
+        if (nruns > b->n / 16 + 1)
+            run = NULL;
+    }
     struct vec time = {NULL, true};
     int32_t date = b->nsides ? b->side[0].part->date : 0;
     for (uint32_t i = 0; i < g->naggs; i++) {
         struct agg *a = &g->agg[i];
         const struct plan_agg *pa = a->pa;
-        struct rows r = {b->n, id, NULL};
+        struct rows r = {b->n, id, NULL, run, nruns};
         struct batch *from = b, sub;
         if (pa->filter) {
             uint32_t *sel = x_scratch(t, (uint64_t)b->n * sizeof *sel + 4);
@@ -495,7 +637,7 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
                 uint32_t *gid = x_scratch(t, (uint64_t)n * sizeof *gid);
                 for (uint32_t k = 0; k < n; k++)
                     gid[k] = id[sel[k]];
-                r = (struct rows){n, gid, sel};
+                r = (struct rows){n, gid, sel, NULL, 0};
                 bool fails = false;
                 for (unsigned k = 0; k < pa->nargs; k++)
                     fails |= pa->arg[k]->can_fail;
@@ -539,19 +681,30 @@ static void merge_agg(struct xthread *t, struct groups *to, struct agg *a, void 
         } else {
             struct st_isum *s = to_state;
             const struct st_isum *f = from_state;
-            s->sum += f->sum;
+            isum_put(s, isum_value(s) + isum_value(f));
             s->n += f->n;
         }
         break;
     case PLAN_AGG_MIN:
     case PLAN_AGG_MAX: {
+        bool max = a->pa->kind == PLAN_AGG_MAX;
+        if (a->cls == C_I64) {
+            int64_t *s = to_state, f = *(const int64_t *)from_state;
+            *s = max ? max_int(*s, f) : min_int(*s, f);
+            break;
+        }
+        if (a->cls == C_F64) {
+            double *s = to_state, f = *(const double *)from_state;
+            *s = max ? max_float(*s, f) : min_float(*s, f);
+            break;
+        }
         struct st_value *s = to_state;
         const struct st_value *f = from_state;
         if (!f->have)
             break;
         if (s->have) {
             int c = value_cmp(t->x, a->cls, &f->v, &s->v);
-            if (a->pa->kind == PLAN_AGG_MAX ? c <= 0 : c >= 0)
+            if (max ? c <= 0 : c >= 0)
                 break;
         }
         *s = *f;
@@ -576,7 +729,6 @@ static void merge_agg(struct xthread *t, struct groups *to, struct agg *a, void 
         const struct st_wavg *f = from_state;
         s->wx += f->wx;
         s->w += f->w;
-        s->n += f->n;
         break;
     }
     default: {
@@ -615,18 +767,19 @@ static void merge_set(struct xthread *t, struct agg *to, const struct agg *from,
                       const uint32_t *map)
 {
     uint32_t n = keyer_count(from->set);
-    const int64_t *g = keyer_values(from->set, 0);
-    const uint8_t *val = keyer_values(from->set, 1);
+    bool grouped = t->x->p->nkeys > 0;
+    const int64_t *g = grouped ? keyer_values(from->set, 0) : NULL;
+    const uint8_t *val = keyer_values(from->set, grouped);
     unsigned w = cls_width(from->cls);
     for (uint32_t at = 0; at < n; at += EXEC_BATCH) {
         struct scratch_mark m = x_mark(t);
         uint32_t k = n - at < EXEC_BATCH ? n - at : EXEC_BATCH;
         int64_t *gid = x_scratch(t, k * sizeof *gid);
         uint32_t *id = x_scratch(t, k * sizeof *id);
-        for (uint32_t i = 0; i < k; i++)
+        for (uint32_t i = 0; grouped && i < k; i++)
             gid[i] = map[g[at + i]];
         struct vec kv[2] = {{gid, false}, {val + (uint64_t)at * w, false}};
-        keyer_add(t, to->set, kv, k, id);
+        keyer_add(t, to->set, grouped ? kv : kv + 1, k, id);
         x_reset(t, m);
     }
 }
@@ -751,12 +904,14 @@ static void finish_quantile(struct xthread *t, struct groups *g, struct agg *a, 
     x_free(t->x, at);
 }
 
-static void finish_distinct(struct groups *g, struct agg *a, int64_t *out)
+static void finish_distinct(struct xthread *t, struct groups *g, struct agg *a, int64_t *out)
 {
-    const int64_t *gid = keyer_values(a->set, 0);
+    bool grouped = t->x->p->nkeys > 0, byte = a->pa->arg[0]->type == PST_BYTE;
+    const int64_t *gid = grouped ? keyer_values(a->set, 0) : NULL;
+    const void *val = keyer_values(a->set, grouped);
     memset(out, 0, g->used * sizeof *out);
     for (uint32_t i = 0; i < keyer_count(a->set); i++)
-        out[gid[i]]++;
+        out[grouped ? gid[i] : 0] += byte || !value_null(a->cls, val, i);
 }
 
 static void put_value(enum cls c, void *out, uint32_t i, const struct value *v, bool have)
@@ -792,11 +947,12 @@ static void finish_sum(struct xthread *t, struct agg *a, const void *state, void
         return;
     }
     const struct st_isum *s = state;
+    __int128 sum = isum_value(s);
     if (cls_of(a->pa->type) == C_F64) {
-        ((double *)out)[i] = !s->n ? NAN : avg ? (double)s->sum / (double)s->n : (double)s->sum;
+        ((double *)out)[i] = !s->n ? NAN : avg ? (double)sum / (double)s->n : (double)sum;
         return;
     }
-    __int128 v = avg && s->n ? s->sum / (__int128)s->n : s->sum;
+    __int128 v = avg && s->n ? sum / (__int128)s->n : sum;
     if (v > INT64_MAX || v <= INT64_MIN)
         x_throw(t, QUERY_VALUE, a->pa->pos, "integer overflow: a sum does not fit in a %s",
                 type_name(a->pa->type));
@@ -811,7 +967,7 @@ static void finish_agg(struct xthread *t, struct groups *g, struct agg *a, void 
         return;
     }
     if (a->set) {
-        finish_distinct(g, a, out);
+        finish_distinct(t, g, a, out);
         return;
     }
     for (uint32_t i = 0; i < g->used; i++) {
@@ -827,6 +983,10 @@ static void finish_agg(struct xthread *t, struct groups *g, struct agg *a, void 
             break;
         case PLAN_AGG_MIN:
         case PLAN_AGG_MAX:
+            if (a->cls == C_I64 || a->cls == C_F64) {
+                memcpy((uint64_t *)out + i, s, 8);
+                break;
+            }
             put_value(a->cls, out, i, &((const struct st_value *)s)->v,
                       ((const struct st_value *)s)->have);
             break;
@@ -837,7 +997,7 @@ static void finish_agg(struct xthread *t, struct groups *g, struct agg *a, void 
             break;
         case PLAN_AGG_WAVG: {
             const struct st_wavg *w = s;
-            ((double *)out)[i] = w->n && w->w != 0 ? w->wx / w->w : NAN;
+            ((double *)out)[i] = w->w != 0 ? w->wx / w->w : NAN;
             break;
         }
         default: {
