@@ -25,6 +25,16 @@ struct keyer {
     bool direct;    /* one symbol key */
     uint32_t *of;   /* by code + 1 (null: 0): number + 1 */
     uint64_t codes; /* entries of `of` */
+    /*
+     * Two keys, a symbol and an integer (bars): by code + 1, the integer that came last with that
+     * symbol and their number. Rows in order of time, or of symbol, hardly ever miss it.
+     */
+    bool pair;
+    unsigned pair_sym; /* which of the two is the symbol */
+    struct last_pair {
+        int64_t value;
+        uint32_t id; /* number + 1, 0: none */
+    } * last;
     struct text_block *text;
 };
 
@@ -37,6 +47,9 @@ struct keyer *keyer_new(struct xthread *t, unsigned nkeys, const uint8_t *types)
     for (unsigned i = 0; i < nkeys; i++)
         k->cls[i] = cls_of(types[i]);
     k->direct = nkeys == 1 && k->cls[0] == C_SYM;
+    k->pair = nkeys == 2 && ((k->cls[0] == C_SYM && k->cls[1] == C_I64) ||
+                             (k->cls[0] == C_I64 && k->cls[1] == C_SYM));
+    k->pair_sym = k->pair && k->cls[1] == C_SYM;
     return k;
 }
 
@@ -59,6 +72,7 @@ void keyer_free(struct exec *x, struct keyer *k)
     x_free(x, k->hash);
     x_free(x, k->slot);
     x_free(x, k->of);
+    x_free(x, k->last);
     x_free(x, k);
 }
 
@@ -70,6 +84,8 @@ void keyer_reset(struct keyer *k)
             k->of[(uint32_t)(code[i] + 1)] = 0;
     } else if (k->slot && k->count) {
         memset(k->slot, 0, k->slots * sizeof *k->slot);
+        if (k->last)
+            memset(k->last, 0, k->codes * sizeof *k->last);
     }
     k->count = 0;
     /* texts stay until the end: states that were merged may point at them */
@@ -293,6 +309,61 @@ static void add_direct(struct xthread *t, struct keyer *k, struct vec v, uint32_
     }
 }
 
+static uint32_t add_hashed(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t i,
+                           uint64_t h)
+{
+    if ((uint64_t)k->count * 2 >= k->slots)
+        rehash(t, k);
+    for (uint64_t s = h & (k->slots - 1);; s = (s + 1) & (k->slots - 1)) {
+        uint32_t g = k->slot[s];
+        if (!g) {
+            g = new_key(t, k, v, i);
+            k->hash[g] = h;
+            k->slot[s] = g + 1;
+            return g;
+        }
+        if (k->hash[g - 1] == h && same(k, g - 1, v, i))
+            return g - 1;
+    }
+}
+
+static void grow_pairs(struct xthread *t, struct keyer *k, uint32_t at)
+{
+    uint64_t n = (uint64_t)x_sym_count(t->x) + 1;
+    if (n <= at)
+        n = (uint64_t)at + 1;
+    n += n / 8;
+    uint64_t old = k->codes;
+    k->last = x_realloc(t, k->last, n * sizeof *k->last);
+    memset(k->last + old, 0, (n - old) * sizeof *k->last);
+    k->codes = n;
+}
+
+static void add_pairs(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t n,
+                      uint32_t *id)
+{
+    const struct vec *sv = &v[k->pair_sym], *iv = &v[!k->pair_sym];
+    const uint32_t *sym = sv->p;
+    const int64_t *val = iv->p;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = sym[sv->one ? 0 : i] + 1; /* null becomes 0 */
+        int64_t x = val[iv->one ? 0 : i];
+        if (pst_unlikely(at >= k->codes))
+            grow_pairs(t, k, at);
+        struct last_pair *l = &k->last[at];
+        if (pst_unlikely(l->value != x || !l->id)) {
+            uint64_t h;
+            struct vec one[2];
+            one[k->pair_sym] = (struct vec){sym + (sv->one ? 0 : i), true};
+            one[!k->pair_sym] = (struct vec){val + (iv->one ? 0 : i), true};
+            hash_keys(k, one, 1, &h);
+            l->id = add_hashed(t, k, one, 0, h) + 1;
+            l->value = x;
+        }
+        id[i] = l->id - 1;
+    }
+}
+
 void keyer_add(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t n, uint32_t *id)
 {
     if (k->nkeys == 0) {
@@ -304,6 +375,10 @@ void keyer_add(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t
         add_direct(t, k, v[0], n, id);
         return;
     }
+    if (k->pair) {
+        add_pairs(t, k, v, n, id);
+        return;
+    }
     struct scratch_mark m = x_mark(t);
     uint64_t *h = x_scratch(t, (uint64_t)n * sizeof *h + 8);
     hash_keys(k, v, n, h);
@@ -312,23 +387,7 @@ void keyer_add(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t
             id[i] = id[i - 1];
             continue;
         }
-        if ((uint64_t)k->count * 2 >= k->slots)
-            rehash(t, k);
-        uint64_t s = h[i] & (k->slots - 1);
-        for (;; s = (s + 1) & (k->slots - 1)) {
-            uint32_t g = k->slot[s];
-            if (!g) {
-                g = new_key(t, k, v, i);
-                k->hash[g] = h[i];
-                k->slot[s] = g + 1;
-                id[i] = g;
-                break;
-            }
-            if (k->hash[g - 1] == h[i] && same(k, g - 1, v, i)) {
-                id[i] = g - 1;
-                break;
-            }
-        }
+        id[i] = add_hashed(t, k, v, i, h[i]);
     }
     x_reset(t, m);
 }
