@@ -45,16 +45,22 @@ static void closed(void *arg, const struct rdb_closed *c)
     store_release(&r->closed_head, head + 1); /* E1 */
 }
 
+/* All rows below `position` are counted, none above it. */
+static void answer_probe(struct day_rdb *r, uint64_t position)
+{
+    uint64_t want = load_acquire(&r->probe_at); /* P1 */
+    if (pst_likely(!want || position < want))
+        return;
+    store_relaxed(&r->probe_taken, load_relaxed(&r->taken));
+    store_relaxed(&r->probe_refused, load_relaxed(&r->refused));
+    store_relaxed(&r->probe_found, position);
+    store_release(&r->probe_at, 0); /* P2 */
+}
+
 static void seen(void *arg, const struct frame *f, uint32_t taken, uint32_t refused)
 {
     struct day_rdb *r = arg;
-    uint64_t want = load_acquire(&r->probe_at); /* P1 */
-    if (pst_unlikely(want && f->position >= want)) {
-        store_relaxed(&r->probe_taken, load_relaxed(&r->taken));
-        store_relaxed(&r->probe_refused, load_relaxed(&r->refused));
-        store_relaxed(&r->probe_found, f->position);
-        store_release(&r->probe_at, 0); /* P2 */
-    }
+    answer_probe(r, f->position);
     if (f->kind != FRAME_DATA || f->position < r->start)
         return;
     if (PST_FAULT_HIT("rdb.row") && taken)
@@ -142,6 +148,7 @@ static int work(void *arg)
         store_relaxed(&r->error, 0);
     if (pst_unlikely(!load_relaxed(&r->caught_up)) && r->cursor->position >= r->start)
         store_release(&r->caught_up, true);
+    answer_probe(r, r->cursor->position);
     bool more = v != RDB_ROUND_MORE && rdb_idle(r->rdb);
     return frames || more || v == RDB_ROUND_MORE;
 }

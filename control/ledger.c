@@ -257,6 +257,10 @@ static void probe_rdb(struct ledger *l)
     struct day_probe a;
     if (!y || !l->all.based)
         return;
+    if (l->probe.at && !l->probe.here && l->all.cursor.position == l->probe.at) {
+        l->probe.here = l->probe.at; /* there, and nothing behind it yet */
+        l->probe.mine = rows_of(&l->all.count) - l->all.rows_base;
+    }
     if (l->probe.at && l->probe.here && day_probed(y, &a)) {
         if (a.position == l->probe.here) {
             l->rdb_position = a.position;
