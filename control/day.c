@@ -334,7 +334,7 @@ static void give_work(struct day *y)
         if (!ready(y, e))
             continue;
         if (!y->write || empty(e))
-            entry_written(y, e, y->write != NULL, 0, 0);
+            entry_written(y, e, y->write != NULL, 0, y->write ? 0 : e->rdb_rows);
         else if (!next || e->cat.day < next->cat.day)
             next = e;
     }
@@ -521,7 +521,7 @@ bool day_cancel(struct day *y, const char *calendar, int32_t day, struct err *er
 uint64_t day_rebuild(struct day *y, const struct day_rebuild *r, struct err *err)
 {
     char date[CIVIL_TEXT];
-    if (!y->write || !y->loaded) {
+    if (!y->write || (!y->loaded && y->not_loaded.code)) {
         err_set(err, -ENODEV, "%s", y->write ? y->not_loaded.text : "no database is configured");
         return 0;
     }

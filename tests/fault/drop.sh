@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# drop.sh HOP: loses one thing at one hop (wire, rx, feed, decoder, appender, log) of a running daemon; the
+# drop.sh HOP: loses one thing at one hop (wire, rx, feed, decoder, appender, log, rdb) of a running daemon; the
 # ledger must name exactly that hop and exit 1. A packet that the wire lost on both lines is no fault of
 # ours: a gap row of those sequences, and the ledger balances.
 . "$(dirname "$0")/../system/lib.sh"
@@ -12,6 +12,7 @@ feed) point=feed.drop_run:500 ;;
 decoder) point=feed.drop_message:5000 ;;
 appender) point=appender.drop_frame:300 ;;
 log) point=log.drop_frame:300 ;;
+rdb) point=rdb.row:300 ;;
 *) die "no hop $1" ;;
 esac
 
