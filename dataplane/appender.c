@@ -205,10 +205,13 @@ static void days_changed(struct appender *a)
     const uint16_t *open = a->rows.min_day;
     a->spread = false;
     a->latest_open = open[0];
+    a->latest_from = INT64_MIN;
     for (unsigned c = 0; c < a->calendars; c++) {
         a->spread |= open[c] != open[0] || a->calendar[c].newest != open[c];
         if (open[c] > a->latest_open)
             a->latest_open = open[c];
+        if (a->calendar[c].from > a->latest_from)
+            a->latest_from = a->calendar[c].from;
         store_relaxed(&a->days.open[c], open[c]);
         store_relaxed(&a->days.newest[c], a->calendar[c].newest);
     }
@@ -598,6 +601,7 @@ static enum inject_refusal take_rows(struct appender *a, struct appender_source 
     else
         count_add(a->cfg.status, APPEND_ROWS, w.rows);
     count_add(a->cfg.status, APPEND_LATE_DAY, w.late_day);
+    a->oldest = w.oldest;
     return INJECT_ACCEPTED;
 }
 
@@ -636,8 +640,9 @@ static void write_rows(struct appender *a, struct frame *f, uint16_t wish)
     struct frame head = *f;
     bool runs = ((const struct record *)at)->table == TABLE_PACKET;
     uint64_t late = 0;
-    if (runs && wish >= a->latest_open) { /* as good as always */
-        f->day = wish;
+    /* As good as always: nothing is late and there is one date. */
+    if (wish ? wish >= a->latest_open : !runs && !a->spread && a->oldest >= a->latest_from) {
+        f->day = wish ? wish : a->latest_open;
         write_frame(a, f);
         return;
     }

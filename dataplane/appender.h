@@ -136,6 +136,8 @@ struct appender {
     struct appender_calendar calendar[DAYS_CALENDARS];
     unsigned calendars;
     uint16_t latest_open;  /* highest rows.min_day */
+    int64_t latest_from;   /* highest calendar.from: no later row is late */
+    int64_t oldest;        /* row of the batch at hand */
     bool spread;           /* several dates are open: a batch may become many frames */
     bool calendars_said;   /* in the state marks under way */
     struct days_open days; /* for others to read */

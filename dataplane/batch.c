@@ -100,6 +100,7 @@ static bool check_row(struct batch_rows *w, struct record *r, struct run_left *r
         return false;
     if (s->nstrings && !strings_inside(s, r))
         return false;
+    w->oldest = r->time < w->oldest ? r->time : w->oldest;
     if (!map_symbol(w, (uint8_t *)&r->sym, why))
         return false;
     for (unsigned i = 0; i < s->nsyms; i++)
@@ -113,6 +114,7 @@ enum inject_refusal batch_rows_check(struct batch_rows *w)
     uint8_t *at = w->at, *end = at + w->bytes;
     struct run_left run = {0};
     w->late_day = 0;
+    w->oldest = INT64_MAX;
     uint32_t records = 0, rows = 0;
     enum inject_refusal why = INJECT_MALFORMED;
     while (at < end) {

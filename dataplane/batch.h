@@ -38,6 +38,7 @@ struct batch_rows {
     const struct days_owner *owners; /* all rows of a run have one calendar; NULL = do not ask */
     uint32_t rows;                   /* result: packet records not counted */
     uint32_t late_day;               /* result: rows of runs that say so */
+    int64_t oldest;                  /* result: least time of its rows */
 };
 enum inject_refusal batch_rows_check(struct batch_rows *w);
 
