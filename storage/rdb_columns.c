@@ -101,7 +101,7 @@ static bool columns_descend_portable(const int64_t *t, uint32_t n)
 }
 
 #if defined(__x86_64__)
-#define AVX512 __attribute__((target("avx512f,prefer-vector-width=512")))
+#define AVX512 __attribute__((target("avx512f")))
 
 /* Eight rows of eight words to eight words of eight rows. */
 AVX512 static inline void turn(__m512i v[8])
