@@ -17,8 +17,9 @@
 #include "query_sources.h"
 
 #define EVENT_HELPER    UINT32_MAX
-#define MESSAGES_A_TURN 32 /* of one process, so that none keeps the loop to itself */
-#define LOG_LINES       20 /* a second, of all processes */
+#define MESSAGES_A_TURN 32   /* of one process, so that none keeps the loop to itself */
+#define OWN_MS          1000 /* the process stops by itself so much later than we tell it to */
+#define LOG_LINES       20   /* a second, of all processes */
 
 /* ---- ending ---- */
 
@@ -202,9 +203,10 @@ static void attach(struct query_pool *p, struct slot *s)
     unsigned n = query_sources_segments(p->daemon, names, fds, 4);
     json_t *schemas = query_sources_schemas(p->daemon);
     s->bare = s->bad_starts >= 3 && (c->plugins.count || p->nops);
-    json_t *o = json_pack("{s:I,s:I,s:s,s:o,s:o,s:o}", "threads", (json_int_t)c->query_threads,
-                          "memory", (json_int_t)c->query_memory, "zone", c->calendar.zone,
-                          "schemas", schemas, "segments", names, "plugins", s->bare ? json_array() : plugin_list(p));
+    json_t *o =
+        json_pack("{s:I,s:I,s:s,s:o,s:o,s:o}", "threads", (json_int_t)c->query_threads, "memory",
+                  (json_int_t)c->query_memory, "zone", c->calendar.zone, "schemas", schemas,
+                  "segments", names, "plugins", s->bare ? json_array() : plugin_list(p));
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     s->ops = p->nops;
@@ -262,7 +264,7 @@ static void run_query(struct query_pool *p, struct slot *s, struct query *q, int
     json_t *o = json_copy(q->request);
     json_object_set_new(o, "max_rows", json_integer((json_int_t)q->max_rows));
     json_object_set_new(o, "max_bytes", json_integer(p->daemon->config->query_memory));
-    json_object_set_new(o, "timeout_ms", json_integer(q->timeout / NS_PER_MS + 1));
+    json_object_set_new(o, "timeout_ms", json_integer(q->timeout / NS_PER_MS + OWN_MS));
     if (q->fd < 0) {
         idle(s);
         query_end(q, NULL, "no memory for a result", -ENOMEM);

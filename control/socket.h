@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include "cmd.h"
 
-#define SOCKET_CLIENTS 64
+#define SOCKET_CLIENTS 256
 #define SOCKET_LINE    (64u * 1024)
 #define SOCKET_QUEUE   (16u << 20)
 #define SOCKET_IDLE_NS (600ll * 1000000000)

@@ -3,6 +3,7 @@
 #include <penstock/plugin.h>
 #include <signal.h>
 
+#if BAD != 3 /* 3: without the function */
 static int nothing(struct pst_call *call, const struct pst_value *arg, void *data)
 {
     (void)call, (void)arg, (void)data;
@@ -10,6 +11,7 @@ static int nothing(struct pst_call *call, const struct pst_value *arg, void *dat
 }
 static const struct pst_column column[] = {{"a", PST_LONG}, {"a", PST_LONG}};
 static const struct pst_parameter parameter[] = {{"p", PST_LONG, "seven", ""}};
+#endif
 
 PST_PLUGIN_EXPORT const struct pst_host *pst_host;
 PST_PLUGIN_EXPORT const struct pst_plugin pst_plugin = {
@@ -22,7 +24,7 @@ PST_PLUGIN_EXPORT const struct pst_plugin pst_plugin = {
 #endif
     "bad", "1", ""};
 
-#if BAD != 3 /* 3: without the function */
+#if BAD != 3
 PST_PLUGIN_EXPORT int pst_plugin_register(struct pst_registry *r)
 {
     static const struct pst_query queries[] = {
