@@ -4,14 +4,15 @@
  * instants at which its dates end, and ends by hand. Control computes, the appender compares.
  */
 #include <errno.h>
-#include "calendar.h"
+#include "calendar_due.h"
 #include "core/civil.h"
 #include "wiring_parts.h"
 
 #define AHEAD_MAX 32 /* dates of a calendar that the due list holds */
 
 _Static_assert(sizeof((struct calendar *)0)->name == DAYS_NAME, "a calendar's name");
-_Static_assert(2 * 2 * DAYS_CALENDARS <= DUE_MAX, "a list holds two dates of every calendar");
+_Static_assert(2 * CALENDAR_DUE_MOST * DAYS_CALENDARS <= DUE_MAX,
+               "a list holds two dates of every calendar");
 
 /* ---- who and where ---- */
 
@@ -116,38 +117,6 @@ void wiring_first_days(struct daemon *d)
 
 /* ---- when ---- */
 
-static uint32_t eod_json(const struct daemon *d, unsigned i, int32_t day, const char *by,
-                         char json[DUE_JSON])
-{
-    char text[CIVIL_TEXT], at[CIVIL_STAMP_TEXT];
-    int n =
-        snprintf(json, DUE_JSON, "{\"calendar\":\"%s\",\"day\":\"%s\",\"ends\":\"%s\"%s%.20s%s}",
-                 config_calendar(d->config, i)->name, civil_format(day, text),
-                 civil_format_stamp(ends(d, i, day), at), by ? ",\"by\":\"" : "", by ? by : "",
-                 by ? "\"" : "");
-    pst_must(n > 0 && n < (int)DUE_JSON);
-    return (uint32_t)n;
-}
-
-static uint32_t put_date(struct daemon *d, unsigned i, int32_t day, struct due_item *x)
-{
-    const struct calendar *c = config_calendar(d->config, i);
-    struct due_item *eod = c->late_window_ns ? x + 1 : x;
-    int64_t end = ends(d, i, day);
-    uint64_t id = (uint64_t)(day + 1) << 8 | i << 1;
-    if (c->late_window_ns)
-        *x = (struct due_item){
-            .id = id, .at = end, .kind = DUE_TURN, .calendar = (uint8_t)i, .day = (uint16_t)day};
-    *eod = (struct due_item){.id = id | 1,
-                             .at = end + c->late_window_ns,
-                             .kind = DUE_EOD,
-                             .calendar = (uint8_t)i,
-                             .day = (uint16_t)day,
-                             .ends = end};
-    eod->json_len = eod_json(d, i, day, NULL, eod->json);
-    return (uint32_t)(eod - x) + 1;
-}
-
 /* Every date has exactly one end, also those that passed while nothing ran. A list holds the same
  * number of dates of each calendar; it is renewed when one of them has used up half of its own. */
 void wiring_extend_due(struct daemon *d)
@@ -155,7 +124,7 @@ void wiring_extend_due(struct daemon *d)
     static struct due_item items[DUE_MAX];
     struct wiring *w = d->wiring;
     unsigned calendars = wiring_calendars(d);
-    int32_t ahead = (int32_t)(DUE_MAX / (2 * calendars));
+    int32_t ahead = (int32_t)(DUE_MAX / (CALENDAR_DUE_MOST * calendars));
     ahead = ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
     bool low = false;
     int32_t open[DAYS_CALENDARS];
@@ -168,7 +137,7 @@ void wiring_extend_due(struct daemon *d)
     uint32_t n = 0;
     for (unsigned i = 0; i < calendars; i++)
         for (int32_t day = open[i]; day < open[i] + ahead && day < CIVIL_DAY_MAX; day++)
-            n += put_date(d, i, day, &items[n]);
+            n += calendar_due(config_calendar(d->config, i), i, day, d->day_shift, &items[n]);
     struct err err;
     if (due_publish(&w->due, items, n, &err))
         for (unsigned i = 0; i < calendars; i++)
@@ -213,7 +182,7 @@ bool wiring_end_day(struct daemon *d, unsigned i, int32_t day, const char *by, u
         return err_set(err, -EINVAL,
                        "%s cannot end in calendar %s before %s, which is open: end that first",
                        want, c.calendar->name, open);
-    uint32_t n = eod_json(d, i, day, by, json);
+    uint32_t n = calendar_eod_json(c.calendar, day, d->day_shift, by, json);
     if (!inject_rows_eod(&d->wiring->control_rows, json, n, i, (uint16_t)day, c.ends))
         return err_set(err, -EAGAIN, "the journal is busy; try again");
     *ticket = inject_rows_flush(&d->wiring->control_rows);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "calendar_due.h"
+
+uint32_t calendar_eod_json(const struct calendar *c, int32_t day, int32_t shift, const char *by,
+                           char json[DUE_JSON])
+{
+    char text[CIVIL_TEXT], at[CIVIL_STAMP_TEXT];
+    int n = snprintf(json, DUE_JSON,
+                     "{\"calendar\":\"%s\",\"day\":\"%s\",\"ends\":\"%s\"%s%.20s%s}", c->name,
+                     civil_format(day, text), civil_format_stamp(calendar_eod(c, day + shift), at),
+                     by ? ",\"by\":\"" : "", by ? by : "", by ? "\"" : "");
+    pst_must(n > 0 && n < (int)DUE_JSON);
+    return (uint32_t)n;
+}
+
+uint32_t calendar_due(const struct calendar *c, unsigned i, int32_t day, int32_t shift,
+                      struct due_item *items)
+{
+    struct due_item *eod = c->late_window_ns ? items + 1 : items;
+    int64_t end = calendar_eod(c, day + shift);
+    uint64_t id = (uint64_t)(day + 1) << 8 | i << 1;
+    if (c->late_window_ns)
+        *items = (struct due_item){
+            .id = id, .at = end, .kind = DUE_TURN, .calendar = (uint8_t)i, .day = (uint16_t)day};
+    *eod = (struct due_item){.id = id | 1,
+                             .at = end + c->late_window_ns,
+                             .kind = DUE_EOD,
+                             .calendar = (uint8_t)i,
+                             .day = (uint16_t)day,
+                             .ends = end};
+    eod->json_len = calendar_eod_json(c, day, shift, NULL, eod->json);
+    return (uint32_t)(eod - items) + 1;
+}
