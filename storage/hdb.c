@@ -24,7 +24,7 @@ static bool add_disk(struct hdb *h, const char *path, size_t len, struct err *er
         len--;
     if (len >= HDB_PATH / 2)
         return err_set(err, -ENAMETOOLONG, "%s/par.txt: a line is too long", h->root);
-    if (*path == '/')
+    if (*path == '/' || path == h->root)
         snprintf(full, sizeof full, "%.*s", (int)len, path);
     else
         snprintf(full, sizeof full, "%s/%.*s", h->root, (int)len, path);

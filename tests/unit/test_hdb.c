@@ -72,6 +72,15 @@ static void empty(void **state)
     assert_null(hdb_table_get(h, "trade", &err));
     assert_int_equal(err.code, -ENOENT);
     hdb_close(h);
+    char here[4096], parent[4096]; /* a path from the working directory serves too */
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(parent, sizeof parent, "%s", hk_dir);
+    *strrchr(parent, '/') = 0;
+    assert_int_equal(chdir(parent), 0);
+    h = hdb_open(strrchr(hk_dir, '/') + 1, &err);
+    assert_int_equal(chdir(here), 0);
+    assert_non_null(h);
+    hdb_close(h);
     assert_null(hdb_open(hk_path("absent"), &err));
     assert_int_equal(err.code, -ENOENT);
     hk_write(hk_path("file"), "x", 1);
