@@ -31,3 +31,28 @@ uint32_t calendar_due(const struct calendar *c, unsigned i, int32_t day, int32_t
     eod->json_len = calendar_eod_json(c, day, shift, NULL, eod->json);
     return (uint32_t)(eod - items) + 1;
 }
+
+uint32_t calendar_due_list(const struct calendar *(*calendar)(const void *arg, uint32_t i),
+                           const void *arg, unsigned calendars, const int32_t *open, int32_t ahead,
+                           int32_t shift, struct due_item *items, int32_t *until)
+{
+    uint32_t n = 0;
+    int64_t horizon = INT64_MAX;
+    pst_must(calendars * (uint32_t)ahead * CALENDAR_DUE_MOST <= DUE_MAX);
+    for (unsigned i = 0; i < calendars; i++) {
+        int64_t last = calendar_closes(calendar(arg, i), open[i] + ahead - 1 + shift);
+        horizon = last < horizon ? last : horizon;
+    }
+    for (unsigned i = 0; i < calendars; i++) {
+        until[i] = open[i];
+        for (int32_t day = open[i]; day < open[i] + ahead && day < CIVIL_DAY_MAX; day++) {
+            struct due_item x[CALENDAR_DUE_MOST];
+            uint32_t most = calendar_due(calendar(arg, i), i, day, shift, x);
+            for (uint32_t k = 0; k < most && x[k].at <= horizon; k++) {
+                items[n++] = x[k];
+                until[i] += x[k].kind == DUE_EOD;
+            }
+        }
+    }
+    return n;
+}

@@ -117,8 +117,13 @@ void wiring_first_days(struct daemon *d)
 
 /* ---- when ---- */
 
-/* Every date has exactly one end, also those that passed while nothing ran. A list holds the same
- * number of dates of each calendar; it is renewed when one of them has used up half of its own. */
+static const struct calendar *calendar_at(const void *config, uint32_t i)
+{
+    return config_calendar(config, i);
+}
+
+/* Every date has exactly one end, also those that passed while nothing ran. A list reaches equally
+ * far for all calendars; it is renewed when one of them has used up half of it. */
 void wiring_extend_due(struct daemon *d)
 {
     static struct due_item items[DUE_MAX];
@@ -127,21 +132,19 @@ void wiring_extend_due(struct daemon *d)
     int32_t ahead = (int32_t)(DUE_MAX / (CALENDAR_DUE_MOST * calendars));
     ahead = ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
     bool low = false;
-    int32_t open[DAYS_CALENDARS];
+    int32_t open[DAYS_CALENDARS] = {0};
     for (unsigned i = 0; i < calendars; i++) {
         open[i] = load_relaxed(&w->appender.days.open[i]);
         low |= open[i] + ahead / 2 >= w->due_day[i];
     }
     if (!low)
         return;
-    uint32_t n = 0;
-    for (unsigned i = 0; i < calendars; i++)
-        for (int32_t day = open[i]; day < open[i] + ahead && day < CIVIL_DAY_MAX; day++)
-            n += calendar_due(config_calendar(d->config, i), i, day, d->day_shift, &items[n]);
+    int32_t until[DAYS_CALENDARS] = {0};
+    uint32_t n = calendar_due_list(calendar_at, d->config, calendars, open, ahead, d->day_shift,
+                                   items, until);
     struct err err;
     if (due_publish(&w->due, items, n, &err))
-        for (unsigned i = 0; i < calendars; i++)
-            w->due_day[i] = open[i] + ahead;
+        memcpy(w->due_day, until, sizeof until);
 }
 
 /* Dates that ended while nothing ran get their marks before the first row comes. What the ring

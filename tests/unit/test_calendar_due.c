@@ -75,19 +75,24 @@ static struct kit *kit_of_calendars(int64_t start)
     return k;
 }
 
-/* What control does at each tick, lists of 4 dates; then the appender, until nothing is due. */
+static const struct calendar *calendar_at(const void *arg, uint32_t i)
+{
+    return (const struct calendar *)arg + i;
+}
+
+/* What control does at each tick, lists of a few dates; then the appender, until nothing is due. */
 static void end_what_is_due(struct kit *k)
 {
     static struct due_item items[DUE_MAX];
+    int32_t open[CALENDARS], until[CALENDARS];
     uint32_t before;
     do {
         before = load_relaxed(&k->app.days.version);
-        uint32_t n = 0;
-        for (unsigned i = 0; i < CALENDARS; i++) {
-            int32_t open = load_relaxed(&k->app.days.open[i]);
-            for (int32_t day = open; day < open + 4; day++)
-                n += calendar_due(&calendar[i], i, day, 0, &items[n]);
-        }
+        for (unsigned i = 0; i < CALENDARS; i++)
+            open[i] = load_relaxed(&k->app.days.open[i]);
+        uint32_t n = calendar_due_list(calendar_at, calendar, CALENDARS, open, 4, 0, items, until);
+        for (unsigned i = 0; i < CALENDARS; i++)
+            assert_true(until[i] > open[i] && until[i] <= open[i] + 4);
         assert_true(due_publish(&k->due, items, n, NULL));
         appender_due(&k->app);
     } while (load_relaxed(&k->app.days.version) != before);
