@@ -504,7 +504,8 @@ static bool bind_from(struct binder *b, const select_tree *t, struct pending *w)
 
 /* ---- outputs ---- */
 
-static bool add_output(struct binder *b, unsigned *room, const char *name, struct plan_expr *x)
+static bool add_output(struct binder *b, unsigned *room, const char *name, struct plan_expr *x,
+                       int64_t pos)
 {
     struct plan *p = b->plan;
     if (p->noutputs == PLAN_OUTPUTS_MAX) {
@@ -523,7 +524,8 @@ static bool add_output(struct binder *b, unsigned *room, const char *name, struc
         p->output = o;
         *room = more;
     }
-    p->output[p->noutputs++] = (struct plan_output){.name = name, .expr = x};
+    p->output[p->noutputs++] =
+        (struct plan_output){.name = name, .expr = x, .pos = pos < 0 ? 0 : (uint32_t)pos};
     return true;
 }
 
@@ -561,7 +563,7 @@ static bool expand_star(struct binder *b, unsigned *room, const char *table, int
                 }
             }
             struct plan_expr *x = bind_source_column(b, s, i, pos);
-            if (!x || !add_output(b, room, name, x)) {
+            if (!x || !add_output(b, room, name, x, pos)) {
                 return false;
             }
         }
@@ -590,7 +592,7 @@ static const char *derived_name(const tree *n)
             return derived_name(n->type_cast->arg);
         }
         s = bind_string(n->type_cast->type_name->names[n->type_cast->type_name->n_names - 1]);
-        return s ? s : "column";
+        return s && literal_type(s) ? type_name(literal_type(s)) : "column";
     case PG_QUERY__NODE__NODE_CASE_EXPR:
         return "case";
     case PG_QUERY__NODE__NODE_COALESCE_EXPR:
@@ -654,7 +656,7 @@ static bool bind_targets(struct binder *b, const select_tree *t)
         struct plan_expr *x = bind_expr(b, v);
         /* in a view a literal keeps no type of its own: it becomes a string */
         x = x ? bind_settle(b, x) : NULL;
-        if (!x || !add_output(b, &room, output_name(b, v, r->name), x)) {
+        if (!x || !add_output(b, &room, output_name(b, v, r->name), x, pos)) {
             return false;
         }
     }
@@ -862,6 +864,9 @@ static bool lift_all(struct binder *b, struct order_item *item)
         }
     }
     for (uint32_t i = 0; i < p->noutputs; i++) {
+        if (p->output[i].expr->op == PLAN_COLUMN) {
+            p->output[i].expr->pos = p->output[i].pos; /* it may stand in many places */
+        }
         p->output[i].expr = lift(b, &l, p->output[i].expr);
         if (!p->output[i].expr) {
             return false;
@@ -897,7 +902,7 @@ static bool place_order(struct binder *b, struct order_item *item, bool distinct
                                        "with DISTINCT, ORDER BY takes columns of SELECT only");
             }
             o->output = p->noutputs;
-            if (!add_output(b, &room, "", o->expr)) {
+            if (!add_output(b, &room, "", o->expr, o->pos)) {
                 return false;
             }
             p->output[o->output].hidden = true;

@@ -833,9 +833,12 @@ static struct plan_expr *expr_of(struct binder *b, const tree *n)
     case PG_QUERY__NODE__NODE_SET_TO_DEFAULT:
         return bind_error(b, QUERY_UNSUPPORTED, bind_pos(b, n->set_to_default->location),
                           "DEFAULT is not supported");
-    case PG_QUERY__NODE__NODE_A_INDIRECTION:
-        return bind_error(b, QUERY_UNSUPPORTED, bind_word(b, "["),
+    case PG_QUERY__NODE__NODE_A_INDIRECTION: {
+        const tree *of = n->a_indirection->arg;
+        bool column = of && of->node_case == PG_QUERY__NODE__NODE_COLUMN_REF;
+        return bind_error(b, QUERY_UNSUPPORTED, column ? bind_pos(b, of->column_ref->location) : -1,
                           "subscripts and fields of values are not supported");
+    }
     case PG_QUERY__NODE__NODE_XML_EXPR:
     case PG_QUERY__NODE__NODE_XML_SERIALIZE:
         return bind_error(b, QUERY_UNSUPPORTED, -1, "XML is not supported");

@@ -85,6 +85,7 @@ static struct plan_expr *intern(struct binder *b, const struct plan_expr *x)
             break;
         }
         if (node_equal(old, x)) {
+            old->pos = x->pos; /* the place that is looked at now: errors come from there */
             return old;
         }
     }

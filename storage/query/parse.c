@@ -23,6 +23,9 @@ static bool syntax(struct parsed *p, const PgQueryError *pe, struct query_error 
     if (strstr(text, "end of input")) {
         hint = "; the query ends too early";
     }
+    if (p->rw.nasof) {
+        hint = "; an ASOF JOIN wants USING (sym, time)";
+    }
     return query_error_set(e, QUERY_SYNTAX, rewrite_position(&p->rw, at), "%s%s", text, hint);
 }
 

@@ -288,6 +288,7 @@ struct plan_asof {
 struct plan_output {
     const char *name;       /* of the result's column */
     struct plan_expr *expr; /* group context if plan.grouped, else row context */
+    uint32_t pos;           /* in the user's text */
     bool hidden;            /* only for ORDER BY; comes after all visible outputs */
 };
 
