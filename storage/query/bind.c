@@ -884,7 +884,7 @@ static bool lift_all(struct binder *b, struct order_item *item)
 }
 
 /* ORDER BY of what SELECT does not have: hidden outputs. */
-static bool place_order(struct binder *b, struct order_item *item, bool distinct)
+static bool place_order(struct binder *b, struct order_item *item)
 {
     struct plan *p = b->plan;
     unsigned room = p->noutputs;
@@ -897,10 +897,6 @@ static bool place_order(struct binder *b, struct order_item *item, bool distinct
             }
         }
         if (o->expr) {
-            if (distinct) {
-                return query_error_set(b->e, QUERY_UNSUPPORTED, o->pos,
-                                       "with DISTINCT, ORDER BY takes columns of SELECT only");
-            }
             o->output = p->noutputs;
             if (!add_output(b, &room, "", o->expr, o->pos)) {
                 return false;
@@ -1261,10 +1257,16 @@ static bool select_body(struct binder *b, const select_tree *t, struct order_ite
     if (!bind_latest(b)) {
         return false;
     }
+    for (uint32_t i = 0; distinct && i < p->norder; i++) {
+        if (item[i].expr) {
+            return query_error_set(b->e, QUERY_UNSUPPORTED, item[i].pos,
+                                   "with DISTINCT, ORDER BY takes columns of SELECT only");
+        }
+    }
     if (distinct && !distinct_to_group(b)) {
         return false;
     }
-    if ((p->grouped && !lift_all(b, item)) || !place_order(b, item, distinct)) {
+    if ((p->grouped && !lift_all(b, item)) || !place_order(b, item)) {
         return false;
     }
     if (p->nscans == 0 && t->where_clause == NULL && p->nkeys) {

@@ -293,7 +293,7 @@ static void put_scan(struct text_out *o, const struct plan *p, unsigned side, bo
     put_bounds(o, s);
     text_put(o, "\n");
     for (uint32_t i = 0; i < s->nwhere; i++) {
-        if (s->where[i].covered == PLAN_COVER_NONE) {
+        if (s->where[i].covered == PLAN_COVER_NONE && s->where[i].expr->op != PLAN_CONST) {
             text_put(o, "  filter ");
             plan_text_expr(o, p, s->where[i].expr);
             text_put(o, "\n");

@@ -71,7 +71,8 @@ static struct result *sample(void)
     column(r, 19, "last", PST_LONG, (int64_t[]){1, 2, 3});
     r->syms.count = 2;
     r->syms.at = calloc(3, 8);
-    r->syms.chars = strdup("BRK.B\x01" "AAPL");
+    r->syms.chars = strdup("BRK.B\x01"
+                           "AAPL");
     r->syms.at[1] = 6;
     r->syms.at[2] = 10;
     result_add_note(r, RESULT_NOTE_GAP, "itch lost 5 messages");
@@ -145,9 +146,9 @@ static void test_json(void **state)
     assert_string_equal(json_string_value(json_object_get(row, "j_2")), "\xc3\xa9t\xc3\xa9");
     row = json_array_get(json_object_get(o, "rows"), 1);
     const char *name;
-    json_object_foreach(row, name, v)
-        if (strcmp(name, "x") && strcmp(name, "C") && strcmp(name, "j_2") && strcmp(name, "last"))
-            assert_true(json_is_null(v));
+    json_object_foreach(row, name, v) if (strcmp(name, "x") && strcmp(name, "C") &&
+                                          strcmp(name, "j_2") && strcmp(name, "last"))
+        assert_true(json_is_null(v));
     assert_string_equal(json_string_value(json_object_get(row, "C")), "");
     row = json_array_get(json_object_get(o, "rows"), 2);
     assert_true(json_is_false(json_object_get(row, "b")));
@@ -229,7 +230,8 @@ static void test_bytes(void **state)
     json_t *facts = query_result_facts(r);
     assert_int_equal(json_integer_value(json_object_get(facts, "rows")), 3);
     assert_int_equal(
-        json_integer_value(json_object_get(json_object_get(facts, "facts"), "rows scanned")), 12345);
+        json_integer_value(json_object_get(json_object_get(facts, "facts"), "rows scanned")),
+        12345);
     assert_string_equal(json_string_value(json_object_get(
                             json_array_get(json_object_get(facts, "warnings"), 0), "kind")),
                         "gap");
