@@ -442,22 +442,23 @@ static bool step_order(struct writedown *w, struct err *err)
             g[t->ngroups++] = x;
     }
     t->rows += w->order.placed;
-    w->state = WD_HASH;
+    w->state = w->order.placed ? WD_COLUMNS : WD_HASH;
     w->at_source = 0;
+    w->column = 0;
     w->hashing = wd_hash_init(&w->hash, &t->target, &w->symbols, err);
     return w->hashing;
 }
 
+/* Behind the columns: what they have started to write lands meanwhile. */
 static bool step_hash(struct writedown *w, struct err *err)
 {
     struct wd_table *t = &w->table[w->unit[w->next].table];
     if (w->at_source == w->nsources) {
-        w->state = w->order.placed ? WD_COLUMNS : WD_FINISH;
-        w->column = 0;
+        w->state = WD_FINISH;
         PST_FAULT("writedown.hashed");
         return true;
     }
-    show(w, "order", t->schema.name);
+    show(w, "hash", t->schema.name);
     const struct wd_source *s = &w->source[w->at_source++];
     struct content_sum old = {0};
     return wd_hash_source(&w->hash, s, w->order.keep, &w->worker[0].reader,
@@ -468,7 +469,7 @@ static bool step_columns(struct writedown *w, struct err *err)
 {
     struct wd_table *t = &w->table[w->unit[w->next].table];
     if (w->column == t->target.ncols) {
-        w->state = WD_FINISH;
+        w->state = WD_HASH;
         return true;
     }
     show(w, "columns", t->schema.name);

@@ -162,8 +162,8 @@ struct writedown_result {
 const struct writedown_result *writedown_result(const struct writedown *w);
 
 struct writedown_progress {
-    char step[24]; /* "idle" "plan" "log" "sym" "order" "columns" "sync" "staged" "publish" "done"
-                      "failed" */
+    char step[24]; /* "idle" "plan" "log" "sym" "order" "columns" "hash" "sync" "staged" "publish"
+                      "done" "failed" */
     char table[SCHEMA_NAME_MAX];
     unsigned tables, tables_done;
     uint64_t rows, rows_done, bytes; /* rows: known after planning (from the log: as it is read) */

@@ -12,8 +12,8 @@ enum wd_state {
     WD_LOG_PASS, /* reading the log for the next unit */
     WD_SYM,      /* highest id, sym extended */
     WD_ORDER,    /* the next unit: sources, places */
-    WD_HASH,     /* its sources, one a step */
     WD_COLUMNS,
+    WD_HASH,   /* its sources, one a step */
     WD_FINISH, /* of a table: side files, names */
     WD_SYNC,
     WD_STAGED_STATE,
