@@ -339,7 +339,7 @@ int daemon_close(struct daemon *d)
                 "penstockd: the log could not be drained; recovery will say what is missing\n");
     if (d->replay && d->days && !day_finish(d->days))
         drained = false; /* the summary says why */
-    day_stop(d->days, 5 * NS_PER_S);
+    day_stop(d->days, d->replay ? 60 * NS_PER_S : NS_PER_S);
     if (d->ledger) {
         ledger_settle(d->ledger, 5 * NS_PER_S);
         if (!d->replay) {

@@ -2,6 +2,7 @@
 /* States of days, control's side: what closed, what is written, what may leave memory. */
 #include <errno.h>
 #include <limits.h>
+#include "cli_print.h"
 #include "core/civil.h"
 #include "day_parts.h"
 #include "wiring_parts.h"
@@ -149,6 +150,16 @@ static void entry_written(struct day *y, struct day_entry *e, bool database, uin
     leave(y, e);
 }
 
+static uint64_t refused_rows(const struct day *y, const struct rdb_closed *c)
+{
+    static struct rdb_day_info info[RDB_DAYS];
+    unsigned n = rdb_days(y->rdb.rdb, info);
+    for (unsigned i = 0; i < n; i++)
+        if ((int)info[i].slot == c->slot && info[i].generation == c->generation)
+            return info[i].refused;
+    return 0;
+}
+
 /* The rdb thread has passed an EOD mark. */
 static void take_closed(struct day *y, const struct rdb_closed *c)
 {
@@ -170,6 +181,7 @@ static void take_closed(struct day *y, const struct rdb_closed *c)
     e->first = c->first;
     e->rdb_rows = c->rows;
     e->rdb_flags = c->flags;
+    e->closed_rows = c->rows + refused_rows(y, c);
     if (known) {
         leave(y, e);
         return;
@@ -227,7 +239,7 @@ static void entry_failed(struct day *y, struct day_entry *e, const struct err *e
     char date[CIVIL_TEXT];
     e->step = DAY_STEP_WAIT;
     int64_t wait = y->d->config->eod_retry;
-    if (err->code == -ECANCELED && e->cancelled)
+    if (err->code == -ECANCELED && (e->cancelled || y->stopping))
         return;
     if (err->code == -EWOULDBLOCK && e->attempts < 1200) { /* a verb has it: ten minutes, often */
         e->attempts++;
@@ -301,7 +313,12 @@ static void take_outcome(struct day *y)
         json_decref(e->result);
         e->result = o.result;
         bump(&y->d->status->counter[COUNTER_DAY_WRITTEN], 1);
+        bool already = json_is_true(json_object_get(o.result, "already"));
+        e->counted = !already && e->met;
+        e->in = o.in;
         entry_written(y, e, true, o.published ? o.job->epoch : 0, o.rows);
+        if (o.published && !already)
+            day_hook(y, e);
         fprintf(stderr, "penstockd: end of day %s (%s): %llu rows in %s, %.2f s\n",
                 civil_format(e->cat.day, date), e->cat.calendar, (unsigned long long)o.rows,
                 y->root, json_number_value(json_object_get(o.result, "seconds")));
@@ -375,6 +392,29 @@ void day_tick(struct day *y)
 }
 
 /* ---- figures ---- */
+
+/* Rows that the RDB counted when the day closed, refused ones too, and rows that went into the
+ * partition: no figure is made of the other. */
+bool day_ledger(struct day *y, json_t *lines)
+{
+    bool ok = true;
+    unsigned shown = 0;
+    for (unsigned i = y->n; i-- > 0 && shown < 4;) {
+        const struct day_entry *e = y->entry[i];
+        char text[240], name[64], date[CIVIL_TEXT];
+        if (e->step != DAY_STEP_DONE || !e->counted)
+            continue;
+        int64_t diff = (int64_t)(e->closed_rows - e->in);
+        snprintf(name, sizeof name, "hdb %s %s", civil_format(e->cat.day, date), e->cat.calendar);
+        snprintf(text, sizeof text, "%-20s in the day %s - written %s = %s%s", name,
+                 print_count((int64_t)e->closed_rows), print_count((int64_t)e->in),
+                 print_count(diff), diff ? "  <- missing in the database" : "");
+        json_array_append_new(lines, json_string(text));
+        ok &= !diff;
+        shown++;
+    }
+    return ok;
+}
 
 int64_t day_lag(const struct day *y)
 {

@@ -97,4 +97,6 @@ struct day_probe {
 };
 void day_probe(struct day *y, uint64_t at);
 bool day_probed(struct day *y, struct day_probe *out);
+/* The ledger's lines of the days written last. False: one does not balance. */
+bool day_ledger(struct day *y, json_t *lines);
 void day_rdb_figures(const struct day *y, struct day_rdb_figures *out); /* any thread */

@@ -38,7 +38,7 @@ struct day_rdb {
     _Atomic bool pause;     /* an operator's: it stands still and falls behind */
     _Atomic bool caught_up; /* it has reached `start` */
     _Atomic int error;      /* the cursor's last error, 0 = none */
-    char error_text[sizeof((struct err *)0)->text];   /* written once per error, advisory */
+    char error_text[sizeof((struct err *)0)->text]; /* written once per error, advisory */
 
     struct rdb_closed closed[DAY_CLOSED_RING];
     pst_aligned(64) _Atomic uint32_t closed_head; /* E1: the rdb thread */
@@ -91,10 +91,10 @@ struct day_job {
 /* What became of it. */
 struct day_outcome {
     struct day_job *job;
-    struct err err; /* code 0: fine */
-    bool published; /* names were changed: the epoch counts */
-    uint64_t rows;
-    json_t *result; /* tables with old and new rows, hashes, bytes, seconds */
+    struct err err;    /* code 0: fine */
+    bool published;    /* names were changed: the epoch counts */
+    uint64_t rows, in; /* in the partitions; of this source (keyed tables keep fewer) */
+    json_t *result;    /* tables with old and new rows, hashes, bytes, seconds */
 };
 
 struct day_write {
@@ -158,6 +158,8 @@ struct day_entry {
     int slot; /* -1 = none (any more) */
     uint32_t generation;
     uint64_t first, rdb_rows;
+    uint64_t closed_rows, in; /* rows of the day as the RDB counted them; as they were written */
+    bool counted;             /* both are known: closed and written by this process */
     uint32_t rdb_flags;
     int64_t leaving; /* monotonic: published, waiting for its pins; 0 = not */
     bool overdue;    /* its pins' grace is over */
@@ -165,7 +167,8 @@ struct day_entry {
     unsigned attempts;
     int64_t retry_at; /* monotonic */
     bool cancelled, post_save_failed;
-    char post_save[120]; /* what post_save_exec came to; "" = not run */
+    uint64_t hook;                                 /* its run of post_save_exec, 0 = none */
+    char post_save[sizeof((struct err *)0)->text]; /* what came of it; "" = not run */
     char error[sizeof((struct err *)0)->text];
     int error_code;
     json_t *result; /* of the writing: tables, rows, bytes, seconds */
@@ -217,6 +220,7 @@ pst_inline bool day_slot_shown(const struct day *y, uint32_t slot, uint32_t gene
 int64_t day_lag(const struct day *y); /* ns: age of the oldest frame that is not in the RDB */
 struct day_entry *day_entry_find(struct day *y, const char *calendar, int32_t day);
 json_t *day_entry_json(struct day *y, const struct day_entry *e);
+void day_hook(struct day *y, struct day_entry *e); /* day_hook.c: post_save_exec */
 /* day_jobs.c: what the writedown thread is asked to do. NULL: err. */
 struct day_job *day_job_eod(struct day *y, const struct day_entry *e, struct err *err);
 struct day_job *day_job_rebuild(struct day *y, const struct day_rebuild *r, unsigned calendar,

@@ -297,6 +297,8 @@ static bool run_job(struct day_write *w, struct day_outcome *out)
     if (ok) {
         const struct writedown_result *r = writedown_result(w->w);
         out->rows = r->rows;
+        for (unsigned i = 0; i < r->ntables; i++)
+            out->in += r->table[i].in.rows;
         out->result = result_json(r, before, j);
         if (r->nothing || r->already)
             out->published = r->already;

@@ -614,6 +614,8 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
         line(lines, text);
     }
     const char *hop = hop_of(&s);
+    if (l->d->days && !day_ledger(l->d->days, lines) && !hop)
+        hop = "writedown";
     ok &= !hop;
     if (hop && s.caught_up) {
         snprintf(text, sizeof text, "%-20s messages were lost in the %s", "", hop);
@@ -693,6 +695,8 @@ bool ledger_check(struct ledger *l, char *text, size_t cap)
     s = l->snap;
     pthread_mutex_unlock(&l->lock);
     const char *hop = hop_of(&s);
+    if (!hop && l->d->days && !day_ledger(l->d->days, NULL))
+        hop = "writedown";
     bool wrong = hop != NULL;
     if (wrong)
         snprintf(text, cap, "messages were lost in the %s", hop);

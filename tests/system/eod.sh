@@ -265,7 +265,8 @@ unloaded) # what cannot be a database is not loaded; capture goes on; it is trie
     stop || die "the daemon's exit code"
     ;;
 existing) # what is there and is not ours: refuse, then merge or supersede; the lockfile; preloaded symbols
-    configure "hdb_lockfile: $work/lock/hdb.lock"
+    configure "hdb_lockfile: $work/lock/hdb.lock
+post_save_exec: [/bin/sh, -c, 'env >>$work/hook; echo \"\$PENSTOCK_DATE \$PENSTOCK_ROWS \$PENSTOCK_TABLES\" >>$work/saved']"
     start
     publish 2000 30
     d=$(day)
@@ -275,6 +276,9 @@ existing) # what is there and is not ours: refuse, then merge or supersede; the 
     p eod retry "$d" >/dev/null || die "eod retry"
     until_step "$d" written
     [ -e "$work/lock/hdb.lock" ] && die "the lockfile is still there"
+    for _ in $(seq 100); do p eod | grep -q "post_save_exec: done" && break; sleep 0.05; done
+    [ "$(wc -l <"$work/saved")" = 1 ] && grep -q "^$d [0-9]* .*trade" "$work/saved" || die "post_save_exec: $(cat "$work/saved" "$work/hook"; p eod)"
+    p ledger | grep -q "^hdb $d default .* = 0" || die "no hdb line in the ledger: $(p ledger)"
     same "$d" trade=2000
     stop || die "the daemon's exit code"
     cp -a "$HDB" "$work/copy"
