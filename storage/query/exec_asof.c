@@ -145,6 +145,7 @@ static int at_time_cmp(const void *a, const void *b)
 /* By key, each key's rows by time. */
 static void close_day(struct xthread *t, struct asof_day *d)
 {
+    keyer_close(t, d->keys);
     uint32_t nkeys = keyer_count(d->keys);
     d->at = x_zalloc(t, (nkeys + 2ull) * sizeof *d->at);
     int64_t *time = x_alloc(t, (d->n + 1) * sizeof *time);

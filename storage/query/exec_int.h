@@ -315,6 +315,8 @@ void keyer_reset(struct keyer *k);
 uint32_t keyer_count(const struct keyer *k);
 /* Numbers of n combinations, new ones numbered as they come. */
 void keyer_add(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t n, uint32_t *id);
+/* Nothing more is added: from here on keyer_find. */
+void keyer_close(struct xthread *t, struct keyer *k);
 /* The same without adding: UINT32_MAX for unknown. Any number of threads, while nobody adds. */
 void keyer_find(struct xthread *t, const struct keyer *k, const struct vec *v, uint32_t n,
                 uint32_t *id);

@@ -27,12 +27,15 @@ struct keyer {
     uint64_t codes; /* entries of `of` */
     /*
      * Two keys, a symbol and an integer (bars): by code + 1, the integer that came last with that
-     * symbol and their number. Rows in order of time, or of symbol, hardly ever miss it.
+     * symbol, their number, and the greatest integer so far. Rows in order of time hardly ever miss
+     * it, and what is greater than all before is new without a look: the hash table is made only
+     * for the first that is neither (`hashed` of the combinations are in it).
      */
     bool pair;
     unsigned pair_sym; /* which of the two is the symbol */
+    uint32_t hashed;
     struct last_pair {
-        int64_t value;
+        int64_t value, most;
         uint32_t id; /* number + 1, 0: none */
     } * last;
     struct text_block *text;
@@ -82,12 +85,16 @@ void keyer_reset(struct keyer *k)
         const uint32_t *code = k->value[0];
         for (uint32_t i = 0; i < k->count; i++)
             k->of[(uint32_t)(code[i] + 1)] = 0;
-    } else if (k->slot && k->count) {
+    } else if (k->slot && k->count && (!k->pair || k->hashed)) {
         memset(k->slot, 0, k->slots * sizeof *k->slot);
-        if (k->last)
-            memset(k->last, 0, k->codes * sizeof *k->last);
+    }
+    if (k->last && k->count) {
+        const uint32_t *code = k->value[k->pair_sym];
+        for (uint32_t i = 0; i < k->count; i++)
+            k->last[(uint32_t)(code[i] + 1)].id = 0;
     }
     k->count = 0;
+    k->hashed = 0;
     /* texts stay until the end: states that were merged may point at them */
 }
 
@@ -339,6 +346,39 @@ static void grow_pairs(struct xthread *t, struct keyer *k, uint32_t at)
     k->codes = n;
 }
 
+/* Puts what is not in the hash table yet into it. */
+static void hash_pairs(struct xthread *t, struct keyer *k)
+{
+    for (; k->hashed < k->count; k->hashed++) {
+        uint32_t i = k->hashed;
+        struct vec v[2];
+        for (unsigned j = 0; j < 2; j++)
+            v[j] = (struct vec){(const uint8_t *)k->value[j] + (uint64_t)i * cls_width(k->cls[j]),
+                                true};
+        hash_keys(k, v, 1, &k->hash[i]);
+        if ((uint64_t)(i + 1) * 2 >= k->slots) {
+            uint32_t count = k->count;
+            k->count = i; /* only those have a hash */
+            rehash(t, k);
+            k->count = count;
+        }
+        uint64_t s = k->hash[i] & (k->slots - 1);
+        while (k->slot[s])
+            s = (s + 1) & (k->slots - 1);
+        k->slot[s] = i + 1;
+    }
+}
+
+static pst_noinline uint32_t find_pair(struct xthread *t, struct keyer *k, const struct vec *v)
+{
+    uint64_t h;
+    hash_pairs(t, k);
+    hash_keys(k, v, 1, &h);
+    uint32_t id = add_hashed(t, k, v, 0, h);
+    k->hashed = k->count;
+    return id;
+}
+
 static void add_pairs(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t n,
                       uint32_t *id)
 {
@@ -352,12 +392,17 @@ static void add_pairs(struct xthread *t, struct keyer *k, const struct vec *v, u
             grow_pairs(t, k, at);
         struct last_pair *l = &k->last[at];
         if (pst_unlikely(l->value != x || !l->id)) {
-            uint64_t h;
             struct vec one[2];
             one[k->pair_sym] = (struct vec){sym + (sv->one ? 0 : i), true};
             one[!k->pair_sym] = (struct vec){val + (iv->one ? 0 : i), true};
-            hash_keys(k, one, 1, &h);
-            l->id = add_hashed(t, k, one, 0, h) + 1;
+            if (!l->id || x > l->most) {
+                uint32_t g = new_key(t, k, one, 0);
+                l = &k->last[at];
+                l->id = g + 1;
+                l->most = x;
+            } else {
+                l->id = find_pair(t, k, one) + 1;
+            }
             l->value = x;
         }
         id[i] = l->id - 1;
@@ -390,6 +435,12 @@ void keyer_add(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t
         id[i] = add_hashed(t, k, v, i, h[i]);
     }
     x_reset(t, m);
+}
+
+void keyer_close(struct xthread *t, struct keyer *k)
+{
+    if (k->pair)
+        hash_pairs(t, k);
 }
 
 void keyer_find(struct xthread *t, const struct keyer *k, const struct vec *v, uint32_t n,
