@@ -264,12 +264,19 @@ struct scan_out {
     struct piece *piece;
     uint32_t npieces;
     uint64_t rows, room;
+    uint32_t *part; /* scan_parts: numbers of the parts that date leaves, opened */
+    uint32_t nparts;
+    uint64_t part_room;
     bool order;                          /* `time` is needed for row order */
     bool (*dates)(void *arg, int32_t d); /* NULL: all */
     void *arg;
 };
 /* What is to be read of a scan, in row order. */
 void scan_pieces(struct xthread *t, unsigned scan, struct scan_out *out);
+/* Only the parts: out->part. */
+void scan_parts(struct xthread *t, unsigned scan, struct scan_out *out);
+/* Codes of bounds.syms that exist. */
+uint32_t *scan_codes(struct xthread *t, unsigned scan, uint32_t *n);
 /* Rows of a unit; 0: by the size of the scan. Tests set it, so that little data has many units. */
 extern uint64_t exec_unit_rows;
 /* x->piece, x->unit of the left (or only) scan. */
@@ -348,3 +355,5 @@ void units_run(struct xthread *t, const struct unit_ops *ops);
 
 /* exec_latest.c */
 void latest_run(struct xthread *t);
+/* Without a scan, where indices know the last rows. Before scan_prepare. False: not here. */
+bool latest_quick(struct xthread *t);

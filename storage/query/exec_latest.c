@@ -133,6 +133,157 @@ static struct outrows *rows_out(struct xthread *t, const struct best *v, uint32_
     return o;
 }
 
+/* ---- by symbol: row lists and parted indices know the last rows ---- */
+
+struct quick {
+    struct exec *x;
+    uint32_t *code; /* NULL: all */
+    uint32_t ncodes;
+    int64_t lo, hi;
+    bool timed;
+    uint8_t *seen; /* by code + 1: a later day had it */
+    struct best *best;
+    uint64_t n, room;
+};
+
+/* Can every conjunct be answered by bounds, and is the key the symbol? */
+static bool quick_plan(const struct exec *x)
+{
+    const struct plan *p = x->p;
+    const struct plan_scan *s = &p->scan[0];
+    const struct view *v = x->view[0];
+    if (p->nlatest != 1 || p->latest[0]->op != PLAN_COLUMN || v->sym_col < 0 ||
+        p->latest[0]->column != v->sym_col || v->time_col < 0 ||
+        v->col[v->time_col].type != PST_TIMESTAMP)
+        return false;
+    for (uint32_t i = 0; i < s->nwhere; i++)
+        if (s->where[i].covered == PLAN_COVER_NONE)
+            return false;
+    return true;
+}
+
+static const int64_t *part_times(const struct view *v, const struct view_part *p, uint32_t chunk)
+{
+    struct view_span s = view_span(p, &p->chunk[chunk], (uint32_t)v->time_col);
+    return s.encoding == VIEW_RAW && s.stored == PST_TIMESTAMP ? s.data : NULL;
+}
+
+static void quick_put(struct xthread *t, struct quick *q, uint32_t code, uint32_t part,
+                      uint32_t row, int64_t time)
+{
+    q->seen[(uint32_t)(code + 1)] = 1;
+    q->best = x_grow(t, q->best, &q->room, q->n + 1, sizeof *q->best);
+    q->best[q->n++] = (struct best){time, part, row};
+}
+
+static void quick_part(struct xthread *t, struct quick *q, uint32_t part)
+{
+    const struct view *v = q->x->view[0];
+    const struct view_part *p = &v->part[part];
+    if (p->lists) {
+        uint32_t n = q->code ? q->ncodes : view_sym_count(v->syms) + 1;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t code = q->code ? q->code[i] : i - 1; /* null first */
+            uint32_t row;
+            if (q->seen[(uint32_t)(code + 1)] || !view_list_last(p, code, &row))
+                continue;
+            uint32_t c = view_chunk_of(p, row);
+            int64_t time = part_times(v, p, c)[row - p->chunk[c].first];
+            if (q->timed && time < q->lo)
+                continue; /* the last is the latest: none passes */
+            quick_put(t, q, code, part, row, time);
+        }
+        return;
+    }
+    const int64_t *time = part_times(v, p, 0);
+    for (uint32_t i = 0; i < (q->code ? q->ncodes : p->nruns); i++) {
+        const struct view_run *r = q->code ? view_run_of(p, q->code[i]) : &p->run[i];
+        if (!r || q->seen[(uint32_t)(r->code + 1)])
+            continue;
+        uint32_t end = r->rows; /* the first behind the bound */
+        if (q->timed && q->hi != INT64_MAX) {
+            uint32_t lo = 0, n = r->rows;
+            while (n) {
+                uint32_t half = n / 2;
+                if (time[r->first + lo + half] <= q->hi) {
+                    lo += half + 1;
+                    n -= half + 1;
+                } else {
+                    n = half;
+                }
+            }
+            end = lo;
+        }
+        if (end == 0 || (q->timed && time[r->first + end - 1] < q->lo))
+            continue;
+        quick_put(t, q, r->code, part, r->first + end - 1, time[r->first + end - 1]);
+    }
+}
+
+/* The day's parts one by one: is there an answer without a scan in each? */
+static bool quick_parts(struct xthread *t, const struct scan_out *parts, struct quick *q)
+{
+    const struct exec *x = t->x;
+    struct view *v = x->view[0];
+    for (uint32_t i = 0; i < parts->nparts; i++) {
+        struct view_part *p = &v->part[parts->part[i]];
+        struct err err = {0};
+        if (i && v->part[parts->part[i - 1]].date == p->date)
+            return false; /* two parts of one day: which is later? */
+        if (p->rows == 0)
+            continue;
+        if (p->keyed || !part_times(v, p, 0))
+            return false;
+        if (p->lists) { /* the last of a list is the latest only where times ascend */
+            if (!p->ascending || (q->timed && q->hi < p->time_max))
+                return false;
+            continue;
+        }
+        if (!view_index(v, parts->part[i], &err))
+            x_throw(t, QUERY_FAILED, -1, "%s", err.text);
+        if (!p->parted || !p->run_ascends)
+            return false;
+    }
+    return true;
+}
+
+bool latest_quick(struct xthread *t)
+{
+    struct exec *x = t->x;
+    const struct plan_bounds *b = &x->p->scan[0].bounds;
+    if (!quick_plan(x))
+        return false;
+    struct scan_out parts = {.order = true};
+    struct plan_scan_facts before = x->p->facts.scan[0];
+    scan_parts(t, 0, &parts);
+    struct quick q = {.x = x, .lo = b->time_lo, .hi = b->time_hi, .timed = b->time_bound};
+    if (!quick_parts(t, &parts, &q)) {
+        x->p->facts.scan[0] = before;
+        return false;
+    }
+    struct plan_scan_facts *f = &x->p->facts.scan[0];
+    if (b->has_syms)
+        q.code = scan_codes(t, 0, &q.ncodes);
+    q.seen = x_zalloc(t, x_sym_count(x) + 2ull);
+    for (uint32_t i = parts.nparts; i--;) {
+        struct view_part *p = &x->view[0]->part[parts.part[i]];
+        x_check(t);
+        if (p->rows)
+            quick_part(t, &q, parts.part[i]);
+        if (p->lists)
+            f->row_lists += q.code ? q.ncodes : view_sym_count(x->syms);
+        else
+            f->parted += q.code ? q.ncodes : p->nruns;
+    }
+    qsort(q.best, q.n, sizeof *q.best, best_cmp);
+    f->rows_read += q.n;
+    f->rows_matched += q.n;
+    x->p->facts.groups = q.n;
+    x->p->facts.method = "last rows by index";
+    out_finish(t, rows_out(t, q.best, (uint32_t)q.n));
+    return true;
+}
+
 void latest_run(struct xthread *t)
 {
     struct latest *l = latest_new(t);

@@ -298,7 +298,22 @@ static void scan_part(struct scan *s, uint32_t part, const uint16_t *cols, unsig
                   s->range[i].ok, false);
 }
 
-void scan_pieces(struct xthread *t, unsigned number, struct scan_out *out)
+uint32_t *scan_codes(struct xthread *t, unsigned number, uint32_t *n)
+{
+    const struct plan_bounds *b = &t->x->p->scan[number].bounds;
+    const struct view *v = t->x->view[number];
+    uint32_t *code = x_alloc(t, (b->nsyms + 1u) * sizeof *code);
+    *n = 0;
+    for (uint32_t i = 0; i < b->nsyms; i++) {
+        uint32_t c =
+            v->syms ? view_sym_find(v->syms, b->syms[i].p, b->syms[i].len) : PST_NULL_SYMBOL;
+        if (c != PST_NULL_SYMBOL)
+            code[(*n)++] = c;
+    }
+    return code;
+}
+
+static void scan_all(struct xthread *t, unsigned number, struct scan_out *out, bool whole)
 {
     struct exec *x = t->x;
     const struct plan_scan *ps = &x->p->scan[number];
@@ -314,15 +329,8 @@ void scan_pieces(struct xthread *t, unsigned number, struct scan_out *out)
     s.hi = s.b->time_hi;
     s.timed =
         s.b->time_bound && s.v->time_col >= 0 && s.v->col[s.v->time_col].type == PST_TIMESTAMP;
-    if (s.b->has_syms) {
-        s.code = x_alloc(t, (s.b->nsyms + 1u) * sizeof *s.code);
-        for (uint32_t i = 0; i < s.b->nsyms; i++) {
-            uint32_t c = s.v->syms ? view_sym_find(s.v->syms, s.b->syms[i].p, s.b->syms[i].len)
-                                   : PST_NULL_SYMBOL;
-            if (c != PST_NULL_SYMBOL)
-                s.code[s.ncodes++] = c;
-        }
-    }
+    if (s.b->has_syms)
+        s.code = scan_codes(t, number, &s.ncodes);
     uint16_t *cols = x_alloc(t, (ps->ncolumns + 2u) * sizeof *cols);
     unsigned ncols = 0;
     bool have_time = s.v->time_col < 0;
@@ -342,11 +350,28 @@ void scan_pieces(struct xthread *t, unsigned number, struct scan_out *out)
             continue;
         }
         x_check(t);
-        scan_part(&s, i, cols, ncols);
+        if (!whole) {
+            scan_part(&s, i, cols, ncols);
+            continue;
+        }
+        open_part(&s, i, cols, ncols);
+        s.f->rows_known += p->rows;
+        out->part = x_grow(t, out->part, &out->part_room, out->nparts + 1, sizeof *out->part);
+        out->part[out->nparts++] = i;
     }
     x_free(x, s.range);
     x_free(x, s.code);
     x_free(x, cols);
+}
+
+void scan_pieces(struct xthread *t, unsigned number, struct scan_out *out)
+{
+    scan_all(t, number, out, false);
+}
+
+void scan_parts(struct xthread *t, unsigned number, struct scan_out *out)
+{
+    scan_all(t, number, out, true);
 }
 
 void scan_prepare(struct xthread *t, bool order)
