@@ -284,6 +284,18 @@ static struct cut *cut_of(void)
     return c;
 }
 
+static void loop_texts(struct loop_table *t)
+{
+    t->text = calloc(SYMS, 8);
+    t->text_at = calloc(SYMS, sizeof *t->text_at);
+    for (uint32_t s = 0; s < SYMS; s++) {
+        uint32_t len;
+        const char *p = symbols_text(&syms, s, &len);
+        t->text_at[s] = s * 8;
+        memcpy(t->text + s * 8ull, p, len);
+    }
+}
+
 static void rdb_loop_table(const struct cut_part *cp, struct loop_table *t)
 {
     struct err e = {0};
@@ -299,6 +311,16 @@ static void rdb_loop_table(const struct cut_part *cp, struct loop_table *t)
         pst_must(rdb_chunk_open(&v, i, &k));
         t->chunk[i] =
             (struct loop_chunk){k.rows, k.first, k.col[0], k.col[1], k.col[2], k.col[3], k.col[3]};
+    }
+    t->base = rdb_map_of(rdb)->base;
+    t->list = calloc(SYMS, sizeof *t->list);
+    loop_texts(t);
+    const uint8_t *root = t->base + load_relaxed(&v.part->syms);
+    for (uint32_t s = 0; s < SYMS; s++) {
+        const uint64_t *node =
+            (const void *)(t->base + ((const uint64_t *)(const void *)root)[s >> 18]);
+        const uint8_t *page = t->base + node[s >> 8 & 1023];
+        t->list[s] = (const void *)(page + (s & 255) * sizeof(struct loop_list));
     }
     t->at = calloc(SYMS + 1, sizeof *t->at);
     t->row = malloc(v.rows * sizeof *t->row);
@@ -331,6 +353,7 @@ static void hdb_loop_table(struct hdb *h, const char *name, struct loop_table *t
     t->nchunks = 1;
     t->nsyms = SYMS;
     t->parted = true;
+    loop_texts(t); /* in another order than the groups: only the copying counts */
     t->chunk = calloc(1, sizeof *t->chunk);
     t->chunk[0] = (struct loop_chunk){(uint32_t)p->rows, 0, v[0], v[1], v[2], v[3], v[3]};
     t->at = calloc(SYMS + 1, sizeof *t->at);

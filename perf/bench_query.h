@@ -16,12 +16,26 @@ struct loop_chunk {
     const double *b; /* ask */
     const int64_t *size;
 };
+struct loop_list { /* as struct rdb_list */
+    uint64_t first, last, tail;
+    uint32_t count, full;
+};
+struct loop_block { /* as struct rdb_block */
+    uint64_t next, prev;
+    uint32_t room, before;
+    uint64_t zero;
+    uint32_t row[];
+};
 struct loop_table {
     uint64_t rows;
     uint32_t nchunks, nsyms;
     struct loop_chunk *chunk;
     bool parted;   /* one chunk, by symbol: at[] are ranges; else row numbers in row[] */
     uint64_t *at;  /* nsyms + 1 */
+    const struct loop_list **list; /* RDB: the lists' heads, by symbol */
+    const uint8_t *base;
+    char *text; /* of symbol s at text_at[s], 8 bytes */
+    uint32_t *text_at;
     uint32_t *row; /* all row lists, one behind the other */
 };
 

@@ -22,17 +22,35 @@ static inline const struct loop_chunk *chunk_of(const struct loop_table *t, uint
     return &t->chunk[row < 1024 ? 0 : 22 - __builtin_clz(row)];
 }
 
+/* Whole rows with the symbol's text, through the row lists' own heads (rdb_layout.h). */
 struct loop_answer loop_last(const struct loop_table *t)
 {
     struct loop_answer a = {0};
+    struct row {
+        int64_t time, size;
+        double price;
+        char sym[8];
+    } *out = malloc(t->nsyms * sizeof *out);
     for (uint32_t s = 0; s < t->nsyms; s++) {
-        if (t->at[s] == t->at[s + 1])
-            continue;
-        uint64_t row = t->parted ? t->at[s + 1] - 1 : t->row[t->at[s + 1] - 1];
+        uint64_t row;
+        if (t->parted) {
+            row = t->at[s + 1] - 1;
+        } else {
+            const struct loop_list *l = t->list[s];
+            if (!l->count)
+                continue;
+            const struct loop_block *b = (const void *)(t->base + l->last);
+            row = b->row[l->count - b->before - 1];
+        }
         const struct loop_chunk *c = chunk_of(t, (uint32_t)row);
-        a.rows++;
-        a.sum += c->a[row - c->first];
+        struct row *r = &out[a.rows++];
+        r->time = c->time[row - c->first];
+        r->size = c->size[row - c->first];
+        r->price = c->a[row - c->first];
+        memcpy(r->sym, t->text + t->text_at[s], sizeof r->sym);
+        a.sum += r->price;
     }
+    free(out);
     return a;
 }
 

@@ -103,12 +103,32 @@ static bool latest_merge(struct xthread *t, void *arg, void *state)
     return true;
 }
 
-static int best_cmp(const void *a, const void *b)
+/* By part and row: radix sort, 11 bits a pass, passes without a difference left out. */
+static struct best *best_sort(struct xthread *t, struct best *v, uint32_t n)
 {
-    const struct best *x = a, *y = b;
-    if (x->part != y->part)
-        return x->part < y->part ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
+    struct best *tmp = x_alloc(t, (n + 1ull) * sizeof *tmp), *from = v, *to = tmp;
+    uint32_t *count = x_alloc(t, 2048 * sizeof *count);
+    for (unsigned pass = 0; pass < 6; pass++) {
+        unsigned shift = pass % 3 * 11;
+        memset(count, 0, 2048 * sizeof *count);
+        for (uint32_t i = 0; i < n; i++)
+            count[(pass < 3 ? from[i].row : from[i].part) >> shift & 2047]++;
+        if (n == 0 || count[(pass < 3 ? from[0].row : from[0].part) >> shift & 2047] == n)
+            continue;
+        uint32_t sum = 0;
+        for (unsigned k = 0; k < 2048; k++) {
+            uint32_t c = count[k];
+            count[k] = sum;
+            sum += c;
+        }
+        for (uint32_t i = 0; i < n; i++)
+            to[count[(pass < 3 ? from[i].row : from[i].part) >> shift & 2047]++] = from[i];
+        struct best *x = from;
+        from = to;
+        to = x;
+    }
+    x_free(t->x, count);
+    return from; /* v or the other: both go with the query */
 }
 
 /* Outputs over rows given by part and number, in that order. */
@@ -169,11 +189,11 @@ static const int64_t *part_times(const struct view *v, const struct view_part *p
 }
 
 static void quick_put(struct xthread *t, struct quick *q, uint32_t code, uint32_t part,
-                      uint32_t row, int64_t time)
+                      uint32_t row)
 {
     q->seen[(uint32_t)(code + 1)] = 1;
     q->best = x_grow(t, q->best, &q->room, q->n + 1, sizeof *q->best);
-    q->best[q->n++] = (struct best){time, part, row};
+    q->best[q->n++] = (struct best){0, part, row};
 }
 
 static void quick_part(struct xthread *t, struct quick *q, uint32_t part)
@@ -187,11 +207,12 @@ static void quick_part(struct xthread *t, struct quick *q, uint32_t part)
             uint32_t row;
             if (q->seen[(uint32_t)(code + 1)] || !view_list_last(p, code, &row))
                 continue;
-            uint32_t c = view_chunk_of(p, row);
-            int64_t time = part_times(v, p, c)[row - p->chunk[c].first];
-            if (q->timed && time < q->lo)
-                continue; /* the last is the latest: none passes */
-            quick_put(t, q, code, part, row, time);
+            if (q->timed) {
+                uint32_t c = view_chunk_of(p, row);
+                if (part_times(v, p, c)[row - p->chunk[c].first] < q->lo)
+                    continue; /* the last is the latest: none passes */
+            }
+            quick_put(t, q, code, part, row);
         }
         return;
     }
@@ -216,7 +237,7 @@ static void quick_part(struct xthread *t, struct quick *q, uint32_t part)
         }
         if (end == 0 || (q->timed && time[r->first + end - 1] < q->lo))
             continue;
-        quick_put(t, q, r->code, part, r->first + end - 1, time[r->first + end - 1]);
+        quick_put(t, q, r->code, part, r->first + end - 1);
     }
 }
 
@@ -275,7 +296,7 @@ bool latest_quick(struct xthread *t)
         else
             f->parted += q.code ? q.ncodes : p->nruns;
     }
-    qsort(q.best, q.n, sizeof *q.best, best_cmp);
+    q.best = best_sort(t, q.best, (uint32_t)q.n);
     f->rows_read += q.n;
     f->rows_matched += q.n;
     x->p->facts.groups = q.n;
@@ -289,7 +310,7 @@ void latest_run(struct xthread *t)
     struct latest *l = latest_new(t);
     struct unit_ops ops = {latest_new, latest_unit, latest_merge, latest_recycle, l};
     units_run(t, &ops);
-    qsort(l->best, l->used, sizeof *l->best, best_cmp);
+    l->best = best_sort(t, l->best, l->used);
     t->x->p->facts.groups = l->used;
     out_finish(t, rows_out(t, l->best, l->used));
 }
