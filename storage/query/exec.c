@@ -244,6 +244,7 @@ bool exec_run(struct plan *p, struct result **out, struct query_error *e)
         result_free(*out);
         *out = NULL;
     }
+    asof_end(&x);
     p->facts.memory_peak = x.mem.peak;
     p->facts.threads = x.threads;
     x_free_all(&x);

@@ -4,6 +4,12 @@
 /* The right rows of one day, by key number and time. */
 struct asof_day {
     int32_t date;
+    /* quick: one part whose own order and index are used where they lie */
+    const struct view_part *part;
+    uint32_t part_number;
+    uint32_t *run_of; /* by code + 1: number of its run + 1 */
+    uint32_t nulls;   /* rows without a time stand first: so many (lists) */
+
     struct keyer *keys;
     uint64_t n, room;
     uint32_t *key; /* while reading */
@@ -12,10 +18,31 @@ struct asof_day {
     uint64_t *at; /* by key number: where its rows start; one more at the end */
 };
 
+/* What a thread remembers between batches: the right rows of a symbol are walked once. */
+struct walk {
+    const struct asof_day *day;
+    /* by runs */
+    uint32_t code, pos; /* pos: rows of the code's run that are not later than `time` */
+    const struct view_run *run;
+    int64_t time;
+    /* by lists */
+    uint32_t end;            /* right rows that are not later than `time` */
+    uint32_t from;           /* `end` where the walk started */
+    uint32_t stamp;          /* of the walk */
+    uint32_t *last, *stamps; /* by code + 1: last right row + 1 below `end`, if stamped */
+    struct known_list {
+        struct view_list l;
+        uint32_t block; /* where the last look ended */
+    } * list;           /* by code + 1; block lists are made when first needed */
+};
+
 struct asof {
     struct asof_day *day;
     uint32_t ndays;
     uint64_t room;
+    bool quick;
+    struct walk *walk; /* by thread */
+    uint32_t codes;    /* entries of the arrays by code + 1 */
 };
 
 struct dates {
@@ -200,6 +227,278 @@ static struct asof_day *new_day(struct xthread *t, struct asof *a, int32_t date)
     return d;
 }
 
+/* ---- the right side where it lies ---- */
+
+static const int64_t *chunk_times(const struct view *v, const struct view_part *p, uint32_t chunk)
+{
+    struct view_span s = view_span(p, &p->chunk[chunk], (uint32_t)v->time_col);
+    return s.encoding == VIEW_RAW && s.stored == PST_TIMESTAMP ? s.data : NULL;
+}
+
+static uint32_t above(const int64_t *v, uint32_t n, int64_t time)
+{
+    uint32_t lo = 0;
+    while (n) {
+        uint32_t half = n / 2;
+        if (v[lo + half] <= time) {
+            lo += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return lo;
+}
+
+/* Rows of a part in ascending time that are not later. */
+static uint32_t rows_until(const struct view *v, const struct view_part *p, int64_t time)
+{
+    uint32_t lo = 0, hi = p->nchunks; /* the first chunk that begins later */
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (chunk_times(v, p, mid)[0] <= time)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == 0)
+        return 0;
+    const struct view_chunk *c = &p->chunk[lo - 1];
+    return c->first + above(chunk_times(v, p, lo - 1), c->rows, time);
+}
+
+static bool quick_plan(const struct exec *x)
+{
+    const struct plan *p = x->p;
+    const struct plan_asof *pa = &p->asof;
+    const struct view *l = x->view[0], *r = x->view[1];
+    for (uint32_t i = 0; i < p->scan[1].nwhere; i++)
+        if (p->scan[1].where[i].covered != PLAN_COVER_DATE)
+            return false;
+    return pa->nkeys == 1 && pa->left_key[0] == l->sym_col && pa->right_key[0] == r->sym_col &&
+           pa->right_time == r->time_col && r->col[r->time_col].type == PST_TIMESTAMP &&
+           l->col[pa->left_time].type == PST_TIMESTAMP;
+}
+
+/* False: some day of the right side has no order to go by. */
+static bool quick_prepare(struct xthread *t, struct asof *a, struct scan_out *o)
+{
+    struct exec *x = t->x;
+    struct view *v = x->view[1];
+    for (uint32_t i = 0; i < o->nparts; i++) {
+        struct view_part *p = &v->part[o->part[i]];
+        struct err err = {0};
+        if (p->rows == 0)
+            continue;
+        if (p->keyed || !chunk_times(v, p, 0) || (a->ndays && a->day[a->ndays - 1].date == p->date))
+            return false;
+        if (!p->lists && !view_index(v, o->part[i], &err))
+            x_throw(t, QUERY_FAILED, -1, "%s", err.text);
+        if (p->lists ? !p->ascending : !p->parted || !p->run_ascends)
+            return false;
+        a->day = x_grow(t, a->day, &a->room, a->ndays + 1, sizeof *a->day);
+        struct asof_day *d = &a->day[a->ndays++];
+        *d = (struct asof_day){.date = p->date, .part = p, .part_number = o->part[i]};
+        if (p->lists) {
+            d->nulls = rows_until(v, p, INT64_MIN);
+        } else {
+            d->run_of = x_zalloc(t, (uint64_t)a->codes * sizeof *d->run_of);
+            for (uint32_t k = 0; k < p->nruns; k++)
+                if (p->run[k].code + 1 < a->codes)
+                    d->run_of[p->run[k].code + 1] = k + 1;
+        }
+    }
+    return true;
+}
+
+static void match_runs(struct xthread *t, const struct asof_day *d, struct walk *w,
+                       const uint32_t *code, const int64_t *time, uint32_t n, uint32_t codes,
+                       uint64_t *refs)
+{
+    const struct view_part *p = d->part;
+    const int64_t *right = chunk_times(t->x->view[1], p, 0);
+    uint64_t part = (uint64_t)d->part_number << 32;
+    for (uint32_t i = 0; i < n; i++) {
+        if (code[i] != w->code || !w->run || time[i] < w->time) {
+            uint32_t at = code[i] + 1;
+            if (code[i] == PST_NULL_SYMBOL || at >= codes || !d->run_of[at])
+                continue;
+            w->code = code[i];
+            w->run = &p->run[d->run_of[at] - 1];
+            w->pos = above(right + w->run->first, w->run->rows, time[i]);
+        }
+        const int64_t *v = right + w->run->first;
+        uint32_t pos = w->pos, end = w->run->rows;
+        if (pos + 16 < end && v[pos + 16] <= time[i]) { /* far: gallop */
+            uint32_t step = 32;
+            while (step < end - pos && v[pos + step] <= time[i])
+                step *= 2;
+            pos += above(v + pos, step < end - pos ? step : end - pos, time[i]);
+        }
+        while (pos < end && v[pos] <= time[i])
+            pos++;
+        w->pos = pos;
+        w->time = time[i];
+        if (pos && v[pos - 1] != INT64_MIN && time[i] != INT64_MIN)
+            refs[i] = part | (w->run->first + pos - 1);
+    }
+}
+
+/* The last row of a symbol below `end`, + 1; 0 none. */
+static uint32_t last_below(const struct asof_day *d, struct walk *w, uint32_t code, uint32_t end)
+{
+    struct known_list *k = &w->list[code + 1];
+    if (!k->l.block)
+        view_list(d->part, code, &k->l);
+    uint32_t lo = 0, hi = k->l.nblocks; /* the first block that begins at or above end */
+    uint32_t b = k->block;
+    if (b < hi && k->l.block[b][0] < end) {
+        lo = b + 1; /* mostly that one, or the next */
+        if (lo < hi && k->l.block[lo][0] >= end)
+            hi = lo;
+    }
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (k->l.block[mid][0] < end)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == 0)
+        return 0;
+    k->block = lo - 1;
+    const uint32_t *v = k->l.block[lo - 1];
+    uint32_t n = k->l.count[lo - 1], at = 0;
+    while (n) {
+        uint32_t half = n / 2;
+        if (v[at + half] < end) {
+            at += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return v[at - 1] + 1;
+}
+
+static void match_lists(struct xthread *t, const struct asof_day *d, struct walk *w,
+                        const uint32_t *code, const int64_t *time, uint32_t n, uint32_t codes,
+                        uint64_t *refs)
+{
+    const struct view *v = t->x->view[1];
+    const struct view_part *p = d->part;
+    uint64_t part = (uint64_t)d->part_number << 32;
+    bool ascend = true;
+    for (uint32_t i = 1; i < n; i++)
+        ascend &= time[i] >= time[i - 1];
+    uint32_t rows = (uint32_t)p->rows;
+    bool dense = ascend && time[0] != INT64_MIN;
+    if (dense) {
+        uint32_t upto = rows_until(v, p, time[n - 1]);
+        if (!w->stamp || w->time > time[0] || upto - w->end > 16 * n) {
+            w->stamp++; /* a new walk, from the first row's time on */
+            w->from = w->end = rows_until(v, p, time[0]);
+        }
+        dense = upto - w->end <= 16 * n;
+    }
+    if (!dense) { /* few left rows, or in no order: a search each */
+        uint32_t end = 0;
+        int64_t was = INT64_MIN;
+        for (uint32_t i = 0; i < n; i++) {
+            if (code[i] == PST_NULL_SYMBOL || code[i] + 1 >= codes || time[i] == INT64_MIN)
+                continue;
+            if (i == 0 || time[i] != was)
+                end = rows_until(v, p, time[i]);
+            was = time[i];
+            uint32_t r = last_below(d, w, code[i], end);
+            if (r > d->nulls)
+                refs[i] = part | (r - 1);
+        }
+        w->stamp = w->stamp ? w->stamp : 1;
+        w->time = INT64_MAX; /* what was walked is not where the next batch begins */
+        return;
+    }
+    uint32_t pos = w->end, *last = w->last, *stamps = w->stamps, stamp = w->stamp;
+    uint32_t k = pos < rows ? view_chunk_of(p, pos) : p->nchunks;
+    const int64_t *rt = NULL;
+    const uint32_t *rs = NULL;
+    uint32_t first = 0, end = 0; /* rows of the chunk at hand */
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t tm = time[i];
+        for (;;) {
+            if (pos >= end) {
+                if (pos >= rows)
+                    break;
+                k = view_chunk_of(p, pos);
+                rt = chunk_times(v, p, k);
+                rs = view_span(p, &p->chunk[k], (uint32_t)v->sym_col).data;
+                first = p->chunk[k].first;
+                end = first + p->chunk[k].rows;
+            }
+            uint32_t at = pos - first, stop = end - first;
+            for (; at < stop && rt[at] <= tm; at++) {
+                uint32_t c = rs[at] + 1; /* null at 0: never asked for */
+                if (pst_likely(c < codes)) {
+                    last[c] = first + at + 1;
+                    stamps[c] = stamp;
+                }
+            }
+            pos = first + at;
+            if (at < stop)
+                break;
+        }
+        uint32_t c = code[i] + 1;
+        if (code[i] == PST_NULL_SYMBOL || c >= codes)
+            continue;
+        if (pst_unlikely(stamps[c] != stamp)) {
+            last[c] = last_below(d, w, code[i], w->from);
+            stamps[c] = stamp;
+        }
+        if (last[c] > d->nulls)
+            refs[i] = part | (last[c] - 1);
+    }
+    w->end = pos;
+    w->time = time[n - 1];
+}
+
+static void match_quick(struct xthread *t, const struct asof *a, const struct asof_day *d,
+                        struct batch *b, uint64_t *refs)
+{
+    struct walk *w = &a->walk[t->number];
+    const uint32_t *code =
+        vec_flat(t, load_column(t, b, 0, (uint32_t)t->x->view[0]->sym_col), C_SYM, b->n);
+    const int64_t *time = vec_flat(t, load_column(t, b, 0, t->x->p->asof.left_time), C_I64, b->n);
+    if (w->day != d) {
+        if (d->part->lists) {
+            if (!w->last) {
+                w->last = x_alloc(t, (uint64_t)a->codes * sizeof *w->last);
+                w->stamps = x_zalloc(t, (uint64_t)a->codes * sizeof *w->stamps);
+                w->list = x_zalloc(t, (uint64_t)a->codes * sizeof *w->list);
+            }
+            for (uint32_t i = 0; i < a->codes; i++) {
+                view_list_free(&w->list[i].l);
+                w->list[i].block = 0;
+            }
+            w->stamp++;
+        }
+        w->time = INT64_MAX;
+        w->run = NULL;
+        w->day = d;
+    }
+    if (d->part->lists)
+        match_lists(t, d, w, code, time, b->n, a->codes, refs);
+    else
+        match_runs(t, d, w, code, time, b->n, a->codes, refs);
+}
+
+void asof_end(struct exec *x)
+{
+    struct asof *a = x->asof;
+    for (unsigned i = 0; a && a->walk && i < x->threads; i++)
+        for (uint32_t k = 0; a->walk[i].list && k < a->codes; k++)
+            view_list_free(&a->walk[i].list[k].l);
+}
+
 void asof_prepare(struct xthread *t)
 {
     struct exec *x = t->x;
@@ -211,6 +510,22 @@ void asof_prepare(struct xthread *t)
     for (uint32_t i = 0; i < x->npieces; i++)
         dates.used[x->piece[i].part] = true;
     struct scan_out o = {.order = true, .dates = date_wanted, .arg = &dates};
+    a->codes = x_sym_count(x) + 2;
+    if (quick_plan(x)) {
+        struct plan_scan_facts before = x->p->facts.scan[1];
+        scan_parts(t, 1, &o);
+        if (quick_prepare(t, a, &o)) {
+            a->quick = true;
+            a->walk = x_zalloc(t, x->threads * sizeof *a->walk);
+            for (unsigned i = 0; i < x->threads; i++)
+                a->walk[i].time = INT64_MAX;
+            x->asof = a;
+            x->p->facts.method = "asof along both sides' order";
+            return;
+        }
+        x->p->facts.scan[1] = before;
+        a->ndays = 0;
+    }
     scan_pieces(t, 1, &o);
     for (uint32_t i = 0; i < o.npieces; i++) {
         const struct piece *pc = &o.piece[i];
@@ -262,6 +577,10 @@ void asof_match(struct xthread *t, const struct asof *a, struct batch *b)
     b->side[1] = (struct side){.view = t->x->view[1], .refs = refs};
     if (!d)
         return;
+    if (a->quick) {
+        match_quick(t, a, d, b, refs);
+        return;
+    }
     struct vec key[PLAN_KEYS_MAX];
     enum cls cls[PLAN_KEYS_MAX];
     key_vectors(t, b, 0, pa->left_key, key, cls);

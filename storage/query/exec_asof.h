@@ -13,3 +13,5 @@
 void asof_prepare(struct xthread *t);
 /* Sets b->side[1].refs. */
 void asof_match(struct xthread *t, const struct asof *a, struct batch *b);
+/* What is not query memory: the block lists. */
+void asof_end(struct exec *x);

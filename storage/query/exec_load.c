@@ -313,8 +313,9 @@ static void read_rows(const struct view_part *p, uint8_t want, uint32_t col, con
     }
 }
 
-static void read_refs(const struct side *sd, uint8_t want, uint32_t col, const uint64_t *refs,
-                      uint32_t n, uint8_t *out)
+/* Rows wherever they stand, one by one: for what the loops below do not do. */
+static void read_refs_slow(const struct side *sd, uint8_t want, uint32_t col, const uint64_t *refs,
+                           uint32_t n, uint8_t *out)
 {
     unsigned w = cls_width(cls_of(want));
     for (uint32_t i = 0; i < n; i++) {
@@ -332,6 +333,57 @@ static void read_refs(const struct side *sd, uint8_t want, uint32_t col, const u
         }
         read_rows(p, want, col, &row, 1, out + (size_t)i * w);
     }
+}
+
+#define REFS_LOOP(T, NULL_VALUE, STORED, EXPR)                                                     \
+    for (uint32_t i = 0; i < n; i++) {                                                             \
+        T r = NULL_VALUE;                                                                          \
+        if (refs[i] != NO_MATCH) {                                                                 \
+            uint32_t row = (uint32_t)refs[i];                                                      \
+            const struct view_chunk *c = &p->chunk[view_chunk_of(p, row)];                         \
+            const STORED *at = c->data ? (const STORED *)c->data[col] + (row - c->first)           \
+                                       : (const STORED *)p->base[col] + row;                       \
+            r = (EXPR);                                                                            \
+        }                                                                                          \
+        ((T *)(void *)out)[i] = r;                                                                 \
+    }
+
+/* The right side of a match: nearly always of one part. */
+static void read_refs(const struct side *sd, uint8_t want, uint32_t col, const uint64_t *refs,
+                      uint32_t n, uint8_t *out)
+{
+    uint32_t part = UINT32_MAX, i0 = 0;
+    while (i0 < n && refs[i0] == NO_MATCH)
+        i0++;
+    bool one = col != VIEW_DATE && i0 < n;
+    if (one)
+        part = (uint32_t)(refs[i0] >> 32);
+    for (uint32_t i = i0; one && i < n; i++)
+        one = refs[i] >> 32 == part || refs[i] == NO_MATCH;
+    if (one) {
+        const struct view_part *p = &sd->view->part[part];
+        struct view_span s = view_span(p, &p->chunk[0], col);
+        switch (reader_of(want, &s)) {
+        case R_I64:
+            REFS_LOOP(int64_t, INT64_MIN, int64_t, *at);
+            return;
+        case R_F64:
+            REFS_LOOP(double, NAN, double, *at);
+            return;
+        case R_I32:
+            REFS_LOOP(int64_t, INT64_MIN, int32_t, from_i32(at));
+            return;
+        case R_F32:
+            REFS_LOOP(double, NAN, float, *at);
+            return;
+        case R_SYM:
+            REFS_LOOP(uint32_t, PST_NULL_SYMBOL, uint32_t, *at);
+            return;
+        default:
+            break;
+        }
+    }
+    read_refs_slow(sd, want, col, refs, n, out);
 }
 
 struct vec load_column(struct xthread *t, const struct batch *b, unsigned side, uint32_t col)

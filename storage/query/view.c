@@ -141,21 +141,6 @@ bool view_add_column(struct view *v, const char *name, uint8_t type)
     return true;
 }
 
-/*
- * Chunk 0 has 1 << first_shift rows; with first_shift == shift all have. Else (RDB) sizes double
- * from chunk 1 on until they are 1 << shift.
- */
-uint32_t view_chunk_of(const struct view_part *p, uint32_t row)
-{
-    if (p->nchunks == 1)
-        return 0;
-    if (p->first_shift == p->shift)
-        return row >> p->shift;
-    if (row >> p->shift)
-        return (row >> p->shift) + (p->shift - p->first_shift);
-    return row >> p->first_shift ? 32u - (uint32_t)__builtin_clz(row >> p->first_shift) : 0;
-}
-
 static unsigned span_width(uint8_t encoding, uint8_t stored)
 {
     return encoding == VIEW_RAW ? type_width(stored) : 8;

@@ -172,8 +172,20 @@ bool view_open(struct view *v, uint32_t part, const uint16_t *cols, unsigned nco
 bool view_index(struct view *v, uint32_t part, struct err *err);
 void view_free(struct view *v);
 
-/* The chunk that holds a row of an open part. */
-uint32_t view_chunk_of(const struct view_part *p, uint32_t row);
+/*
+ * The chunk that holds a row of an open part. Chunk 0 has 1 << first_shift rows; with first_shift
+ * == shift all have. Else (RDB) sizes double from chunk 1 on until they are 1 << shift.
+ */
+static inline uint32_t view_chunk_of(const struct view_part *p, uint32_t row)
+{
+    if (p->nchunks == 1)
+        return 0;
+    if (p->first_shift == p->shift)
+        return row >> p->shift;
+    if (row >> p->shift)
+        return (row >> p->shift) + (p->shift - p->first_shift);
+    return row >> p->first_shift ? 32u - (uint32_t)__builtin_clz(row >> p->first_shift) : 0;
+}
 /* How to read rows [chunk's first, ...) of a column that was opened. */
 struct view_span view_span(const struct view_part *p, const struct view_chunk *c, uint32_t col);
 
