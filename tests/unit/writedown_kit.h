@@ -146,7 +146,6 @@ static inline void wk_close(struct wk *k)
     rdb_close(k->rdb);
     hdb_sym_close(&k->sym);
     hdb_close(k->hdb);
-    schema_set_free(k->set);
     dictionary_free(&k->dict);
     content_hash_free(&k->hash);
     lk_free(&k->log);
@@ -156,6 +155,7 @@ static inline void wk_close(struct wk *k)
         free(k->row[i].cell);
     }
     free(k->row);
+    schema_set_free(k->set); /* the rows point into it */
     io_destroy(k->io);
     nftw(k->dir, wk_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
