@@ -12,8 +12,10 @@
  * start and is sealed before it is handed out, so memory never goes back to the kernel, only to the
  * pool. Pages are faulted in a few extents ahead by rdb_idle, else as they are needed (rdb_cold
  * counts); never touched unless the kernel gave them: no room there is as no room in the pool. Not
- * in `bytes`: the head and part directory (up to 33 MiB, faulted as used), 64 KiB of lists a part
- * and, for keyed tables, a private hash of 12 bytes a key.
+ * in `bytes`: the head and part directory (up to 33 MiB, faulted as used), and private memory: 8
+ * bytes a part for each 256 of symbols_max, 32 bytes a key of a keyed table. Beside the columns a
+ * row costs 4 bytes in its symbol's list (and as much in its key's); a symbol's first rows cost a
+ * line of 64 bytes, and each 256 ids with rows in a part 8 KiB.
  *
  * NO ROOM. The first frame with a row that does not fit makes its day slot incomplete from that
  * frame's position on: the slot then has exactly its rows of frames below it, for all its tables,
@@ -24,7 +26,7 @@
  * frame again does nothing.
  *   LOST     cursor: a range of positions stands nowhere. Every open day is flagged RDB_DAY_LOST
  *            with the bytes; reading goes on behind. (The log has not got it either: writing from
- *            memory or from the log is the same.)
+ * memory or from the log is the same.) An EOD mark may have been in it: `take` is asked again.
  *   REWOUND  the journal was taken back to `old` by a restart and goes on at `new`. Day slots whose
  *            rows all lie below `old` stay. Those with later rows are void: closed, shown by no
  *            later cut, and the cursor is sent back to the first of their frames; the rows that are

@@ -264,7 +264,7 @@ static void close_day(struct rdb *r, unsigned calendar, uint16_t day, uint64_t e
         r->cfg.closed(r->cfg.arg, &c);
 }
 
-/* {"calendar":"name","day":9822}; without them: calendar 0, the frame's day. */
+/* {"calendar":"name",…}. The day is the frame's; a "day" that is a number overrules it. */
 void day_mark(struct rdb *r, const struct frame *f)
 {
     unsigned type;
@@ -342,6 +342,9 @@ void rdb_lost(struct rdb *r, uint64_t from, uint64_t to)
         store_relaxed(&s->shared->flags, load_relaxed(&s->shared->flags) | RDB_DAY_LOST);
         bump(&s->shared->lost_bytes, to - from);
     }
+    for (unsigned i = 0; i < RDB_VERDICT; i++)
+        r->verdict[i].known = false;
+    day_forget(r);
     if (to > r->position)
         r->position = to;
     r->cut_due = true;

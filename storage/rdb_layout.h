@@ -37,6 +37,10 @@
  * of first use, part.nkeys of them. A key's row is the last of its list below the cut. Null keys
  * are keys.
  *
+ * Bytes of what is not plain from the structs below: cut.seq is at 64, cut.nparts 68, cut.position
+ * 72, cut.part[] 128, day[] 32,896 (88 each); in a part: chunk_page[] at 104, schema 2,160, its
+ * columns at 142 of it, 54 bytes each (core/schema.h).
+ *
  * WHAT A READER MAY SEE. A cut (struct rdb_cut_lock) says how many rows of each part exist. Below
  * it nothing changes until the day slot is released. Above it anything may: chunk time bounds and
  * list counts may already speak of later rows, so bounds are to be taken as "at least as wide", and
@@ -162,6 +166,12 @@ struct rdb_part {
 };
 #define RDB_PART_STRIDE 8192u
 _Static_assert(sizeof(struct rdb_part) <= RDB_PART_STRIDE, "a part fits its slot");
+_Static_assert(offsetof(struct rdb_head, cut) == 64 && offsetof(struct rdb_head, day) == 32896 &&
+                   offsetof(struct rdb_cut_lock, part) == 64 && sizeof(struct rdb_day) == 88 &&
+                   offsetof(struct rdb_part, chunk_page) == 104 &&
+                   offsetof(struct rdb_part, schema) == 2160 &&
+                   offsetof(struct schema, col) == 142 && sizeof(struct column) == 54,
+               "the bytes named above");
 
 pst_inline uint32_t rdb_chunk_of(uint32_t row)
 {

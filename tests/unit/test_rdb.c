@@ -534,6 +534,12 @@ static void twice(void **state)
     rdb_publish(k.r);
     assert_true(info(&k, 0, LK_DAY, 0)->flags & RDB_DAY_LOST);
     assert_int_equal(info(&k, 0, LK_DAY, 0)->lost_bytes, 5000);
+    /* an end of day may have been lost: the owner is asked again, also for days that go on */
+    unsigned asked = owner.asked;
+    k.position += 5000;
+    random_frame(&k, a, a, LK_DAY);
+    assert_true(owner.asked > asked);
+
     rk_close(&k);
 }
 
