@@ -91,6 +91,11 @@ static int view_status(json_t *r)
     cli_day_rdb_line(json_object_get(days, "rdb"));
     cli_day_database_line(json_object_get(days, "database"));
     cli_day_table(json_object_get(days, "days"));
+    json_t *q = json_object_get(r, "queries");
+    if (json_long(q, "running") || json_long(q, "queued") ||
+        json_long(q, "ready") < json_long(q, "processes"))
+        printf("queries  %s running  %s waiting  %s of %s processes up\n", count(q, "running"),
+               count(q, "queued"), count(q, "ready"), count(q, "processes"));
     json_array_foreach(json_object_get(r, "ledger"), i, a) printf("%s\n", text(a, "line"));
     return degraded(r);
 }
@@ -242,6 +247,22 @@ static int view_topo(json_t *r)
         print_table_row(&t, text(x, "name"), text(x, "class"), cpu, text(x, "state"), busy,
                         print_duration(json_long(x, "worst_ns")), count(x, "over_100us"),
                         text(x, "does"));
+    }
+    print_table_end(&t);
+    static const char *const prhead[] = {"process", ">pids", ">nice", "parent", "does",
+                                         "when it dies"};
+    printf("\n");
+    print_table_begin(&t, PST_COUNT(prhead), prhead);
+    json_array_foreach(json_object_get(r, "processes"), i, x)
+    {
+        char pids[64] = "";
+        json_t *pid;
+        size_t k, n = 0;
+        json_array_foreach(json_object_get(x, "pids"), k, pid) if (n < sizeof pids) n +=
+            (size_t)snprintf(pids + n, sizeof pids - n, "%s%d", k ? " " : "",
+                             (int)json_integer_value(pid));
+        print_table_row(&t, text(x, "name"), pids, count(x, "nice"), text(x, "parent"),
+                        text(x, "does"), text(x, "when_gone"));
     }
     print_table_end(&t);
     static const char *const rhead[] = {"ring", ">size", "producer", "consumers", "when full"};

@@ -8,6 +8,7 @@
 #include "figures.h"
 #include "ledger.h"
 #include "nearest.h"
+#include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"
 
@@ -85,14 +86,19 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
     const struct ring_head *h = d->ring.head;
     int64_t now = clock_now(&d->clock), oldest = load_relaxed(&s->log_oldest);
     char day[16];
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o}", "instance",
-                     s->instance, "version", PST_VERSION, "day", figures_day(d->day, day), "health",
-                     health(d), "up_ns", (json_int_t)(clock_system() - s->started),
-                     "durable_lag_ns", (json_int_t)(oldest ? now - oldest : 0), "alarms",
-                     alarms_json(d), "feeds", feeds_json(d), "log", log_json(d), "ring", "size",
-                     (json_int_t)ring_size(&d->ring), "used",
-                     (json_int_t)(load_acquire(&h->tail) - load_relaxed(&h->guard)), "ledger",
-                     ledger_brief(d->ledger), "days", day_brief(d->days));
+    struct query_pool_figures q = {0};
+    if (d->queries)
+        query_pool_figures(d->queries, &q);
+    return json_pack(
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o,s:{s:i,s:i,s:i,s:i}}", "instance",
+        s->instance, "version", PST_VERSION, "day", figures_day(d->day, day), "health", health(d),
+        "up_ns", (json_int_t)(clock_system() - s->started), "durable_lag_ns",
+        (json_int_t)(oldest ? now - oldest : 0), "alarms", alarms_json(d), "feeds", feeds_json(d),
+        "log", log_json(d), "ring", "size", (json_int_t)ring_size(&d->ring), "used",
+        (json_int_t)(load_acquire(&h->tail) - load_relaxed(&h->guard)), "ledger",
+        ledger_brief(d->ledger), "days", day_brief(d->days), "queries", "processes",
+        (int)q.processes, "ready", (int)q.ready, "running", (int)q.running, "queued",
+        (int)q.queued);
 }
 
 json_t *cmd_feeds(struct cmd_request *req, struct err *err)

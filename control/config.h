@@ -235,6 +235,11 @@ struct config_table {
     struct config_names key;
 };
 CONFIG_LIST(table);
+struct config_view {
+    int file_line;
+    const char *name, *sql;
+};
+CONFIG_LIST(view);
 
 struct config {
     int file_line;
@@ -263,6 +268,7 @@ struct config {
     struct config_feed_list feeds;
     struct config_framing_list framings;
     struct config_table_list tables;
+    struct config_view_list views;
     /* Resolved: */
     const char *file;              /* as given to config_load; "(defaults)" */
     struct calendar main_calendar; /* named "default" */

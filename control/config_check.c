@@ -567,6 +567,22 @@ static bool resolve_calendars(struct config *c, struct err *err)
     return check_together(c, err);
 }
 
+static bool check_view(const struct config *c, const struct config_view *v, struct err *err)
+{
+    bool table = is_one_of(v->name, builtin_tables, PST_COUNT(builtin_tables));
+    for (uint32_t i = 0; i < c->tables.count; i++) {
+        table |= strcmp(c->tables.at[i].name, v->name) == 0;
+    }
+    if (!identifier(v->name)) {
+        FAIL(v->file_line,
+             "views.%s: a view's name is a letter, then letters, digits and _; rename it", v->name);
+    }
+    if (table) {
+        FAIL(v->file_line, "views.%s: there is a table of this name; rename the view", v->name);
+    }
+    return true;
+}
+
 bool config_check(struct config *c, struct err *err)
 {
     if (c->spill_directory && strcmp(c->spill_directory, c->log_directory) == 0) {
@@ -593,6 +609,11 @@ bool config_check(struct config *c, struct err *err)
     }
     for (uint32_t i = 0; i < c->tables.count; i++) {
         if (!check_table(c, &c->tables.at[i], err)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < c->views.count; i++) {
+        if (!check_view(c, &c->views.at[i], err)) {
             return false;
         }
     }

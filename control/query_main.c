@@ -196,6 +196,9 @@ static void attach(struct wire_message *m)
         give_up("%s", err.text);
     if (!query_runner_schemas(&runner, json_object_get(o, "schemas"), &err))
         give_up("schemas: %s", err.text);
+    if (!query_runner_views(&runner, json_object_get(o, "views"), &err))
+        give_up("%s", err.text);
+    runner.log = log_line;
     json_array_foreach(json_object_get(o, "segments"), i, v)
     {
         if (i >= m->nfds || !attach_one(json_string_value(v), m->fds[i], &err))
@@ -219,8 +222,7 @@ static void attach(struct wire_message *m)
     if (pthread_create(&t, &a, run, NULL))
         give_up("no thread");
     pthread_attr_destroy(&a);
-    say_json(WIRE_READY, 0, 0, loaded(failed), "{}", WIRE_INLINE);
-    json_decref(o);
+    say_json(WIRE_READY, 0, 0, loaded(failed), "{}", WIRE_INLINE); /* o stays: texts of the views */
 }
 
 static void take_cut(const struct wire_message *m)

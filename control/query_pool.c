@@ -20,6 +20,7 @@ struct query_pool *query_pool_new(struct daemon *d, struct err *err)
     p->daemon = d;
     p->next_id = 1;
     p->next_spawn = 1;
+    p->alive = clock_monotonic();
     p->plugins = json_array();
     p->plugins_failed = json_array();
     slots_open(p, (unsigned)d->config->query_processes);
@@ -246,15 +247,29 @@ struct query *query_pool_next(struct query_pool *p)
     return q;
 }
 
+static void no_process(struct query_pool *p, struct query *q)
+{
+    char text[400];
+    snprintf(text, sizeof text, "no query process comes up%s%s; see penstock queries",
+             *p->figures.last_reason ? ", the last one: " : "", p->figures.last_reason);
+    query_end(q, NULL, text, -EAGAIN);
+}
+
 int query_pool_poll(struct query_pool *p)
 {
     int64_t now = clock_monotonic();
     helper_poll(p->daemon->helper, slots_event, p);
     slots_poll(p, now);
+    for (unsigned i = 0; i < p->nslots; i++)
+        if (p->slot[i].state == SLOT_READY || p->slot[i].state == SLOT_BUSY)
+            p->alive = now;
     for (struct query *q = p->queries, *next; q; q = next) {
         next = q->next;
         if (p->gone && q->state != QUERY_ENDED)
             query_end(q, NULL, "penstock-helper is gone, so the query did not end", -EPIPE);
+        else if (q->state == QUERY_QUEUED && now - p->alive > POOL_DEAD_MS * NS_PER_MS &&
+                 now - q->submitted > POOL_DEAD_MS * NS_PER_MS)
+            no_process(p, q);
         else if (q->state == QUERY_RUNNING && !q->cancel && now > q->deadline) {
             stop(q, WIRE_CANCEL_TIMEOUT);
             if (q->kind == QUERY_PLUGIN)
@@ -320,6 +335,13 @@ json_t *query_pool_json(const struct query_pool *p)
                      processes, "total", (json_int_t)f.queries, "failed", (json_int_t)f.failed,
                      "cancelled", (json_int_t)f.cancelled, "timed_out", (json_int_t)f.timed_out,
                      "restarts", (json_int_t)f.restarts, "last_restart", f.last_reason);
+}
+
+void query_pool_pids(const struct query_pool *p, json_t *list)
+{
+    for (unsigned i = 0; i < p->nslots; i++)
+        if (p->slot[i].pid)
+            json_array_append_new(list, json_integer(p->slot[i].pid));
 }
 
 bool query_pool_kill(struct query_pool *p, uint64_t id, uid_t uid, bool any, struct err *err)

@@ -28,6 +28,7 @@
 #define POOL_PROCESSES_MAX 64u
 #define POOL_GRACE_MS      2000
 #define POOL_START_MS      20000 /* from spawn to ready */
+#define POOL_DEAD_MS       30000 /* without any process: queries that wait so long fail */
 
 struct daemon;
 struct helper;
@@ -63,6 +64,7 @@ bool query_pool_kill(struct query_pool *p, uint64_t id, uid_t uid, bool any, str
 struct query *query_pool_plugin(struct query_pool *p, bool load, const char *name, uid_t uid,
                                 struct err *err);
 json_t *query_pool_plugins(const struct query_pool *p); /* as the processes reported them */
+void query_pool_pids(const struct query_pool *p, json_t *list);
 struct query_pool_figures {
     unsigned processes, ready, running, queued;
     uint64_t queries, failed, cancelled, timed_out, restarts;

@@ -76,6 +76,7 @@ struct query_pool {
     unsigned nops;
     json_t *plugins, *plugins_failed; /* as the last process reported them */
     struct query_pool_figures figures;
+    int64_t alive; /* when a process was last ready or busy */
     int64_t log_second;
     unsigned log_lines;
     bool gone; /* the helper */

@@ -161,11 +161,22 @@ static bool attempt(struct run *q, const struct cut *c, struct result **out, str
     cut_notes(c, &notes);
     struct query_env env = {.tables = view_db_catalogue(r->db),
                             .zone = r->zone,
+                            .views = r->views,
+                            .nviews = r->nviews,
                             .now_ns = c->time,
                             .check_gaps = true,
                             .notes = notes.line,
                             .nnotes = notes.n};
     plugins_functions(r->plugins, &env.functions);
+    if (!r->views_checked) {
+        struct query_error bad = {.position = -1};
+        char line[480];
+        r->views_checked = true;
+        if (!query_check_views(&env, &bad)) {
+            snprintf(line, sizeof line, "views: %.400s", bad.text);
+            r->log(NULL, line);
+        }
+    }
     if (q->call)
         return plugins_call(r->plugins, q->call, q->texts.param, q->texts.n, &env, &q->limits, out,
                             e);
@@ -247,6 +258,19 @@ bool query_runner_schemas(struct query_runner *r, json_t *texts, struct err *err
     return true;
 }
 
+bool query_runner_views(struct query_runner *r, json_t *views, struct err *err)
+{
+    json_t *v;
+    size_t i;
+    r->views = calloc(json_array_size(views) + 1, sizeof *r->views);
+    if (!r->views)
+        return err_set(err, -ENOMEM, "no memory for the views");
+    json_array_foreach(views, i, v) r->views[r->nviews++] =
+        (struct query_view){json_string_value(json_object_get(v, "name")),
+                            json_string_value(json_object_get(v, "sql"))};
+    return true;
+}
+
 void query_runner_free(struct query_runner *r)
 {
     view_db_free(r->db);
@@ -255,6 +279,7 @@ void query_runner_free(struct query_runner *r)
     for (unsigned i = 0; i < r->nschemas; i++)
         free(r->schemas[i]);
     free(r->schemas);
+    free(r->views);
     if (r->have_rdb)
         rdb_map_close(&r->rdb);
     if (r->have_symbols)

@@ -22,6 +22,10 @@ struct query_runner {
     bool have_rdb, have_symbols;
     struct schema **schemas; /* declared tables */
     unsigned nschemas;
+    struct query_view *views;
+    unsigned nviews;
+    bool views_checked;
+    void (*log)(void *arg, const char *line);
     const struct tzone *zone;
     unsigned threads;
     uint64_t memory;
@@ -42,6 +46,8 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
                       json_t **facts, json_t **error);
 /* The declared tables, texts as schema.h writes them. */
 bool query_runner_schemas(struct query_runner *r, json_t *texts, struct err *err);
+/* The configured views: [{"name","sql"}…]; o must stay. */
+bool query_runner_views(struct query_runner *r, json_t *views, struct err *err);
 void query_runner_free(struct query_runner *r);
 
 /* {"sql": …} or {"call": …} with "params" as query.h wants them. Shared with the CLI, which runs

@@ -201,12 +201,15 @@ static void attach(struct query_pool *p, struct slot *s)
     int fds[WIRE_FDS];
     json_t *names = json_array();
     unsigned n = query_sources_segments(p->daemon, names, fds, 4);
-    json_t *schemas = query_sources_schemas(p->daemon);
+    json_t *schemas = query_sources_schemas(p->daemon), *views = json_array();
+    for (uint32_t i = 0; i < c->views.count; i++)
+        json_array_append_new(
+            views, json_pack("{s:s,s:s}", "name", c->views.at[i].name, "sql", c->views.at[i].sql));
     s->bare = s->bad_starts >= 3 && (c->plugins.count || p->nops);
-    json_t *o =
-        json_pack("{s:I,s:I,s:s,s:o,s:o,s:o}", "threads", (json_int_t)c->query_threads, "memory",
-                  (json_int_t)c->query_memory, "zone", c->calendar.zone, "schemas", schemas,
-                  "segments", names, "plugins", s->bare ? json_array() : plugin_list(p));
+    json_t *o = json_pack("{s:I,s:I,s:s,s:o,s:o,s:o,s:o}", "threads", (json_int_t)c->query_threads,
+                          "memory", (json_int_t)c->query_memory, "zone", c->calendar.zone,
+                          "schemas", schemas, "views", views, "segments", names, "plugins",
+                          s->bare ? json_array() : plugin_list(p));
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     s->ops = p->nops;

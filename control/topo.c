@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon.h"
 #include "figures.h"
+#include "helper.h"
+#include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"
 
@@ -19,6 +21,18 @@ const struct topo_thread topo_threads[] = {
     {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
 };
 const unsigned topo_thread_count = PST_COUNT(topo_threads);
+
+const struct topo_process topo_processes[] = {
+    {"penstock-helper", 0, "penstockd",
+     "the only process that penstockd starts, before the EAL: starts the others, runs alarm_exec "
+     "and post_save_exec",
+     "started again by its launcher; without that too: no queries, no commands, alarm helper.gone"},
+    {"penstock-query", 10, "penstock-helper",
+     "one query at a time, SQL and plugins, in a sandbox: reads sealed memory and the database, "
+     "writes nothing",
+     "its query fails with the reason and it is started again"},
+};
+const unsigned topo_process_count = PST_COUNT(topo_processes);
 
 const struct topo_ring topo_rings[] = {
     {"journal", "rx (the appender)",
@@ -55,6 +69,23 @@ static void ring_rows(const struct daemon *d, json_t *rings, const struct topo_r
     }
 }
 
+static json_t *processes(const struct daemon *d)
+{
+    json_t *list = json_array();
+    for (unsigned k = 0; k < topo_process_count; k++) {
+        const struct topo_process *t = &topo_processes[k];
+        json_t *pids = json_array();
+        if (k == 0 && helper_alive(d->helper))
+            json_array_append_new(pids, json_integer(helper_pid(d->helper)));
+        else if (k == 1 && d->queries)
+            query_pool_pids(d->queries, pids);
+        json_array_append_new(list, json_pack("{s:s,s:i,s:s,s:s,s:s,s:o}", "name", t->name, "nice",
+                                              t->nice, "parent", t->parent, "does", t->does,
+                                              "when_gone", t->when_gone, "pids", pids));
+    }
+    return list;
+}
+
 json_t *topo_json(const struct daemon *d)
 {
     json_t *threads = figures_threads(d->status), *rings = json_array(), *t;
@@ -71,7 +102,7 @@ json_t *topo_json(const struct daemon *d)
     }
     for (unsigned k = 0; k < topo_ring_count; k++)
         ring_rows(d, rings, &topo_rings[k]);
-    return json_pack("{s:i,s:s,s:o,s:o,s:o}", "pid", (int)d->status->pid, "eal",
-                     wiring_eal_text(d->wiring), "threads", threads, "rings", rings, "ports",
-                     figures_ports(d->status, &d->rates));
+    return json_pack("{s:i,s:s,s:o,s:o,s:o,s:o}", "pid", (int)d->status->pid, "eal",
+                     wiring_eal_text(d->wiring), "threads", threads, "processes", processes(d),
+                     "rings", rings, "ports", figures_ports(d->status, &d->rates));
 }

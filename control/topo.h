@@ -24,13 +24,20 @@ struct topo_thread {
     const char *does;
 };
 
+struct topo_process { /* beside penstockd */
+    const char *name;
+    int nice;
+    const char *parent, *does, *when_gone;
+};
+
 struct topo_ring {
     const char *name, *producer, *consumers, *full;
 };
 
 extern const struct topo_thread topo_threads[];
+extern const struct topo_process topo_processes[];
 extern const struct topo_ring topo_rings[];
-extern const unsigned topo_thread_count, topo_ring_count;
+extern const unsigned topo_thread_count, topo_process_count, topo_ring_count;
 
 /* By name; a trailing number ("rx1") is ignored. Never NULL for a thread the daemon starts. */
 const struct topo_thread *topo_thread(const char *name);

@@ -18,6 +18,7 @@ query_timeout: 30s
 query_queue: 200
 rdb_memory: 1G
 plugins: [$plugin]
+views: {adds: {sql: \"SELECT date, time, sym, shares, price FROM itch_order WHERE type = 'A'\"}}
 alarm_exec: [$work/paged, \"a b\"]"
 start
 
@@ -52,6 +53,9 @@ more() { # the journal grows
 }
 soon more
 works
+n=$(p sql "SELECT count(*) FROM adds WHERE shares > 0" --format csv -q | tail -1)
+soon [ "$(p sql "SELECT count(*) FROM itch_order WHERE type = 'A'" --format csv -q | tail -1)" -ge "$n" ]
+p topo | grep -q 'penstock-query .*in a sandbox' || die "topo lacks the query processes"
 
 # 1. What a plugin can do to its own process.
 fails 1 'query process died: signal 11' call crash
@@ -104,7 +108,7 @@ kill -9 $client; wait $client 2>/dev/null
 soon idle
 for q in polite spin; do # stopped altogether: it hears nothing
     soon ready
-    p call $q --timeout 1s >"$work/out" 2>"$work/err" & client=$!
+    p call $q --timeout 4s >"$work/out" 2>"$work/err" & client=$!
     soon running
     kill -STOP "$(figure queries '[x["process"] for x in r["queries"]][0]')"
     wait $client && die "a stopped process answered"
