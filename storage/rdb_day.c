@@ -313,8 +313,7 @@ bool day_service(struct rdb *r)
         leaving[i] = true;
 
         for (struct part *p = s->parts; p; p = p->next) {
-            p->rows = 0;
-            p->state = PART_SKIPS; /* the cut shows no part here */
+                        p->state = PART_SKIPS; /* the cut shows no part here */
             rdb_mark_dirty(r, p);
         }
         any = true;

@@ -119,6 +119,49 @@ static void chunks(void **state)
     rk_close(&k);
 }
 
+/* A step back in time that no frame shows by itself: between two frames, within one, over a chunk's
+ * border, and from the null time. */
+static void bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t rows[3]; /* of three frames */
+        int64_t first[3]; /* times count up from it within a frame */
+        bool ascends;     /* the chunk of the last row */
+        int64_t min, max;
+    } cases[] = {
+        {{10, 10, 10}, {0, 9, 18}, true, 0, 27},
+        {{10, 10, 10}, {0, 8, 30}, false, 0, 39},
+        {{300, 1, 300}, {1000, 5, 6}, false, 5, 1299},
+        {{1024, 10, 10}, {5000, 0, 9}, true, 0, 18}, /* another chunk: nothing before it */
+        {{1023, 1, 10}, {5000, 0, 9}, true, 9, 18},
+        {{1000, 100, 10}, {5000, 6000, 6070}, false, 6024, 6099},
+        {{1, 1, 1}, {INT64_MIN, 4, 4}, true, INT64_MIN, 4},
+        {{1, 1, 1}, {4, INT64_MIN, 7}, false, INT64_MIN, 7},
+    };
+    for (unsigned i = 0; i < PST_COUNT(cases); i++) {
+        struct rk k;
+        rk_open(&k, 2, NULL);
+        const struct schema *s =
+            rk_schema(&k, NARROW, "narrow", false, narrow_columns, PST_COUNT(narrow_columns));
+        uint32_t total = 0;
+        for (unsigned f = 0; f < 3; f++) {
+            pk_clear(&k.pk);
+            for (uint32_t j = 0; j < cases[i].rows[f]; j++)
+                rk_row(&k, s, 1, cases[i].first[f] + j);
+            total += rk_append(&k, FRAME_DATA, LK_DAY);
+        }
+        rdb_publish(k.r);
+        struct rdb_part_view v;
+        struct rdb_chunk_view c;
+        assert_true(rdb_part_open(rdb_map_of(k.r), 0, NARROW, LK_DAY, total, &v, NULL));
+        assert_true(rdb_chunk_open(&v, v.chunks - 1, &c));
+        assert_true(c.time_min == cases[i].min && c.time_max == cases[i].max);
+        assert_int_equal(c.ascends, cases[i].ascends);
+        rk_close(&k);
+    }
+}
+
 /* ---- days, calendars, marks ---- */
 
 struct owner {
@@ -628,10 +671,10 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type), cmocka_unit_test(chunks),    cmocka_unit_test(days),
-        cmocka_unit_test(versions),   cmocka_unit_test(malformed), cmocka_unit_test(memory),
-        cmocka_unit_test(ahead),      cmocka_unit_test(keyed),     cmocka_unit_test(twice),
-        cmocka_unit_test(rounds),     cmocka_unit_test(refused),
+        cmocka_unit_test(every_type), cmocka_unit_test(chunks),   cmocka_unit_test(bounds),
+        cmocka_unit_test(days),       cmocka_unit_test(versions), cmocka_unit_test(malformed),
+        cmocka_unit_test(memory),     cmocka_unit_test(ahead),    cmocka_unit_test(keyed),
+        cmocka_unit_test(twice),      cmocka_unit_test(rounds),   cmocka_unit_test(refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rk_portable = true; /* what another machine runs */

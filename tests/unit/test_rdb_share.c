@@ -266,6 +266,56 @@ static void concurrent(void **state)
     pthread_mutex_destroy(&sh.lock);
 }
 
+/* ---- one cut for many tables ---- */
+
+enum { TABLES = 60, CUTS = 4000 };
+
+static void *many_writer(void *arg)
+{
+    struct rk *k = arg;
+    for (uint32_t i = 0; i < CUTS; i++) {
+        pk_clear(&k->pk);
+        for (uint16_t t = 0; t < TABLES; t++)
+            pk_row(&k->pk, (uint16_t)(A + t), t, i, 32);
+        rk_append(k, FRAME_DATA, LK_DAY);
+        rdb_publish(k->r);
+    }
+    store_release(&sh.done, true);
+    return NULL;
+}
+
+/* Every table has one row a frame: in each cut all have the same number, that of its position. */
+static void one_cut(void **state)
+{
+    (void)state;
+    static struct rk k;
+    static struct rdb_cut cut;
+    memset(&sh, 0, sizeof sh);
+    rk_open(&k, 64, NULL);
+    for (uint16_t t = 0; t < TABLES; t++) {
+        char name[16];
+        sprintf(name, "t%u", t);
+        rk_schema(&k, (uint16_t)(A + t), name, false, narrow_columns, PST_COUNT(narrow_columns));
+    }
+    pthread_t w;
+    assert_int_equal(pthread_create(&w, NULL, many_writer, &k), 0);
+    uint32_t bytes = FRAME_HEADER + TABLES * 32, torn = 0, last = 0;
+    for (bool done = false; !done;) {
+        done = load_acquire(&sh.done);
+        if (!rdb_cut_read(rdb_map_of(k.r), &cut) || !cut.nparts)
+            continue;
+        uint32_t rows = (uint32_t)((cut.position - k.base) / bytes);
+        torn += cut.nparts != TABLES || rows < last || cut.serial != rows;
+        for (uint32_t i = 0; i < cut.nparts; i++)
+            torn += cut.part[i].rows != rows;
+        last = rows;
+    }
+    pthread_join(w, NULL);
+    assert_int_equal(torn, 0);
+    assert_int_equal(last, CUTS);
+    rk_close(&k);
+}
+
 /* ---- another process ---- */
 
 static const struct column_def all_columns[] = {{"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL},
@@ -438,6 +488,34 @@ static void damaged(void **state)
     assert_true(want == sweep(&m, &cut, &whole) && whole);
     munmap(room, bytes + 8192);
     rk_close(&k);
+    /* a chain of blocks that goes in circles: the walk ends */
+    rk_open(&k, 2, NULL);
+    const struct schema *a =
+        rk_schema(&k, A, "a", false, narrow_columns, PST_COUNT(narrow_columns));
+    pk_clear(&k.pk);
+    for (uint32_t n = 0; n < 100; n++)
+        pk_row(&k.pk, A, 5, n, a->fixed);
+    rk_append(&k, FRAME_DATA, LK_DAY);
+    rdb_publish(k.r);
+    struct rdb_part_view v;
+    struct rdb_list_view l;
+    const uint32_t *ids;
+    assert_true(rdb_part_open(rdb_map_of(k.r), 0, A, LK_DAY, 100, &v, NULL));
+    assert_true(rdb_list_open(&v, 5, &l));
+    assert_int_equal(l.count, 100);
+    struct rdb_block *newest = (struct rdb_block *)(uintptr_t)(v.map->base + l.prev);
+    assert_int_equal(newest->before, 8 + 16 + 32);
+    newest->prev = l.prev;
+    store_relaxed(&newest->next, l.prev);
+    uint32_t seen_rows = 0, got;
+    while ((got = rdb_list_prev(&l, &ids)))
+        seen_rows += got;
+    while ((got = rdb_list_next(&l, &ids)))
+        seen_rows += got;
+    assert_int_equal(seen_rows, 44 + 100);
+    assert_true(rdb_part_open(rdb_map_of(k.r), 0, A, LK_DAY, 20, &v, NULL));
+    assert_false(rdb_list_open(&v, 5, &l));
+    rk_close(&k);
     /* no RDB at all */
     struct rdb_map none;
     struct err err;
@@ -453,6 +531,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(concurrent),
+        cmocka_unit_test(one_cut),
         cmocka_unit_test(process),
         cmocka_unit_test(damaged),
     };
