@@ -5,13 +5,18 @@
 #include <unistd.h>
 #include "hdb_private.h"
 
+void hdb_ident_set(struct hdb_ident *id, const struct stat *st)
+{
+    *id = (struct hdb_ident){st->st_dev, st->st_ino, (uint64_t)st->st_size,
+                             st->st_mtim.tv_sec * PST_SECOND_NS + st->st_mtim.tv_nsec};
+}
+
 bool hdb_ident_of(int dir, const char *name, struct hdb_ident *id)
 {
     struct stat st;
     if (fstatat(dir, name, &st, 0))
         return false;
-    *id = (struct hdb_ident){st.st_dev, st.st_ino, (uint64_t)st.st_size,
-                             st.st_mtim.tv_sec * PST_SECOND_NS + st.st_mtim.tv_nsec};
+    hdb_ident_set(id, &st);
     return true;
 }
 

@@ -496,7 +496,8 @@ bool hdb_index_read(struct hdb_index *x, int dir, const char *path, struct err *
 {
     size_t len;
     memset(x, 0, sizeof *x);
-    void *b = slurp(dir, HDB_PART_NAME, path, INDEX_BYTES, &len, err);
+    const char *name = dir == AT_FDCWD ? path : HDB_PART_NAME;
+    void *b = slurp(dir, name, path, INDEX_BYTES, &len, err);
     bool ok = b && hdb_index_decode(x, b, len, path, err);
     free(b);
     return ok;

@@ -102,6 +102,7 @@ bool hdb_index_write(struct io *io, const char *table_dir, const struct hdb_grou
                      uint64_t ngroups, uint64_t rows, bool time_sorted, bool sync, struct err *err);
 bool hdb_index_decode(struct hdb_index *x, const void *bytes, size_t len, const char *path,
                       struct err *err); /* copies */
+/* dir: the table's directory, `path` only for sentences; or AT_FDCWD and the file's path. */
 bool hdb_index_read(struct hdb_index *x, int dir, const char *path, struct err *err);
 /* From the columns. time may be NULL (time_sorted is then false). False with -EINVAL: a symbol has
  * two runs of rows, so there is no parted index. */

@@ -95,6 +95,8 @@ static inline bool hdb_name_visible(const char *name)
     return n && *name != '.' && name[n - 1] != '$' && !strchr(name, '/');
 }
 
+struct stat;
+void hdb_ident_set(struct hdb_ident *id, const struct stat *st);
 bool hdb_ident_of(int dir, const char *name, struct hdb_ident *id); /* false: errno */
 static inline bool hdb_ident_equal(const struct hdb_ident *a, const struct hdb_ident *b)
 {
