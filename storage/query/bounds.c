@@ -84,7 +84,9 @@ static bool bound_date(struct binder *b, struct plan_bounds *o, const struct pla
 static void clip_time(struct plan_bounds *o, int64_t lo, int64_t hi)
 {
     o->time_bound = true;
-    o->time_lo = lo > o->time_lo ? lo : o->time_lo;
+    if (lo != INT64_MIN + 1) { /* the smallest time there is: open */
+        o->time_lo = lo > o->time_lo ? lo : o->time_lo;
+    }
     o->time_hi = hi < o->time_hi ? hi : o->time_hi;
 }
 

@@ -23,6 +23,16 @@ static bool syntax(struct parsed *p, const PgQueryError *pe, struct query_error 
     if (strstr(text, "end of input")) {
         hint = "; the query ends too early";
     }
+    static const char *const reserved[] = {
+        "primary", "end",  "check",  "column", "table", "user",  "default", "foreign", "unique",
+        "using",   "both", "window", "limit",  "order", "group", "desc",    "asc",     "to"};
+    for (unsigned i = 0; i < PST_COUNT(reserved); i++) {
+        char quoted[32];
+        snprintf(quoted, sizeof quoted, "near \"%s\"", reserved[i]);
+        if (strstr(text, quoted)) {
+            hint = "; a column of that name wants double quotes";
+        }
+    }
     if (p->rw.nasof) {
         hint = "; an ASOF JOIN wants USING (sym, time)";
     }
