@@ -434,6 +434,7 @@ static bool run_plan(struct query_env *env, struct plan *p, struct result **out,
 {
     void *source = NULL;
     struct query_table called;
+    const struct query_table *table = p->nscans ? p->scan[0].table : NULL;
     if (p->call && p->explain != PLAN_EXPLAIN_ONLY) {
         if (!env->functions.call(env->functions.ctx, p->call, p->call_arg, env, &p->limits, &source,
                                  e)) {
@@ -453,8 +454,11 @@ static bool run_plan(struct query_env *env, struct plan *p, struct result **out,
                          : lines_result(text.p, out, e);
         free(text.p);
     }
-    if (source && env->functions.release) {
-        env->functions.release(env->functions.ctx, source);
+    if (source) {
+        p->scan[0].table = table; /* the plan outlives `called` */
+        if (env->functions.release) {
+            env->functions.release(env->functions.ctx, source);
+        }
     }
     return ok;
 }
