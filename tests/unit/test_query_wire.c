@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_query_wire.c - messages between penstockd and a query process, good ones and hostile ones. */
+/* test_query_wire.c - messages between penstockd and a query process, good ones and hostile ones.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -99,10 +100,10 @@ static void test_body_not_sealed(void **state)
         int fd = memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         assert_int_equal(ftruncate(fd, how == 1 ? 100 : 101), 0);
         if (how)
-            assert_int_equal(fcntl(fd, F_ADD_SEALS,
-                                   F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW |
-                                       (how == 2 ? 0 : F_SEAL_WRITE)),
-                             0);
+            assert_int_equal(
+                fcntl(fd, F_ADD_SEALS,
+                      F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | (how == 2 ? 0 : F_SEAL_WRITE)),
+                0);
         struct wire_header h = {WIRE_MAGIC, WIRE_VERSION, WIRE_CUT, WIRE_IN_FD, 100, 5, 0};
         union {
             char buf[CMSG_SPACE(sizeof(int))];

@@ -11,8 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RUN(name)                                                                                  \
-    static int name(struct pst_call *call, const struct pst_value *arg, void *data)
+#define RUN(name) static int name(struct pst_call *call, const struct pst_value *arg, void *data)
 
 static int say(struct pst_call *call, const char *text)
 {
@@ -161,11 +160,20 @@ static const struct pst_parameter echoes[] = {{"text", PST_STRING, NULL, "what i
                                               {"n", PST_LONG, "7", "a number"},
                                               {"f", PST_FLOAT, "0.5", "another"}};
 static const struct pst_query queries[] = {
-#define Q(name) {#name, "misbehaves", NULL, 0, column, 1, name, NULL}
-    Q(crash), Q(aborts), Q(exits), Q(spin), Q(polite), Q(hog), Q(leak), Q(scribble),
-    Q(endless_rows), Q(forks), Q(runs_shell), Q(dials), Q(kills), Q(writes), Q(talks),
-    Q(hangs_up), Q(logs), Q(wrong_type), Q(fails),
-    {"echo", "behaves", echoes, 3, column, 1, echo, NULL}};
+#define Q(name)                                                                                    \
+    {                                                                                              \
+#name, "misbehaves", NULL, 0, column, 1, name, NULL                                        \
+    }
+    Q(crash),        Q(aborts),
+    Q(exits),        Q(spin),
+    Q(polite),       Q(hog),
+    Q(leak),         Q(scribble),
+    Q(endless_rows), Q(forks),
+    Q(runs_shell),   Q(dials),
+    Q(kills),        Q(writes),
+    Q(talks),        Q(hangs_up),
+    Q(logs),         Q(wrong_type),
+    Q(fails),        {"echo", "behaves", echoes, 3, column, 1, echo, NULL}};
 
 PST_PLUGIN("misbehave", "1", "Every bad habit.")
 PST_PLUGIN_EXPORT int pst_plugin_register(struct pst_registry *r)
