@@ -386,9 +386,9 @@ static bool step_sym(struct writedown *w, struct err *err)
         return false;
     w->symbols_ready = true;
     PST_FAULT("writedown.sym");
+    w->staging = true; /* also when its beginning fails: what was made of it is removed */
     if (!hdb_stage_begin(&w->stage, w->cfg.io, w->cfg.hdb, w->job.day, w->calendar, err))
         return false;
-    w->staging = true;
     PST_FAULT("writedown.stage");
     uint64_t rows = 0;
     for (unsigned i = 0; i < w->ntables; i++)

@@ -173,7 +173,8 @@ static bool fill(const struct job *j, void *out, uint64_t lo, uint64_t cap, stru
             struct wd_values v;
             if (load_relaxed(j->cancel))
                 return err_set(err, -ECANCELED, "cancelled");
-            if (!wd_values(&j->w->reader, 0, src, k, from < 0 ? 0 : (unsigned)from, false, &v, err))
+            wd_chunk_rows(src, k, &v.first, &v.rows);
+            if (from >= 0 && !wd_values(&j->w->reader, 0, src, k, (unsigned)from, false, &v, err))
                 return false;
             const uint32_t *place = o->place + v.first;
             uint32_t l = (uint32_t)lo, c = (uint32_t)cap;

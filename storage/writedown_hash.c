@@ -99,17 +99,18 @@ bool wd_hash_source(struct wd_hash *h, const struct wd_source *s, const uint8_t 
     bool clocked = content_columns_clocked(&h->columns);
     uint32_t chunks = wd_chunks(s);
     for (uint32_t k = 0; k < chunks; k++) {
-        struct wd_values rx = {0}, any;
+        struct wd_values rx = {0};
+        uint64_t first;
+        uint32_t rows;
         if (load_relaxed(cancel))
             return err_set(err, -ECANCELED, "cancelled");
         int col = h->columns.rxtime >= 0 ? s->from[h->columns.rxtime] : -1;
-        if (!wd_values(reader, 1, s, k, col < 0 ? 0 : (unsigned)col, false, &any, err))
+        if (col >= 0 && !wd_values(reader, 1, s, k, (unsigned)col, false, &rx, err))
             return false;
-        if (col >= 0)
-            rx = any;
-        for (uint32_t at = 0; at < any.rows; at += WD_SLICE) {
-            uint32_t n = any.rows - at < WD_SLICE ? any.rows - at : WD_SLICE;
-            const uint8_t *kept = keep ? keep + any.first + at : NULL;
+        wd_chunk_rows(s, k, &first, &rows);
+        for (uint32_t at = 0; at < rows; at += WD_SLICE) {
+            uint32_t n = rows - at < WD_SLICE ? rows - at : WD_SLICE;
+            const uint8_t *kept = keep ? keep + first + at : NULL;
             uint64_t stay = n;
             for (uint32_t i = 0; kept && i < n; i++)
                 stay -= !kept[i];

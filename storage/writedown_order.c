@@ -186,17 +186,7 @@ static bool walk_chunk(struct walk *w)
         (s->from[0] >= 0 &&
          !wd_values(w->reader, 1, s, k, (unsigned)s->from[0], false, &w->time, w->err)))
         return !(w->failed = true);
-    const struct wd_values *any = w->sym.values ? &w->sym : &w->time;
-    if (any->values) {
-        w->first = any->first;
-        w->rows = any->rows;
-    } else { /* a foreign table without either: all null */
-        struct wd_values v;
-        if (!wd_values(w->reader, 0, s, k, 0, false, &v, w->err))
-            return !(w->failed = true);
-        w->first = v.first;
-        w->rows = v.rows;
-    }
+    wd_chunk_rows(s, k, &w->first, &w->rows);
     w->at = w->n = 0;
     return true;
 }
@@ -369,26 +359,18 @@ static bool mark_kept(struct wd_order *o, const struct schema *target, struct wa
                 ok = false;
                 break;
             }
-            uint32_t rows = 1;
-            uint64_t first = 0;
+            uint32_t rows;
+            uint64_t first;
+            wd_chunk_rows(src, c, &first, &rows);
             for (uint32_t at = 0; ok && at < rows; at += WD_SLICE) {
-                uint32_t n = 0;
+                uint32_t n = rows - at < WD_SLICE ? rows - at : WD_SLICE;
                 for (unsigned j = 0; ok && j < target->nkeys; j++) {
                     unsigned col = target->keys[j];
                     struct wd_values v = {0};
-                    bool have = src->from[col] >= 0;
-                    struct wd_values any;
-                    if (have)
+                    if (src->from[col] >= 0)
                         ok = wd_values(w->reader, 0, src, c, (unsigned)src->from[col], true, &v,
                                        w->err);
-                    else
-                        ok = wd_values(w->reader, 0, src, c, 0, false, &any, w->err);
                     w->failed |= !ok;
-                    if (!ok)
-                        break;
-                    rows = have ? v.rows : any.rows;
-                    first = have ? v.first : any.first;
-                    n = rows - at < WD_SLICE ? rows - at : WD_SLICE;
                     for (uint32_t i = 0; ok && i < n; i++) {
                         const uint8_t *p;
                         uint32_t len;

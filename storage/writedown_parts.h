@@ -96,6 +96,8 @@ struct wd_values {  /* of one column in one chunk of a source */
     int64_t start;
 };
 uint32_t wd_chunks(const struct wd_source *s);
+/* Row numbers of chunk k. */
+void wd_chunk_rows(const struct wd_source *s, uint32_t k, uint64_t *first, uint32_t *rows);
 /* Column `col` of the source, in its chunk k, held in the reader's buffer `slot` (0 or 1) until the
  * next use of that slot. texts: the bytes of strings are wanted too. */
 bool wd_values(struct wd_reader *r, unsigned slot, const struct wd_source *s, uint32_t k,

@@ -33,6 +33,14 @@ uint32_t wd_chunks(const struct wd_source *s)
     return rdb_chunk_of((uint32_t)(s->rows - 1)) + 1;
 }
 
+void wd_chunk_rows(const struct wd_source *s, uint32_t k, uint64_t *first, uint32_t *rows)
+{
+    uint64_t at = s->kind == WD_EXISTING ? (uint64_t)k * WD_SLICE : rdb_chunk_first(k);
+    uint64_t room = s->kind == WD_EXISTING ? WD_SLICE : rdb_chunk_room(k);
+    *first = s->first + at;
+    *rows = (uint32_t)(s->rows - at < room ? s->rows - at : room);
+}
+
 static bool from_rdb(struct wd_reader *r, const struct wd_source *s, uint32_t k, unsigned col,
                      struct wd_values *out, struct err *err)
 {
@@ -54,10 +62,7 @@ static bool from_rdb(struct wd_reader *r, const struct wd_source *s, uint32_t k,
 
 static void from_log(const struct wd_source *s, uint32_t k, unsigned col, struct wd_values *out)
 {
-    uint64_t first = rdb_chunk_first(k), left = s->rows - first;
-    uint32_t n = rdb_chunk_room(k);
-    out->first = s->first + first;
-    out->rows = left < n ? (uint32_t)left : n;
+    wd_chunk_rows(s, k, &out->first, &out->rows);
     out->values = s->log->base + s->log->chunk[k][col];
     out->bytes = s->log->base;
     out->nbytes = UINT64_MAX;
@@ -160,11 +165,10 @@ static bool from_existing(struct wd_reader *r, unsigned slot, const struct wd_so
                           unsigned col, bool texts, struct wd_values *out, struct err *err)
 {
     struct wd_existing *x = s->existing;
-    uint64_t at = (uint64_t)k * WD_SLICE, left = s->rows - at, row = s->slice + at;
+    uint64_t row = s->slice + (uint64_t)k * WD_SLICE;
     unsigned w = kdb_width(x->type[col]);
     out->disk = true;
-    out->first = s->first + at;
-    out->rows = left < WD_SLICE ? (uint32_t)left : WD_SLICE;
+    wd_chunk_rows(s, k, &out->first, &out->rows);
     if (!open_file(x, col, err))
         return false;
     const struct wd_file_in *f = &x->file[col];

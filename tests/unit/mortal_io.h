@@ -15,6 +15,8 @@ struct mortal_io {
     bool fail_once;
     int fail_code; /* 0: -EIO */
     struct io_ops ops;
+    struct io_op *done[64]; /* asynchronous writes run at once, by its own pwrite */
+    unsigned ndone;
 };
 
 static inline struct mortal_io *mortal_of(struct io *io)
@@ -56,7 +58,32 @@ static inline int mortal_open(struct io *io, const char *path, int flags, unsign
     return mortal_of(io)->real->ops->open(mortal_of(io)->real, path, flags, mode);
 }
 
-/* Everything else is the real one's. */
+static inline int mortal_submit(struct io *io, struct io_op **ops, unsigned n)
+{
+    struct mortal_io *m = mortal_of(io);
+    for (unsigned i = 0; i < n; i++) {
+        if (m->ndone == 64)
+            return i ? (int)i : -EAGAIN;
+        ops[i]->result =
+            (int32_t)mortal_pwrite(io, ops[i]->fd, ops[i]->buf, ops[i]->len, ops[i]->offset);
+        m->done[m->ndone++] = ops[i];
+    }
+    return (int)n;
+}
+static inline int mortal_reap(struct io *io, struct io_op **done, unsigned n, int64_t wait)
+{
+    struct mortal_io *m = mortal_of(io);
+    unsigned k = m->ndone < n ? m->ndone : n;
+    (void)wait;
+    for (unsigned i = 0; i < k; i++)
+        done[i] = m->done[i];
+    for (unsigned i = k; i < m->ndone; i++)
+        m->done[i - k] = m->done[i];
+    m->ndone -= k;
+    return (int)k;
+}
+
+/* Everything else is the real one's. Writes that are submitted count like any other. */
 static inline struct io *mortal_make(struct mortal_io *m, struct io *real, unsigned die_at)
 {
     *m = (struct mortal_io){.real = real, .die_at = die_at, .ops = *real->ops};
@@ -72,5 +99,7 @@ static inline struct io *mortal_make(struct mortal_io *m, struct io *real, unsig
     m->ops.rmdir = mortal_rmdir;
     m->ops.sync_dir = mortal_sync_dir;
     m->ops.exchange = mortal_exchange;
+    m->ops.submit = mortal_submit;
+    m->ops.reap = mortal_reap;
     return &m->io;
 }

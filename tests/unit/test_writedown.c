@@ -352,6 +352,151 @@ static void versions(void **state)
     wk_close(&r.k);
 }
 
+/* Many small tables in one job, each read from its own first chunk; a table that no day had. */
+static void small_tables(void **state)
+{
+    (void)state;
+    struct rig r;
+    char name[9][8];
+    const char *names[9];
+    wk_open(&r.k);
+    const struct schema *s[9];
+    for (uint16_t i = 0; i < 9; i++) {
+        snprintf(name[i], sizeof name[i], "t%u", i);
+        names[i] = name[i];
+        s[i] = wk_schema(&r.k, (uint16_t)(ALL + i), names[i], i % 2, all_columns + 2 * (i % 2),
+                         PST_COUNT(all_columns) - 2 * (i % 2) - i);
+    }
+    for (int i = 0; i < 60; i++)
+        if (i % 9 != 4)
+            wk_rows(&r.k, s[i % 9], 1 + (uint32_t)i, LK_DAY);
+    for (int log = 0; log < 2; log++) {
+        job_of(&r, names, 9);
+        wk_save_log(&r.k);
+        struct writedown_log from = {.dirs = {r.k.logs}, .prefix = "log"};
+        r.job.log = log ? &from : NULL;
+        r.job.rebuild = log;
+        const struct writedown_result *res = wk_run_job(&r.k, &r.job);
+        for (int i = 0; i < 9; i++) {
+            uint32_t n = wk_check(&r.k, names[i], 0, r.k.rows, -1);
+            assert_int_equal(n > 0, i != 4);
+            if (n)
+                same_hash(&r, res, names[i]);
+        }
+    }
+    wk_close(&r.k);
+}
+
+/* Times that descend in every way: a stable sort by the test agrees. */
+static void any_order(void **state)
+{
+    (void)state;
+    struct rig r;
+    static const char *const names[] = {"narrow"};
+    for (int way = 0; way < 5; way++) {
+        wk_open(&r.k);
+        const struct schema *s =
+            wk_schema(&r.k, NARROW, "narrow", false, narrow_columns, PST_COUNT(narrow_columns));
+        for (uint32_t i = 0; i < 20000; i++) {
+            uint64_t x = wk_next(&r.k);
+            int64_t time = way == 0   ? -(int64_t)i            /* descends all the time */
+                           : way == 1 ? (int64_t)(x % 50)      /* ties everywhere */
+                           : way == 2 ? (int64_t)(x % 1000000) /* no order */
+                           : way == 3 ? (int64_t)(i ^ 1)       /* pairs */
+                                      : (int64_t)(i % 10000);  /* two runs */
+            wk_row(&r.k, s, way == 4 ? PST_NULL_SYMBOL : (uint32_t)(x >> 40) % 3, time);
+            if (r.k.pk.len > 60000 || i == 19999)
+                wk_frame(&r.k, FRAME_DATA, LK_DAY);
+        }
+        job_of(&r, names, 1);
+        const struct writedown_result *res = wk_run_job(&r.k, &r.job);
+        assert_int_equal(wk_check(&r.k, "narrow", 0, r.k.rows, -1), 20000);
+        same_hash(&r, res, "narrow");
+        /* s# is there when it is true of the whole column, and only then */
+        char dir[200], why[300];
+        struct kdbread_table t;
+        wk_table_dir(&r.k, "narrow", dir);
+        assert_true(kdbread_table(r.k.root, dir, &t, why));
+        assert_int_equal(t.col[0].attr, way == 4);
+        for (size_t c = 1; c < t.ncols; c++)
+            assert_int_equal(t.col[c].attr, 0);
+        kdbread_table_free(&t);
+        wk_close(&r.k);
+    }
+}
+
+/* par.txt: the date goes to the disk that kdb+ would look on; the marker and the index are read by
+ * the database's own code. */
+static void disks(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err;
+    static const char *const names[] = {"all"};
+    wk_open(&r.k);
+    hdb_sym_close(&r.k.sym);
+    hdb_close(r.k.hdb);
+    char path[200];
+    snprintf(path, sizeof path, "%s/par.txt", r.k.root);
+    FILE *f = fopen(path, "w");
+    for (int i = 0; i < 3; i++) {
+        char disk[200];
+        snprintf(disk, sizeof disk, "%s/disk%d", r.k.dir, i);
+        assert_int_equal(mkdir(disk, 0755), 0);
+        fprintf(f, "%s\n", disk);
+    }
+    fclose(f);
+    wk_open_hdb(&r.k);
+    wk_open_writedown(&r.k);
+    const struct schema *s =
+        wk_schema(&r.k, ALL, "all", false, all_columns, PST_COUNT(all_columns));
+    wk_rows(&r.k, s, 5000, LK_DAY);
+    job_of(&r, names, 1);
+    const struct writedown_result *res = wk_run_job(&r.k, &r.job);
+    same_hash(&r, res, "all");
+    char day[CIVIL_TEXT];
+    snprintf(path, sizeof path, "%s/disk%d/%s/all/.d", r.k.dir, LK_DAY % 3,
+             civil_format(LK_DAY, day));
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    const struct hdb_table *t = hdb_table_get(r.k.hdb, "all", &err);
+    assert_non_null(t);
+    const struct hdb_part *p = hdb_part_get(t, LK_DAY, &err);
+    assert_non_null(p);
+    assert_int_equal(p->rows, 5000);
+    assert_non_null(p->meta);
+    assert_string_equal(p->meta->calendar, "us");
+    assert_true(p->meta->sorted && p->meta->has_hash && p->meta->has_times);
+    assert_true(wk_same(p->meta->hash, wk_result(res, "all")->hash));
+    assert_int_equal(p->meta->epoch, 1);
+    assert_true(hdb_meta_covers(p->meta, LK_INSTANCE, WK_FIRST, r.job.end));
+    assert_false(hdb_meta_covers(p->meta, LK_INSTANCE, WK_FIRST, r.job.end + 1));
+    int64_t lo = INT64_MAX, hi = INT64_MIN;
+    for (uint32_t i = 0; i < r.k.rows; i++) {
+        lo = r.k.row[i].time < lo ? r.k.row[i].time : lo;
+        hi = r.k.row[i].time > hi ? r.k.row[i].time : hi;
+    }
+    assert_true(p->meta->time_min == lo && p->meta->time_max == hi);
+    const struct hdb_index *x = hdb_part_index(p, &err);
+    assert_non_null(x);
+    assert_true(x->time_sorted && x->rows == 5000);
+    uint64_t rows = 0;
+    for (uint64_t i = 0; i < x->ngroups; i++) {
+        uint32_t n = 0, len;
+        const char *text = hdb_symbol_text(r.k.hdb, x->group[i].sym, &len);
+        for (uint32_t k = 0; k < r.k.rows; k++)
+            n += !strncmp(wk_symbol(&r.k, r.k.row[k].sym), text, len) &&
+                 strlen(wk_symbol(&r.k, r.k.row[k].sym)) == len;
+        assert_int_equal(x->group[i].rows, n);
+        assert_int_equal(x->group[i].first, rows);
+        rows += n;
+    }
+    assert_int_equal(rows, 5000);
+    hdb_part_put(p);
+    hdb_table_put(t);
+    wk_close(&r.k);
+}
+
 /* What stands there already. */
 static void what_exists(void **state)
 {
@@ -483,7 +628,8 @@ int main(void)
         cmocka_unit_test(halves),        cmocka_unit_test(more_than_memory),
         cmocka_unit_test(keyed),         cmocka_unit_test(versions),
         cmocka_unit_test(what_exists),   cmocka_unit_test(other_codes),
-        cmocka_unit_test(ways_to_write),
+        cmocka_unit_test(ways_to_write), cmocka_unit_test(small_tables),
+        cmocka_unit_test(any_order),     cmocka_unit_test(disks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
