@@ -148,6 +148,25 @@ else
     skip "wire to durable log" "$(tail -1 "$f.err")"
 fi
 
+say "rdb"
+f=$work/rdb
+if times 1 "$f" "$build/perf/bench_rdb" -n $((quick ? 3 : 2 * runs + 1)); then
+    l=$(grep '^result limit' "$f" | field rows_per_s)
+    for w in append step again cold; do
+        m=$(grep "^result $w " "$f" | field rows_per_s) target="-" met="-"
+        case $w in
+        append) what="RDB append of itch_order, row lists, memory faulted" target=">= 35" met=$(yes_if "$m >= 35e6") ;;
+        step) what="  the same through the cursor (copy, validate)" ;;
+        again) what="  into the extents of a released day" ;;
+        cold) what="  into memory not faulted yet" ;;
+        esac
+        row "$what" Mrows/s 1e6 "$m" "$l" "$(ratio "$m" "$l")" "$target" "$met" \
+            "bench_rdb; limit: the same bytes read and written"
+    done
+else
+    skip "RDB append" "bench_rdb: $(tail -1 "$f.err")"
+fi
+
 say "burst to reader"
 for n in 1 4 38; do
     f=$work/burst$n

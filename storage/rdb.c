@@ -187,17 +187,16 @@ bool rdb_idle(struct rdb *r)
 
 /* ---- any thread ---- */
 
-unsigned rdb_days(const struct rdb *r, struct rdb_day_info out[RDB_DAYS])
+static bool day_info(struct rdb_day *d, unsigned slot, struct rdb_day_info *out)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < RDB_DAYS; i++) {
-        struct rdb_day *d = &r->head->day[i];
-        uint32_t state = load_acquire(&d->state); /* D2: pairs with D1 */
+    for (unsigned tries = 0; tries < 16; tries++) { /* the slot may be given to another day */
+        uint32_t state = load_acquire(&d->state);   /* D2: pairs with D1 */
+        uint32_t generation = load_relaxed(&d->generation);
         if (state == RDB_DAY_FREE)
-            continue;
-        out[n++] = (struct rdb_day_info){
-            .slot = i,
-            .generation = load_relaxed(&d->generation),
+            return false;
+        *out = (struct rdb_day_info){
+            .slot = slot,
+            .generation = generation,
             .day = load_relaxed(&d->day),
             .calendar = load_relaxed(&d->calendar),
             .state = (enum rdb_day_state)state,
@@ -212,7 +211,18 @@ unsigned rdb_days(const struct rdb *r, struct rdb_day_info out[RDB_DAYS])
             .bytes = load_relaxed(&d->bytes),
             .extents = load_relaxed(&d->extents),
         };
+        fence_acquire(); /* D4: pairs with D3 in new_slot */
+        if (load_relaxed(&d->generation) == generation && load_relaxed(&d->state) == state)
+            return true;
     }
+    return false;
+}
+
+unsigned rdb_days(const struct rdb *r, struct rdb_day_info out[RDB_DAYS])
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < RDB_DAYS; i++)
+        n += day_info(&r->head->day[i], i, &out[n]);
     return n;
 }
 

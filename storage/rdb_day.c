@@ -72,7 +72,11 @@ static struct slot *new_slot(struct rdb *r, unsigned calendar, uint16_t day, boo
         *s =
             (struct slot){.shared = d, .index = i, .used = true, .open = true, .extent = NO_EXTENT};
         s->refuser = (struct part){.state = PART_REFUSES, .day = s};
+        uint32_t g = load_relaxed(&d->generation) + 1;
+        store_relaxed(&d->generation, g ? g : 1);
+        fence_release(); /* D3: pairs with D4 in rdb_days */
         store_relaxed(&d->day, day);
+
         store_relaxed(&d->calendar, (uint16_t)calendar);
         store_relaxed(&d->flags, again ? RDB_DAY_AGAIN : 0);
         store_relaxed(&d->first_position, 0);
@@ -84,8 +88,6 @@ static struct slot *new_slot(struct rdb *r, unsigned calendar, uint16_t day, boo
         store_relaxed(&d->lost_bytes, 0);
         store_relaxed(&d->bytes, 0);
         store_relaxed(&d->extents, 0);
-        uint32_t g = load_relaxed(&d->generation) + 1;
-        store_relaxed(&d->generation, g ? g : 1);
         store_release(&d->state, RDB_DAY_OPEN); /* D1: pairs with D2 in rdb_days */
         bump(&r->f_days, 1);
         return s;
@@ -313,7 +315,7 @@ bool day_service(struct rdb *r)
         leaving[i] = true;
 
         for (struct part *p = s->parts; p; p = p->next) {
-                        p->state = PART_SKIPS; /* the cut shows no part here */
+            p->state = PART_SKIPS; /* the cut shows no part here */
             rdb_mark_dirty(r, p);
         }
         any = true;
