@@ -231,18 +231,6 @@ static void part_free(struct hdb_open_part *p)
     free(p);
 }
 
-static void table_unref(struct hdb_open_table *t) /* lock held */
-{
-    if (--t->refs || t->cached)
-        return;
-    for (struct hdb_open_table **at = &t->hdb->tables; *at; at = &(*at)->next)
-        if (*at == t) {
-            *at = t->next;
-            break;
-        }
-    table_free(t);
-}
-
 static struct hdb_open_table *table_of(const struct hdb_table *t)
 {
     return (struct hdb_open_table *)(uintptr_t)t; /* pub is its first member */
@@ -250,15 +238,6 @@ static struct hdb_open_table *table_of(const struct hdb_table *t)
 static struct hdb_open_part *part_of(const struct hdb_part *p)
 {
     return (struct hdb_open_part *)(uintptr_t)p;
-}
-
-void hdb_table_put(const struct hdb_table *pub)
-{
-    struct hdb_open_table *t = table_of(pub);
-    struct hdb *h = t->hdb;
-    pthread_mutex_lock(&h->lock);
-    table_unref(t);
-    pthread_mutex_unlock(&h->lock);
 }
 
 static uint32_t part_slot(const struct hdb_open_table *t, int32_t date)
@@ -281,6 +260,29 @@ static void part_forget(struct hdb_open_table *t, uint32_t at)
     p->cached = false;
     if (!p->refs)
         part_free(p);
+}
+
+static void table_unref(struct hdb_open_table *t) /* lock held */
+{
+    if (--t->refs || t->cached)
+        return;
+    while (t->nparts) /* opened through this reference after the table was replaced */
+        part_forget(t, t->nparts - 1);
+    for (struct hdb_open_table **at = &t->hdb->tables; *at; at = &(*at)->next)
+        if (*at == t) {
+            *at = t->next;
+            break;
+        }
+    table_free(t);
+}
+
+void hdb_table_put(const struct hdb_table *pub)
+{
+    struct hdb_open_table *t = table_of(pub);
+    struct hdb *h = t->hdb;
+    pthread_mutex_lock(&h->lock);
+    table_unref(t);
+    pthread_mutex_unlock(&h->lock);
 }
 
 /* Does the first column's file have the size that .pstmeta's rows make? One stat in place of

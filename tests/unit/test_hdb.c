@@ -5,6 +5,7 @@
  */
 #include "hdb_kit.h"
 #include <math.h>
+#include <pthread.h>
 #include <time.h>
 #include "hdb.h"
 #include "support/data.h"
@@ -532,6 +533,95 @@ static void thousand_dates(void **state)
     hdb_close(h);
 }
 
+/* ---- several readers, tables that are exchanged under them, refreshes ---- */
+
+enum { TABLES_OF_THREADS = 6, READS = 300 };
+struct reader {
+    struct hdb *h;
+    unsigned seed;
+    unsigned reads, stale;
+    const char *bad; /* a thread does not assert */
+};
+
+/* Every version of a date has n rows of value 1...n: sum and count must fit. */
+static void *reader_run(void *arg)
+{
+    struct reader *r = arg;
+    for (unsigned i = 0; i < READS && !r->bad; i++) {
+        struct err e = {0};
+        const struct hdb_table *t = hdb_table_get(r->h, "trade", &e);
+        const struct hdb_part *p =
+            t ? hdb_part_get(t, DAY + (int)((r->seed * 7 + i) % TABLES_OF_THREADS), &e) : NULL;
+        const struct hdb_column *c = p ? hdb_part_column(p, 2, &e) : NULL;
+        const struct hdb_index *x = c ? hdb_part_index(p, &e) : NULL;
+        if (c) {
+            int64_t sum = 0;
+            for (uint64_t k = 0; k < c->rows; k++)
+                sum += ((const int64_t *)c->values)[k];
+            if (c->rows != p->rows || sum != (int64_t)(p->rows * (p->rows + 1) / 2))
+                r->bad = "rows of two versions";
+            r->reads++;
+        }
+        if (x && x->rows != p->rows)
+            r->bad = "an index of another version";
+        if (t && (!c || !x)) {
+            if (e.code != -ESTALE && e.code != -ENOENT)
+                r->bad = "neither read nor stale";
+            r->stale++;
+        }
+        uint32_t len;
+        hdb_symbol_text(r->h, i % 4, &len);
+        hdb_symbol_find(r->h, "IBM", 3);
+        if (p)
+            hdb_part_put(p);
+        if (t)
+            hdb_table_put(t);
+    }
+    return NULL;
+}
+
+static void threads(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"A", "B", "IBM", "C"};
+    struct reader r[3] = {0};
+    pthread_t id[3];
+    sym_file(names, 4);
+    for (int i = 0; i < TABLES_OF_THREADS; i++)
+        hk_trade(hk_dir, DAY + i, "trade", 100, 4);
+    struct hdb *h = open_here();
+    for (unsigned i = 0; i < 3; i++) {
+        r[i] = (struct reader){.h = h, .seed = i};
+        assert_int_equal(pthread_create(&id[i], NULL, reader_run, &r[i]), 0);
+    }
+    for (int n = 0; n < 60; n++) {
+        int32_t date = DAY + n % TABLES_OF_THREADS;
+        char day[CIVIL_TEXT];
+        hk_trade(hk_path("other"), date, "trade", (uint64_t)(101 + n), 4);
+        civil_format(date, day);
+        assert_int_equal(
+            hk_io->ops->exchange(hk_io, hk_path("%s/trade", day), hk_path("other/%s/trade", day)),
+            0);
+        HK_OK(hdb_remove_tree(hk_io, hk_path("other"), &err));
+        HK_OK(hdb_refresh(h, &err));
+    }
+    unsigned reads = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        pthread_join(id[i], NULL);
+        if (r[i].bad)
+            fail_msg("%s", r[i].bad);
+        reads += r[i].reads;
+    }
+    assert_true(reads > READS);
+    HK_OK(hdb_refresh(h, &err));
+    const struct hdb_table *t = table_of(h, "trade");
+    const struct hdb_part *p = part_of(t, DAY + 5);
+    assert_int_equal(p->rows, 101 + 59);
+    hdb_part_put(p);
+    hdb_table_put(t);
+    hdb_close(h);
+}
+
 static void real_database(void **state)
 {
     (void)state;
@@ -595,9 +685,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fresh, hk_teardown)
     const struct CMUnitTest tests[] = {
-        T(empty),    T(names_and_dates), T(three_disks),   T(schema_over_time),
-        T(widening), T(symbols),         T(parted),        T(replaced),
-        T(broken),   T(thousand_dates),  T(real_database),
+        T(empty),    T(names_and_dates), T(three_disks), T(schema_over_time),
+        T(widening), T(symbols),         T(parted),      T(replaced),
+        T(broken),   T(thousand_dates),  T(threads),     T(real_database),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
