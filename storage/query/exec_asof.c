@@ -18,6 +18,8 @@ struct asof_day {
     uint64_t *at; /* by key number: where its rows start; one more at the end */
 };
 
+#define UNKNOWN UINT32_MAX
+
 /* What a thread remembers between batches: the right rows of a symbol are walked once. */
 struct walk {
     const struct asof_day *day;
@@ -26,10 +28,9 @@ struct walk {
     const struct view_run *run;
     int64_t time;
     /* by lists */
-    uint32_t end;            /* right rows that are not later than `time` */
-    uint32_t from;           /* `end` where the walk started */
-    uint32_t stamp;          /* of the walk */
-    uint32_t *last, *stamps; /* by code + 1: last right row + 1 below `end`, if stamped */
+    uint32_t end;   /* right rows that are not later than `time` */
+    uint32_t from;  /* `end` where the walk started */
+    uint32_t *last; /* by code + 1: last right row + 1 below `end`, 0 none, or UNKNOWN */
     struct known_list {
         struct view_list l;
         uint32_t block; /* where the last look ended */
@@ -395,11 +396,13 @@ static void match_lists(struct xthread *t, const struct asof_day *d, struct walk
     bool dense = ascend && time[0] != INT64_MIN;
     if (dense) {
         uint32_t upto = rows_until(v, p, time[n - 1]);
-        if (!w->stamp || w->time > time[0] || upto - w->end > 16 * n) {
-            w->stamp++; /* a new walk, from the first row's time on */
-            w->from = w->end = rows_until(v, p, time[0]);
+        uint32_t from = rows_until(v, p, time[0]);
+        dense = upto - from <= 16 * n;
+        /* a new walk, if the gap is wider than what looking every symbol up would cost */
+        if (dense && (w->time > time[0] || from - w->end > (codes < 16 ? 16 : codes) * 256ull)) {
+            memset(w->last, 0xff, codes * sizeof *w->last);
+            w->from = w->end = from;
         }
-        dense = upto - w->end <= 16 * n;
     }
     if (!dense) { /* few left rows, or in no order: a search each */
         uint32_t end = 0;
@@ -414,48 +417,37 @@ static void match_lists(struct xthread *t, const struct asof_day *d, struct walk
             if (r > d->nulls)
                 refs[i] = part | (r - 1);
         }
-        w->stamp = w->stamp ? w->stamp : 1;
-        w->time = INT64_MAX; /* what was walked is not where the next batch begins */
         return;
     }
-    uint32_t pos = w->end, *last = w->last, *stamps = w->stamps, stamp = w->stamp;
-    uint32_t k = pos < rows ? view_chunk_of(p, pos) : p->nchunks;
-    const int64_t *rt = NULL;
+    uint32_t pos = w->end, *last = w->last;
+    const int64_t *rt = NULL; /* of the chunk at hand, by row of the part */
     const uint32_t *rs = NULL;
-    uint32_t first = 0, end = 0; /* rows of the chunk at hand */
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t tm = time[i];
-        for (;;) {
-            if (pos >= end) {
-                if (pos >= rows)
-                    break;
-                k = view_chunk_of(p, pos);
-                rt = chunk_times(v, p, k);
-                rs = view_span(p, &p->chunk[k], (uint32_t)v->sym_col).data;
-                first = p->chunk[k].first;
-                end = first + p->chunk[k].rows;
-            }
-            uint32_t at = pos - first, stop = end - first;
-            for (; at < stop && rt[at] <= tm; at++) {
-                uint32_t c = rs[at] + 1; /* null at 0: never asked for */
-                if (pst_likely(c < codes)) {
-                    last[c] = first + at + 1;
-                    stamps[c] = stamp;
-                }
-            }
-            pos = first + at;
-            if (at < stop)
-                break;
+    uint32_t end = pos;
+    for (uint32_t i = 0; i < n;) {
+        if (pos == end && pos < rows) {
+            uint32_t k = view_chunk_of(p, pos);
+            const struct view_chunk *c = &p->chunk[k];
+            rt = chunk_times(v, p, k) - c->first;
+            rs = (const uint32_t *)view_span(p, c, (uint32_t)v->sym_col).data - c->first;
+            end = c->first + c->rows;
         }
-        uint32_t c = code[i] + 1;
-        if (code[i] == PST_NULL_SYMBOL || c >= codes)
-            continue;
-        if (pst_unlikely(stamps[c] != stamp)) {
-            last[c] = last_below(d, w, code[i], w->from);
-            stamps[c] = stamp;
+        for (; i < n; i++) {
+            for (int64_t tm = time[i]; pos < end && rt[pos] <= tm;) {
+                uint32_t c = rs[pos] + 1; /* null at 0: never asked for */
+                pos++;
+                if (pst_likely(c < codes))
+                    last[c] = pos;
+            }
+            if (pst_unlikely(pos == end && pos < rows))
+                break; /* the next chunk may have more for this row */
+            uint32_t c = code[i] + 1;
+            if (code[i] == PST_NULL_SYMBOL || c >= codes)
+                continue;
+            if (pst_unlikely(last[c] == UNKNOWN))
+                last[c] = last_below(d, w, code[i], w->from);
+            if (last[c] > d->nulls)
+                refs[i] = part | (last[c] - 1);
         }
-        if (last[c] > d->nulls)
-            refs[i] = part | (last[c] - 1);
     }
     w->end = pos;
     w->time = time[n - 1];
@@ -472,14 +464,12 @@ static void match_quick(struct xthread *t, const struct asof *a, const struct as
         if (d->part->lists) {
             if (!w->last) {
                 w->last = x_alloc(t, (uint64_t)a->codes * sizeof *w->last);
-                w->stamps = x_zalloc(t, (uint64_t)a->codes * sizeof *w->stamps);
                 w->list = x_zalloc(t, (uint64_t)a->codes * sizeof *w->list);
             }
             for (uint32_t i = 0; i < a->codes; i++) {
                 view_list_free(&w->list[i].l);
                 w->list[i].block = 0;
             }
-            w->stamp++;
         }
         w->time = INT64_MAX;
         w->run = NULL;
