@@ -12,9 +12,8 @@
 struct st_count {
     uint64_t n;
 };
-struct st_isum { /* 128 bits, low and high */
-    uint64_t low;
-    int64_t high;
+struct st_isum { /* 128 bits: isum_value */
+    int64_t low, high;
     uint64_t n;
 };
 struct st_fsum {
@@ -236,22 +235,22 @@ struct rows { /* of a batch, that count for an aggregate */
          (from = r->run[k], len = (k + 1 < r->nruns ? r->run[k + 1] : r->n) - from, true);         \
          k++)
 
+/* The value is high * 2^64 + low, low signed: nearly always one addition. */
 static inline void isum_add(struct st_isum *s, int64_t v)
 {
-    uint64_t low = s->low + (uint64_t)v;
-    s->high += (v < 0 ? -1 : 0) + (low < s->low);
-    s->low = low;
+    if (pst_unlikely(__builtin_add_overflow(s->low, v, &s->low)))
+        s->high += v < 0 ? -1 : 1;
 }
 
 static __int128 isum_value(const struct st_isum *s)
 {
-    return (__int128)((unsigned __int128)(uint64_t)s->high << 64 | s->low);
+    return (__int128)((unsigned __int128)(uint64_t)s->high << 64) + s->low;
 }
 
 static void isum_put(struct st_isum *s, __int128 v)
 {
-    s->low = (uint64_t)v;
-    s->high = (int64_t)(v >> 64);
+    s->low = (int64_t)(uint64_t)v;
+    s->high = (int64_t)((v - s->low) >> 64);
 }
 
 static bool value_null(enum cls c, const void *p, uint64_t i)

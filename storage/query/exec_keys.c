@@ -5,6 +5,7 @@
  * array a key.
  */
 #include "exec_int.h"
+#include "exec_kernels.h"
 
 #define TEXT_BLOCK (64u << 10)
 
@@ -31,13 +32,15 @@ struct keyer {
      * it, and what is greater than all before is new without a look: the hash table is made only
      * for the first that is neither (`hashed` of the combinations are in it).
      */
+    bool single; /* one integer key: tested against the row before */
     bool pair;
     unsigned pair_sym; /* which of the two is the symbol */
     uint32_t hashed;
     struct last_pair {
-        int64_t value, most;
+        int64_t value;
         uint32_t id; /* number + 1, 0: none */
-    } * last;
+    } *last;
+    int64_t *most; /* by code + 1 */
     struct text_block *text;
 };
 
@@ -53,6 +56,7 @@ struct keyer *keyer_new(struct xthread *t, unsigned nkeys, const uint8_t *types)
     k->pair = nkeys == 2 && ((k->cls[0] == C_SYM && k->cls[1] == C_I64) ||
                              (k->cls[0] == C_I64 && k->cls[1] == C_SYM));
     k->pair_sym = k->pair && k->cls[1] == C_SYM;
+    k->single = nkeys == 1 && (k->cls[0] == C_I64 || k->cls[0] == C_F64);
     return k;
 }
 
@@ -76,6 +80,7 @@ void keyer_free(struct exec *x, struct keyer *k)
     x_free(x, k->slot);
     x_free(x, k->of);
     x_free(x, k->last);
+    x_free(x, k->most);
     x_free(x, k);
 }
 
@@ -297,6 +302,8 @@ static void grow_codes(struct xthread *t, struct keyer *k, uint32_t code)
 static void add_direct(struct xthread *t, struct keyer *k, struct vec v, uint32_t n, uint32_t *id)
 {
     const uint32_t *p = v.p;
+    if (!v.one && kernels()->lookup(k->of, k->codes, p, n, id))
+        return; /* all known: nearly every batch but the first */
     uint32_t last = 0, last_id = UINT32_MAX;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t code = p[v.one ? 0 : i];
@@ -343,6 +350,7 @@ static void grow_pairs(struct xthread *t, struct keyer *k, uint32_t at)
     uint64_t old = k->codes;
     k->last = x_realloc(t, k->last, n * sizeof *k->last);
     memset(k->last + old, 0, (n - old) * sizeof *k->last);
+    k->most = x_realloc(t, k->most, n * sizeof *k->most);
     k->codes = n;
 }
 
@@ -395,17 +403,53 @@ static void add_pairs(struct xthread *t, struct keyer *k, const struct vec *v, u
             struct vec one[2];
             one[k->pair_sym] = (struct vec){sym + (sv->one ? 0 : i), true};
             one[!k->pair_sym] = (struct vec){val + (iv->one ? 0 : i), true};
-            if (!l->id || x > l->most) {
+            if (!l->id || x > k->most[at]) {
                 uint32_t g = new_key(t, k, one, 0);
                 l = &k->last[at];
                 l->id = g + 1;
-                l->most = x;
+                k->most[at] = x;
             } else {
                 l->id = find_pair(t, k, one) + 1;
             }
             l->value = x;
         }
         id[i] = l->id - 1;
+    }
+}
+
+/* One key of 64 bits: the hash is of the value, and only where it is not that of the row before. */
+static void add_single(struct xthread *t, struct keyer *k, struct vec v, uint32_t n, uint32_t *id)
+{
+    bool f = k->cls[0] == C_F64;
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t x = f ? float_key(((const double *)v.p)[v.one ? 0 : i])
+                       : ((const uint64_t *)v.p)[v.one ? 0 : i];
+        if (i && x == last) {
+            id[i] = id[i - 1];
+            continue;
+        }
+        last = x;
+        if ((uint64_t)k->count * 2 >= k->slots)
+            rehash(t, k);
+        uint64_t h = mix(1 + x); /* as hash_keys has it */
+        for (uint64_t s = h & (k->slots - 1);; s = (s + 1) & (k->slots - 1)) {
+            uint32_t g = k->slot[s];
+            if (!g) {
+                struct vec one = {(const uint8_t *)v.p + (v.one ? 0 : i * 8ull), true};
+                g = new_key(t, k, &one, 0);
+                if (f) /* as it is compared: one null, one zero */
+                    ((uint64_t *)k->value[0])[g] = x;
+                k->hash[g] = h;
+                k->slot[s] = g + 1;
+                id[i] = g;
+                break;
+            }
+            if (((const uint64_t *)k->value[0])[g - 1] == x) {
+                id[i] = g - 1;
+                break;
+            }
+        }
     }
 }
 
@@ -422,6 +466,10 @@ void keyer_add(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t
     }
     if (k->pair) {
         add_pairs(t, k, v, n, id);
+        return;
+    }
+    if (k->single) {
+        add_single(t, k, v[0], n, id);
         return;
     }
     struct scratch_mark m = x_mark(t);
