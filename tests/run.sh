@@ -46,12 +46,12 @@ suite() {
     dir=$1
     shift
     echo "== $dir $*"
-    meson test -C "$dir" --no-rebuild --print-errorlogs "$@" >"$dir/test.log" 2>&1
+    meson test -C "$dir" --no-rebuild -t 3 --print-errorlogs "$@" >"$dir/test.log" 2>&1
     again=$(failures "$dir")
     if [ -n "${retry:-}" ] && [ -n "$again" ] && [ "$(echo "$again" | wc -l)" -le 4 ]; then
         cp "$dir/test.log" "$dir/first.log"
         # shellcheck disable=SC2086
-        meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes 1 $again >"$dir/again.log" 2>&1
+        meson test -C "$dir" --no-rebuild -t 3 --print-errorlogs --num-processes 1 $again >"$dir/again.log" 2>&1
         for t in $again; do
             if failures "$dir" | grep -qx "$t"; then
                 echo "FAILED TWICE: $t"
