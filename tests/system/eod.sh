@@ -82,6 +82,28 @@ hashes() { # DATE: what the markers say
     for t in "$HDB/$1"/*; do echo "$(basename "$t") $(head -1 "$t/.pstmeta" | python3 -c 'import json,sys; r=json.load(sys.stdin); print(r["rows"], r["hash"])')"; done | grep -v '^alarm'
 }
 
+# Asks for the rows of all dates, again and again, until $work/enough is there: through ends of day,
+# publications and rebuilds a row is never seen twice and never missed, so the number never falls.
+ask() { # TABLE
+    python3 - "$bin/penstock" "$work" "$1" <<'PY'
+import json, os, subprocess, sys
+penstock, d, table = sys.argv[1:]
+last, n, errors = 0, 0, []
+while not os.path.exists(d + "/enough") or n < 5:
+    r = subprocess.run([penstock, "--socket", d + "/s.sock", "sql", "--json", "-q",
+                        "select count(*) as n, count(distinct seq) as s from " + table], capture_output=True, text=True)
+    if r.returncode:
+        errors.append(r.stderr.strip())
+        continue
+    a = json.loads(r.stdout)
+    rows, seqs = a["rows"][0]["n"], a["rows"][0]["s"]
+    assert rows >= last, "%d rows behind %d: %s" % (rows, last, a)
+    assert rows == seqs, "%d rows of %d sequences: %s" % (rows, seqs, a)
+    last, n = rows, n + 1
+open(d + "/asked", "w").write("%d %d %d %s\n" % (n, last, len(errors), errors[:1]))
+PY
+}
+
 case $name in
 flow) # three ends of day in full flow; then each date again from the log; a restart finds nothing to do
     configure
@@ -89,6 +111,7 @@ flow) # three ends of day in full flow; then each date again from the log; a res
     (send --rate 12000 --messages 60000 --symbols 500 --heartbeat-ms 100 --tail-heartbeats 2 \
         --line A,239.192.1.1:26400 --line B,239.192.1.2:26400) & traffic=$! others=$traffic
     first=$(day)
+    ask itch_order 2>"$work/asker" & asker=$! others="$traffic $asker"
     for _ in $(seq 200); do [ "$(memory)" -gt 8000 ] && break; sleep 0.05; done
     p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     grep -q "written" "$work/out" || die "eod run does not wait for the partition: $(cat "$work/out")"
@@ -97,7 +120,7 @@ flow) # three ends of day in full flow; then each date again from the log; a res
     sleep 0.5
     p eod run "$second" --yes --no-wait >"$work/out" || die "second eod run: $(cat "$work/out")"
     wait "$traffic" || die "the simulator failed"
-    others=
+    others=$asker
     until_step "$second" written
     third=$(day)
     settle || die "the ledger does not balance"
@@ -107,6 +130,7 @@ flow) # three ends of day in full flow; then each date again from the log; a res
     python3 -c "
 import json; r = json.load(open('$work/again.json'))
 assert r['state'] == 'written' and r['rows'] > 0 and r['database'], r" || die "eod run again: $(cat "$work/again.json")"
+    for _ in $(seq 100); do [ "$(p sql 'select count(*) from itch_order' --format csv -q 2>/dev/null | tail -1)" -gt 0 ] && break; sleep 0.1; done
     for d in "$first" "$second" "$third"; do same "$d"; hashes "$d" >"$work/eod-$d"; done
     [ "$(cut -d' ' -f2 "$work"/eod-* | paste -sd+ | bc)" = 60000 ] || die "the dates do not add up: $(cat "$work"/eod-*)"
     for d in "$first" "$second"; do
@@ -117,6 +141,12 @@ assert r['state'] == 'written' and r['rows'] > 0 and r['database'], r" || die "e
         same "$d"
         hashes "$d" | cmp -s - "$work/eod-$d" || die "rebuild has other content: $(hashes "$d") $(cat "$work/eod-$d")"
     done
+    touch "$work/enough"
+    wait "$asker" || die "a query saw something else than all rows once: $(cat "$work/asker")"
+    others=
+    read -r n last errors rest <"$work/asked"
+    echo "$n queries, $errors errors $rest"
+    [ "$errors" = 0 ] && [ "$last" = "$(awk '$1=="itch_order"{n+=$2} END{print n}' "$work"/eod-*)" ] || die "$n queries, the last one $last rows: $(cat "$work/asked")"
     until_left
     settle || die "the ledger does not balance"
     p ledger | grep -q "^rdb .* = 0" || die "no rdb line in the ledger: $(p ledger)"
@@ -328,6 +358,53 @@ for i in range(7000): print('L%d,%d,%d,%s' % (i % 7, i, i, chr(97 + i % 26) * 20
     same "$d" trade=7010
     until_cleared rdb.full
     until_left
+    stop || die "the daemon's exit code"
+    ;;
+reader) # a query holds its days over two ends of day, then one holds them for too long
+    configure "plugins: [$BUILD/tests/misbehave.so]
+query_timeout: 60s"
+    start
+    for _ in $(seq 100); do [ "$(p sql 'select count(*) from trade' --format csv -q 2>/dev/null | tail -1)" = 0 ] && break; sleep 0.1; done
+    pins() { figure rdb 'r["pins"]'; }
+    in_memory() { figure rdb "' '.join(sorted(d['day'] + ':' + ('published' if d['published'] else d['state']) for d in r['days']))"; }
+    publish 1000 20
+    until_rows 2000
+    d=$(day)
+    "$bin/penstock" --socket "$work/s.sock" call polite --timeout 40s >"$work/polite" 2>&1 & reader=$! others=$reader
+    for _ in $(seq 100); do [ "$(pins)" = 1 ] && break; sleep 0.05; done
+    [ "$(pins)" = 1 ] || die "the query holds nothing"
+    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    publish 500 20
+    next=$(day)
+    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    for _ in $(seq 100); do case $(in_memory) in *"$next"*) sleep 0.05 ;; *) break ;; esac; done
+    case $(in_memory) in *"$d:published"*) ;; *) die "a day left memory under its reader: $(in_memory)" ;; esac
+    case $(in_memory) in *"$next"*) die "a day that nobody reads is still in memory: $(in_memory)" ;; esac
+    [ "$(p sql 'select count(*) from trade' --format csv -q | tail -1)" = 1500 ] || die "not every row once"
+    kill "$reader"; wait "$reader" 2>/dev/null; others= # its client goes away: the query is cancelled
+    for _ in $(seq 100); do case $(in_memory) in *"$d"*) sleep 0.05 ;; *) break ;; esac; done
+    case $(in_memory) in *"$d"*) die "memory was not given back: $(in_memory)" ;; esac
+    same "$d" trade=1000; same "$next" trade=500
+    settle || die "the ledger does not balance"
+    stop || die "the daemon's exit code"
+    configure "plugins: [$BUILD/tests/misbehave.so]
+query_timeout: 60s
+pin_grace: 500ms"
+    start
+    publish 100 20
+    d=$(day)
+    for _ in $(seq 100); do "$bin/penstock" --socket "$work/s.sock" call polite --timeout 40s >"$work/polite" 2>&1 & reader=$!; others=$reader
+        for _ in $(seq 20); do [ "$(pins)" = 1 ] && break; sleep 0.05; done
+        [ "$(pins)" = 1 ] && break
+        wait "$reader"
+    done
+    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    until_raised pin.overdue
+    wait "$reader" && die "an overdue query ended well"
+    others=
+    grep -q "pin_grace" "$work/polite" || die "the query does not say why: $(cat "$work/polite")"
+    for _ in $(seq 100); do case $(in_memory) in *"$d"*) sleep 0.05 ;; *) break ;; esac; done
+    case $(in_memory) in *"$d"*) die "memory was not given back: $(in_memory)" ;; esac
     stop || die "the daemon's exit code"
     ;;
 pause) # the rdb stands still in full flow, the ring laps it: nothing is lost, exact rows after
