@@ -253,6 +253,15 @@ static bool depth_token(struct depth *d, const struct lex *l, const struct lex_t
     return d->below + d->run < REWRITE_DEPTH_MAX;
 }
 
+/* Columns of our own tables that are words of PostgreSQL's: ITCH has cross and primary. */
+static bool reserved_column(const struct lex *l, const struct lex_token *t)
+{
+    struct lex after;
+    struct lex_token next = peek(l, &after);
+    return (lex_is(l, t, "cross") && !lex_is(l, &next, "join")) ||
+           (lex_is(l, t, "primary") && !lex_is(l, &next, "key"));
+}
+
 static bool walk(struct maker *m, struct lex *l, struct query_error *e)
 {
     struct depth d = {0};
@@ -286,6 +295,10 @@ static bool walk(struct maker *m, struct lex *l, struct query_error *e)
             if (!named_param(m, &t, e)) {
                 return false;
             }
+        } else if (reserved_column(l, &t)) {
+            char quoted[16];
+            snprintf(quoted, sizeof quoted, "\"%s\"", lex_is(l, &t, "cross") ? "cross" : "primary");
+            replace(m, t.at, t.len, quoted);
         } else if (lex_is(l, &t, "where")) {
             where = true;
         } else if (lex_is(l, &t, "latest")) {

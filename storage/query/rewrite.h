@@ -6,9 +6,13 @@
  *   FROM t LATEST ON time PARTITION BY sym   the same (QuestDB's words)
  *   t a ASOF [LEFT] JOIN q b USING (...)     "ASOF JOIN" becomes "LEFT JOIN", noted in `asof`
  *   `AAPL                              'AAPL'::symbol;  `A`B is a list: 'A'::symbol,'B'::symbol
- *   2024.01.02 2024.01.02D09:30:00 2024.01m 09:30 09:30:00 09:30:00.000 0D00:05:00   '...'::date
- * etc. 0N 0n 0W 0w, with a type letter too: 0Nd   NULL::date, '0W'::long ... :name $n, n from 1001
- * up; names in `param` a trailing ;                       taken out
+ *   2024.01.02 2024.01.02D09:30:00 2024.01m 09:30 09:30:00 09:30:00.000 0D00:05:00
+ *                                      '2024.01.02'::date and so on
+ *   0N 0n 0W 0w, with a letter 0Nd     (NULL::date), '0W'::long
+ *   :name                              $n, n from 1001 up; the names in `param`
+ *   cross, primary                     "cross", "primary", columns of ITCH's tables; not before
+ *                                      JOIN, KEY
+ *   ; at the end                       taken out
  *
  * Texts, comments, quoted names and dollar-quoted texts are never touched. Words count only as
  * words: a quoted "latest" is a name. What else looks like LATEST or ASOF (a column `latest`, an

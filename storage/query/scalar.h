@@ -18,9 +18,9 @@
  *   char -> integer: its byte; integer -> char: 0 ... 255; char, symbol -> string: its text
  *   string -> char: its first byte; string -> symbol: interned in the query's code space (executor)
  *   any -> string: as `penstock sql` prints it: numbers shortest that reads back, true false,
- *     2024.01.02, 2024.01.02D09:30:00.000000000, 2024.01m as 2024.01, 0D00:00:00.000000000 for
- * timespan, 09:30, 09:30:00, 09:30:00.000, guid 8-4-4-4-12, byte 0x2a string -> any: what a literal
- * of that type may look like (literal.h); else an error
+ *     2024.01.02, 2024.01.02D09:30:00.000000000, month 2024.01, timespan 0D00:00:00.000000000,
+ *     09:30, 09:30:00, 09:30:00.000, guid 8-4-4-4-12, byte 0x2a
+ *   string -> any: what a literal of that type may look like (literal.h); else an error
  */
 #pragma once
 

@@ -4,19 +4,23 @@
  * every answer must be equal (floats: to a relative 1e-9, for sums go in different orders).
  *
  *     oracle LIBDUCKDB QUERIES [-n GENERATED] [-s SEED] [-v]
+ *     oracle LIBDUCKDB QUERIES --database DIR [-v]
  *
  * QUERIES is a file of hand-written ones (its head says how). Where the two mean different things
  * by the same words, the DuckDB text says what Penstock means: a query is translated, not skipped.
  * What DuckDB knows of our types: char symbol string VARCHAR, timestamp TIMESTAMP (data in whole
  * microseconds), date DATE, month DATE of its first day, timespan BIGINT of ns, minute second time
- * INTEGER as stored, guid UUID. NaN is NULL in both. `ord` numbers the rows by (date, time,
- * arrival).
+ * INTEGER as stored, guid UUID. The second form takes its rows from a database (SELECT * of each
+ * table, of which the HDB's tests say that it is what lies there); its timestamps are not whole
+ * microseconds and so BIGINTs of ns in DuckDB: macros ts('...'), bucket(ns, t), day_of(t). NaN is
+ * NULL in both. `ord` numbers the rows by (date, time, arrival).
  */
 #include <inttypes.h>
 #include <math.h>
 #include "core/civil.h"
 #include "support/sqlkit.h"
 #include "duck.h"
+#include "database.h"
 #include "gen.h"
 
 #define EPOCH_US 946684800000000ll
@@ -28,6 +32,7 @@ static uint32_t rnd(uint32_t n)
     return (uint32_t)((state >> 33) % n);
 }
 static bool verbose;
+bool raw_times;
 
 /* ---- the rows ---- */
 
@@ -128,7 +133,7 @@ static void fill_q(struct kit *k, struct kit_table *t)
 
 /* ---- the same rows for DuckDB ---- */
 
-static const char *duck_type(uint8_t type)
+const char *duck_type(uint8_t type)
 {
     switch (type) {
     case PST_BOOLEAN:
@@ -148,7 +153,7 @@ static const char *duck_type(uint8_t type)
     case PST_STRING:
         return "VARCHAR";
     case PST_TIMESTAMP:
-        return "TIMESTAMP";
+        return raw_times ? "BIGINT" : "TIMESTAMP";
     case PST_DATE:
     case PST_MONTH:
         return "DATE";
@@ -169,7 +174,7 @@ static void put_text(FILE *f, const char *p, uint32_t n)
     fputc('\'', f);
 }
 
-static void put_value(FILE *f, const struct scalar *v)
+void put_value(FILE *f, const struct scalar *v)
 {
     int y, m, d;
     if (v->null) {
@@ -200,6 +205,10 @@ static void put_value(FILE *f, const struct scalar *v)
         put_text(f, (char[]){(char)v->i}, 1);
         return;
     case PST_TIMESTAMP:
+        if (raw_times) {
+            fprintf(f, "%" PRId64, v->i);
+            return;
+        }
         fprintf(f, "make_timestamp(%lld)", (long long)v->i / 1000 + EPOCH_US);
         return;
     case PST_DATE:
@@ -353,6 +362,10 @@ static void wrap(FILE *f, uint8_t type, const char *c)
 {
     switch (type) {
     case PST_TIMESTAMP:
+        if (raw_times) {
+            fprintf(f, "%s::BIGINT", c);
+            return;
+        }
         fprintf(f, "((epoch_us(%s::TIMESTAMP) - %lld) * 1000)::BIGINT", c, EPOCH_US);
         return;
     case PST_DATE:
@@ -534,11 +547,7 @@ static enum verdict check(struct kit *k, struct duck *d, const char *ours, const
 
 /* ---- hand-written queries ---- */
 
-struct tally {
-    unsigned count[3];
-};
-
-static void run_file(struct kit *k, struct duck *d, const char *path, struct tally *t)
+void run_file(struct kit *k, struct duck *d, const char *path, struct tally *t)
 {
     FILE *f = fopen(path, "r");
     char *line = NULL, ours[8000] = "", duck[8000] = "";
@@ -585,6 +594,7 @@ int main(int argc, char **argv)
 {
     unsigned generated = 600;
     uint64_t seed = 1;
+    const char *database = NULL;
     if (argc < 3) {
         fprintf(stderr, "usage: oracle LIBDUCKDB QUERIES [-n GENERATED] [-s SEED] [-v]\n");
         return 2;
@@ -594,6 +604,8 @@ int main(int argc, char **argv)
             verbose = true;
         } else if (i + 1 < argc && !strcmp(argv[i], "-n")) {
             generated = (unsigned)strtoul(argv[++i], NULL, 10);
+        } else if (i + 1 < argc && !strcmp(argv[i], "--database")) {
+            database = argv[++i];
         } else if (i + 1 < argc && !strcmp(argv[i], "-s")) {
             seed = strtoull(argv[++i], NULL, 10);
         }
@@ -611,6 +623,12 @@ int main(int argc, char **argv)
                  "'abcdefghijklmnopqrstuvwxyz')");
     duck_must(d, "CREATE MACRO up(x) AS translate(x, 'abcdefghijklmnopqrstuvwxyz', "
                  "'ABCDEFGHIJKLMNOPQRSTUVWXYZ')");
+    if (database) {
+        int code = run_database(d, database, argv[2]);
+        duck_close(d);
+        exec_pool_stop();
+        return code;
+    }
     struct kit *k = kit_new();
     struct kit_table *t = kit_add(k, "t", t_cols, PST_COUNT(t_cols));
     struct kit_table *q = kit_add(k, "q", q_cols, PST_COUNT(q_cols));

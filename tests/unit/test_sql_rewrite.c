@@ -114,6 +114,8 @@ static void test_params(void **state)
     (void)state;
     becomes("a = :name and b = :x or c = :name", "a = $1001 and b = $1002 or c = $1001");
     becomes("a = $1 and b = :x::int", "a = $1 and b = $1001::int");
+    becomes("cross, CROSS, t.primary", "\"cross\", \"cross\", t.\"primary\"");
+    stays("a cross join b, \"cross\", primary key, 'cross'");
     stays("x::name");
     stays("':name' \":name\" -- :name");
 }
