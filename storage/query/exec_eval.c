@@ -5,6 +5,7 @@
  */
 #include "arena.h"
 #include "exec_int.h"
+#include "exec_kernels.h"
 #include "scalar.h"
 
 void batch_init(struct xthread *t, struct batch *b)
@@ -93,12 +94,7 @@ uint32_t eval_true(struct xthread *t, struct batch *b, const struct plan_expr *e
                 sel[k] = k;
         return k;
     }
-    const uint8_t *p = v.p;
-    for (uint32_t i = 0; i < b->n; i++) {
-        sel[k] = i;
-        k += p[i] == 1;
-    }
-    return k;
+    return kernels()->true_u8(v.p, b->n, sel);
 }
 
 /* ---- scalars ---- */
@@ -725,9 +721,7 @@ static bool eval_cast(struct xthread *t, struct batch *b, const struct plan_expr
         struct vec a = eval(t, b, e->arg[0]);
         uint32_t n = a.one && b->n ? 1 : b->n;
         double *r = x_scratch(t, (uint64_t)n * 8 + 8);
-        const int64_t *p = a.p;
-        for (uint32_t i = 0; i < n; i++)
-            r[i] = p[i] == INT64_MIN ? NAN : (double)p[i];
+        kernels()->int_to_float(a.p, n, r);
         *out = (struct vec){r, a.one};
         return true;
     }

@@ -628,7 +628,7 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
         struct rows r = {b->n, id, NULL, run, nruns};
         struct batch *from = b, sub;
         if (pa->filter) {
-            uint32_t *sel = x_scratch(t, (uint64_t)b->n * sizeof *sel + 4);
+            uint32_t *sel = x_scratch(t, (uint64_t)b->n * sizeof *sel + 64);
             uint32_t n = eval_true(t, b, pa->filter, sel);
             if (n == 0)
                 continue;

@@ -243,7 +243,7 @@ int64_t load_int(const struct view *v, const struct view_part *p, uint32_t row, 
 struct vec eval(struct xthread *t, struct batch *b, const struct plan_expr *e);
 const void *eval_flat(struct xthread *t, struct batch *b, const struct plan_expr *e);
 const void *vec_flat(struct xthread *t, struct vec v, enum cls c, uint32_t n);
-/* Rows of b where e is true: their number, positions in sel (room for b->n). */
+/* Rows of b where e is true: their number, positions in sel (room for b->n + 16). */
 uint32_t eval_true(struct xthread *t, struct batch *b, const struct plan_expr *e, uint32_t *sel);
 void eval_prepare(struct xthread *t, struct exec *x); /* constants */
 
@@ -267,6 +267,7 @@ struct scan_out {
     uint32_t *part; /* scan_parts: numbers of the parts that date leaves, opened */
     uint32_t nparts;
     uint64_t part_room;
+    bool runs;                           /* a parted index serves, if there is one */
     bool order;                          /* `time` is needed for row order */
     bool (*dates)(void *arg, int32_t d); /* NULL: all */
     void *arg;

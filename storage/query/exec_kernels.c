@@ -254,24 +254,6 @@ static uint32_t changes_u32(const uint32_t *p, uint32_t n, uint32_t *sel)
     return k;
 }
 
-static bool lookup(const uint32_t *of, uint64_t codes, const uint32_t *code, uint32_t n,
-                   uint32_t *id)
-{
-    uint32_t most = 0, bad = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t at = code[i] + 1;
-        most = at > most ? at : most;
-    }
-    if (most >= codes)
-        return false;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t g = of[code[i] + 1];
-        bad |= g == 0;
-        id[i] = g - 1;
-    }
-    return !bad;
-}
-
 static void widen_i32(const int32_t *p, uint32_t n, int64_t *out)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -302,23 +284,25 @@ static void int_to_float(const int64_t *p, uint32_t n, double *out)
         out[i] = p[i] == INT64_MIN ? NAN : (double)p[i];
 }
 
-static void gather_64(const uint64_t *p, const uint32_t *idx, uint32_t base, uint32_t n,
-                      uint64_t *out)
-{
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = p[idx[i] - base];
-}
-
-static void gather_32(const uint32_t *p, const uint32_t *idx, uint32_t base, uint32_t n,
-                      uint32_t *out)
-{
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = p[idx[i] - base];
-}
-
 #define NAME2(x) #x
 #define NAME(x)  NAME2(x)
-const struct kernels KERNELS = {
-    NAME(KERNELS), sum_f64,   sum_i64,   wavg,      min_i64,      max_i64,   min_f64,     max_f64,
-    count_i64,     count_f64, range_i64, range_f64, equal_u32,    true_u8,   changes_u32, lookup,
-    widen_i32,     widen_i16, widen_f32, codes_i64, int_to_float, gather_64, gather_32};
+const struct kernels KERNELS = {.name = NAME(KERNELS),
+                                .sum_f64 = sum_f64,
+                                .sum_i64 = sum_i64,
+                                .wavg = wavg,
+                                .min_i64 = min_i64,
+                                .max_i64 = max_i64,
+                                .min_f64 = min_f64,
+                                .max_f64 = max_f64,
+                                .count_i64 = count_i64,
+                                .count_f64 = count_f64,
+                                .range_i64 = range_i64,
+                                .range_f64 = range_f64,
+                                .equal_u32 = equal_u32,
+                                .true_u8 = true_u8,
+                                .changes_u32 = changes_u32,
+                                .widen_i32 = widen_i32,
+                                .widen_i16 = widen_i16,
+                                .widen_f32 = widen_f32,
+                                .codes_i64 = codes_i64,
+                                .int_to_float = int_to_float};

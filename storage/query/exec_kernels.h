@@ -39,20 +39,12 @@ struct kernels {
     uint32_t (*true_u8)(const uint8_t *p, uint32_t n, uint32_t *sel); /* == 1 */
     /* Where a value differs from the one before it (0 is always one): their places, number. */
     uint32_t (*changes_u32)(const uint32_t *p, uint32_t n, uint32_t *at);
-    /* id[i] = of[code[i] + 1] - 1 (null code: of[0]); false: one was 0, or beyond `codes`. */
-    bool (*lookup)(const uint32_t *of, uint64_t codes, const uint32_t *code, uint32_t n,
-                   uint32_t *id);
     /* Conversions to the vectors' classes, null to null. */
     void (*widen_i32)(const int32_t *p, uint32_t n, int64_t *out);
     void (*widen_i16)(const int16_t *p, uint32_t n, int64_t *out);
     void (*widen_f32)(const float *p, uint32_t n, double *out);
     void (*codes_i64)(const int64_t *p, uint32_t n, uint64_t limit, uint32_t *out); /* identity */
     void (*int_to_float)(const int64_t *p, uint32_t n, double *out);
-    /* out[i] = p[idx[i] - base] */
-    void (*gather_64)(const uint64_t *p, const uint32_t *idx, uint32_t base, uint32_t n,
-                      uint64_t *out);
-    void (*gather_32)(const uint32_t *p, const uint32_t *idx, uint32_t base, uint32_t n,
-                      uint32_t *out);
 };
 
 const struct kernels *kernels(void);

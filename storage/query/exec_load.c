@@ -4,6 +4,7 @@
  * not copied: the vector points into the chunk.
  */
 #include "exec_int.h"
+#include "exec_kernels.h"
 
 #define NULL_GUID ((struct guid){{0}})
 
@@ -216,7 +217,29 @@ static void fill_null(enum cls c, uint8_t type, void *out, uint32_t n)
 static void read_span(const struct view_part *p, const struct view_span *s, uint8_t want,
                       uint64_t base, const uint32_t *idx, uint32_t n, void *out)
 {
-    switch (reader_of(want, s)) {
+    enum reader how = reader_of(want, s);
+    if (!idx) {
+        const struct kernels *k = kernels();
+        switch (how) {
+        case R_I32:
+            k->widen_i32((const int32_t *)s->data + base, n, out);
+            return;
+        case R_I16:
+            k->widen_i16((const int16_t *)s->data + base, n, out);
+            return;
+        case R_F32:
+            k->widen_f32((const float *)s->data + base, n, out);
+            return;
+        case R_ENUM:
+            if (p->map)
+                break;
+            k->codes_i64((const int64_t *)s->data + base, n, p->map_count, out);
+            return;
+        default:
+            break;
+        }
+    }
+    switch (how) {
     case R_NOTHING:
         fill_null(cls_of(want), want, out, n);
         break;
@@ -386,6 +409,26 @@ static void read_refs(const struct side *sd, uint8_t want, uint32_t col, const u
     read_refs_slow(sd, want, col, refs, n, out);
 }
 
+/* Symbols of rows that stand in runs: from the parted index, the column is not touched. */
+static void read_runs(const struct view_part *p, uint32_t row, uint32_t n, uint32_t *out)
+{
+    uint32_t lo = 0, hi = p->nruns; /* the first run that begins behind row */
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (p->run[mid].first <= row)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    const struct view_run *r = &p->run[lo - 1];
+    for (uint32_t i = 0; i < n;) {
+        uint32_t end = r->first + r->rows - row, code = r->code;
+        for (end = end < n ? end : n; i < end; i++)
+            out[i] = code;
+        r++;
+    }
+}
+
 struct vec load_column(struct xthread *t, const struct batch *b, unsigned side, uint32_t col)
 {
     const struct side *s = &b->side[side];
@@ -411,6 +454,10 @@ struct vec load_column(struct xthread *t, const struct batch *b, unsigned side, 
             return (struct vec){one, true};
         }
         void *out = x_scratch(t, (uint64_t)b->n * cls_width(c));
+        if (s->part->parted && (int32_t)col == s->view->sym_col && sp.encoding == VIEW_ENUM) {
+            read_runs(s->part, s->chunk->first + s->off, b->n, out);
+            return (struct vec){out, false};
+        }
         read_span(s->part, &sp, want, s->off, NULL, b->n, out);
         return (struct vec){out, false};
     }

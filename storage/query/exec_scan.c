@@ -277,6 +277,8 @@ static void scan_part(struct scan *s, uint32_t part, const uint16_t *cols, unsig
         if (by_lists(s, part, p))
             return;
     }
+    if (s->out->runs && p->tier == VIEW_HDB && s->v->sym_col >= 0)
+        index_part(s, part);
     bool searched = s->timed && !p->lists && !p->ascending;
     if (!p->lists && s->v->sym_col >= 0 && (s->b->has_syms || searched)) {
         index_part(s, part);
@@ -378,6 +380,13 @@ void scan_prepare(struct xthread *t, bool order)
 {
     struct exec *x = t->x;
     struct scan_out o = {.order = order};
+    for (uint32_t i = 0; i < x->p->nkeys; i++) /* groups by symbol: the index knows them */
+        o.runs |= x->p->key[i]->op == PLAN_COLUMN && x->p->key[i]->side == 0 &&
+                  x->p->key[i]->column == x->view[0]->sym_col;
+    for (uint32_t i = 0; i < x->p->naggs; i++)
+        o.runs |= x->p->agg[i].kind == PLAN_AGG_COUNT_DISTINCT &&
+                  x->p->agg[i].arg[0]->op == PLAN_COLUMN && x->p->agg[i].arg[0]->side == 0 &&
+                  x->p->agg[i].arg[0]->column == x->view[0]->sym_col;
     scan_pieces(t, 0, &o);
     uint64_t size = o.rows / UNITS_WISH;
     size = size < UNIT_LEAST ? UNIT_LEAST : size > UNIT_MOST ? UNIT_MOST : size;
@@ -422,7 +431,7 @@ uint32_t filter(struct xthread *t, struct batch *b, const struct plan_conjunct *
         if (c[i].covered == PLAN_COVER_DATE || (c[i].covered == PLAN_COVER_TIME && time_ok) ||
             (c[i].covered == PLAN_COVER_SYM && sym_ok))
             continue;
-        uint32_t *sel = x_scratch(t, (uint64_t)out->n * sizeof *sel + 4);
+        uint32_t *sel = x_scratch(t, (uint64_t)out->n * sizeof *sel + 64);
         uint32_t k = eval_true(t, out, c[i].expr, sel);
         if (k == out->n)
             continue;
