@@ -10,7 +10,8 @@ seconds=${1:-15} rate=${RATE:-100000}
 if [ -z "${PENSTOCK_DEMO_INSIDE:-}" ]; then
     tests/packages.sh
     [ -d build ] || meson setup build --buildtype=release -Dtests=false >/dev/null
-    ninja -C build control/penstockd control/penstock perf/sim/penstock-sim >build/build.log 2>&1 ||
+    ninja -C build control/penstockd control/penstock control/penstock-helper control/penstock-query \
+        perf/sim/penstock-sim >build/build.log 2>&1 ||
         { tail -30 build/build.log; exit 1; }
     work=$(mktemp -d /tmp/penstock-demo.XXXXXX)
     trap 'rm -rf "$work"' EXIT
@@ -59,6 +60,8 @@ instance: demo
 state_directory: $work/state
 log_directory: $work/log
 run_directory: $work
+database: $work/hdb
+rdb_memory: 512M
 control_socket: $work/demo.sock
 log_low_space: 64M
 log_preallocate: 64M
@@ -76,6 +79,11 @@ CONF
 
 export PENSTOCK_SOCKET=$work/demo.sock
 p=build/control/penstock
+show() { # the command as one would type it, and what it prints
+    echo; printf '$ penstock'
+    for word; do case $word in *[\ ]*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac; done
+    echo; $p "$@"
+}
 build/control/penstockd --config "$work/penstock.yaml" &
 daemon=$!
 for _ in $(seq 100); do $p status >/dev/null 2>&1 && break; kill -0 $daemon || exit 1; sleep 0.1; done
@@ -91,9 +99,15 @@ else
     sleep 3; echo; $p status || true
 fi
 sleep 1
-echo; echo "\$ penstock tail itch_order -n 5"; $p tail itch_order -n 5
-echo; echo "\$ penstock gaps -n 5"; $p gaps -n 5
-echo; echo "\$ penstock log ls"; $p log ls "$work/log"
+show tail itch_order -n 5
+show gaps -n 5
+show sql "SELECT sym, count(*) orders, sum(shares) shares, wavg(shares, price) price FROM itch_order
+    WHERE type = 'A' GROUP BY sym ORDER BY orders DESC LIMIT 3"
+show sql "SELECT time, sym, side, shares, price FROM itch_order WHERE type = 'A' LATEST BY sym ORDER BY time DESC LIMIT 3"
+show log ls "$work/log"
+show eod run --yes
+show sql "SELECT date, count(*) orders, count(DISTINCT sym) syms FROM itch_order GROUP BY date"
+show hdb verify --hash
 echo; echo "\$ penstock ledger"
 code=0; $p ledger || code=$?
 echo; echo "the simulator's own account: $(grep -o '"messages": *[0-9]*' "$work/sent.json" | head -1)"
