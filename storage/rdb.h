@@ -10,8 +10,8 @@
  *
  * MEMORY. `bytes` is cut into 32 MiB extents after a head; the memfd has its full size from the
  * start and is sealed before it is handed out, so memory never goes back to the kernel, only to the
- * pool. Pages are faulted in a few extents ahead by rdb_idle, else as they are needed (rdb_cold
- * counts); never touched unless the kernel gave them: no room there is as no room in the pool. Not
+ * pool. Pages are faulted in a few extents ahead by rdb_idle, else as they are needed (figure
+ * `cold`); never touched unless the kernel gave them: no room there is as no room in the pool. Not
  * in `bytes`: the head and part directory (up to 33 MiB, faulted as used), and private memory: 8
  * bytes a part for each 256 of symbols_max, 32 bytes a key of a keyed table. Beside the columns a
  * row costs 4 bytes in its symbol's list (and as much in its key's); a symbol's first rows cost a
