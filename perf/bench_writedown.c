@@ -519,9 +519,9 @@ static double show(const char *name, unsigned threads, bool from_log, unsigned r
     double w = median(wall, runs), gb = (double)*bytes / 1e9;
     double busy = median(cpu, runs);
     printf("%-10s %6.3f s  %5.2f GB/s  cpu %.3f s, %.2f GB/s: order %.3f, columns %.3f, hash "
-           "%.3f, else %.3f\n",
+           "%.3f, else %.3f  bytes_s=%.6g bytes_cpu_s=%.6g\n",
            name, w, gb / w, busy, gb / busy, median(step[0], runs), median(step[1], runs),
-           median(step[2], runs), median(step[3], runs));
+           median(step[2], runs), median(step[3], runs), gb * 1e9 / w, gb * 1e9 / busy);
     fflush(stdout);
     return w;
 }
@@ -548,8 +548,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < opt.runs; i++)
         raw[i] = raw_writes(bytes, 12);
     double r = median(raw, opt.runs);
-    printf("%-10s %6.3f s  %5.2f GB/s  the writedown takes %.2f times as long\n", "raw", r,
-           (double)bytes / 1e9 / r, w / r);
+    printf("%-10s %6.3f s  %5.2f GB/s  the writedown takes %.2f times as long  raw_s=%.6g\n", "raw",
+           r, (double)bytes / 1e9 / r, w / r, (double)bytes / r);
     if (opt.log)
         show("log", 1, true, 1, &bytes, &h);
     struct duck d = {0};
@@ -557,7 +557,8 @@ int main(int argc, char **argv)
         duck_rows(&d);
         for (unsigned t = 2; t; t--) {
             double q = duck_time(&d, t);
-            printf("duckdb %u   %6.3f s  the writedown is %.1f times as fast\n", t, q, q / w);
+            printf("duckdb %u   %6.3f s  the writedown is %.1f times as fast  duckdb%u=%.6g\n", t,
+                   q, q / w, t, q / w);
         }
     } else if (!opt.duckdb) {
         printf("duckdb     not compared: no library given (-q; see bench_writedown.sh)\n");

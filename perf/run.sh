@@ -167,6 +167,27 @@ else
     skip "RDB append" "bench_rdb: $(tail -1 "$f.err")"
 fi
 
+say "writedown"
+f=$work/writedown
+lib=$(tests/oracle/install.sh "$build/duckdb" 2>"$f.duck") || lib=
+if times 1 "$f" "$build/perf/bench_writedown" -r $((quick ? 3 : 2 * runs + 1)) -d "$work" ${lib:+-q "$lib"}; then
+    m=$(grep '^writedown ' "$f" | field bytes_s) l=$(grep '^raw ' "$f" | field raw_s)
+    row "end of day, 10 M rows, memory to synced partition, one thread" GB/s 1e9 "$m" "$l" \
+        "$(ratio "$m" "$l")" ">= 0.7" "$(yes_if "$m >= 0.7e9")" \
+        "bench_writedown; limit: raw writes of the same bytes, synced"
+    m=$(grep '^writedown ' "$f" | field bytes_cpu_s)
+    row "  by its own time on the processor" GB/s 1e9 "$m" "" "" "-" "-" "bench_writedown"
+    m=$(grep '^duckdb 2' "$f" | field duckdb2)
+    if [ -n "$m" ]; then
+        row "  against DuckDB, 2 threads, sort to Parquet" "x as fast" 1 "$m" "" "" ">= 3" \
+            "$(yes_if "$m >= 3")" "bench_writedown -q; ORDER BY sym, time"
+    else
+        skip "  against DuckDB" "$(tail -1 "$f.duck")"
+    fi
+else
+    skip "end of day" "bench_writedown: $(tail -1 "$f.err")"
+fi
+
 say "burst to reader"
 for n in 1 4 38; do
     f=$work/burst$n

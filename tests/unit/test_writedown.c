@@ -5,6 +5,7 @@
  * table within a day, what exists, the log as the source, several disks.
  */
 #include <dirent.h>
+#include "hdb_verify.h"
 #include "writedown_kit.h"
 
 enum { ALL = 2, FEED, NARROW, KEYED, EMPTY, NARROW2, NARROW3 };
@@ -352,6 +353,12 @@ static void versions(void **state)
     wk_close(&r.k);
 }
 
+static void finding(void *arg, const struct hdb_finding *f)
+{
+    (void)arg;
+    print_message("%s\n", f->sentence);
+}
+
 /* Many small tables in one job, each read from its own first chunk; a table that no day had. */
 static void small_tables(void **state)
 {
@@ -370,6 +377,7 @@ static void small_tables(void **state)
     for (int i = 0; i < 60; i++)
         if (i % 9 != 4)
             wk_rows(&r.k, s[i % 9], 1 + (uint32_t)i, LK_DAY);
+    struct err err;
     for (int log = 0; log < 2; log++) {
         job_of(&r, names, 9);
         wk_save_log(&r.k);
@@ -383,6 +391,13 @@ static void small_tables(void **state)
             if (n)
                 same_hash(&r, res, names[i]);
         }
+        /* the database's own check: files, order, index, marker, and the hash from the columns */
+        struct hdb_verify v = {.hash = true, .found = finding};
+        assert_true(hdb_verify(r.k.hdb, &v, &err));
+        assert_int_equal(v.damages, 0);
+        assert_int_equal(v.tables, 9);
+        assert_int_equal(v.hashed, 9);
+        assert_int_equal(v.ready, 9);
     }
     wk_close(&r.k);
 }
