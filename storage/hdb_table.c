@@ -603,22 +603,19 @@ static bool index_fits(const struct hdb_index *x, const struct hdb_column *sym)
            v[sym->rows - 1] == last->sym;
 }
 
-static bool index_open(struct hdb_open_part *p, const struct hdb_column *sym,
-                       const struct hdb_column *time, struct err *err)
+/* .pstpart as it is, if it is of these columns. Sets err->code to -ESTALE when the table was
+ * replaced. */
+static bool index_read(struct hdb_open_part *p, const struct hdb_column *sym, struct err *err)
 {
     struct err e = {0};
     char path[HDB_PATH + 16];
     snprintf(path, sizeof path, "%s/%s", p->pub.path, HDB_PART_NAME);
     bool ok = p->pub.meta && hdb_index_read(&p->index, AT_FDCWD, path, &e);
-    if (!not_replaced(p, err)) {
+    if (ok && (!not_replaced(p, err) || !index_fits(&p->index, sym))) {
         hdb_index_free(&p->index);
-        return false;
+        ok = false;
     }
-    if (ok && index_fits(&p->index, sym))
-        return true;
-    hdb_index_free(&p->index);
-    return hdb_index_compute(&p->index, sym->values, time ? time->values : NULL, p->pub.rows, &e) ||
-           err_set(err, e.code, "%s: %s", p->pub.path, e.text);
+    return ok;
 }
 
 const struct hdb_index *hdb_part_index(const struct hdb_part *pub, struct err *err)
@@ -632,15 +629,25 @@ const struct hdb_index *hdb_part_index(const struct hdb_part *pub, struct err *e
     const struct hdb_column *sym = hdb_part_column(pub, (unsigned)s, err), *time = NULL;
     if (!sym)
         return NULL;
-    if (t >= 0 && pub->table->col[t].type == PST_TIMESTAMP)
-        time = hdb_part_column(pub, (unsigned)t, NULL);
+    pthread_mutex_lock(&p->lock);
+    bool read = p->index_tried;
+    struct err e = {0};
+    if (!read) {
+        if (sym->state == HDB_MISSING && p->pub.rows)
+            err_set(&e, -ENOENT, "%s: has no column sym on that date", p->pub.path);
+        read = e.code || index_read(p, sym, &e) || e.code;
+        p->index_tried = read;
+        p->index_err = e;
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (!read && t >= 0 && pub->table->col[t].type == PST_TIMESTAMP)
+        time = hdb_part_column(pub, (unsigned)t, NULL); /* needed to compute it, and only then */
     pthread_mutex_lock(&p->lock);
     if (!p->index_tried) {
         p->index_tried = true;
-        if (sym->state == HDB_MISSING && p->pub.rows)
-            err_set(&p->index_err, -ENOENT, "%s: has no column sym on that date", pub->path);
-        else
-            index_open(p, sym, time && time->state == HDB_PRESENT ? time : NULL, &p->index_err);
+        const int64_t *times = time && time->state == HDB_PRESENT ? time->values : NULL;
+        if (!hdb_index_compute(&p->index, sym->values, times, p->pub.rows, &e))
+            err_set(&p->index_err, e.code, "%s: %s", p->pub.path, e.text);
     }
     bool ok = p->index.memory;
     if (!ok && err)

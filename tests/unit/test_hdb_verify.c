@@ -183,6 +183,37 @@ static void healthy(void **state)
     hdb_close(db);
 }
 
+/* The reader takes the side index when it fits the columns, and computes one when it does not. */
+static void side_index(void **state)
+{
+    (void)state;
+    static const struct hdb_group stale[] = {{1, 0, 10}, {3, 10, ROWS - 10}};
+    for (int kind = 0; kind < 3; kind++) {
+        make_database();
+        if (kind == 1)
+            HK_OK(hdb_index_write(hk_io, hk_path("2026.11.23/trade"), stale, 2, ROWS, true, false,
+                                  &err));
+        else if (kind == 2)
+            unlink(hk_path("2026.11.23/trade/.pstpart"));
+        struct hdb *db = hdb_open(hk_dir, &err);
+        const struct hdb_table *t = hdb_table_get(db, "trade", &err);
+        const struct hdb_part *p = hdb_part_get(t, DAY, &err);
+        const struct hdb_index *x = hdb_part_index(p, &err);
+        struct hdb_figures f;
+        hdb_figures(db, &f);
+        assert_int_equal(f.columns_open, kind ? 2 : 1); /* sym; and time only to compute */
+        assert_int_equal(x->ngroups, 5);
+        assert_true(x->time_sorted);
+        assert_int_equal(hdb_index_find(x, PST_NULL_LONG)->rows, 10);
+        assert_int_equal(hdb_index_find(x, 1)->first, 10);
+        assert_int_equal(p->meta->rows, ROWS);
+        hdb_part_put(p);
+        hdb_table_put(t);
+        hdb_close(db);
+        drop_database();
+    }
+}
+
 /* Writes bytes into a file, or cuts it. */
 static void poke(const char *file, long at, const void *bytes, size_t n)
 {
@@ -664,7 +695,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, hk_setup, hk_teardown)
     const struct CMUnitTest tests[] = {
-        T(healthy), T(damages), T(real_kdb), T(add_column), T(add_column_killed), T(drop), T(fill),
+        T(healthy),    T(side_index),        T(damages), T(real_kdb),
+        T(add_column), T(add_column_killed), T(drop),    T(fill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
