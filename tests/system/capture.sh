@@ -102,7 +102,7 @@ unsequenced) # kept whole beside the numbered ones, and no sequence of anything
 overload) # a NIC ring far smaller than the flow, a daemon that is stopped meanwhile: losses are rows
     DEVICE="net_af_packet0,iface=in,blocksz=65536,framesz=2048,framecnt=1024"
     RING=16M config
-    args="--flat-out --rate 1000000 --messages 400000 --heartbeat-ms 200 --tail-heartbeats 5 $two --lines small"
+    args="--flat-out --rate 1000000 --messages 400000 --heartbeat-ms 200 --tail-heartbeats 20 $two --lines small"
     gaps=superset
     expect='f["gap_seqs"] > 0 and sum(p["missed"] for p in ports) > 0' ;;
 *) die "no case $1" ;;
