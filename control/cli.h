@@ -32,6 +32,8 @@ int cli_publish(struct cli *c, int argc, char **argv);
 int cli_eod(struct cli *c, int argc, char **argv);
 int cli_rdb(struct cli *c, int argc, char **argv);
 int cli_rebuild(struct cli *c, int argc, char **argv); /* also: hdb rebuild */
+/* The same with --database DIR: in this process, without a daemon (cli_rebuild.c). */
+int cli_rebuild_offline(struct cli *c, int argc, char **argv);
 int cli_hdb(struct cli *c, int argc, char **argv);
 /* cli_day.c: parts of the status screen */
 void cli_day_rdb_line(json_t *rdb);

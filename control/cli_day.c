@@ -274,8 +274,11 @@ int cli_rebuild(struct cli *c, int argc, char **argv)
 {
     int code;
     bool dry = false;
-    for (int i = 0; i < argc; i++)
+    for (int i = 0; i < argc; i++) {
         dry |= !strcmp(argv[i], "--dry-run");
+        if (!strcmp(argv[i], "--database"))
+            return cli_rebuild_offline(c, argc, argv);
+    }
     json_t *r = cli_call(c, "rebuild", cli_args(argc, argv), &code);
     if (!r)
         return code;

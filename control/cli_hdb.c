@@ -25,7 +25,7 @@ static const struct verb {
     {"fill", "[--dry-run]", "Writes the tables that a date lacks, empty (like .Q.chk).", 0, 0,
      cli_hdb_fill},
     {"rebuild", "DATE [TABLE] [--from DIR] [--dry-run] [--supersede] --yes",
-     "Makes a partition again from the log; the daemon does it.", 0, 8, NULL},
+     "Makes a partition again from the log: the daemon, or with --database and --from this program.", 0, 8, NULL},
 };
 
 static int usage(FILE *f)

@@ -436,6 +436,51 @@ assert sum(s['gaps'] for s in r['sessions']) == 0, 'packets were lost'" || die "
     p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     stop || die "the daemon's exit code"
     ;;
+captures) # the same rows by end of day, from the log, and by another replay: equal content hashes
+    data=${PST_DATA:-$SOURCE/../shared/data}
+    [ -d "$data" ] || skip "no real captures: $data is absent (PST_DATA names another folder)"
+    "$sim" --pcap "$work/itch.pcap" --messages 40000 --rate 40000 --lines loss=2%,burst=4 --quiet || die "simulator"
+    sorted() { python3 -c "
+import json, sys
+r = json.load(sys.stdin)
+log = sorted((t['table'], t['day'], t['rows'], t['hash']) for t in r['tables'])
+hdb = sorted((t['table'], d['day'], t['rows'], t['hash']) for d in r['days'] for t in (d.get('result') or {}).get('tables', []) if t['rows'])
+assert r['ledger']['balanced'] and log == hdb, (log, hdb)
+for x in hdb: print(*x)"; }
+    tried=0
+    while read -r file feed date; do
+        [ -f "$file" ] || die "$file is missing"
+        rm -rf "$work/one" "$work/two" "$work/again"
+        "$bin/penstockd" --replay "$file" --feed "$feed" ${date:+--date "$date"} --json --rows 0 --dir "$work/one" --database "$work/one/hdb" --eod >"$work/1.json" 2>"$work/err"
+        sorted <"$work/1.json" >"$work/1" || die "$file: the partitions are not what the log holds: $(cat "$work/err")"
+        [ -s "$work/1" ] || die "$file: no rows"
+        "$bin/penstockd" --replay "$file" --feed "$feed" ${date:+--date "$date"} --json --rows 0 --dir "$work/two" --database "$work/two/hdb" --eod >"$work/2.json" 2>"$work/err"
+        sorted <"$work/2.json" >"$work/2" || die "$file: second replay: $(cat "$work/err")"
+        cmp -s "$work/1" "$work/2" || die "$file: two replays differ: $(diff "$work/1" "$work/2")"
+        mkdir "$work/again"
+        for d in $(cut -d' ' -f2 "$work/1" | sort -u); do
+            "$bin/penstock" hdb rebuild "$d" --database "$work/again" --from "$work/one/log" --yes --json >"$work/3.json" || die "$file: rebuild of $d"
+            python3 -c "
+import json
+for t in json.load(open('$work/3.json')):
+    if t['rows']: print(t['table'], '$d', t['rows'], t['hash'])" >>"$work/3"
+            # and over the partition that the end of day made
+            "$bin/penstock" hdb rebuild "$d" --database "$work/one/hdb" --from "$work/one/log" --yes >"$work/out" || die "$file: rebuild over $d"
+        done
+        sort "$work/3" | cmp -s - "$work/1" || die "$file: the rebuild differs: $(sort "$work/3" | diff - "$work/1")"
+        rm "$work/3"
+        "$bin/penstock" hdb verify --hash --database "$work/one/hdb" >"$work/out" || die "$file: hdb verify: $(cat "$work/out")"
+        tried=$((tried + 1))
+    done <<LIST
+$work/itch.pcap itch
+$data/iex/iex_TOPS16.pcapng.gz iex
+$data/iex/iex_example1.pcap iex
+$data/iex/omi/Tops.IexTp.v1.5/AuctionInformationMessage.pcap iex
+$data/iex/omi/Deep.IexTp.v1.0/PriceLevelBuyUpdateMessage.pcap iex
+LIST
+    [ $tried = 5 ] || die "only $tried captures"
+    echo "$tried captures"
+    ;;
 *) die "no such case: $name" ;;
 esac
 exit 0
