@@ -225,7 +225,9 @@ struct rows { /* of a batch, that count for an aggregate */
 
 #define STATE(type, i) ((type *)(void *)(base + (uint64_t)r->group[i] * stride))
 #define PLACE(v, i)    ((v).one ? 0 : r->at ? r->at[i] : (i))
-#define EACH(i)        for (uint32_t i = 0; i < r->n; i++)
+/* Elements: pages are small, and the hardware does not look over their ends. */
+#define AHEAD   256
+#define EACH(i) for (uint32_t i = 0; i < r->n; i++)
 /* Rows one behind the other in a vector, whole runs of them in one group: kernels. */
 #define RUNS(v)  (r->run && !r->at && !(v).one)
 #define DENSE(v) (!r->at && !(v).one)
@@ -333,6 +335,7 @@ static void add_sum(struct agg *a, uint8_t *base, uint32_t stride, const struct 
         } else if (DENSE(v)) {
             EACH(i)
             {
+                __builtin_prefetch(p + i + AHEAD);
                 struct st_fsum *s = STATE(struct st_fsum, i);
                 s->sum += p[i] == p[i] ? p[i] : 0.0;
                 s->n += p[i] == p[i];
@@ -357,6 +360,17 @@ static void add_sum(struct agg *a, uint8_t *base, uint32_t stride, const struct 
             kn->sum_i64(p + from, len, &o);
             isum_put(s, isum_value(s) + ((__int128)o.high << 32) + o.low);
             s->n += o.n;
+        }
+        return;
+    }
+    if (DENSE(v)) {
+        EACH(i)
+        {
+            __builtin_prefetch(p + i + AHEAD);
+            int64_t x = p[i];
+            struct st_isum *s = STATE(struct st_isum, i);
+            s->n += x != INT64_MIN;
+            isum_add(s, x != INT64_MIN ? x : 0);
         }
         return;
     }
@@ -400,6 +414,7 @@ static inline double max_float(double a, double b)
         else if (DENSE(v))                                                                         \
             EACH(i)                                                                                \
             {                                                                                      \
+                __builtin_prefetch(p + i + AHEAD);                                                 \
                 T *s = STATE(T, i);                                                                \
                 *s = FN(*s, p[i]);                                                                 \
             }                                                                                      \

@@ -305,6 +305,7 @@ static bool all_known(const struct keyer *k, const uint32_t *code, uint32_t n, u
     uint64_t codes = k->codes;
     uint32_t i = 0;
     for (; i + 4 <= n; i += 4) {
+        __builtin_prefetch(code + i + 512);
         uint32_t a = code[i] + 1, b = code[i + 1] + 1, c = code[i + 2] + 1, d = code[i + 3] + 1;
         if (pst_unlikely((a >= codes) | (b >= codes) | (c >= codes) | (d >= codes)))
             return false;
