@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <unistd.h>
 #include "writedown_job.h"
 
-#define BUFFER_BYTES (256ull << 20)
-#define LOG_BYTES    (1ull << 30)
+#define LOG_BYTES (1ull << 30)
+
+/* A column that fits is done in one pass; only pages that are used are ever taken. */
+static uint64_t buffer_bytes(void)
+{
+    uint64_t n = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 16;
+    return n < 64u << 20 ? 64u << 20 : n > 1u << 30 ? 1u << 30 : n;
+}
 
 static int64_t now(const struct writedown *w)
 {
@@ -57,7 +64,7 @@ struct writedown *writedown_create(const struct writedown_config *cfg, struct er
     if (w->cfg.threads > WRITEDOWN_THREADS)
         w->cfg.threads = WRITEDOWN_THREADS;
     if (!w->cfg.buffer_bytes)
-        w->cfg.buffer_bytes = BUFFER_BYTES;
+        w->cfg.buffer_bytes = buffer_bytes();
     if (w->cfg.buffer_bytes < 1u << 20)
         w->cfg.buffer_bytes = 1u << 20;
     if (!w->cfg.log_bytes)

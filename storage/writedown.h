@@ -40,9 +40,10 @@
  * that were published have the range in their marker (hdb_publish.h cleans the stage).
  *
  * MEMORY: 4 bytes a row of the largest table, 16 to 32 more for rows of symbols whose times
- * descend, 9 to 17 more in keyed tables; config.buffer_bytes a thread for the column that is being
- * written; from the log config.log_bytes for the rows of one pass: a day that does not fit is read
- * again for each further part of it (tables, then ranges of symbols, then ranges of time).
+ * descend, 9 to 17 more in keyed tables; for the column that is being
+ * written twice its bytes, at most config.buffer_bytes a thread; from the log config.log_bytes for
+ * the rows of one pass: a day that does not fit is read again for each further part of it (tables,
+ * then ranges of symbols, then ranges of time).
  *
  * DURABILITY. The caller starts a job only when the journal is durable up to job.end. `sym` is
  * extended and synced first, up to the highest id that the rows use, and backed up; then files,
@@ -71,7 +72,7 @@ struct writedown_config {
     struct io *column_io[WRITEDOWN_THREADS];
     struct hdb *hdb;
     unsigned threads;      /* 0 = 1 */
-    uint64_t buffer_bytes; /* 0 = 256 MiB; at least 1 MiB */
+    uint64_t buffer_bytes; /* 0 = 1/16 of the machine's memory, 64 MiB to 1 GiB; at least 1 MiB */
     uint64_t log_bytes;    /* 0 = 1 GiB; at least 4 MiB */
     bool buffered;         /* through the page cache; default: O_DIRECT where the disk has it */
     const char *producer;  /* "penstock 0.1.0" */
