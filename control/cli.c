@@ -21,7 +21,7 @@ static const struct verb {
     {"query-kill", "ID", "Stops a query that runs or waits.", cli_query_kill},
     {"log", "ls|verify|dump [FILE|DIR] [TABLE]",
      "Lists, checks or prints log files; works without a daemon.", cli_log},
-    {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild …",
+    {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild ...",
      "The historical database: look, check, change; `penstock hdb help`.", cli_hdb},
 };
 
@@ -64,7 +64,11 @@ int cli_help(const char *name)
     }
     printf("penstock [--socket PATH] [--json] VERB [ARGUMENTS]\n\n");
     for (unsigned i = 0; i < PST_COUNT(verbs); i++)
-        printf("  %-8s %-48s %s\n", verbs[i].name, verbs[i].args, verbs[i].sentence);
+        printf("  %-10s %-48s%s%s\n", verbs[i].name, verbs[i].args,
+               strlen(verbs[i].args) > 47
+                   ? "\n                                                             "
+                   : " ",
+               verbs[i].sentence);
     printf(
         "\n  --socket PATH  the daemon's control socket (or $PENSTOCK_SOCKET; else the only one in "
         "/run/penstock)\n  --json         the reply as JSON\n\n"
