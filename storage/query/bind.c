@@ -713,19 +713,6 @@ static bool bind_group(struct binder *b, const select_tree *t)
     return true;
 }
 
-static bool holds_aggregate(const struct plan_expr *x)
-{
-    if (x->op == PLAN_AGG) {
-        return true;
-    }
-    for (unsigned i = 0; i < x->nargs; i++) {
-        if (holds_aggregate(x->arg[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 struct order_item {
     struct plan_expr *expr; /* NULL: an output by number */
     unsigned output;
@@ -858,7 +845,7 @@ static bool lift_all(struct binder *b, struct order_item *item)
         return false;
     }
     for (uint32_t k = 0; k < p->nkeys; k++) {
-        if (holds_aggregate(p->key[k])) {
+        if (p->key[k]->aggregate) {
             return query_error_set(b->e, QUERY_TYPE, p->key[k]->pos,
                                    "a group key cannot hold an aggregate");
         }
@@ -911,21 +898,12 @@ static bool place_order(struct binder *b, struct order_item *item)
 
 /* ---- WHERE ---- */
 
-static unsigned sides(const struct plan_expr *x)
-{
-    unsigned m = x->op == PLAN_COLUMN ? 1u << x->side : 0;
-    for (unsigned i = 0; i < x->nargs && m != 3; i++) {
-        m |= sides(x->arg[i]);
-    }
-    return m;
-}
-
 static bool spread(struct binder *b, struct pending *w, struct plan_expr *x)
 {
     bool and = x->op == PLAN_AND;
     for (unsigned i = 0; i < (and? x->nargs : 1u); i++) {
         struct plan_expr *c = and? x->arg[i] : x;
-        unsigned slot = b->nsources == 2 && (sides(c) & 2) ? 2 : 0;
+        unsigned slot = b->nsources == 2 && (c->sides & 2) ? 2 : 0;
         if (!add_condition(b, w, slot, c)) {
             return false;
         }

@@ -148,6 +148,8 @@ struct plan_expr *bind_leaf(struct binder *b, unsigned op, uint8_t type, unsigne
                           .type = type,
                           .side = (uint8_t)side,
                           .column = (uint16_t)column,
+                          .sides = op == PLAN_COLUMN ? (uint8_t)(1u << side) : 0,
+                          .aggregate = op == PLAN_AGG,
                           .pos = pos < 0 ? 0 : (uint32_t)pos};
     return intern(b, &x);
 }
@@ -260,8 +262,10 @@ static struct plan_expr *make_logic(struct binder *b, struct plan_expr *x)
     x->arg = arg;
     x->nargs = (uint16_t)n;
     x->can_fail = false;
+    x->sides = 0;
     for (unsigned i = 0; i < n; i++) {
         x->can_fail |= arg[i]->can_fail;
+        x->sides |= arg[i]->sides;
     }
     return intern(b, x);
 }
@@ -279,6 +283,8 @@ struct plan_expr *bind_make(struct binder *b, unsigned op, uint8_t type, int64_t
     x.nargs = (uint16_t)nargs;
     x.is_null = false;
     x.can_fail = false;
+    x.sides = 0;
+    x.aggregate = false;
     memset(&x.value, 0, sizeof x.value);
     for (unsigned i = 0; i < nargs; i++) {
         if (!arg[i]) {
@@ -287,6 +293,8 @@ struct plan_expr *bind_make(struct binder *b, unsigned op, uint8_t type, int64_t
         constant &= arg[i]->op == PLAN_CONST;
         null |= arg[i]->op == PLAN_CONST && arg[i]->is_null;
         x.can_fail |= arg[i]->can_fail;
+        x.sides |= arg[i]->sides;
+        x.aggregate |= arg[i]->aggregate;
     }
     x.arg = (struct plan_expr **)arg; /* intern copies it */
     x.can_fail |= op_can_fail(&x);

@@ -173,12 +173,14 @@ struct plan_text {
 };
 
 struct plan_expr {
-    uint8_t op;    /* enum plan_op */
-    uint8_t type;  /* enum pst_type */
-    uint8_t side;  /* COLUMN */
-    uint8_t field; /* EXTRACT */
-    bool is_null;  /* CONST */
-    bool can_fail; /* evaluation may end in an error (overflow, cast), here or below */
+    uint8_t op;     /* enum plan_op */
+    uint8_t type;   /* enum pst_type */
+    uint8_t side;   /* COLUMN */
+    uint8_t field;  /* EXTRACT */
+    bool is_null;   /* CONST */
+    bool can_fail;  /* evaluation may end in an error (overflow, cast), here or below */
+    uint8_t sides;  /* of which scans columns stand below: bit 0 left or only, bit 1 right */
+    bool aggregate; /* an AGG stands below (row context, while binding) */
     uint16_t nargs;
     uint16_t column; /* COLUMN, KEY, AGG */
     uint32_t id;     /* 0 ... plan.nexprs-1, unique per node; children have smaller ids */

@@ -107,6 +107,25 @@ static void test_views(void **state)
             "order by 1",
             "sym|n|sum\nAAA|1|30\nBBB|1|50");
     answers("select b.sym from bought b where double > 100", "sym\nAAA");
+    /* views that double each other stay small: shared nodes are looked at once */
+    struct query_view twice[9];
+    char names[9][8], text[9][80];
+    for (int i = 0; i < 8; i++) {
+        snprintf(names[i], sizeof names[i], "v%d", i);
+        snprintf(text[i], sizeof text[i],
+                 "select time, sym, x + x + x + x + x + x + x + x as x from v%d", i - 1);
+        twice[i] = (struct query_view){names[i], text[i]};
+    }
+    twice[0].sql = "select time, sym, size as x from trade";
+    struct query_env deep = kit->env;
+    deep.views = twice;
+    deep.nviews = 8;
+    struct query_request dq = {.sql = "select x from v7 where x > 0 and sym = 'BBB'", .len = 44};
+    struct result *dr = NULL;
+    assert_true(query_run(&deep, &dq, &dr, &e));
+    assert_int_equal(dr->rows, 1);
+    assert_int_equal(result_int(dr, 0, 0), 50ll << 21);
+    result_free(dr);
     assert_true(query_check_views(&kit->env, &e));
     static const struct query_view wrong[] = {
         {"w", "select nosuch from trade"},
