@@ -86,11 +86,12 @@ static void complain(struct day_rdb *r, const struct err *err)
 {
     int code = err->code ? err->code : -EIO;
     if (code != load_relaxed(&r->error)) {
-        snprintf(r->error_text, sizeof r->error_text, "%s", err->text);
+        if (!load_relaxed(&r->error)) /* while it stands, control may be reading it */
+            snprintf(r->error_text, sizeof r->error_text, "%s", err->text);
         fprintf(stderr, "penstockd: the rdb cannot read the journal: %s; it tries again\n",
                 err->text);
     }
-    store_relaxed(&r->error, code);
+    store_release(&r->error, code);
 }
 
 /* Every calendar has its rows of that day in the database, or has given them up. */

@@ -83,7 +83,7 @@ static json_t *rdb_json(struct day *y, bool days)
                           (json_int_t)f.refused, "memory", (json_int_t)f.memory, "used",
                           (json_int_t)f.used, "paused", (int)load_relaxed(&y->rdb.pause),
                           "rebuild_to", (json_int_t)f.rebuild_to, "pins", (int)pins_count(y->pins));
-    if (load_relaxed(&y->rdb.error))
+    if (load_acquire(&y->rdb.error))
         json_object_set_new(o, "error", json_string(y->rdb.error_text));
     if (days)
         json_object_set_new(o, "days", list);

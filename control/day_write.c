@@ -94,6 +94,7 @@ static bool open_database(struct day_write *w, struct err *err)
     struct hdb_cleaned done;
     if (lock_database(w, &busy)) {
         bool ok = hdb_clean(w->io, w->hdb, &done, cleaned, w, err);
+        hdb_lockfile_remove(w->io, c->hdb_lockfile); /* a crash may have left it */
         unlock_database(w);
         if (!ok)
             return false;

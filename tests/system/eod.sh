@@ -15,6 +15,7 @@ name=$1
 case $name in flow | pause) enter_namespace "$@" ;; *) workdir ;; esac
 
 HDB=$work/hdb
+[ "$name" = pause ] && [ -n "${PST_ALL:-}" ] && RDB=12G
 KEYS="rdb_memory: ${RDB:-256M}
 eod_retry: 500ms
 database_low_space: 1M
