@@ -410,7 +410,7 @@ pin_grace: 500ms"
 pause) # the rdb stands still in full flow, the ring laps it: nothing is lost, exact rows after
     RING=32M
     seconds=4 rate=200000
-    [ -n "${PST_ALL:-}" ] && seconds=60 rate=1000000
+    [ -n "${PST_ALL:-}" ] && seconds=${PAUSE_S:-60} rate=1000000 RING=512M
     configure "alarms: {rdb_lag: 500ms, clear_after: 500ms}"
     start
     publish 100 10
@@ -421,7 +421,7 @@ pause) # the rdb stands still in full flow, the ring laps it: nothing is lost, e
     until_raised rdb.lag
     [ "$(memory)" = 200 ] || die "a paused rdb took rows"
     figure status 'r["ring"]["used"]' >"$work/used"
-    [ "$(cat "$work/used")" -lt 16000000 ] || die "the rdb holds the ring: $(cat "$work/used")"
+    [ "$(cat "$work/used")" -lt $((${RING%M} << 19)) ] || die "the rdb holds the ring: $(cat "$work/used")"
     p rdb resume >/dev/null || die "rdb resume"
     settle || die "the ledger does not balance"
     for _ in $(seq 600); do [ "$(figure rdb 'r["behind"]')" -lt 100000 ] && break; sleep 0.1; done
