@@ -167,6 +167,27 @@ static int32_t earliest_open(struct log *l, const struct frame *f)
     return low;
 }
 
+/* An eod mark at pos that finds no file open, of a date without a frame of its own (missed ones,
+ * many in a row): it goes into the file of the first frame behind it that is none. False: that did
+ * not come yet; a tick, a state mark or the end will. Then *day is the date behind the last one. */
+static bool day_behind(const struct log *l, uint64_t pos, uint64_t tail, int32_t *day)
+{
+    for (*day = 0; pos < tail;) {
+        const struct frame *f = at(l, pos);
+        unsigned type = 0;
+        uint32_t len;
+        bool eod = f->kind == FRAME_MARK && frame_mark(f, &type, &len) && type == MARK_EOD;
+        if (!eod && f->kind != FRAME_PAD) {
+            *day = f->day;
+            return true;
+        }
+        if (eod && f->day >= *day)
+            *day = f->day + 1;
+        pos += f->length;
+    }
+    return false;
+}
+
 static int scout(struct log *l, uint64_t tail)
 {
     int did = 0;
@@ -182,8 +203,12 @@ static int scout(struct log *l, uint64_t tail)
             break;
         bool known =
             f->stream == STREAM_EVERY ? any_open(l) : lane_find(l, f->stream, f->day) != NULL;
+        int32_t day = f->day;
+        if (pst_unlikely(turn) && type == MARK_EOD && !known &&
+            !day_behind(l, l->cursor, tail, &day) && !load_acquire(&l->drain)) /* L4 */
+            break;
         if (!known && f->kind != FRAME_PAD &&
-            !lane_add(l, f->stream == STREAM_EVERY ? STREAM_DAILY : f->stream, f->day, l->cursor))
+            !lane_add(l, f->stream == STREAM_EVERY ? STREAM_DAILY : f->stream, day, l->cursor))
             break;
         if (pst_unlikely(f->kind != FRAME_DATA))
             log_note(l, f);

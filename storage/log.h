@@ -27,7 +27,8 @@
  *
  * ROLL. The eod mark with which the last calendar closes day D is the last frame of D's file; the
  * next frame opens the file of its own day (state marks after eod carry the new day). Until then
- * the files of several days may be open: a calendar that has turned writes into the next one. Other
+ * the files of several days may be open: a calendar that has turned writes into the next one. The
+ * marks of dates without a file, missed ones, stand in the file of what comes next. Other
  * stream-255 frames go into every open file and open the daily file of their day when none is.
  *
  * THREADS. log_create, log_destroy: control, while the thread does not run. log_work,

@@ -294,6 +294,38 @@ static void two_calendars(void **state)
     }
 }
 
+/* A year without rows: its eod marks make no file each; they stand in that of the frame behind. */
+static void missed_days(void **state)
+{
+    (void)state;
+    for (int end = 0; end < 2; end++) {
+        struct fix *x = fix_new("/dev/shm", LOG_DURABLE, false, false);
+        fix_start(x);
+        fix_data(x, 512, 0, FIX_DAY);
+        for (int day = 0; day < 365; day++)
+            fix_mark(x, MARK_EOD, "{}", FIX_DAY + day);
+        for (int i = 0; i < 50; i++)
+            fix_round(x); /* what comes next is not known yet */
+        assert_true(fix_durable(x) < ring_tail(&x->ring));
+        if (end) /* nothing: they stand in the file of the date that is open now */
+            fix_drain(x);
+        else
+            fix_mark(x, MARK_STATE, "{\"feed\":\"f\"}", FIX_DAY + 365);
+        assert_true(fix_settle(x, 5000));
+        struct fix_files *f = fix_read(x, ring_tail(&x->ring));
+        assert_int_equal(f->repeats, 0);
+        assert_int_equal(f->frames, 1 + 365 + !end);
+        assert_int_equal(f->file[0].frames, 2);
+        assert_true(f->file[0].ended);
+        assert_int_equal(f->n, 2);
+        assert_int_equal(f->file[1].header.day, FIX_DAY + 365);
+        assert_int_equal(f->file[1].frames, 364 + !end);
+        assert_int_equal(f->file[1].ended, end);
+        fix_files_free(f);
+        fix_free(x);
+    }
+}
+
 static void restart_suffix(void **state)
 {
     (void)state;
@@ -463,13 +495,14 @@ static void drop_frame(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),         cmocka_unit_test(header_copies),
-        cmocka_unit_test(policy),        cmocka_unit_test(durable_posix),
-        cmocka_unit_test(durable_uring), cmocka_unit_test(durable_buffered),
-        cmocka_unit_test(written_level), cmocka_unit_test(async_level),
-        cmocka_unit_test(rolls),         cmocka_unit_test(two_days),
-        cmocka_unit_test(two_calendars), cmocka_unit_test(restart_suffix),
-        cmocka_unit_test(counts),        cmocka_unit_test(every_errno),
+        cmocka_unit_test(names),          cmocka_unit_test(header_copies),
+        cmocka_unit_test(policy),         cmocka_unit_test(durable_posix),
+        cmocka_unit_test(durable_uring),  cmocka_unit_test(durable_buffered),
+        cmocka_unit_test(written_level),  cmocka_unit_test(async_level),
+        cmocka_unit_test(rolls),          cmocka_unit_test(two_days),
+        cmocka_unit_test(two_calendars),  cmocka_unit_test(missed_days),
+        cmocka_unit_test(restart_suffix), cmocka_unit_test(counts),
+        cmocka_unit_test(every_errno),
 #ifdef PST_FAULTS
         cmocka_unit_test(drop_frame),
 #endif
