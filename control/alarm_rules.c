@@ -138,6 +138,18 @@ static void signal_rules(struct alarm_rules *r, struct daemon *d, int64_t now, b
     }
 }
 
+static void missed_rules(struct daemon *d, int64_t now, bool first)
+{
+    for (unsigned i = 0; i < wiring_calendars(d); i++) {
+        int32_t from = 0, to = 0;
+        char a[CIVIL_TEXT], b[CIVIL_TEXT];
+        bool missed = first && wiring_missed(d, i, &from, &to);
+        alarm_check(&d->alarms, now, ALARM_DATES_MISSED, config_calendar(d->config, i)->name,
+                    missed, INT64_MAX, "%s to %s passed while nothing ran", civil_format(from, a),
+                    civil_format(to, b));
+    }
+}
+
 void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
 {
     const struct status *s = d->status;
@@ -158,6 +170,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
     }
     log_rules(r, d, now, first);
     signal_rules(r, d, now, first);
+    missed_rules(d, now, first);
     alarm_check(&d->alarms, now, ALARM_CLOCK_STEP, "",
                 moved(&r->steps, load_relaxed(&d->clock.steps), first), MINUTE,
                 "the wall clock was stepped by %lld us",

@@ -67,6 +67,8 @@ unsigned wiring_calendar_of_id(const struct daemon *d, uint16_t table);
  */
 bool wiring_end_day(struct daemon *d, unsigned i, int32_t day, const char *by, uint64_t *ticket,
                     struct err *err);
+/* At the start: did business days of calendar i begin and end while nothing ran? */
+bool wiring_missed(const struct daemon *d, unsigned i, int32_t *first, int32_t *last);
 enum wiring_ended {
     WIRING_ENDING,       /* not yet */
     WIRING_ENDED,        /* the mark stands below *position */

@@ -153,16 +153,28 @@ void wiring_missed_days(struct daemon *d)
 {
     struct wiring *w = d->wiring;
     uint32_t before;
-    unsigned ended = 0;
+    int ended = 0;
     do {
         before = load_relaxed(&w->appender.days.version);
         wiring_extend_due(d);
-        ended += (unsigned)appender_due(&w->appender);
+        ended += appender_ends(&w->appender);
     } while (load_relaxed(&w->appender.days.version) != before);
     if (ended > 1 && !d->replay)
         fprintf(stderr,
-                "penstockd: %u dates ended while nothing ran; each has its end in the journal\n",
+                "penstockd: %d dates ended while nothing ran; each has its end in the journal\n",
                 ended);
+}
+
+bool wiring_missed(const struct daemon *d, unsigned i, int32_t *first, int32_t *last)
+{
+    const struct wiring *w = d->wiring;
+    const struct calendar *c = config_calendar(d->config, i);
+    int32_t began = w->open[i].day, now = calendar_day(c, clock_now(&d->clock)) - d->day_shift;
+    if (d->replay || w->recovery->empty)
+        return false;
+    *first = calendar_next_business_day(c, began);
+    *last = calendar_previous_business_day(c, now);
+    return *first <= *last && *first > began;
 }
 
 /* ---- by hand ---- */

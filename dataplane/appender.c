@@ -483,7 +483,7 @@ void appender_want_states(struct appender *a)
     a->calendars_said = false;
 }
 
-int appender_due(struct appender *a)
+int appender_ends(struct appender *a)
 {
     int n = 0;
     const struct due_item *d;
@@ -494,6 +494,12 @@ int appender_due(struct appender *a)
         due_pass(a->cfg.due, d);
         n += wrote;
     }
+    return n;
+}
+
+int appender_due(struct appender *a)
+{
+    int n = appender_ends(a);
     if (pst_unlikely(a->now >= a->tick_at)) {
         a->tick_at = a->now - a->now % APPENDER_TICK + APPENDER_TICK;
         if (a->cfg.ticks)

@@ -164,6 +164,8 @@ uint64_t appender_room(struct appender *a);
 /* Writes the marks that are due by the round's clock, and ticks. Entries that find no room stay
  * due. Returns marks written. */
 int appender_due(struct appender *a);
+/* The same without ticks: before the thread starts. */
+int appender_ends(struct appender *a);
 /* Would appender_due have something to write at that time? */
 pst_inline bool appender_is_due(struct appender *a, int64_t now)
 {

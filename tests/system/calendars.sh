@@ -121,36 +121,37 @@ grep -q "calendar tokyo is no longer configured, and $(where THIRD) to" "$work/d
 stop || die "the third stop"
 rm -rf "$work/log" "$work/state"
 
-# ---- the late window ----
-turn=$(($(date +%s) + 3))
-[ $((turn % 86400)) -gt 5 ] && [ $((turn % 86400)) -lt 86385 ] || turn=$((turn + 20)) # midnight is another test's
-back=$((86400 - turn % 86400)) tokyo=$((turn + 4))
-tokyo_back=$((86400 - (tokyo + 32400) % 86400))
+# ---- a year off: the marks come at once, in one file, and only business days are worth an alarm ----
+shift=$BUILD/tests/shift_clock.so
+if [ -f "$shift" ] && ! ldd "$bin/penstockd" | grep -q lib.san; then
+    off=$(python3 -c "import time; print(', '.join(time.strftime('%Y-%m-%d', time.gmtime(time.time() - i * 86400)) for i in range(402)))")
+    calendars 'zone: UTC' "zone: UTC, late_window: 1h, holidays: [$off]"
+    LD_PRELOAD=$shift PST_SHIFT_CLOCK=-34560000 start # 400 days ago
+    row trade YEAR
+    stop || die "last year's stop"
+    start
+    row trade TODAY # durable: the marks before it are too
+    p alarms >"$work/alarms.txt"
+    grep -q "dates.missed.*default" "$work/alarms.txt" || die "no alarm: $(cat "$work/alarms.txt")"
+    grep -q "dates.missed.*tokyo" "$work/alarms.txt" && die "an alarm for days off: $(cat "$work/alarms.txt")"
+    p ack dates.missed >/dev/null || die "ack"
+    stop || die "today's stop"
+    "$bin/penstock" log dump "$work/log" --marks --json | python3 -c "
+import datetime, json, sys
+days = {}
+for l in map(json.loads, sys.stdin):
+    if l.get('mark') == 'eod':
+        days.setdefault(l['data']['calendar'], []).append(datetime.date(*map(int, l['data']['day'].split('.'))))
+for name, got in days.items():
+    assert got == [got[0] + datetime.timedelta(n) for n in range(len(got))] and len(got) >= 399, (name, len(got))
+assert len(days) == 2" || die "the ends of a year"
+    [ "$(ls "$work/log" | grep -c '^log2')" -le 3 ] || die "files of a year: $(ls "$work/log" | wc -l)"
+    rm -rf "$work/log" "$work/state"
+fi
+
+# ---- the late window: instants of the wall clock, further apart where the machine is too slow for them ----
 of() { printf -- '-%02d:%02d:%02d' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 60)); }
-old=$(utc $turn) new=$(utc $((turn + 86400)))
-told=$(utc $((tokyo + 32400))) tnew=$(utc $((tokyo + 32400 + 86400)))
-calendars "zone: UTC, late_window: 9s, eod_time: \"$(of $back)\"" "zone: Asia/Tokyo, eod_time: \"$(of $tokyo_back)\""
-start
-row trade A1 $((turn - 1))
-row bond A2 $((turn - 1))
-reaches $turn
-[ "$(date +%s)" -lt "$tokyo" ] || die "too slow: the instants have passed"
-row trade B1 $((turn - 1)) # the date that has ended is still open,
-row trade B2 $turn         # and so is the next one
-row trade B3
-row bond B4 $turn
-kill -9 "$daemon"; wait "$daemon" 2>/dev/null
-start
-reaches $tokyo
-row trade C1 $((turn - 1))
-row trade C2 $((turn + 1))
-row bond C3 $((tokyo + 1))
-[ "$(date +%s)" -lt $((turn + 9)) ] || die "too slow: the window is over"
-reaches $((turn + 9))
-row trade D1 $((turn - 1)) # too late
-row trade D2
-late=$(p counters --json | grep -A1 '"append.late_day"' | tr -dc '0-9')
-[ "$late" = 1 ] || die "append.late_day is $late"
+before() { [ "$(date +%s)" -lt "$1" ]; }
 closed() { # the file that this daemon wrote of the date that both have ended; what a SIGKILL left stays without its end
     "$bin/penstock" log ls "$work/log" --json >"$work/ls.json" && python3 - "$work/ls.json" "$old" "$told" <<'PY'
 import json, sys
@@ -159,7 +160,43 @@ last = max((f for f in files if f["day"] <= ended), key=lambda f: f["first"])
 sys.exit(last["state"] != "closed" or not any(f["day"] > ended and f["state"] == "open" for f in files))
 PY
 }
-for _ in $(seq 50); do closed && break; sleep 0.1; done
+window() { # SCALE: returns 1 when a row came after the instant that it had to be before
+    rm -rf "$work/log" "$work/state"
+    turn=$(($(date +%s) + 3 * $1))
+    [ $((turn % 86400)) -gt 5 ] && [ $((turn % 86400)) -lt 86300 ] || turn=$((turn + 110)) # midnight is another test's
+    tokyo=$((turn + 4 * $1)) over=$((turn + 9 * $1))
+    old=$(utc $turn) new=$(utc $((turn + 86400)))
+    told=$(utc $((tokyo + 32400))) tnew=$(utc $((tokyo + 32400 + 86400)))
+    calendars "zone: UTC, late_window: $((over - turn))s, eod_time: \"$(of $((86400 - turn % 86400)))\"" \
+        "zone: Asia/Tokyo, eod_time: \"$(of $((86400 - (tokyo + 32400) % 86400)))\""
+    start
+    row trade A1 $((turn - 1))
+    row bond A2 $((turn - 1))
+    reaches $turn
+    row trade B1 $((turn - 1)) # the date that has ended is still open,
+    row trade B2 $turn         # and so is the next one
+    row trade B3
+    row bond B4 $turn
+    before $tokyo || return 1
+    kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+    start
+    reaches $tokyo
+    row trade C1 $((turn - 1))
+    row trade C2 $((turn + 1))
+    row bond C3 $((tokyo + 1))
+    before $over || return 1
+    reaches $over
+    row trade D1 $((turn - 1)) # too late
+    row trade D2
+}
+for scale in 1 3 9; do
+    window $scale && break
+    [ $scale -lt 9 ] || die "too slow for instants $scale times as far apart"
+    kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+done
+late=$(p counters --json | grep -A1 '"append.late_day"' | tr -dc '0-9')
+[ "$late" = 1 ] || die "append.late_day is $late"
+for _ in $(seq 100); do closed && break; sleep 0.1; done
 closed || die "a closed day's file is open: $(cat "$work/ls.json")"
 kill -9 "$daemon"; wait "$daemon" 2>/dev/null
 start # neither date ends again
