@@ -68,6 +68,13 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static double process_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 /* ---- rows ---- */
 
 static uint64_t seed = 88172645463325252ull;
@@ -673,15 +680,16 @@ static bool thousand(void)
     };
     bool ok = true;
     for (unsigned i = 0; i < PST_COUNT(q); i++) {
-        double best[5];
+        double best[5], cpu[5];
         for (unsigned k = 0; k < 5; k++) { /* each time a database that was just opened */
-            double t, t0 = seconds();
+            double t, t0 = seconds(), c0 = process_seconds();
             struct hdb *h = hdb_open(root, &e);
             struct view_db *db = h ? view_db_new(NULL, NULL, h, &e) : NULL;
             if (!db || !view_db_cut(db, NULL, &e))
                 die(&e);
             struct result *r = query(db, q[i].sql, opt.threads, &t);
             best[k] = seconds() - t0;
+            cpu[k] = process_seconds() - c0;
             if (result_int(r, 0, 0) != q[i].expect) {
                 fprintf(stderr, "bench_query: %s: %lld rows\n", q[i].name,
                         (long long)result_int(r, 0, 0));
@@ -692,7 +700,8 @@ static bool thousand(void)
             hdb_close(h);
         }
         qsort(best, 5, sizeof *best, by_value);
-        printf("result first %-14s ms=%.1f\n", q[i].name, best[2] * 1e3);
+        qsort(cpu, 5, sizeof *cpu, by_value);
+        printf("result first %-14s ms=%.1f cpu_ms=%.1f\n", q[i].name, best[2] * 1e3, cpu[2] * 1e3);
         ok &= i == 2 || best[2] <= 0.1;
     }
     free(time);
@@ -732,6 +741,8 @@ int main(int argc, char **argv)
     if (!opt.rows || opt.rows > 500000000 || !opt.runs || opt.runs > 99 || !opt.threads)
         return 2;
     struct err e = {0};
+    if (opt.only && !strcmp(opt.only, "first"))
+        return !thousand();
     make_symbols();
     make_schemas();
     make_rdb();
