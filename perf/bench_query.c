@@ -9,8 +9,8 @@
  * the figures are medians, ratio = query / loop. The answers of both must agree. `first` is the
  * first query over a database of 1,000 dates, with a predicate that leaves one, that leaves all.
  *
- *   bench_query [--rows N] [--quick] [--runs N] [--threads N] [--dir DIR] [--csv DIR] [--only NAME]
- * --csv writes the rows for DuckDB. Exit 1 when an answer differs or a ratio is above its limit.
+ *   bench_query [--rows N] [--quick] [--runs N] [--threads N] [--dir DIR] [--duckdb LIB] [--only
+ * NAME] Exit 1 when an answer differs or a ratio is above its limit.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +33,7 @@
 #include "exec.h"
 #include "view_db.h"
 #include "writedown.h"
+#include "../tests/oracle/duck.h"
 
 #define SYMS     8000u
 #define DAY      9823 /* 2026.11.23 */
@@ -43,9 +44,9 @@
 static struct {
     uint64_t rows;
     unsigned runs, threads;
-    const char *dir, *csv, *only;
+    const char *dir, *csv, *only, *duckdb;
     bool no_first;
-} opt = {50000000, 5, 2, "/var/tmp/penstock-bench-query", NULL, NULL, false};
+} opt = {50000000, 5, 2, "/var/tmp/penstock-bench-query", NULL, NULL, NULL, false};
 
 static void die(const struct err *e)
 {
@@ -554,6 +555,11 @@ static bool agrees(const struct item *it, const struct result *r, const struct l
     return false;
 }
 
+/* Medians of both tiers, for the comparison with DuckDB. */
+static struct median {
+    double wall, cpu;
+} ours[2][16];
+
 static bool run_tier(const struct tier *t)
 {
     bool ok = true;
@@ -582,8 +588,117 @@ static bool run_tier(const struct tier *t)
             "cpu_ratio=%.2f\n",
             t->name, it->name, qm * 1e3, q1m * 1e3, lm * 1e3, qm / lm, q1m / l1[opt.runs / 2]);
         fflush(stdout);
+        ours[t->trade.parted][i] = (struct median){qm, q1m};
         ok &= qm <= it->limit * lm || qm < 0.001; /* below a millisecond parsing counts most */
     }
+    return ok;
+}
+
+/* ---- DuckDB, in this process, on the same rows in its memory ---- */
+
+static const struct {
+    const char *name, *sql;
+    double least; /* times slower than ours */
+} duck_items[] = {
+    {"last",
+     "SELECT sym, max(time), arg_max(price, time), arg_max(size, time) FROM trade GROUP BY sym", 6},
+    {"bars_one",
+     "SELECT time_bucket(INTERVAL '5 minutes', time) AS bar, sum(price * size) / sum(size) FROM "
+     "trade "
+     "WHERE sym = '%s' GROUP BY bar",
+     6},
+    {"bars_all",
+     "SELECT sym, time_bucket(INTERVAL '5 minutes', time) AS bar, sum(price * size) / sum(size), "
+     "max(price), min(price), sum(size) FROM trade GROUP BY sym, bar",
+     6},
+    {"min_max", "SELECT sym, min(price), max(price), count(*) FROM trade GROUP BY sym", 6},
+    {"ten_minutes",
+     "SELECT * FROM trade WHERE sym = '%s' AND time >= TIMESTAMP '2026-11-23 16:00:00' AND time < "
+     "TIMESTAMP '2026-11-23 16:10:00'",
+     1},
+    {"sum", "SELECT sum(price) FROM trade", 1.5},
+    {"top", "SELECT sym, sum(size) AS v FROM trade GROUP BY sym ORDER BY v DESC LIMIT 10", 6},
+    {"asof",
+     "SELECT sum(t.price - q.bid), count(q.bid) FROM trade t ASOF LEFT JOIN quote q ON t.sym = "
+     "q.sym "
+     "AND t.time >= q.time",
+     20},
+    {"distinct", "SELECT count(DISTINCT sym) FROM trade", 1},
+    {"distinct_price", "SELECT count(DISTINCT price) FROM trade", 1},
+};
+
+static void duck_say(struct duck *d, const char *fmt, ...)
+{
+    char sql[2000];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(sql, sizeof sql, fmt, ap);
+    va_end(ap);
+    duck_must(d, sql);
+}
+
+static bool against_duckdb(const char *library)
+{
+    char why[600];
+    struct duck *d = duck_open(library, why, sizeof why);
+    if (!d) {
+        fprintf(stderr, "bench_query: DuckDB: %s\n", why);
+        return false;
+    }
+    double t0 = seconds();
+    duck_say(d, "SET threads = %u", opt.threads);
+    duck_say(
+        d,
+        "CREATE TABLE names AS FROM read_csv('%s/sym.csv', columns = {'id': 'INTEGER', 'text': "
+        "'VARCHAR'})",
+        opt.csv);
+    /* an enumeration: as good as our symbols, better than texts */
+    duck_say(d, "CREATE TYPE symbol AS ENUM (SELECT text FROM names ORDER BY id)");
+    duck_say(
+        d,
+        "CREATE TABLE trade AS SELECT make_timestamp(t // 1000 + 946684800000000) AS time, "
+        "enum_range(NULL::symbol)[s + 1]::symbol AS sym, c / 100.0::DOUBLE AS price, size FROM "
+        "read_csv('%s/trade.csv', columns = {'t': 'BIGINT', 's': 'INTEGER', 'c': 'INTEGER', "
+        "'size': 'BIGINT'})",
+        opt.csv);
+    duck_say(d,
+             "CREATE TABLE quote AS SELECT make_timestamp(t // 1000 + 946684800000000) AS time, "
+             "enum_range(NULL::symbol)[s + 1]::symbol AS sym, c / 100.0::DOUBLE AS bid, (c + 1) / "
+             "100.0::DOUBLE AS ask, b AS bsize, a AS asize FROM read_csv('%s/quote.csv', columns = "
+             "{'t': 'BIGINT', 's': 'INTEGER', 'c': 'INTEGER', 'b': 'INTEGER', 'a': 'INTEGER'})",
+             opt.csv);
+    fprintf(stderr, "DuckDB loaded in %.1f s\n", seconds() - t0);
+    bool ok = true;
+    for (unsigned i = 0; i < PST_COUNT(duck_items); i++) {
+        if (opt.only && strcmp(opt.only, duck_items[i].name))
+            continue;
+        char sql[600];
+        snprintf(sql, sizeof sql, duck_items[i].sql, hot);
+        double wall[100], cpu[100];
+        for (unsigned k = 0; k < opt.runs; k++) {
+            struct duck_rows r;
+            double w = seconds(), c = process_seconds();
+            if (!duck_query(d, sql, &r)) {
+                fprintf(stderr, "bench_query: DuckDB: %s\n", r.error);
+                return false;
+            }
+            wall[k] = seconds() - w;
+            cpu[k] = process_seconds() - c;
+            duck_free(&r);
+        }
+        qsort(wall, opt.runs, sizeof *wall, by_value);
+        qsort(cpu, opt.runs, sizeof *cpu, by_value);
+        double w = wall[opt.runs / 2], c = cpu[opt.runs / 2];
+        printf("result duckdb %-14s ms=%-9.3f cpu_ms=%-9.3f", duck_items[i].name, w * 1e3, c * 1e3);
+        for (unsigned tier = 0; tier < 2; tier++) {
+            double by = w / ours[tier][i].wall;
+            printf(" %s: %.1fx (cpu %.1fx)", tier ? "hdb" : "rdb", by, c / ours[tier][i].cpu);
+            ok &= by >= duck_items[i].least;
+        }
+        printf(" wanted %.1fx\n", duck_items[i].least);
+        fflush(stdout);
+    }
+    duck_close(d);
     return ok;
 }
 
@@ -713,10 +828,11 @@ static bool thousand(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"rows", 1, 0, 'r'},    {"quick", 0, 0, 'q'},    {"runs", 1, 0, 'n'},
-        {"threads", 1, 0, 't'}, {"dir", 1, 0, 'd'},      {"csv", 1, 0, 'c'},
-        {"only", 1, 0, 'o'},    {"no-first", 0, 0, 'f'}, {0}};
+    static const struct option longs[] = {{"rows", 1, 0, 'r'},   {"quick", 0, 0, 'q'},
+                                          {"runs", 1, 0, 'n'},   {"threads", 1, 0, 't'},
+                                          {"dir", 1, 0, 'd'},    {"csv", 1, 0, 'c'},
+                                          {"only", 1, 0, 'o'},   {"no-first", 0, 0, 'f'},
+                                          {"duckdb", 1, 0, 'D'}, {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (c == 'r')
@@ -733,6 +849,8 @@ int main(int argc, char **argv)
             opt.csv = optarg;
         else if (c == 'o')
             opt.only = optarg;
+        else if (c == 'D')
+            opt.duckdb = optarg;
         else if (c == 'f')
             opt.no_first = true;
         else
@@ -740,6 +858,11 @@ int main(int argc, char **argv)
     }
     if (!opt.rows || opt.rows > 500000000 || !opt.runs || opt.runs > 99 || !opt.threads)
         return 2;
+    char csv[1100];
+    if (opt.duckdb && !opt.csv) {
+        snprintf(csv, sizeof csv, "%s.csv", opt.dir);
+        opt.csv = csv;
+    }
     struct err e = {0};
     if (opt.only && !strcmp(opt.only, "first"))
         return !thousand();
@@ -783,11 +906,19 @@ int main(int argc, char **argv)
                 hot_id = (uint32_t)g;
     }
     ok &= run_tier(&h);
+    view_db_free(h.db);
+    hdb_close(db);
+    if (opt.duckdb)
+        ok &= against_duckdb(opt.duckdb);
     if (!opt.no_first)
         ok &= thousand();
     char cmd[2400];
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", opt.dir);
     pst_must(system(cmd) == 0);
+    if (opt.duckdb) { /* they were for it alone */
+        snprintf(cmd, sizeof cmd, "rm -rf '%s'", opt.csv);
+        pst_must(system(cmd) == 0);
+    }
     exec_pool_stop();
     return !ok;
 }
