@@ -394,6 +394,8 @@ static void *plain(struct xthread *t, uint64_t bytes)
 
 static void narrow(const struct outcol *c, uint64_t from, uint64_t n, void *out)
 {
+    if (!n) /* then there may be no data either */
+        return;
     const int64_t *v = (const int64_t *)(const void *)c->data + from;
     const double *f = (const double *)(const void *)c->data + from;
     switch (c->cls) {
@@ -448,7 +450,8 @@ static void make_syms(struct xthread *t, struct outrows *o, uint64_t from, uint6
         if (!of)
             of = x_zalloc(t, all * sizeof *of);
         uint32_t *out = r->col[i].data = plain(t, n * sizeof *out);
-        const uint32_t *v = (const uint32_t *)(const void *)o->col[i].data + from;
+        const uint32_t *v = (const uint32_t *)(const void *)o->col[i].data;
+        v = n ? v + from : v;
         for (uint64_t k = 0; k < n; k++) {
             if (v[k] == PST_NULL_SYMBOL || v[k] + 1ull >= all + 0u) {
                 out[k] = PST_NULL_SYMBOL;
