@@ -53,11 +53,12 @@ def tables(n):
     r = json.load(open(f"{work}/w{n}.json"))
     assert r["ledger"]["balanced"]
     late = [c["value"] for c in r["counters"] if c["name"] == "append.late_day"][0]
-    return sorted((t["table"], t["day"], t["rows"], t["hash"]) for t in r["tables"]), late
+    # alarms are control's, on the wall clock: how many gaps a check has seen is not in the packets
+    return sorted((t["table"], t["day"], t["rows"], t["hash"]) for t in r["tables"] if t["table"] != "alarm"), late, sum(t["rows"] for t in r["tables"] if t["table"] == "alarm")
 def rows(n):
     out = subprocess.run([penstock, "log", "dump", f"{work}/w{n}/log", "--marks", "--json"], capture_output=True, text=True, check=True).stdout
     return [json.loads(l) for l in out.splitlines()]
-assert tables(1) == tables(2), "two replays differ"
+assert tables(1)[0] == tables(2)[0], "two replays differ"
 for n, closed in ((1, "14:30:02"), (3, "14:30:01")):
     lines, seen, flagged, kept, gaps = rows(n), [], 0, 0, 0
     for l in lines:
@@ -71,8 +72,8 @@ for n, closed in ((1, "14:30:02"), (3, "14:30:01")):
         gaps += l.get("table") == "gap" and l["time"][11:19] >= "14:30:01"
     print(n, seen, "late", flagged, "in time", kept, "gaps behind the default calendar's end", gaps)
     assert sorted(seen) == [("default", "14:30:01.000000000"), ("nasdaq", closed + ".000000000")], seen
-    got, late = tables(n)
-    assert flagged > 5000 and kept > 5000 and gaps > 0 and late == flagged + gaps, (late, flagged, gaps)
+    got, late, alarms = tables(n)
+    assert flagged > 5000 and kept > 5000 and gaps > 0 and 0 <= late - flagged - gaps <= alarms, (late, flagged, gaps, alarms)
     assert sum(t[2] for t in got if t[:2] == ("gap", "2026.11.21")) == gaps, (gaps, got)
     for days, rows_of in (("2026.11.20", kept), ("2026.11.21", flagged)):
         assert sum(t[2] for t in got if t[1] == days and t[0].startswith("itch")) == rows_of, (days, got)
