@@ -7,8 +7,8 @@
  *
  * penstock-query, `penstock sql --database DIR` and tests call query_run. One thread runs one
  * query; several threads may run queries at once on one env if its tables are not changed meanwhile
- * (libpg_query keeps its state per thread). Nothing here logs, exits or keeps state between
- * queries.
+ * (libpg_query keeps its state per thread; parsing recurses, a thread wants 8 MiB of stack). Zone
+ * files are read at binding. Nothing here logs, exits or keeps state between queries.
  */
 #pragma once
 
