@@ -13,7 +13,9 @@ ip route add 239.0.0.0/8 dev lo
 
 DEVICE=socket:lo
 FEEDS='  - {name: itch, framing: moldudp64, decoder: itch50, zone: America/New_York, window_time: 100ms}'
-RING=64M config "tables:
+RING=64M config "database: $work/hdb
+rdb_memory: 512M
+tables:
   - name: note
     columns: {time: timestamp, sym: symbol, n: long}"
 start
@@ -25,9 +27,9 @@ half() {
     others=$!
     while kill -0 "$others" 2>/dev/null; do
         for c in status feeds "feed itch" "line itch A" "gaps" tables "schema itch_order" "tail -n 5" "tail itch_order -n 3" \
-            alarms ledger "ledger --verify" counters latency topo "log ls" "config" "explain log.space"; do
+            alarms eod rdb "rdb pause" "rdb resume" "sql 'select count(*) from itch_order'" ledger "ledger --verify" counters latency topo "log ls" "config" "explain log.space"; do
             # shellcheck disable=SC2086
-            p $c >/dev/null 2>>"$work/cli.txt"
+            eval "p $c" >/dev/null 2>>"$work/cli.txt"
             code=$?
             [ $code -le 2 ] || die "penstock $c: exit code $code"
             kill -0 "$others" 2>/dev/null || break
@@ -38,6 +40,13 @@ half() {
     others=
 }
 half 60000
+settle || die "the ledger does not balance"
+p rdb resume >/dev/null
+# rows of the date are in the database, and come from the log again, while the sanitizer looks on
+day=$(figure eod 'r["calendars"][0]["open"]')
+p eod run --yes >>"$work/cli.txt" 2>&1 || die "eod run: $(tail -3 "$work/cli.txt")"
+p rebuild "$day" --yes >>"$work/cli.txt" 2>&1 || die "rebuild: $(tail -3 "$work/cli.txt")"
+p hdb verify --hash >>"$work/cli.txt" 2>&1 || die "hdb verify: $(tail -3 "$work/cli.txt")"
 settle || die "the ledger does not balance"
 # the checker is a test: what it leaks at its end is of no interest
 printf '#!/bin/sh\nASAN_OPTIONS=detect_leaks=0 exec "%s" "$@"\n' "$verify" >"$work/verify"
