@@ -34,6 +34,8 @@ struct slot {
     bool in_op, bare;    /* bare: started without plugins, for it kept dying with them */
     unsigned cuts;
     uint64_t served;
+    int64_t second; /* in which it has sent `messages` */
+    unsigned messages;
     char why[200]; /* ENDING: why it was ended by us */
 };
 

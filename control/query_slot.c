@@ -18,6 +18,7 @@
 
 #define EVENT_HELPER    UINT32_MAX
 #define MESSAGES_A_TURN 32   /* of one process, so that none keeps the loop to itself */
+#define MESSAGES_MAX    2000 /* a second, of one process */
 #define OWN_MS          1000 /* the process stops by itself so much later than we tell it to */
 #define LOG_LINES       20   /* a second, of all processes */
 
@@ -452,6 +453,17 @@ static void take(struct query_pool *p, struct slot *s, const struct wire_message
     }
 }
 
+/* More messages than any honest process has reason for: they would only cost control its time. */
+static bool floods(struct slot *s)
+{
+    int64_t second = clock_monotonic() / NS_PER_S;
+    if (second != s->second) {
+        s->second = second;
+        s->messages = 0;
+    }
+    return ++s->messages > MESSAGES_MAX;
+}
+
 static void listen_to(struct query_pool *p, struct slot *s)
 {
     for (int i = 0; i < MESSAGES_A_TURN && s->fd >= 0; i++) {
@@ -467,6 +479,8 @@ static void listen_to(struct query_pool *p, struct slot *s)
             return;
         take(p, s, &m);
         wire_free(&m);
+        if (floods(s))
+            slot_kill(p, s, "it floods its socket");
     }
 }
 

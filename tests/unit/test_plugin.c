@@ -138,7 +138,7 @@ static void test_refused(void **state)
 {
     (void)state;
     load("misbehave");
-    assert_int_equal(plugins_count(p), 20);
+    assert_int_equal(plugins_count(p), 21);
     refused(file("misbehave"), "is loaded already");
     refused(file("bad1"),
             "was built for plugin interface 2, this Penstock (" PST_VERSION ") has 1");
@@ -186,7 +186,7 @@ static void test_unload(void **state)
     (void)state;
     load("misbehave");
     load("types");
-    assert_int_equal(plugins_count(p), 21);
+    assert_int_equal(plugins_count(p), 22);
     json_t *list = plugins_json(p);
     assert_int_equal(json_array_size(list), 2);
     json_decref(list);

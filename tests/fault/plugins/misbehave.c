@@ -120,6 +120,16 @@ RUN(talks) /* garbage on the process's own socket */
             break;
     return say(call, "talked");
 }
+RUN(floods) /* with messages that are well formed */
+{
+    (void)arg, (void)data;
+    unsigned char log[36] = {0x50, 0x53, 0x54, 0x51, 1, 0, 7, 0, 0, 0, 0, 0, 4};
+    memcpy(log + 32, "more", 4);
+    while (!pst_host->cancelled(call))
+        if (send(3, log, sizeof log, MSG_NOSIGNAL) < 0)
+            break;
+    return say(call, "flooded");
+}
 RUN(hangs_up)
 {
     (void)call, (void)arg, (void)data;
@@ -164,16 +174,13 @@ static const struct pst_query queries[] = {
     {                                                                                              \
 #name, "misbehaves", NULL, 0, column, 1, name, NULL                                        \
     }
-    Q(crash),        Q(aborts),
-    Q(exits),        Q(spin),
-    Q(polite),       Q(hog),
-    Q(leak),         Q(scribble),
-    Q(endless_rows), Q(forks),
-    Q(runs_shell),   Q(dials),
-    Q(kills),        Q(writes),
-    Q(talks),        Q(hangs_up),
-    Q(logs),         Q(wrong_type),
-    Q(fails),        {"echo", "behaves", echoes, 3, column, 1, echo, NULL}};
+    Q(crash),      Q(aborts),     Q(exits),
+    Q(spin),       Q(polite),     Q(hog),
+    Q(leak),       Q(scribble),   Q(endless_rows),
+    Q(forks),      Q(runs_shell), Q(dials),
+    Q(kills),      Q(writes),     Q(talks),
+    Q(floods),     Q(hangs_up),   Q(logs),
+    Q(wrong_type), Q(fails),      {"echo", "behaves", echoes, 3, column, 1, echo, NULL}};
 
 PST_PLUGIN("misbehave", "1", "Every bad habit.")
 PST_PLUGIN_EXPORT int pst_plugin_register(struct pst_registry *r)
