@@ -164,7 +164,9 @@ static struct cut *cut_make(struct day *y, uint64_t *slots, struct err *err)
     if (y->loaded)
         memcpy(c->root, y->root, sizeof c->root);
     else
-        c->flags |= CUT_NO_HDB;
+        c->flags |= CUT_NO_HDB | (!y->write            ? 0
+                                  : y->not_loaded.code ? CUT_HDB_AWAY
+                                                       : CUT_HDB_LOADING);
     return c;
 }
 

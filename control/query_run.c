@@ -92,6 +92,10 @@ __attribute__((format(printf, 3, 4))) static void note(struct notes *n, enum res
 static void cut_notes(const struct cut *c, struct notes *n)
 {
     n->n = 0;
+    if (c->flags & (CUT_HDB_AWAY | CUT_HDB_LOADING))
+        note(n, RESULT_NOTE_INCOMPLETE,
+             "the database is not loaded: the answer lacks all dates but those in memory (penstock "
+             "explain hdb.not_loaded)");
     if (c->flags & CUT_REBUILDING)
         note(n, RESULT_NOTE_BEHIND,
              "memory is still being rebuilt from the log: it has come to journal position %llu of "
@@ -118,7 +122,7 @@ static json_t *cut_json(const struct cut *c)
                      (json_int_t)c->tail, "lag_ns", (json_int_t)c->lag_ns, "epoch",
                      (json_int_t)c->epoch, "behind", (c->flags & CUT_BEHIND) != 0, "rebuilding",
                      (c->flags & CUT_REBUILDING) != 0, "incomplete",
-                     (c->flags & CUT_INCOMPLETE) != 0);
+                     (c->flags & (CUT_INCOMPLETE | CUT_HDB_AWAY | CUT_HDB_LOADING)) != 0);
 }
 
 /* Opens what the cut names and what is not open yet. */
@@ -219,8 +223,9 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
         free(cut);
         cut = r->cut(r->arg, &err);
         ok = cut || query_error_set(&e, QUERY_FAILED, -1, "%s", err.text);
-        ok = ok && attempt(&q, cut, &result, &e);
-        if (ok || e.code != QUERY_RETRY)
+        bool wait = ok && cut->flags & CUT_HDB_LOADING && i + 1 < CUT_RERUNS;
+        ok = ok && !wait && attempt(&q, cut, &result, &e);
+        if (!wait && (ok || e.code != QUERY_RETRY))
             break;
         /* A partition was published behind the cut: control counts it in a moment. */
         ok = i + 1 < CUT_RERUNS;

@@ -15,10 +15,13 @@
  * HDB EPOCH. Each publication has a number, in its partition's marker. A partition whose epoch is
  * above `epoch` was published behind this cut: the query takes a new cut and starts again
  * (CUT_RERUNS times, a few ms apart: control counts the publication a moment after the rename).
+ * So it does while the database is being loaded (after a start): its dates are not missing, only
+ * late.
  *
  * HOW FAR IT GOES. position: the journal up to which the RDB has all rows. tail: the journal's end
- * when the cut was made. CUT_BEHIND and the others say what an answer has to admit. Gaps are rows
- * of the table `gap`, of the same cut: who answers looks there for the days and feeds it has read.
+ * when the cut was made. CUT_BEHIND and the others say what an answer has to admit (CUT_HDB_AWAY:
+ * dates are missing). Gaps are rows of the table `gap`, of the same cut: who answers looks there
+ * for the days and feeds it has read.
  */
 #pragma once
 
@@ -31,10 +34,12 @@
 #define CUT_RERUNS    8u
 
 enum cut_flags {
-    CUT_BEHIND = 1,     /* the RDB is further behind the journal than alarms.rdb_lag */
-    CUT_REBUILDING = 2, /* the RDB still reads the log of before the start, up to rebuild_to */
-    CUT_INCOMPLETE = 4, /* some day in the RDB lacks rows: memory was full (day[]) */
-    CUT_NO_HDB = 8,     /* no database is configured, or it could not be loaded: root is "" */
+    CUT_BEHIND = 1,       /* the RDB is further behind the journal than alarms.rdb_lag */
+    CUT_REBUILDING = 2,   /* the RDB still reads the log of before the start, up to rebuild_to */
+    CUT_INCOMPLETE = 4,   /* some day in the RDB lacks rows: memory was full (day[]) */
+    CUT_NO_HDB = 8,       /* no database is configured, or it is not loaded: root is "" */
+    CUT_HDB_LOADING = 16, /* with CUT_NO_HDB: it is being loaded, ask again in a moment */
+    CUT_HDB_AWAY = 32,    /* with CUT_NO_HDB: it is configured, but could not be loaded */
 };
 
 struct cut_part {

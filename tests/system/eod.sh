@@ -292,6 +292,11 @@ unloaded) # what cannot be a database is not loaded; capture goes on; it is trie
     start
     until_raised hdb.not_loaded
     publish 10 20
+    # an answer without the database's dates says so
+    for _ in $(seq 100); do p sql 'select count(*) n from trade' --json -q >"$work/out" 2>"$work/err" && break; sleep 0.1; done
+    python3 -c "
+import json; a = json.load(open('$work/out'))
+assert a['cut']['incomplete'] and any('not loaded' in w['text'] for w in a['warnings']), a" || die "an answer without the database: $(cat "$work/out" "$work/err")"
     stop || die "the daemon's exit code"
     ;;
 existing) # what is there and is not ours: refuse, then merge or supersede; the lockfile; preloaded symbols

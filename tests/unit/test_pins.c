@@ -112,6 +112,7 @@ static void a_cut_is_what_was_there(void **state)
     assert_int_equal(c->nparts, 0);
     assert_int_equal(c->epoch, 7);
     assert_true(c->flags & CUT_NO_HDB);
+    assert_false(c->flags & (CUT_HDB_LOADING | CUT_HDB_AWAY)); /* none is configured */
     assert_false(c->flags & (CUT_REBUILDING | CUT_INCOMPLETE | CUT_BEHIND));
     assert_int_equal(*c->root, 0);
     free(c);
