@@ -369,8 +369,10 @@ static void add_sum(struct agg *a, uint8_t *base, uint32_t stride, const struct 
             __builtin_prefetch(p + i + AHEAD);
             int64_t x = p[i];
             struct st_isum *s = STATE(struct st_isum, i);
-            s->n += x != INT64_MIN;
-            isum_add(s, x != INT64_MIN ? x : 0);
+            if (pst_likely(x != INT64_MIN)) {
+                s->n++;
+                isum_add(s, x);
+            }
         }
         return;
     }
@@ -402,7 +404,11 @@ static inline double max_float(double a, double b)
     return b > a || a != a ? b : a;
 }
 
-#define EXTREME(T, FN, KERNEL)                                                                     \
+/*
+ * Row by row a new extreme is rare: the store is behind a branch that is hardly ever taken (BETTER
+ * is also true where either is null; FN then decides).
+ */
+#define EXTREME(T, FN, BETTER, KERNEL)                                                             \
     do {                                                                                           \
         const T *p = v.p;                                                                          \
         if (RUNS(v))                                                                               \
@@ -415,8 +421,9 @@ static inline double max_float(double a, double b)
             EACH(i)                                                                                \
             {                                                                                      \
                 __builtin_prefetch(p + i + AHEAD);                                                 \
-                T *s = STATE(T, i);                                                                \
-                *s = FN(*s, p[i]);                                                                 \
+                T *s = STATE(T, i), x = p[i];                                                      \
+                if (pst_unlikely(BETTER(x, *s)))                                                   \
+                    *s = FN(*s, x);                                                                \
             }                                                                                      \
         else                                                                                       \
             EACH(i)                                                                                \
@@ -425,6 +432,10 @@ static inline double max_float(double a, double b)
                 *s = FN(*s, p[PLACE(v, i)]);                                                       \
             }                                                                                      \
     } while (0)
+#define INT_MORE(x, s)   ((x) > (s))
+#define INT_LESS(x, s)   ((x) < (s) || (s) == INT64_MIN)
+#define FLOAT_MORE(x, s) (!((x) <= (s)))
+#define FLOAT_LESS(x, s) (!((x) >= (s)))
 
 static void add_extreme(struct xthread *t, struct groups *g, struct agg *a, uint8_t *base,
                         uint32_t stride, const struct rows *r, struct vec v)
@@ -433,16 +444,16 @@ static void add_extreme(struct xthread *t, struct groups *g, struct agg *a, uint
     const struct kernels *kn = kernels();
     if (a->cls == C_I64) {
         if (max)
-            EXTREME(int64_t, max_int, max_i64);
+            EXTREME(int64_t, max_int, INT_MORE, max_i64);
         else
-            EXTREME(int64_t, min_int, min_i64);
+            EXTREME(int64_t, min_int, INT_LESS, min_i64);
         return;
     }
     if (a->cls == C_F64) {
         if (max)
-            EXTREME(double, max_float, max_f64);
+            EXTREME(double, max_float, FLOAT_MORE, max_f64);
         else
-            EXTREME(double, min_float, min_f64);
+            EXTREME(double, min_float, FLOAT_LESS, min_f64);
         return;
     }
     EACH(i)
@@ -569,6 +580,19 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
                 kn->wavg(w + from, y + from, len, &wx, &sw);
                 s->wx += wx;
                 s->w += sw;
+            }
+        } else if (DENSE(v[0]) && !v[1].one) {
+            EACH(i)
+            {
+                __builtin_prefetch(w + i + AHEAD);
+                __builtin_prefetch(y + i + AHEAD);
+                double wi = w[i], yi = y[i], m = wi * yi;
+                bool have = (wi == wi) & (yi == yi);
+                struct st_wavg *s = STATE(struct st_wavg, i);
+                if (pst_likely(have)) {
+                    s->wx += m;
+                    s->w += wi;
+                }
             }
         } else {
             EACH(i)
