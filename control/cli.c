@@ -5,7 +5,7 @@
 #include "cli_print.h"
 #include "cli_sql.h"
 #include "cmd.h"
-#include "nearest.h"
+#include "core/nearest.h"
 
 static const struct verb {
     const char *name, *args, *sentence;

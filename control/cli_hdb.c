@@ -3,7 +3,7 @@
 #include <ftw.h>
 #include "cli_hdb.h"
 #include "cli_print.h"
-#include "nearest.h"
+#include "core/nearest.h"
 
 static const struct verb {
     const char *name, *args, *sentence;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include "cmd.h"
-#include "nearest.h"
+#include "core/nearest.h"
 
 const struct cmd cmd_table[] = {
 #define X(name, level, args, sentence) {#name, LEVEL_##level, args, sentence, cmd_##name},

@@ -7,7 +7,7 @@
 #include "day.h"
 #include "figures.h"
 #include "ledger.h"
-#include "nearest.h"
+#include "core/nearest.h"
 #include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"

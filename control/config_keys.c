@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config_keys.h"
+#include "core/nearest.h"
 
 #include <errno.h>
 
@@ -125,44 +126,13 @@ const struct config_key *config_find_key(int section, const char *name)
 /* ---- the nearest name -------------------------------------------------------------------------
  */
 
-#define NEAR_MAX 48
-
-/* Edits (insert, delete, replace, swap neighbours) from a to b, both shorter than NEAR_MAX. */
-static unsigned edit_distance(const char *a, size_t na, const char *b, size_t nb)
-{
-    unsigned rows[3][NEAR_MAX + 1];
-    unsigned *before = rows[0], *above = rows[1], *row = rows[2];
-    for (size_t j = 0; j <= nb; j++) {
-        above[j] = (unsigned)j;
-    }
-    for (size_t i = 1; i <= na; i++) {
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= nb; j++) {
-            char ca = a[i - 1] == '-' ? '_' : a[i - 1];
-            unsigned best = above[j - 1] + (ca != b[j - 1]);
-            best = above[j] + 1 < best ? above[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < best) {
-                best = before[j - 2] + 1;
-            }
-            row[j] = best;
-        }
-        unsigned *t = before;
-        before = above;
-        above = row;
-        row = t;
-    }
-    return above[nb];
-}
-
 void config_nearest_try(struct config_nearest *n, const char *candidate)
 {
     size_t na = strlen(n->wanted), nb = strlen(candidate);
-    if (na == 0 || na > NEAR_MAX || nb > NEAR_MAX) {
+    if (na == 0 || na > NEAREST_MAX || nb > NEAREST_MAX) {
         return;
     }
-    unsigned d = edit_distance(n->wanted, na, candidate, nb);
+    unsigned d = nearest_edits(n->wanted, candidate);
     unsigned limit = (unsigned)(na > nb ? na : nb) / 3 + 1;
     if (d <= limit && d < nb && (!n->best || d < n->distance)) {
         n->best = candidate;

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include "alarms.h"
 #include "cli_print.h"
-#include "nearest.h"
+#include "core/nearest.h"
 #include "rates.h"
 
 static struct alarms a;
