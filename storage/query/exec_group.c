@@ -999,7 +999,7 @@ static void finish_sum(struct xthread *t, struct agg *a, const void *state, void
 
 static void finish_agg(struct xthread *t, struct groups *g, struct agg *a, void *out)
 {
-    uint8_t *base = g->state + a->at;
+    uint8_t *base = g->state ? g->state + a->at : NULL; /* no group at all */
     if (a->pa->kind == PLAN_AGG_QUANTILE) {
         finish_quantile(t, g, a, out);
         return;
