@@ -34,6 +34,11 @@ half() {
             [ $code -le 2 ] || die "penstock $c: exit code $code"
             kill -0 "$others" 2>/dev/null || break
         done
+        # under ASan the query processes too (what their threads share, the engine's own tests run under TSan)
+        grep -q __tsan_init "$bin/penstock-query" ||
+            for q in "SELECT sym, count(*) FROM itch_order GROUP BY sym LIMIT 5" "SELECT * FROM itch_order WHERE sym = 'AAPL' LIMIT 10"; do
+                p sql "$q" --format json >/dev/null 2>>"$work/cli.txt" || die "sql: $(tail -3 "$work/cli.txt"; cat "$work"/report* 2>/dev/null)"
+            done
         printf 'time,sym,n\n,A,1\n,B,2\n' | p publish note - >/dev/null 2>>"$work/cli.txt"
     done
     wait "$others" || die "the simulator failed"
