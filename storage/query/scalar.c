@@ -514,7 +514,7 @@ static bool temporal(const struct plan_expr *n, const struct scalar *v, struct s
             return set_null(out);
         }
     }
-    int64_t x = v[0].i, r, shift;
+    int64_t x = v[0].i, r = 0, shift;
     bool bad = false;
     switch (n->op) {
     case PLAN_BUCKET:
