@@ -358,7 +358,7 @@ static void add_sum(struct agg *a, uint8_t *base, uint32_t stride, const struct 
             struct st_isum *s = STATE(struct st_isum, from);
             struct kernel_isum o;
             kn->sum_i64(p + from, len, &o);
-            isum_put(s, isum_value(s) + ((__int128)o.high << 32) + o.low);
+            isum_put(s, isum_value(s) + (__int128)o.high * (1ll << 32) + o.low);
             s->n += o.n;
         }
         return;

@@ -186,7 +186,7 @@ static inline uint32_t x_sym_count(const struct exec *x)
 }
 static inline int text_cmp(const char *a, uint32_t an, const char *b, uint32_t bn)
 {
-    int c = memcmp(a, b, an < bn ? an : bn);
+    int c = an && bn ? memcmp(a, b, an < bn ? an : bn) : 0;
     return c ? c : an < bn ? -1 : an > bn;
 }
 /* By text; nulls (empty) first. */

@@ -142,7 +142,8 @@ static uint64_t hash_bytes(const char *p, uint32_t len)
         len -= 8;
     }
     uint64_t last = 0;
-    memcpy(&last, p, len);
+    if (len)
+        memcpy(&last, p, len);
     return mix(h ^ last);
 }
 
@@ -210,7 +211,7 @@ static bool same(const struct keyer *k, uint32_t id, const struct vec *v, uint32
         case C_TEXT: {
             const struct plan_text *a = (const struct plan_text *)k->value[j] + id,
                                    *b = (const struct plan_text *)v[j].p + at;
-            if (a->len != b->len || memcmp(a->p, b->p, a->len))
+            if (a->len != b->len || (a->len && memcmp(a->p, b->p, a->len)))
                 return false;
             break;
         }
@@ -235,7 +236,8 @@ static struct plan_text keep_text(struct xthread *t, struct keyer *k, struct pla
         k->text = b;
     }
     char *p = (char *)(k->text + 1) + k->text->used;
-    memcpy(p, s.p, s.len);
+    if (s.len)
+        memcpy(p, s.p, s.len);
     k->text->used += s.len;
     return (struct plan_text){p, s.len};
 }

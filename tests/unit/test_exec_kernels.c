@@ -95,7 +95,7 @@ static void check(const struct kernels *k, uint32_t off, uint32_t n)
     assert_true(bits(got) == bits(lanes(s)));
     struct kernel_isum is;
     k->sum_i64(p, n, &is);
-    assert_true(((__int128)is.high << 32) + is.low == sum);
+    assert_true((__int128)is.high * (1ll << 32) + is.low == sum);
     assert_int_equal(is.n, ci);
     assert_int_equal(k->count_i64(p, n), ci);
     assert_int_equal(k->count_f64(f, n), c);
