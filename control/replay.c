@@ -228,6 +228,11 @@ int replay_run(const struct replay_options *o, struct config *config)
         err_set(&err, -EINVAL, "--eod needs --database DIR");
     else if (!first_time(o->file[0], &start, &err) || (!config && !make_config(o, &config, &err)))
         ;
+    else if (!config->ports.count)
+        err_set(&err, -EINVAL,
+                "the configuration has no port: its groups say which packets of %s are whose; add "
+                "one, or use --feed",
+                o->file[0]);
     else if (o->date && !civil_parse(o->date, &day))
         err_set(&err, -EINVAL, "--date %s is no date; write 2026-11-23", o->date);
     else if (!o->date && start < 0) {

@@ -67,6 +67,8 @@ open(d + "/head.pcap", "wb").write(b[:24])
 open(d + "/garbage.pcap", "wb").write(bytes(range(256)) * 40)
 PY
 [ "$("$pd" --replay "$work/a.pcapng" --feed itch --json | hashes)" = "$one" ] || die "pcapng differs"
+printf 'instance: r\nfeeds: [{name: itch, framing: moldudp64, decoder: itch50}]\n' >"$work/portless.yaml"
+refused "has no port" "$pd" --replay "$work/a.pcap" --config "$work/portless.yaml"
 refused "before 2000: give the trading date with --date" "$pd" --replay "$work/old.pcap" --feed itch
 "$pd" --replay "$work/old.pcap" --feed itch --date 2026-11-20 --json | hashes | grep -q "'2026.11.20'" || die "--date on an old clock"
 
