@@ -116,6 +116,8 @@ char *hdb_meta_encode(const struct hdb_meta *m, size_t *len)
     }
     json_object_set_new(o, "sources", sources);
     json_object_set_new(o, "epoch", json_integer((json_int_t)m->epoch));
+    if (m->symbols)
+        json_object_set_new(o, "symbols", json_integer((json_int_t)m->symbols));
     json_object_set_new(o, "written", json_integer(m->written));
     json_object_set_new(o, "producer", json_string_nocheck(m->producer));
     char *text = json_dumps(o, JSON_COMPACT);
@@ -235,6 +237,7 @@ static bool take(struct hdb_meta *m, json_t *o)
         m->time_max = json_integer_value(max);
     }
     m->epoch = (uint64_t)json_integer_value(json_object_get(o, "epoch"));
+    m->symbols = (uint64_t)json_integer_value(json_object_get(o, "symbols"));
     m->written = json_integer_value(json_object_get(o, "written"));
     return true;
 }

@@ -9,7 +9,7 @@
  *    "columns":[["time","timestamp"],…],"feed":true,"keys":["sym"],
  *    "sorted":"sym,time","hash":"32 hex digits","captured":false,"sources":[{"instance":"16 hex
  * digits","kind":"eod",
- *    "first":0,"end":8812},…],"epoch":17,"time_min":…,"time_max":…,"written":…,"producer":"penstock
+ *    "first":0,"end":8812},…],"epoch":17,"symbols":5003,"time_min":…,"time_max":…,"written":…,"producer":"penstock
  * 0.1.0"} unknown members are ignored; a higher format is refused by name. Integers beyond 2^53
  * never occur but in instance (hex), times and positions, which jansson keeps as 64-bit integers.
  *
@@ -52,6 +52,7 @@ struct hdb_meta {
     struct hash128 hash; /* content_hash.h: THE hash of the rows as they stand here */
     bool captured;       /* all rows count with their receive times: it is content_sum.full */
     uint64_t epoch;      /* catalogue epoch it was published with */
+    uint64_t symbols;    /* names that sym had then: its indexes lie below; 0 = not noted */
     int64_t time_min, time_max; /* of column `time` */
     int64_t written;            /* wall clock, ns since 2000-01-01 */
     char producer[48];

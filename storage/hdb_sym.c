@@ -375,10 +375,70 @@ static int64_t index_of(struct hdb_sym *s, uint32_t id, const char *text, uint32
     return remember(s, text, len) ? (int64_t)s->count - 1 : -2;
 }
 
+/*
+ * Another file has the name now: restored from a backup, or gone. Appending to the old one would
+ * lose the names. The memory has them all: what the new file lacks is added to it in the same
+ * order, so that every index stays what partitions say it is.
+ */
+static bool follow(struct hdb_sym *s, struct err *err)
+{
+    struct hdb_sym n;
+    struct pending p;
+    if (!hdb_sym_open(&n, s->io, s->root, err))
+        return false;
+    n.lock_ns = s->lock_ns;
+    bool ok = add_begin(&n, &p, err);
+    if (ok) {
+        for (uint32_t i = 0; ok && i < s->count; i++) {
+            uint32_t had, has = 0;
+            const char *a = hdb_sym_text(s, i, &had), *b = hdb_sym_text(&n, i, &has);
+            if (!b)
+                ok = remember(&n, a, had) || err_set(err, -ENOMEM, "%s/sym: no memory", s->root);
+            else if (had != has || memcmp(a, b, had))
+                ok = err_set(err, -EBADMSG,
+                             "%s/sym: was replaced by a file with other names (the first is %u); "
+                             "restore the newest of %s/%s",
+                             s->root, i, s->root, HDB_SIDE_DIR);
+        }
+        ok = add_end(&n, &p, ok, err);
+    }
+    if (ok) {
+        struct hdb_sym_text *texts = s->texts;
+        int fd = s->fd;
+        s->texts = n.texts;
+        s->fd = n.fd;
+        s->size = n.size;
+        s->count = n.count;
+        n.texts = texts;
+        n.fd = fd;
+    }
+    hdb_sym_close(&n);
+    return ok;
+}
+
+/* The file that is open is the one that has the name, with all its names. */
+static bool attached(struct hdb_sym *s, struct err *err)
+{
+    struct io_stat open, named;
+    char path[sizeof s->root + 8];
+    size_t torn;
+    snprintf(path, sizeof path, "%s/sym", s->root);
+    int r = s->io->ops->fstat(s->io, s->fd, &open);
+    if (r >= 0)
+        r = s->io->ops->stat(s->io, path, &named);
+    if (r < 0 && r != -ENOENT)
+        return failed(s, r, "read", err);
+    if (r == -ENOENT || open.dev != named.dev || open.ino != named.ino)
+        return follow(s, err);
+    return open.size >= s->size || read_on(s, &torn, err);
+}
+
 bool hdb_sym_extend(struct hdb_sym *s, hdb_sym_source text, const void *arg, uint32_t upto,
                     struct err *err)
 {
     struct pending p;
+    if (!attached(s, err))
+        return false;
     if (upto <= s->mapped)
         return true;
     if (!add_begin(s, &p, err))

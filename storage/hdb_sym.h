@@ -55,7 +55,9 @@ const char *hdb_sym_from_symbols(const void *symbols, uint32_t id, uint32_t *len
 const char *hdb_sym_from_dictionary(const void *dictionary, uint32_t id, uint32_t *len);
 
 /* Makes ids [0, upto) known: maps them and appends what is missing, synced. Cheap when nothing is
- * new. False: nothing was changed that matters (a torn tail is cut by the next call). */
+ * new. False: nothing was changed that matters (a torn tail is cut by the next call). A file that
+ * was replaced meanwhile (restored, or gone) gets what it lacks first; one with other names, or cut
+ * short in place, is refused. */
 bool hdb_sym_extend(struct hdb_sym *s, hdb_sym_source text, const void *arg, uint32_t upto,
                     struct err *err);
 /* Index of an id below `mapped`: PST_NULL_LONG for the null symbol or a lost text. */

@@ -225,6 +225,7 @@ static void fill_meta(struct writedown *w, const struct wd_table *t, struct hdb_
     m->hash = content_sum_hash(&t->out);
     m->captured = t->target.feed && t->out.captured == t->out.rows;
     m->epoch = w->job.epoch;
+    m->symbols = w->job.sym->count;
     m->written = clock_system();
     m->has_times = t->rows > 0;
     m->time_min = t->time_min;

@@ -15,6 +15,15 @@ struct disk_source {
     uint8_t opened[VIEW_COLUMNS_MAX];
 };
 
+/* Symbols whose names are gone would read as nulls: no answer is better than that one. */
+static bool names_lost(const struct disk_source *s, uint64_t index, struct err *err)
+{
+    return err_set(err, -EBADMSG,
+                   "%s has symbol %llu, and the sym file has %llu names: it has lost some; restore "
+                   "the newest sym.DATE of the database's pst$",
+                   s->part->path, (unsigned long long)index, (unsigned long long)s->codes->count);
+}
+
 static bool open_column(struct view *v, struct view_part *p, uint16_t col, struct err *err)
 {
     struct disk_source *s = p->source;
@@ -33,6 +42,8 @@ static bool open_column(struct view *v, struct view_part *p, uint16_t col, struc
                        "be read as one",
                        v->name, v->col[col].name, type_name(v->col[col].type), type_name(c->type),
                        s->part->path);
+    if (c->type == PST_SYMBOL && s->part->meta && s->part->meta->symbols > s->codes->count)
+        return names_lost(s, s->part->meta->symbols - 1, err);
     p->stored[col] = c->type;
     p->encoding[col] = c->type == PST_SYMBOL   ? VIEW_ENUM
                        : c->type == PST_STRING ? VIEW_NESTED
@@ -95,6 +106,8 @@ static bool hdb_index_part(struct view *v, struct view_part *p, struct err *err)
         return err_set(err, -ENOMEM, "no memory for the parted index of %s", s->part->path);
     for (uint64_t i = 0; i < x->ngroups; i++) {
         uint64_t sym = (uint64_t)x->group[i].sym;
+        if (sym >= s->codes->count && x->group[i].sym != PST_NULL_LONG)
+            return names_lost(s, sym, err);
         uint32_t code = sym >= s->codes->count ? PST_NULL_SYMBOL
                         : s->codes->map        ? s->codes->map[sym]
                                                : (uint32_t)sym;

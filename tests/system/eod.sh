@@ -365,6 +365,37 @@ for i in range(7000): print('L%d,%d,%d,%s' % (i % 7, i, i, chr(97 + i % 26) * 20
     until_left
     stop || die "the daemon's exit code"
     ;;
+symbols) # the sym file loses names: no answer rather than nulls; an older one is put back: the end of day completes it
+    configure
+    start
+    publish 1000 50
+    d=$(day)
+    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    for _ in $(seq 100); do p sql 'select count(*) n from trade' -q >/dev/null 2>&1 && break; sleep 0.1; done
+    by_sym() { p sql "select sym, count(*) n, sum(size) s from trade where date = '$d' group by sym order by sym" --format csv -q; }
+    by_sym >"$work/before" || die "group by sym"
+    cp "$HDB/sym" "$work/sym"
+    python3 -c "
+b = open('$HDB/sym', 'rb').read(); at = 8
+for _ in range(20): at = b.index(0, at) + 1
+open('$HDB/sym', 'r+b').truncate(at)"
+    for q in "select sym, count(*) from trade group by sym" "select count(*) from trade where sym is null" "select sym from trade where size = 999"; do
+        p sql "$q" >"$work/out" 2>&1 && die "answered without the names: $q: $(cat "$work/out")"
+        grep -q "lost\|no name" "$work/out" || die "$q: $(cat "$work/out")"
+    done
+    [ "$(p sql 'select count(*) from trade' --format csv -q | tail -1)" = 1000 ] || die "what needs no symbol is answered"
+    mv "$work/sym" "$HDB/sym"
+    by_sym | cmp -s - "$work/before" || die "after the names are back"
+    cp "$HDB/sym" "$work/sym"
+    publish 1000 900
+    next=$(day)
+    mv "$work/sym" "$HDB/sym" # another file of the name, under the daemon
+    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    by_sym | cmp -s - "$work/before" || die "the first date, after the second"
+    same "$d" trade=1000; same "$next" trade=1000
+    settle || die "the ledger does not balance"
+    stop || die "the daemon's exit code"
+    ;;
 reader) # a query holds its days over two ends of day, then one holds them for too long
     configure "plugins: [$BUILD/tests/misbehave.so]
 query_timeout: 60s"

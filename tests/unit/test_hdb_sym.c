@@ -8,6 +8,7 @@
 #include "mortal_io.h"
 #include "support/data.h"
 #include "support/kdbread.h"
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static struct err err;
@@ -142,6 +143,44 @@ static void other_writer(void **state)
 }
 
 /* q's lock is respected: we wait, then give up with a sentence; and go on when it is released. */
+/* The file is replaced under its appender: by an older one, by none, by a stranger, and cut. */
+static void replaced(void **state)
+{
+    (void)state;
+    struct hdb_sym s;
+    char old[400];
+    HK_OK(hdb_sym_open(&s, hk_io, hk_dir, &err));
+    HK_OK(hdb_sym_extend(&s, text_of, NULL, 100, &err));
+    snprintf(old, sizeof old, "cp %s %s.old", hk_path("sym"), hk_path("sym"));
+    assert_int_equal(system(old), 0);
+    HK_OK(hdb_sym_extend(&s, text_of, NULL, 200, &err));
+    snprintf(old, sizeof old, "mv %s.old %s", hk_path("sym"), hk_path("sym"));
+    assert_int_equal(system(old), 0);
+    names_are(100, NULL);
+    HK_OK(hdb_sym_extend(&s, text_of, NULL, 200, &err)); /* nothing new, and still */
+    names_are(200, NULL);
+    assert_int_equal(unlink(hk_path("sym")), 0);
+    HK_OK(hdb_sym_extend(&s, text_of, NULL, 210, &err));
+    names_are(210, NULL);
+    assert_int_equal(s.count, 210);
+    /* cut in place: an index that stands in partitions would become another name's */
+    struct stat st;
+    assert_int_equal(stat(hk_path("sym"), &st), 0);
+    assert_int_equal(truncate(hk_path("sym"), st.st_size - 4), 0);
+    assert_false(hdb_sym_extend(&s, text_of, NULL, 210, &err));
+    assert_non_null(strstr(err.text, "has lost names"));
+    assert_int_equal(unlink(hk_path("sym")), 0);
+    struct hdb_sym other;
+    HK_OK(hdb_sym_open(&other, hk_io, hk_dir, &err));
+    assert_true(hdb_sym_add(&other, "STRANGER", 8, &err) == 0);
+    hdb_sym_close(&other);
+    assert_false(hdb_sym_extend(&s, text_of, NULL, 211, &err));
+    assert_non_null(strstr(err.text, "other names"));
+    const char *one[] = {"STRANGER"};
+    names_are(1, one);
+    hdb_sym_close(&s);
+}
+
 static void locked(void **state)
 {
     (void)state;
@@ -294,8 +333,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, hk_setup, hk_teardown)
     const struct CMUnitTest tests[] = {
-        T(identity),   T(foreign), T(real_file), T(other_writer), T(locked),
-        T(torn_tails), T(killed),  T(failing),   T(backups),
+        T(identity), T(foreign),    T(real_file), T(other_writer), T(replaced),
+        T(locked),   T(torn_tails), T(killed),    T(failing),      T(backups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
