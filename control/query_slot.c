@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "core/clock.h"
 #include "daemon.h"
@@ -132,8 +133,11 @@ void slots_event(void *pool, const struct helper_event *e)
     case HELPER_EXITED:
         if (!s)
             return;
-        snprintf(reason, sizeof reason, "%s",
-                 *s->why ? s->why : helper_status_text(e->status, status));
+        snprintf(
+            reason, sizeof reason, "%s%s", *s->why ? s->why : helper_status_text(e->status, status),
+            !*s->why && WIFSIGNALED(e->status) && WTERMSIG(e->status) == SIGBUS
+                ? ", a file of the database was cut short or cannot be read: penstock hdb verify"
+                : "");
         slot_ended(p, s, reason);
         break;
     case HELPER_FAILED:

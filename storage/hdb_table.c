@@ -562,9 +562,10 @@ const struct hdb_column *hdb_part_column(const struct hdb_part *pub, unsigned i,
     pst_must(i < pub->table->ncols);
     struct hdb_open_column *c = &p->col[i];
     unsigned maps = 0;
-    bool fresh = false;
+    bool fresh = false, first = false;
     pthread_mutex_lock(&p->lock);
-    if (!c->tried) {
+    if (!c->tried || c->pub.state == HDB_REFUSED) { /* it may have been repaired in place */
+        first = !c->tried;
         c->tried = fresh = true;
         if (!column_open(p, i, &c->err)) {
             kdb_close(&c->file);
@@ -582,7 +583,7 @@ const struct hdb_column *hdb_part_column(const struct hdb_part *pub, unsigned i,
     if (fresh) {
         pthread_mutex_lock(&p->hdb->lock);
         p->hdb->figures.maps += maps;
-        p->hdb->figures.columns_open++;
+        p->hdb->figures.columns_open += first;
         pthread_mutex_unlock(&p->hdb->lock);
     }
     return ok ? &c->pub : NULL;

@@ -255,7 +255,10 @@ uint32_t view_db_tables(struct view_db *db, const char *const **names)
 
 /* ---- a table ---- */
 
-static bool add_columns(struct view *v, const struct schema *s, const struct hdb_table *h)
+/* d: as the table is declared now, or NULL. A column of the newest date that cannot be read has the
+ * type it is declared with: whoever reads it hears why. */
+static bool add_columns(struct view *v, const struct schema *s, const struct hdb_table *h,
+                        const struct schema *d)
 {
     bool ok = true;
     if (s) {
@@ -265,9 +268,12 @@ static bool add_columns(struct view *v, const struct schema *s, const struct hdb
             v->key[v->nkeys++] = s->keys[i] + 1u;
         return ok;
     }
-    for (unsigned i = 0; i < h->ncols; i++)
-        if (h->col[i].type) /* of a kind that is not read: not seen */
-            ok = ok && view_add_column(v, h->col[i].name, h->col[i].type);
+    for (unsigned i = 0; i < h->ncols; i++) {
+        int k = h->col[i].type || !d ? -1 : schema_column(d, h->col[i].name);
+        uint8_t type = k < 0 ? h->col[i].type : d->col[k].type;
+        if (type) /* else of a kind that is not read: not seen */
+            ok = ok && view_add_column(v, h->col[i].name, type);
+    }
     for (unsigned i = 0; i < h->nkeys; i++) {
         int k = h->keys[i] < h->ncols ? view_column(v, h->col[h->keys[i]].name) : -1;
         if (k > 0)
@@ -299,7 +305,8 @@ static struct view *build(struct view_db *db, const char *name, const struct hdb
         if (!newest || r[i]->schema.id > newest->schema.id)
             newest = r[i];
     v->syms = &db->syms;
-    bool ok = add_columns(v, newest ? &newest->schema : h ? NULL : declared(db, name), h);
+    const struct schema *d = declared(db, name);
+    bool ok = add_columns(v, newest ? &newest->schema : h ? NULL : d, h, d);
     uint32_t k = 0;
     for (uint32_t i = 0; i <= ndates && ok; i++) {
         int32_t day = i < ndates ? date[i] : INT32_MAX;

@@ -472,6 +472,9 @@ static void broken(void **state)
     assert_null(hdb_part_column(p, 1, &err));
     assert_non_null(strstr(err.text, "has 2 rows, the table 10"));
     assert_null(hdb_part_index(p, &err));
+    hk_column(hk_path("2026.11.22/trade"), "sym", PST_SYMBOL,
+              (int64_t[]){0, 0, 0, 0, 0, 0, 1, 1, 1, 1}, 10, 0);
+    assert_non_null(hdb_part_column(p, 1, &err)); /* repaired in place */
     assert_int_equal(column_of(p, "time")->rows, 10);
     hdb_part_put(p);
     unlink(hk_path("2026.11.22/trade/time"));
