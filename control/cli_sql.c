@@ -73,6 +73,10 @@ static char *slurp(const char *path)
     if (!ok)
         fprintf(stderr, "penstock: %s: %s\n", path,
                 f && n > TEXT_MAX ? "is longer than 48 KiB" : strerror(errno));
+    if (ok && memchr(text, 0, n)) { /* what stands behind it would not be asked */
+        fprintf(stderr, "penstock: %s: holds a byte 0, which no SQL text does\n", path);
+        ok = false;
+    }
     if (f && f != stdin)
         fclose(f);
     if (ok)

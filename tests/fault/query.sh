@@ -146,6 +146,9 @@ n=$(p sql 'SELECT count(*) FROM itch_order' --format csv -q | tail -1)
 lines=$(wc -l <"$work/big.csv")
 [ "$lines" -gt 10000 ] && [ "$lines" -le $((n + 1)) ] || die "$lines lines of $n rows"
 
+printf 'SELECT count(*) AS n FROM itch_order\0 WHERE seq < 0' >"$work/nul.sql"
+fails 2 'holds a byte 0' sql -f "$work/nul.sql"
+
 # 6. The spawning process dies: everything comes back.
 spawner=$(ps -o pid= --ppid "$(ps -o pid= --ppid "$daemon" | tr -d ' ')" | tr -d ' ')
 kill -9 "$spawner"
