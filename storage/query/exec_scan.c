@@ -20,6 +20,10 @@ struct range { /* of rows; all inside the time bounds if ok */
     bool ok;
 };
 
+struct keep { /* rows of a part of a keyed table */
+    uint32_t *ids, n;
+};
+
 struct scan {
     struct xthread *t;
     struct exec *x;
@@ -36,6 +40,7 @@ struct scan {
     struct range *range; /* of the part at hand */
     uint32_t nranges;
     uint64_t range_room;
+    struct keep *keep; /* by part; ids NULL: not yet */
 };
 
 /* ---- time ---- */
@@ -229,6 +234,94 @@ static void index_part(struct scan *s, uint32_t part)
         x_throw(s->t, QUERY_FAILED, -1, "%s", err.text);
 }
 
+/* ---- keyed tables ---- */
+
+/* The rows of a part that may be the last of their key, ascending. */
+static struct keep own_keys(struct scan *s, const struct view_part *p)
+{
+    struct keep k = {0};
+    if (!p->key_index) {
+        k.n = (uint32_t)p->rows;
+        k.ids = x_alloc(s->t, (k.n + 1ull) * sizeof *k.ids);
+        for (uint32_t i = 0; i < k.n; i++)
+            k.ids[i] = i;
+        return k;
+    }
+    uint32_t *rows;
+    if (!view_keyed_rows(p, &rows, &k.n))
+        x_throw(s->t, QUERY_LIMIT, -1, "no memory for the keys of %s", s->v->name);
+    k.ids = x_alloc(s->t, (k.n + 1ull) * sizeof *k.ids);
+    memcpy(k.ids, rows, (uint64_t)k.n * sizeof *k.ids);
+    free(rows);
+    return k;
+}
+
+/* Leaves of k the rows whose key has not been seen, from the last row to the first. */
+static void keep_unseen(struct scan *s, const struct view_part *p, struct keyer *seen,
+                        struct keep *k)
+{
+    struct xthread *t = s->t;
+    uint32_t left = k->n; /* those kept stand at [left, k->n) */
+    for (uint32_t end = k->n; end;) {
+        struct scratch_mark m = x_mark(t);
+        x_check(t);
+        uint32_t n = end < EXEC_BATCH ? end : EXEC_BATCH;
+        uint32_t *rows = x_scratch(t, n * sizeof *rows), *id = x_scratch(t, n * sizeof *id);
+        for (uint32_t i = 0; i < n; i++)
+            rows[i] = k->ids[end - 1 - i];
+        end -= n;
+        struct batch b = {.n = n, .nsides = 1};
+        b.side[0] = (struct side){.view = s->v, .part = p, .rows = rows};
+        struct vec key[PST_COUNT(s->v->key)];
+        for (uint32_t i = 0; i < s->v->nkeys; i++)
+            key[i] = load_column(t, &b, 0, s->v->key[i]);
+        uint32_t known = keyer_count(seen);
+        keyer_add(t, seen, key, n, id);
+        for (uint32_t i = 0; i < n; i++)
+            if (id[i] == known) { /* new ones are numbered as they come */
+                known++;
+                k->ids[--left] = rows[i];
+            }
+        x_reset(t, m);
+    }
+    memmove(k->ids, k->ids + left, (uint64_t)(k->n - left) * sizeof *k->ids);
+    k->n -= left;
+}
+
+/* view.h: what a keyed table shows of a day, here of one of its parts. */
+static struct keep keyed_rows(struct scan *s, uint32_t part)
+{
+    struct view *v = s->v;
+    int32_t date = v->part[part].date;
+    uint32_t first = part, end = part + 1;
+    while (first && v->part[first - 1].date == date)
+        first--;
+    while (end < v->nparts && v->part[end].date == date)
+        end++;
+    if (end - first == 1 && v->part[part].key_index)
+        return own_keys(s, &v->part[part]);
+    if (!s->keep)
+        s->keep = x_zalloc(s->t, v->nparts * sizeof *s->keep);
+    if (s->keep[part].ids)
+        return s->keep[part];
+    uint16_t cols[PST_COUNT(v->key)];
+    uint8_t types[PST_COUNT(v->key)];
+    for (uint32_t i = 0; i < v->nkeys; i++) {
+        cols[i] = (uint16_t)v->key[i];
+        types[i] = v->col[v->key[i]].type;
+    }
+    struct keyer *seen = keyer_new(s->t, v->nkeys, types);
+    for (uint32_t i = end; i-- > first;) {
+        open_part(s, i, cols, v->nkeys);
+        if (!v->part[i].keyed)
+            continue;
+        s->keep[i] = own_keys(s, &v->part[i]);
+        keep_unseen(s, &v->part[i], seen, &s->keep[i]);
+    }
+    keyer_free(s->x, seen);
+    return s->keep[part];
+}
+
 static bool date_passes(const struct plan_bounds *b, int32_t date)
 {
     if (date < b->day_lo || date > b->day_hi)
@@ -262,14 +355,9 @@ static void scan_part(struct scan *s, uint32_t part, const uint16_t *cols, unsig
         return;
     }
     if (p->keyed) {
-        uint32_t *rows, n;
-        if (!view_keyed_rows(p, &rows, &n))
-            x_throw(s->t, QUERY_LIMIT, -1, "no memory for the keys of %s", s->v->name);
-        uint32_t *ids = x_alloc(s->t, ((uint64_t)n + 1) * sizeof *ids);
-        memcpy(ids, rows, (uint64_t)n * sizeof *ids);
-        free(rows);
+        struct keep k = keyed_rows(s, part);
         time_ranges(s, p);
-        add_ids(s, part, ids, n, false);
+        add_ids(s, part, k.ids, k.n, false);
         return;
     }
     if (s->b->has_syms && p->lists) {

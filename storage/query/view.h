@@ -123,7 +123,8 @@ struct view_part {
     int64_t time_min, time_max; /* over the part; min > max: unknown or empty */
     bool ascending;             /* `time` never decreases over the whole part */
     bool lists;                 /* view_list works */
-    bool keyed;                 /* only the last row of each key counts: view_keyed_rows */
+    bool keyed;                 /* only the last row of each key of the day counts */
+    bool key_index;             /* view_keyed_rows knows them, as far as this part goes */
     const uint32_t *map;        /* sym index -> code; NULL identity below map_count */
     uint64_t map_count;
     /* valid after view_index said true */
@@ -209,7 +210,15 @@ bool view_list_last(const struct view_part *p, uint32_t code, uint32_t *row);
 /* How many rows a symbol has, without walking the list. */
 uint64_t view_list_count(const struct view_part *p, uint32_t code);
 
-/* Keyed parts: the last row of each key, ascending; malloc'd. False: no memory. */
+/*
+ * Keyed parts with a key_index: the last row of each key, ascending; malloc'd. False: no memory.
+ *
+ * A KEYED TABLE shows, of each day, the last row of each key: one row a key and day, as a partition
+ * keeps them; days are not merged (LATEST BY the key does that). The key columns are the view's. A
+ * day with several parts (the table changed on that day) is one: a row counts if no later row of
+ * the part and no later part of the day has its key. A key column that a part does not have is
+ * null there. A part whose version had other keys has no key_index.
+ */
 bool view_keyed_rows(const struct view_part *p, uint32_t **rows, uint32_t *n);
 
 /* ---- building ---- */

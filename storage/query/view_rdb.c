@@ -11,6 +11,22 @@ struct rdb_source {
     const void **data;            /* chunks * view columns */
 };
 
+/* Keys as the view has them, in whatever order? */
+static bool same_keys(const struct view *v, const struct rdb_source *s)
+{
+    const struct schema *own = &s->part.schema;
+    if (own->nkeys != v->nkeys)
+        return false;
+    for (uint32_t i = 0; i < v->nkeys; i++) {
+        bool is = false;
+        for (unsigned k = 0; k < own->nkeys; k++)
+            is |= s->of[v->key[i]] == (int16_t)own->keys[k];
+        if (!is)
+            return false;
+    }
+    return true;
+}
+
 static bool rdb_open_part(struct view *v, struct view_part *p, const uint16_t *cols, unsigned ncols,
                           struct err *err)
 {
@@ -67,7 +83,8 @@ static bool rdb_open_part(struct view *v, struct view_part *p, const uint16_t *c
     p->first_shift = (uint32_t)__builtin_ctz(RDB_CHUNK_FIRST);
     p->shift = (uint32_t)__builtin_ctz(RDB_CHUNK_ROWS);
     p->lists = v->sym_col >= 0 && s->of[v->sym_col] == 1;
-    p->keyed = s->part.schema.nkeys > 0;
+    p->keyed = v->nkeys > 0;
+    p->key_index = same_keys(v, s);
     return true;
 }
 
