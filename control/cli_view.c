@@ -230,8 +230,8 @@ static int view_ledger(json_t *r)
 
 static int view_topo(json_t *r)
 {
-    static const char *const thead[] = {"thread", "core class", ">cpu",        "state",
-                                        ">busy",  ">worst",     ">over 100us", "does"};
+    static const char *const thead[] = {"thread",    "core class", ">cpu",   "state",       ">busy",
+                                        ">loop p50", ">p99.99",    ">worst", ">over 100us", "does"};
     struct print_table t;
     size_t i;
     json_t *x;
@@ -241,16 +241,18 @@ static int view_topo(json_t *r)
     {
         char busy[16], cpu[16];
         double loops = json_real_of(x, "loops");
+        json_t *ns = json_object_get(x, "loop_ns");
         snprintf(busy, sizeof busy, "%.0f%%",
                  loops > 0 ? 100 * json_real_of(x, "busy") / loops : 0);
         snprintf(cpu, sizeof cpu, json_long(x, "cpu") < 0 ? "any" : "%d", (int)json_long(x, "cpu"));
-        print_table_row(&t, text(x, "name"), text(x, "class"), cpu, text(x, "state"), busy,
-                        print_duration(json_long(x, "worst_ns")), count(x, "over_100us"),
-                        text(x, "does"));
+        print_table_row(
+            &t, text(x, "name"), text(x, "class"), cpu, text(x, "state"), busy,
+            print_duration(json_long(ns, "p50")), print_duration(json_long(ns, "p9999")),
+            print_duration(json_long(x, "worst_ns")), count(x, "over_100us"), text(x, "does"));
     }
     print_table_end(&t);
-    static const char *const prhead[] = {"process", ">pids", ">nice", "parent", "does",
-                                         "when it dies"};
+    static const char *const prhead[] = {"process", ">pids", ">nice",
+                                         "parent",  "does",  "when it dies"};
     printf("\n");
     print_table_begin(&t, PST_COUNT(prhead), prhead);
     json_array_foreach(json_object_get(r, "processes"), i, x)

@@ -13,6 +13,7 @@
 #include "figures.h"
 #include "helper.h"
 #include "hooks.h"
+#include "house.h"
 #include "ledger.h"
 #include "query_pool.h"
 #include "socket.h"
@@ -219,6 +220,7 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     umask(0027);
     catch_signals();
     if (!d->replay) {
+        house_enter(config);
         /* Before the EAL, hugepages and threads: the only process that this one ever starts. */
         struct err why;
         d->helper = helper_open(NULL, &why);

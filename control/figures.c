@@ -194,6 +194,24 @@ json_t *figures_latency(const struct status *s)
     return a;
 }
 
+/* Times of loops that found work or took over 100 us. */
+static json_t *loop_times(const struct status_thread *t)
+{
+    json_t *buckets = json_array();
+    uint64_t n = 0;
+    for (unsigned b = 0; b < HIST_BUCKETS; b++) {
+        uint64_t k = load_relaxed(&t->loop[b]);
+        n += k;
+        if (k)
+            json_array_append_new(buckets,
+                                  json_pack("[II]", (json_int_t)hist_edge(b), (json_int_t)k));
+    }
+    return json_pack("{s:I,s:I,s:I,s:I,s:o}", "n", (json_int_t)n, "p50",
+                     (json_int_t)hist_buckets_quantile(t->loop, n, 0.5), "p99",
+                     (json_int_t)hist_buckets_quantile(t->loop, n, 0.99), "p9999",
+                     (json_int_t)hist_buckets_quantile(t->loop, n, 0.9999), "buckets", buckets);
+}
+
 json_t *figures_threads(const struct status *s)
 {
     json_t *a = json_array();
@@ -208,6 +226,7 @@ json_t *figures_threads(const struct status *s)
         SET(o, "busy", t->busy);
         SET(o, "worst_ns", t->worst_ns);
         SET(o, "over_100us", t->over_100us);
+        json_object_set_new(o, "loop_ns", loop_times(t));
         json_array_append_new(a, o);
     }
     return a;

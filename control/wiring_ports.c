@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "house.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
@@ -96,7 +97,10 @@ static bool start_eal(struct daemon *d, struct err *err)
     }
     if (!any)
         return true;
-    if (!eal_start(&e, &w->eal, err))
+    house_leave();
+    bool started = eal_start(&e, &w->eal, err);
+    house_enter(c);
+    if (!started)
         return false;
     if (c->hugepages == CONFIG_HUGE_ON && !w->eal.hugepages)
         return err_set(err, -ENOMEM,

@@ -22,7 +22,8 @@ veth() {
     done
 }
 
-# daemon WAIT: starts penstockd; sets daemon (pid) and PENSTOCK_SOCKET.
+# daemon WAIT [LCORE [MORE LINES OF CONFIGURATION]]: starts penstockd; sets daemon (pid) and
+# PENSTOCK_SOCKET.
 daemon() {
     cat >"$work/penstock.yaml" <<CONF
 instance: perf
@@ -35,8 +36,10 @@ log_preallocate: 256M
 ring_size: 256M
 wait: $1
 calendar: {zone: America/New_York}
+${3:-}
 ports:
   - name: p0
+    lcore: ${2:--1}
     device: "net_af_packet0,iface=capture,blocksz=1048576,framesz=2048,framecnt=65536"
     groups:
       - {group: "239.192.1.1:26400", feed: itch, line: A}

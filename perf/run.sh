@@ -231,6 +231,23 @@ else
     skip "veth" "$(tail -1 "$f.err")"
 fi
 
+say "interference"
+f=$work/interference
+times 1 "$f" perf/interference.sh -n $((quick ? 2 : 5)) -m $((quick ? 4 : 10)) -w spin
+if grep -q '^result' "$f"; then
+    c="interference.sh; limit: the flow alone"
+    for kind in writedown queries extents all; do
+        grep "^result kind=$kind " "$f" >"$f.m"
+        grep "^result kind=idle " "$f" >"$f.l"
+        row "rx loops over 100 us, $kind" "a second" 1 "$(of over_s "$f.m")" "$(of over_s "$f.l")" \
+            "$(of over_ratio "$f.m")" "<= 2 x idle" "$(yes_if "$(of over_ratio "$f.m") <= 2")" "$c"
+        row "  loop time, 99.99 %" us 1 "$(of p9999_us "$f.m")" "$(of p9999_us "$f.l")" \
+            "$(of p9999_ratio "$f.m")" "<= 2 x idle" "$(yes_if "$(of p9999_ratio "$f.m") <= 2")" "$c"
+    done
+else
+    skip "rx loops under load" "$(tail -1 "$f.err")"
+fi
+
 {
     echo
     echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) CPUs, $(uname -sr), $(

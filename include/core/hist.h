@@ -43,14 +43,20 @@ static inline uint64_t hist_edge(unsigned i)
     return (uint64_t)(HIST_SUB + i % HIST_SUB + 1) << (p - 4);
 }
 
-/* q in 0..1 */
-static inline uint64_t hist_quantile(const struct hist *h, double q)
+/* q in 0..1; 0 when n values are not in the buckets (yet). */
+static inline uint64_t hist_buckets_quantile(const _Atomic uint64_t *bucket, uint64_t n, double q)
 {
-    uint64_t n = load_relaxed(&h->n), want = (uint64_t)(q * (double)n), seen = 0;
+    uint64_t want = (uint64_t)(q * (double)n), seen = 0;
     for (unsigned i = 0; n && i < HIST_BUCKETS; i++) {
-        seen += load_relaxed(&h->bucket[i]);
+        seen += load_relaxed(&bucket[i]);
         if (seen > want)
             return hist_edge(i);
     }
-    return load_relaxed(&h->max);
+    return 0;
+}
+
+static inline uint64_t hist_quantile(const struct hist *h, double q)
+{
+    uint64_t at = hist_buckets_quantile(h->bucket, load_relaxed(&h->n), q);
+    return at ? at : load_relaxed(&h->max);
 }

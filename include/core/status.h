@@ -117,6 +117,9 @@ struct status_thread {
     _Atomic uint64_t loops, busy; /* loops that found work */
     _Atomic int64_t worst_ns;     /* longest loop since start */
     _Atomic uint64_t over_100us;  /* loops longer than 100 us */
+    /* times of the loops that found work or took over 100 us: hist.h's buckets, one increment each
+     */
+    _Atomic uint64_t loop[HIST_BUCKETS];
 };
 
 #define LATENCY_STAGES(X)                                                                          \

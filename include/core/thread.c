@@ -55,6 +55,15 @@ void thread_begin(struct thread *t)
     store_relaxed(&t->status->state, THREAD_RUN);
 }
 
+static pst_noinline void long_loop(struct status_thread *s, int64_t ns, int did)
+{
+    bump(&s->over_100us, 1);
+    if (!did)
+        bump(&s->loop[hist_index((uint64_t)ns)], 1);
+    if (ns > load_relaxed(&s->worst_ns))
+        store_relaxed(&s->worst_ns, ns);
+}
+
 int thread_round(struct thread *t)
 {
     struct status_thread *s = t->status;
@@ -65,11 +74,10 @@ int thread_round(struct thread *t)
     bump(&s->loops, 1);
     if (did) {
         bump(&s->busy, 1);
-        if (pst_unlikely(ns > 100 * NS_PER_US))
-            bump(&s->over_100us, 1);
-        if (pst_unlikely(ns > load_relaxed(&s->worst_ns)))
-            store_relaxed(&s->worst_ns, ns);
+        bump(&s->loop[hist_index((uint64_t)ns)], 1);
     }
+    if (pst_unlikely(ns > 100 * NS_PER_US))
+        long_loop(s, ns, did);
     t->house_at += ns;
     if (pst_unlikely(t->house_at >= HOUSE_NS)) {
         t->house_at = 0;

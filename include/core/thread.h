@@ -16,8 +16,11 @@
  * idle machine does not cost 10,000 polls. A wake-up is dear on a virtual machine (9 to 19 us
  * measured on a bare loop of sleeps): the number of them is what an idle daemon costs.
  *
- * The loop keeps heartbeat, worst loop time and loops over 100 us in its status_thread; the time is
- * read from the TSC, once a round. Tests drive thread_round by hand, without a thread.
+ * The loop keeps heartbeat, worst loop time, loops over 100 us and a histogram of loop times in its
+ * status_thread; the time is read from the TSC, once a round. A loop goes from the end of the one
+ * before (or of a sleep) to its own end, so time in which something else had the core is in it.
+ * Empty loops count only where they took over 100 us: then something else did. Tests drive
+ * thread_round by hand, without a thread.
  */
 #pragma once
 
