@@ -12,17 +12,21 @@
 # of its own, so that memory is cold again. Medians, and the ratio to the idle windows of the same
 # runs. waited_percent is the kernel's word on how long the rx thread could have run and something else
 # had its CPU: penstockd keeps its own threads and processes off it, so that is the machine's other work.
-#   perf/interference.sh [-n RUNS] [-m MILLION ROWS] [-r PACKETS/S] [-w WAIT] [-s IDLE SECONDS] [-t THREAD]
+#   perf/interference.sh [-n RUNS] [-m MILLION ROWS] [-r PACKETS/S] [-w WAIT] [-s IDLE SECONDS] [-t THREAD] [-f]
+# -f: the rx thread gets SCHED_FIFO, on a machine that is not quiet: what is left is interference
+# through memory, caches, interrupts and locks (not with -w spin: the kernel halts such a thread).
 # Exit: 0 all within 2 x, 1 not, 77 cannot run here.
 cd "$(dirname "$0")/.." || exit 2
 build=${BUILD:-build}
 . perf/lib.sh
 inside "$0" "$@"
 runs=5 million=10 rate=50000 wait=adaptive seconds=4 thread=rx0
-while getopts n:m:r:w:s:t: o; do
+fifo=
+while getopts n:m:r:w:s:t:f o; do
     case $o in
     n) runs=$OPTARG ;; m) million=$OPTARG ;; r) rate=$OPTARG ;; w) wait=$OPTARG ;;
     s) seconds=$OPTARG ;; t) thread=$OPTARG ;;
+    f) fifo=1 ;;
     *) sed -n 's/^#   perf/perf/p' "$0" >&2; exit 2 ;;
     esac
 done
@@ -135,6 +139,7 @@ one() { # RUN
     daemon "$wait" "$top" "database: $work/hdb
 rdb_memory: $((million * 400))M
 query_memory: 1G"
+    [ -z "$fifo" ] || chrt -f -p 10 "$(basename "$(dirname "$(grep -lx "$thread" /proc/"$daemon"/task/*/comm)")")" || exit 1
     beside 1
     fill "$million" "${1}1"
     idle
