@@ -10,7 +10,7 @@
 # Each window is measured by the rx thread's own account of its loops (penstock topo --json): loops
 # over 100 us a second, and the 99.99 % quantile of the loops that found work. Every run has a daemon
 # of its own, so that memory is cold again. Medians, and the ratio to the idle windows of the same
-# runs. waited_percent is the kernel's word on how long the rx thread could have run and something else
+# runs (an idle rate below one loop in a window counts as one: less a window cannot tell). waited_percent is the kernel's word on how long the rx thread could have run and something else
 # had its CPU: penstockd keeps its own threads and processes off it, so that is the machine's other work.
 #   perf/interference.sh [-n RUNS] [-m MILLION ROWS] [-r PACKETS/S] [-w WAIT] [-s IDLE SECONDS] [-t THREAD] [-f]
 # -f: the rx thread gets SCHED_FIFO, on a machine that is not quiet: what is left is interference
@@ -169,9 +169,9 @@ code=0
 base_over=$(of idle over_s) base_tail=$(of idle p9999_us)
 for kind in idle extents queries writedown all; do
     awk -v kind=$kind -v over="$(of $kind over_s)" -v tail="$(of $kind p9999_us)" -v p50="$(of $kind p50_us)" \
-        -v max="$(of $kind max_us)" -v waited="$(of $kind waited_percent)" -v idle_over="$base_over" -v idle_tail="$base_tail" '
+        -v max="$(of $kind max_us)" -v waited="$(of $kind waited_percent)" -v least="$(awk -v s="$seconds" 'BEGIN { print 1 / s }')" -v idle_over="$base_over" -v idle_tail="$base_tail" '
         BEGIN {
-            ro = idle_over > 0 ? over / idle_over : over > 0 ? 999 : 1
+            ro = over / (idle_over > least ? idle_over : least)
             rt = idle_tail > 0 ? tail / idle_tail : 999
             ok = ro <= 2 && rt <= 2
             printf "result kind=%s over_s=%.2f over_ratio=%.2f p9999_us=%.2f p9999_ratio=%.2f p50_us=%.2f max_us=%.0f waited_percent=%.3f %s\n",
