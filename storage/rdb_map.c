@@ -373,19 +373,58 @@ uint32_t rdb_list_prev(struct rdb_list_view *l, const uint32_t **ids)
     return n;
 }
 
-static bool last_of(struct rdb_list_view *l, uint32_t *row)
+/* Of the block only the entry that counts is read. */
+static bool last_of(const struct rdb_list_view *l, uint32_t *row)
 {
-    const uint32_t *ids;
-    uint32_t n = rdb_list_prev(l, &ids);
-    if (n)
-        *row = ids[n - 1];
-    return n != 0;
+    const struct rdb_block *b = l->left ? block_at(l->map, l->prev) : NULL;
+    if (!b || b->before >= l->left || l->left - b->before > b->room)
+        return false;
+    *row = load_relaxed(&b->row[l->left - b->before - 1]);
+    return *row < l->rows;
 }
 
 bool rdb_list_last(const struct rdb_part_view *v, uint32_t sym, uint32_t *row)
 {
     struct rdb_list_view l;
     return rdb_list_open(v, sym, &l) && last_of(&l, row);
+}
+
+/* A list's entry, the head of its last block and the number in it are three waits for memory, one
+ * behind the other: those of LASTS lists are waited for together. */
+#define LASTS 64u
+void rdb_list_lasts(const struct rdb_part_view *v, const uint32_t *sym, uint32_t n, uint32_t *row)
+{
+    uint64_t root = load_acquire(&v->part->syms); /* O2 */
+    for (uint32_t from = 0; from < n; from += LASTS) {
+        const struct rdb_list *l[LASTS];
+        uint32_t k = n - from < LASTS ? n - from : LASTS;
+        for (uint32_t i = 0; i < k; i++) {
+            uint32_t id = sym[from + i];
+            bool ok = true;
+            l[i] = id == PST_NULL_SYMBOL               ? &v->part->null_syms
+                   : id < v->syms && id < RDB_LIST_IDS ? list_at(v->map, root, id, &ok)
+                                                       : NULL;
+            if (l[i])
+                __builtin_prefetch(l[i]);
+        }
+        /* an offset that is none is not followed: to ask for its line does no harm */
+        for (uint32_t i = 0; i < k; i++)
+            if (l[i])
+                __builtin_prefetch(
+                    (const void *)((uintptr_t)v->map->base + load_relaxed(&l[i]->last)));
+        for (uint32_t i = 0; i < k; i++) {
+            const struct rdb_block *b =
+                l[i] ? block_at(v->map, load_acquire(&l[i]->last)) : NULL; /* O2 */
+            uint32_t at = b ? load_relaxed(&l[i]->count) - b->before - 1 : UINT32_MAX;
+            if (b && at < b->room)
+                __builtin_prefetch((const void *)&b->row[at]);
+        }
+        for (uint32_t i = 0; i < k; i++) {
+            struct rdb_list_view o;
+            if (!l[i] || !open_list(v, l[i], &o) || !last_of(&o, &row[from + i]))
+                row[from + i] = UINT32_MAX;
+        }
+    }
 }
 
 bool rdb_key_last(const struct rdb_part_view *v, uint32_t key, uint32_t *row)

@@ -106,6 +106,8 @@ uint32_t rdb_list_next(struct rdb_list_view *l, const uint32_t **ids);
 uint32_t rdb_list_prev(struct rdb_list_view *l, const uint32_t **ids);
 /* The last row below the cut; false: none. */
 bool rdb_list_last(const struct rdb_part_view *v, uint32_t sym, uint32_t *row);
+/* The same of n symbols at once; UINT32_MAX: none. */
+void rdb_list_lasts(const struct rdb_part_view *v, const uint32_t *sym, uint32_t n, uint32_t *row);
 bool rdb_key_last(const struct rdb_part_view *v, uint32_t key, uint32_t *row);
 /* Rows of a symbol without walking the list. */
 uint32_t rdb_list_count(const struct rdb_part_view *v, uint32_t sym);

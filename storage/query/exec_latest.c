@@ -6,7 +6,7 @@
 #include "exec_int.h"
 
 struct best {
-    int64_t time;
+    int64_t time; /* quick: the symbol's code */
     uint32_t part, row;
 };
 
@@ -106,6 +106,12 @@ static bool latest_merge(struct xthread *t, void *arg, void *state)
 /* By part and row: radix sort, 11 bits a pass, passes without a difference left out. */
 static struct best *best_sort(struct xthread *t, struct best *v, uint32_t n)
 {
+    uint32_t in = 1; /* a partition's runs come in order */
+    while (in < n &&
+           (v[in - 1].part != v[in].part ? v[in - 1].part < v[in].part : v[in - 1].row < v[in].row))
+        in++;
+    if (in >= n)
+        return v;
     struct best *tmp = x_alloc(t, (n + 1ull) * sizeof *tmp), *from = v, *to = tmp;
     uint32_t *count = x_alloc(t, 2048 * sizeof *count);
     for (unsigned pass = 0; pass < 6; pass++) {
@@ -131,8 +137,9 @@ static struct best *best_sort(struct xthread *t, struct best *v, uint32_t n)
     return from; /* v or the other: both go with the query */
 }
 
-/* Outputs over rows given by part and number, in that order. */
-static struct outrows *rows_out(struct xthread *t, const struct best *v, uint32_t n)
+/* Outputs over rows given by part and number, in that order. sym: known, not to be read. */
+static struct outrows *rows_out(struct xthread *t, const struct best *v, uint32_t n,
+                                const struct plan_expr *sym)
 {
     struct outrows *o = out_new(t);
     const struct view *view = t->x->view[0];
@@ -140,12 +147,18 @@ static struct outrows *rows_out(struct xthread *t, const struct best *v, uint32_
         struct scratch_mark m = x_mark(t);
         x_check(t);
         uint32_t *rows = x_scratch(t, EXEC_BATCH * sizeof *rows), k = 0;
-        uint32_t part = v[i].part;
+        uint32_t part = v[i].part, from = i;
         for (; i < n && k < EXEC_BATCH && v[i].part == part; i++)
             rows[k++] = v[i].row;
         struct batch b = {.n = k, .nsides = 1};
         b.side[0] = (struct side){.view = view, .part = &view->part[part], .rows = rows};
         batch_init(t, &b);
+        if (sym) {
+            uint32_t *code = x_scratch(t, k * sizeof *code);
+            for (uint32_t j = 0; j < k; j++)
+                code[j] = (uint32_t)v[from + j].time;
+            b.cache[sym->id] = (struct vec){code, false};
+        }
         out_add(t, o, &b);
         x_texts_free(t);
         x_reset(t, m);
@@ -193,7 +206,37 @@ static void quick_put(struct xthread *t, struct quick *q, uint32_t code, uint32_
 {
     q->seen[(uint32_t)(code + 1)] = 1;
     q->best = x_grow(t, q->best, &q->room, q->n + 1, sizeof *q->best);
-    q->best[q->n++] = (struct best){0, part, row};
+    q->best[q->n++] = (struct best){code, part, row};
+}
+
+static void quick_lists(struct xthread *t, struct quick *q, uint32_t part)
+{
+    const struct view *v = q->x->view[0];
+    const struct view_part *p = &v->part[part];
+    uint32_t n = q->code ? q->ncodes : view_sym_count(v->syms) + 1;
+    struct scratch_mark m = x_mark(t);
+    uint32_t *code = x_scratch(t, EXEC_BATCH * sizeof *code);
+    uint32_t *row = x_scratch(t, EXEC_BATCH * sizeof *row);
+    for (uint32_t at = 0; at < n;) {
+        uint32_t k = 0;
+        x_check(t);
+        for (; at < n && k < EXEC_BATCH; at++) {
+            code[k] = q->code ? q->code[at] : at - 1; /* null first */
+            k += !q->seen[(uint32_t)(code[k] + 1)];
+        }
+        view_list_lasts(p, code, k, row);
+        for (uint32_t i = 0; i < k; i++) {
+            if (row[i] == UINT32_MAX)
+                continue;
+            if (q->timed) {
+                uint32_t c = view_chunk_of(p, row[i]);
+                if (part_times(v, p, c)[row[i] - p->chunk[c].first] < q->lo)
+                    continue; /* the last is the latest: none passes */
+            }
+            quick_put(t, q, code[i], part, row[i]);
+        }
+    }
+    x_reset(t, m);
 }
 
 static void quick_part(struct xthread *t, struct quick *q, uint32_t part)
@@ -201,19 +244,7 @@ static void quick_part(struct xthread *t, struct quick *q, uint32_t part)
     const struct view *v = q->x->view[0];
     const struct view_part *p = &v->part[part];
     if (p->lists) {
-        uint32_t n = q->code ? q->ncodes : view_sym_count(v->syms) + 1;
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t code = q->code ? q->code[i] : i - 1; /* null first */
-            uint32_t row;
-            if (q->seen[(uint32_t)(code + 1)] || !view_list_last(p, code, &row))
-                continue;
-            if (q->timed) {
-                uint32_t c = view_chunk_of(p, row);
-                if (part_times(v, p, c)[row - p->chunk[c].first] < q->lo)
-                    continue; /* the last is the latest: none passes */
-            }
-            quick_put(t, q, code, part, row);
-        }
+        quick_lists(t, q, part);
         return;
     }
     const int64_t *time = part_times(v, p, 0);
@@ -301,7 +332,7 @@ bool latest_quick(struct xthread *t)
     f->rows_matched += q.n;
     x->p->facts.groups = q.n;
     x->p->facts.method = "last rows by index";
-    out_finish(t, rows_out(t, q.best, (uint32_t)q.n));
+    out_finish(t, rows_out(t, q.best, (uint32_t)q.n, x->p->latest[0]));
     return true;
 }
 
@@ -312,5 +343,5 @@ void latest_run(struct xthread *t)
     units_run(t, &ops);
     l->best = best_sort(t, l->best, l->used);
     t->x->p->facts.groups = l->used;
-    out_finish(t, rows_out(t, l->best, l->used));
+    out_finish(t, rows_out(t, l->best, l->used, NULL));
 }

@@ -216,7 +216,13 @@ void view_list_free(struct view_list *l)
 
 bool view_list_last(const struct view_part *p, uint32_t code, uint32_t *row)
 {
-    return p->ops->last(p, code, row);
+    p->ops->lasts(p, &code, 1, row);
+    return *row != UINT32_MAX;
+}
+
+void view_list_lasts(const struct view_part *p, const uint32_t *code, uint32_t n, uint32_t *row)
+{
+    p->ops->lasts(p, code, n, row);
 }
 
 uint64_t view_list_count(const struct view_part *p, uint32_t code)

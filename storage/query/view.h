@@ -144,7 +144,7 @@ struct view_source { /* how parts of this kind are opened: one a builder */
                  struct err *err);
     bool (*index)(struct view *v, struct view_part *p, struct err *err);
     uint64_t (*list)(const struct view_part *p, uint32_t code, struct view_list *l);
-    bool (*last)(const struct view_part *p, uint32_t code, uint32_t *row);
+    void (*lasts)(const struct view_part *p, const uint32_t *code, uint32_t n, uint32_t *row);
     uint64_t (*count)(const struct view_part *p, uint32_t code);
     bool (*keyed)(const struct view_part *p, uint32_t **rows, uint32_t *n);
     void (*release)(struct view_part *p);
@@ -207,6 +207,8 @@ uint64_t view_list(const struct view_part *p, uint32_t code, struct view_list *l
 void view_list_free(struct view_list *l);
 /* The last row of a symbol, without walking the list. False: no rows. */
 bool view_list_last(const struct view_part *p, uint32_t code, uint32_t *row);
+/* The same of n symbols at once: UINT32_MAX: no rows. */
+void view_list_lasts(const struct view_part *p, const uint32_t *code, uint32_t n, uint32_t *row);
 /* How many rows a symbol has, without walking the list. */
 uint64_t view_list_count(const struct view_part *p, uint32_t code);
 

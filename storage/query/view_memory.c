@@ -80,14 +80,13 @@ static uint64_t memory_count(const struct view_part *p, uint32_t code)
     return k > m->ncodes ? 0 : m->list_at[k + 1] - m->list_at[k];
 }
 
-static bool memory_last(const struct view_part *p, uint32_t code, uint32_t *row)
+static void memory_lasts(const struct view_part *p, const uint32_t *code, uint32_t n, uint32_t *row)
 {
     const struct memory *m = p->source;
-    uint32_t k = code == PST_NULL_SYMBOL ? m->ncodes : code;
-    if (!memory_count(p, code))
-        return false;
-    *row = m->list_rows[m->list_at[k + 1] - 1];
-    return true;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t k = code[i] == PST_NULL_SYMBOL ? m->ncodes : code[i];
+        row[i] = memory_count(p, code[i]) ? m->list_rows[m->list_at[k + 1] - 1] : UINT32_MAX;
+    }
 }
 
 static void memory_release(struct view_part *p)
@@ -106,7 +105,7 @@ static void memory_release(struct view_part *p)
 static const struct view_source memory_source = {.open = memory_open,
                                                  .index = memory_index,
                                                  .list = memory_list,
-                                                 .last = memory_last,
+                                                 .lasts = memory_lasts,
                                                  .count = memory_count,
                                                  .release = memory_release};
 

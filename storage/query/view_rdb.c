@@ -108,10 +108,10 @@ static uint64_t rdb_count(const struct view_part *p, uint32_t code)
     return code != PST_NULL_SYMBOL && code >= s->part.syms ? 0 : rdb_list_count(&s->part, code);
 }
 
-static bool rdb_last(const struct view_part *p, uint32_t code, uint32_t *row)
+static void rdb_lasts(const struct view_part *p, const uint32_t *code, uint32_t n, uint32_t *row)
 {
     const struct rdb_source *s = p->source;
-    return (code == PST_NULL_SYMBOL || code < s->part.syms) && rdb_list_last(&s->part, code, row);
+    rdb_list_lasts(&s->part, code, n, row);
 }
 
 static int cmp_u32(const void *a, const void *b)
@@ -145,7 +145,7 @@ static void rdb_release(struct view_part *p)
 
 static const struct view_source rdb_source = {.open = rdb_open_part,
                                               .list = rdb_rows_of,
-                                              .last = rdb_last,
+                                              .lasts = rdb_lasts,
                                               .count = rdb_count,
                                               .keyed = rdb_keyed,
                                               .release = rdb_release};

@@ -203,8 +203,48 @@ static void keyed(void **state)
     keyed_case(1, 0, 2000, 200); /* no keys now: every row counts */
 }
 
+/* ---- row lists, at cuts that rows have gone beyond ---- */
+
+static void lists_case(struct rig *r, uint32_t beyond)
+{
+    static uint32_t last[ROWS];
+    bool later[NAMES + 1] = {false};
+    uint32_t n = 0;
+    cut(r, beyond);
+    for (uint32_t i = r->rows - beyond; i--;) {
+        uint32_t c = r->row[i].sym == PST_NULL_SYMBOL ? NAMES : r->row[i].sym;
+        if (!later[c])
+            last[ROWS - ++n] = i;
+        later[c] = true;
+    }
+    expect(r, "SELECT v FROM t LATEST BY sym", last + ROWS - n, n);
+    struct result *out = ask(r, "SELECT v, sym FROM t LATEST BY sym");
+    for (uint32_t i = 0; i < n; i++) { /* the symbol is not read, it is known */
+        uint32_t want = r->row[result_int(out, 0, i)].sym, len = 0;
+        const char *text = result_is_null(out, 1, i) ? "" : result_text(out, 1, i, &len);
+        char name[16] = "";
+        if (want != PST_NULL_SYMBOL)
+            sprintf(name, "n%02u", want);
+        assert_int_equal(len, strlen(name));
+        assert_memory_equal(text, name, len);
+    }
+    result_free(out);
+}
+
+static void lists(void **state)
+{
+    (void)state;
+    static struct rig r;
+    rig_open(&r);
+    fill(&r, table(&r, TABLE, 0, false), LK_DAY, 4000, true);
+    static const uint32_t beyond[] = {0, 1, 150, 2000, 3950, 3999};
+    for (unsigned i = 0; i < PST_COUNT(beyond); i++)
+        lists_case(&r, beyond[i]);
+    rig_close(&r);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(keyed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keyed), cmocka_unit_test(lists)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
