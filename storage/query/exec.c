@@ -179,6 +179,8 @@ static void run(struct xthread *t)
     eval_prepare(t, x);
     if (p->nlatest && p->explain != PLAN_EXPLAIN_ONLY && latest_quick(t))
         return;
+    if (p->explain != PLAN_EXPLAIN_ONLY && syms_quick(t))
+        return;
     if (p->nscans) {
         scan_prepare(t, needs_order(p));
         if (p->explain == PLAN_EXPLAIN_ONLY) {

@@ -10,7 +10,7 @@
  *   exec_eval.c   expressions over vectors
  *   exec_rows.c   output rows: collecting, order, distinct, the result
  *   exec_group.c  keys -> group numbers; exec_agg.c aggregate states
- *   exec_latest.c LATEST BY; exec_asof.c ASOF JOIN
+ *   exec_latest.c LATEST BY; exec_asof.c ASOF JOIN; exec_syms.c count(DISTINCT sym) by index
  *
  * VECTORS. A value of any type is, inside the executor, one of six classes:
  *   C_BOOL u8 0, 1, PLAN_BOOL_NULL    C_I64 i64, null INT64_MIN (byte, char, short ... timespan)
@@ -358,3 +358,5 @@ void units_run(struct xthread *t, const struct unit_ops *ops);
 void latest_run(struct xthread *t);
 /* Without a scan, where indices know the last rows. Before scan_prepare. False: not here. */
 bool latest_quick(struct xthread *t);
+/* exec_syms.c: the same for count(DISTINCT sym). */
+bool syms_quick(struct xthread *t);

@@ -581,6 +581,34 @@ static void test_facts(void **s)
     kit_drop(&t);
 }
 
+/* count(DISTINCT sym), without a look at the rows wherever lists or runs tell. */
+static void test_syms(void **s)
+{
+    (void)s;
+    kit_seed = 33;
+    for (unsigned shape = 0; shape < KIT_SHAPES; shape++)
+        for (unsigned day = 0; day < 2; day++) {
+            struct kit_table t;
+            kit_make(&t, shape, 4, 300, 64);
+            struct plan *p = kit_plan(&t, NULL);
+            p->grouped = true;
+            struct plan_expr *sym = col(p, K_SYM);
+            kit_output(p, kit_agg(p, PLAN_AGG_COUNT_DISTINCT, PST_LONG, sym, NULL, NULL, 0), false);
+            if (day) {
+                p->scan[0].bounds.day_lo = p->scan[0].bounds.day_hi = 9002;
+                kit_where(p, 0,
+                          mk(p, PLAN_EQ, PST_BOOLEAN, 2, col(p, K_DATE), ival(p, PST_DATE, 9002)),
+                          PLAN_COVER_DATE);
+            }
+            check_plan(p, &t, NULL, shape);
+            assert_int_equal(p->facts.scan[0].rows_read == 0, shape == KIT_LISTS ||
+                                                                  shape == KIT_PARTED ||
+                                                                  (day && t.part[2].rows == 0));
+            kit_plan_free(p);
+            kit_drop(&t);
+        }
+}
+
 static void test_no_from(void **s)
 {
     (void)s;
@@ -611,11 +639,12 @@ static int stop_pool(void **s)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),  cmocka_unit_test(test_ascending),
-        cmocka_unit_test(test_lists),  cmocka_unit_test(test_parted),
-        cmocka_unit_test(test_asof),   cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_cancel_running),
-        cmocka_unit_test(test_facts),  cmocka_unit_test(test_no_from),
+        cmocka_unit_test(test_plain),   cmocka_unit_test(test_ascending),
+        cmocka_unit_test(test_lists),   cmocka_unit_test(test_parted),
+        cmocka_unit_test(test_asof),    cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_limits),  cmocka_unit_test(test_cancel_running),
+        cmocka_unit_test(test_facts),   cmocka_unit_test(test_syms),
+        cmocka_unit_test(test_no_from),
     };
     return cmocka_run_group_tests(tests, NULL, stop_pool);
 }

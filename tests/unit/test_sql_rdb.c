@@ -176,6 +176,14 @@ static void keyed_case(unsigned before, unsigned now, uint32_t first, uint32_t s
     sprintf(sql, "SELECT v FROM t WHERE v < %u", first); /* the condition looks at what is left */
     expect(&r, sql, early, nearly);
     expect(&r, "SELECT count(*) FROM t", &n, 1);
+    bool seen[NAMES] = {false};
+    uint32_t names = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (r.row[want[i]].sym != PST_NULL_SYMBOL && !seen[r.row[want[i]].sym]) {
+            seen[r.row[want[i]].sym] = true;
+            names++;
+        }
+    expect(&r, "SELECT count(DISTINCT sym) FROM t", &names, 1);
     if (now == 1) { /* over the days: one row a key by LATEST BY */
         struct result *out = ask(&r, "SELECT sym FROM t LATEST BY sym");
         uint32_t keys = 0;
@@ -218,6 +226,11 @@ static void lists_case(struct rig *r, uint32_t beyond)
         later[c] = true;
     }
     expect(r, "SELECT v FROM t LATEST BY sym", last + ROWS - n, n);
+    uint32_t named = n - later[NAMES];
+    expect(r, "SELECT count(DISTINCT sym) FROM t", &named, 1);
+    expect(r, "SELECT count(DISTINCT sym) FROM t WHERE date = date '2026-11-23'", &named, 1);
+    expect(r, "SELECT count(DISTINCT sym) FROM t WHERE date = date '2026-11-24'", &(uint32_t){0},
+           1);
     struct result *out = ask(r, "SELECT v, sym FROM t LATEST BY sym");
     for (uint32_t i = 0; i < n; i++) { /* the symbol is not read, it is known */
         uint32_t want = r->row[result_int(out, 0, i)].sym, len = 0;
