@@ -641,6 +641,44 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
     }
 }
 
+/*
+ * Rows of many groups: aggregate after aggregate over a block so short that the states it touches
+ * stay in the first level of the cache, while those of the next block are on their way.
+ */
+#define BLOCK_ROWS 128u
+
+struct blocked {
+    struct agg *a;
+    struct vec v[2], time;
+};
+
+static inline struct vec vec_from(struct vec v, unsigned width, uint32_t row)
+{
+    if (!v.one)
+        v.p = (const uint8_t *)v.p + (uint64_t)row * width;
+    return v;
+}
+
+static void add_blocked(struct xthread *t, struct groups *g, const struct blocked *b, uint32_t nb,
+                        const uint32_t *id, uint32_t n, int32_t date)
+{
+    const uint8_t *state = g->state;
+    const uint64_t stride = g->stride;
+    for (uint32_t at = 0, fetched = 0; at < n; at += BLOCK_ROWS) {
+        struct rows r = {n - at < BLOCK_ROWS ? n - at : BLOCK_ROWS, id + at, NULL, NULL, 0};
+        uint32_t fetch = n - at < 2 * BLOCK_ROWS ? n : at + 2 * BLOCK_ROWS;
+        for (; fetched < fetch; fetched++)
+            __builtin_prefetch(state + id[fetched] * stride, 1);
+        for (uint32_t i = 0; i < nb; i++) {
+            const struct plan_agg *pa = b[i].a->pa;
+            struct vec v[2] = {b[i].v[0], b[i].v[1]};
+            for (unsigned k = 0; k < pa->nargs; k++)
+                v[k] = vec_from(v[k], cls_width(cls_of(pa->arg[k]->type)), at);
+            add_agg(t, g, b[i].a, &r, v, vec_from(b[i].time, 8, at), date);
+        }
+    }
+}
+
 void groups_add(struct xthread *t, struct groups *g, struct batch *b)
 {
     const struct plan *p = t->x->p;
@@ -661,6 +699,8 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
     }
     struct vec time = {NULL, true};
     int32_t date = b->nsides ? b->side[0].part->date : 0;
+    struct blocked *block = x_scratch(t, (g->naggs + 1) * sizeof *block);
+    uint32_t nblocked = 0;
     for (uint32_t i = 0; i < g->naggs; i++) {
         struct agg *a = &g->agg[i];
         const struct plan_agg *pa = a->pa;
@@ -692,8 +732,13 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
         if ((pa->kind == PLAN_AGG_FIRST || pa->kind == PLAN_AGG_LAST) && b->nsides &&
             b->side[0].view->time_col >= 0)
             time = load_column(t, from, 0, (uint32_t)b->side[0].view->time_col);
-        add_agg(t, g, a, &r, v, time, date);
+        if (!run && r.group == id && pa->kind != PLAN_AGG_QUANTILE && !a->set)
+            block[nblocked++] = (struct blocked){a, {v[0], v[1]}, time};
+        else
+            add_agg(t, g, a, &r, v, time, date);
     }
+    if (nblocked)
+        add_blocked(t, g, block, nblocked, id, b->n, date);
 }
 
 /* ---- merging: `to` comes before `from` in row order ---- */

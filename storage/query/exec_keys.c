@@ -37,9 +37,10 @@ struct keyer {
     uint32_t hashed;
     struct last_pair {
         int64_t value;
-        uint32_t id; /* number + 1, 0: none */
-    } * last;
-    int64_t *most; /* by code + 1 */
+        int64_t most;
+        uint64_t id; /* number + 1, 0: none */
+        uint64_t pad;
+    } * last; /* by code + 1; half a cache line each */
     struct text_block *text;
 };
 
@@ -79,7 +80,6 @@ void keyer_free(struct exec *x, struct keyer *k)
     x_free(x, k->slot);
     x_free(x, k->of);
     x_free(x, k->last);
-    x_free(x, k->most);
     x_free(x, k);
 }
 
@@ -376,7 +376,6 @@ static void grow_pairs(struct xthread *t, struct keyer *k, uint32_t at)
     uint64_t old = k->codes;
     k->last = x_realloc(t, k->last, n * sizeof *k->last);
     memset(k->last + old, 0, (n - old) * sizeof *k->last);
-    k->most = x_realloc(t, k->most, n * sizeof *k->most);
     k->codes = n;
 }
 
@@ -413,33 +412,41 @@ static pst_noinline uint32_t find_pair(struct xthread *t, struct keyer *k, const
     return id;
 }
 
+#define PAIRS_AHEAD 24u
+
 static void add_pairs(struct xthread *t, struct keyer *k, const struct vec *v, uint32_t n,
                       uint32_t *id)
 {
     const struct vec *sv = &v[k->pair_sym], *iv = &v[!k->pair_sym];
     const uint32_t *sym = sv->p;
     const int64_t *val = iv->p;
+    bool ahead = !sv->one && k->codes * sizeof *k->last > 16384;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = sym[sv->one ? 0 : i] + 1; /* null becomes 0 */
         int64_t x = val[iv->one ? 0 : i];
         if (pst_unlikely(at >= k->codes))
             grow_pairs(t, k, at);
+        if (ahead && i + PAIRS_AHEAD < n)
+            /* an address that may be beyond the end is fine for a prefetch */
+            __builtin_prefetch(
+                (const void *)((uintptr_t)k->last +
+                               (uint64_t)(uint32_t)(sym[i + PAIRS_AHEAD] + 1) * sizeof *k->last),
+                1);
         struct last_pair *l = &k->last[at];
         if (pst_unlikely(l->value != x || !l->id)) {
             struct vec one[2];
             one[k->pair_sym] = (struct vec){sym + (sv->one ? 0 : i), true};
             one[!k->pair_sym] = (struct vec){val + (iv->one ? 0 : i), true};
-            if (!l->id || x > k->most[at]) {
+            if (!l->id || x > l->most) {
                 uint32_t g = new_key(t, k, one, 0);
-                l = &k->last[at];
-                l->id = g + 1;
-                k->most[at] = x;
+                l->id = g + 1ull;
+                l->most = x;
             } else {
-                l->id = find_pair(t, k, one) + 1;
+                l->id = find_pair(t, k, one) + 1ull;
             }
             l->value = x;
         }
-        id[i] = l->id - 1;
+        id[i] = (uint32_t)(l->id - 1);
     }
 }
 
