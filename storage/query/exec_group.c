@@ -179,6 +179,14 @@ void groups_reset(struct exec *x, struct groups *g)
     /* texts stay: merged states may point at them */
 }
 
+static inline void copy_state(uint8_t *to, const uint8_t *from, uint32_t stride)
+{
+    if (pst_likely(stride == 64)) /* without a call */
+        memcpy(to, from, 64);
+    else
+        memcpy(to, from, stride);
+}
+
 /* States of all groups that the keyer has numbered. */
 static void make_states(struct xthread *t, struct groups *g)
 {
@@ -193,7 +201,7 @@ static void make_states(struct xthread *t, struct groups *g)
         g->room = room;
     }
     for (; g->used < n; g->used++)
-        memcpy(g->state + (uint64_t)g->used * g->stride, g->empty, g->stride);
+        copy_state(g->state + (uint64_t)g->used * g->stride, g->empty, g->stride);
 }
 
 static struct plan_text keep_text(struct xthread *t, struct groups *g, struct plan_text s)
@@ -221,6 +229,7 @@ struct rows { /* of a batch, that count for an aggregate */
     const uint32_t
         *run; /* places where the group changes, 0 first; NULL: too many to be worth it */
     uint32_t nruns;
+    bool fresh; /* many of the groups are new */
 };
 
 #define STATE(type, i) ((type *)(void *)(base + (uint64_t)r->group[i] * stride))
@@ -403,12 +412,31 @@ static inline double max_float(double a, double b)
 {
     return b > a || a != a ? b : a;
 }
+/* The same without a branch. */
+static inline double pick_float(bool second, double a, double b)
+{
+    uint64_t x, y, mask = -(uint64_t)second;
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    x = (x & ~mask) | (y & mask);
+    memcpy(&a, &x, sizeof a);
+    return a;
+}
+static inline double min_float_fresh(double a, double b)
+{
+    return pick_float((b < a) | (a != a), a, b);
+}
+static inline double max_float_fresh(double a, double b)
+{
+    return pick_float((b > a) | (a != a), a, b);
+}
 
 /*
  * Row by row a new extreme is rare: the store is behind a branch that is hardly ever taken (BETTER
- * is also true where either is null; FN then decides).
+ * is also true where either is null; FN then decides). Not so in groups of few rows: while they
+ * come up fresh all the time there is no branch (FRESH, the same as FN).
  */
-#define EXTREME(T, FN, BETTER, KERNEL)                                                             \
+#define EXTREME(T, FN, FRESH, BETTER, KERNEL)                                                      \
     do {                                                                                           \
         const T *p = v.p;                                                                          \
         if (RUNS(v))                                                                               \
@@ -416,6 +444,12 @@ static inline double max_float(double a, double b)
             {                                                                                      \
                 T *s = STATE(T, from);                                                             \
                 *s = FN(*s, kn->KERNEL(p + from, len));                                            \
+            }                                                                                      \
+        else if (DENSE(v) && r->fresh)                                                             \
+            EACH(i)                                                                                \
+            {                                                                                      \
+                T *s = STATE(T, i);                                                                \
+                *s = FRESH(*s, p[i]);                                                              \
             }                                                                                      \
         else if (DENSE(v))                                                                         \
             EACH(i)                                                                                \
@@ -444,16 +478,16 @@ static void add_extreme(struct xthread *t, struct groups *g, struct agg *a, uint
     const struct kernels *kn = kernels();
     if (a->cls == C_I64) {
         if (max)
-            EXTREME(int64_t, max_int, INT_MORE, max_i64);
+            EXTREME(int64_t, max_int, max_int, INT_MORE, max_i64);
         else
-            EXTREME(int64_t, min_int, INT_LESS, min_i64);
+            EXTREME(int64_t, min_int, min_int, INT_LESS, min_i64);
         return;
     }
     if (a->cls == C_F64) {
         if (max)
-            EXTREME(double, max_float, FLOAT_MORE, max_f64);
+            EXTREME(double, max_float, max_float_fresh, FLOAT_MORE, max_f64);
         else
-            EXTREME(double, min_float, FLOAT_LESS, min_f64);
+            EXTREME(double, min_float, min_float_fresh, FLOAT_LESS, min_f64);
         return;
     }
     EACH(i)
@@ -660,12 +694,12 @@ static inline struct vec vec_from(struct vec v, unsigned width, uint32_t row)
 }
 
 static void add_blocked(struct xthread *t, struct groups *g, const struct blocked *b, uint32_t nb,
-                        const uint32_t *id, uint32_t n, int32_t date)
+                        const uint32_t *id, uint32_t n, bool fresh, int32_t date)
 {
     const uint8_t *state = g->state;
     const uint64_t stride = g->stride;
     for (uint32_t at = 0, fetched = 0; at < n; at += BLOCK_ROWS) {
-        struct rows r = {n - at < BLOCK_ROWS ? n - at : BLOCK_ROWS, id + at, NULL, NULL, 0};
+        struct rows r = {n - at < BLOCK_ROWS ? n - at : BLOCK_ROWS, id + at, NULL, NULL, 0, fresh};
         uint32_t fetch = n - at < 2 * BLOCK_ROWS ? n : at + 2 * BLOCK_ROWS;
         for (; fetched < fetch; fetched++)
             __builtin_prefetch(state + id[fetched] * stride, 1);
@@ -687,6 +721,7 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
         key[i] = eval(t, b, p->key[i]);
     uint32_t *id = x_scratch(t, (uint64_t)b->n * sizeof *id);
     keyer_add(t, g->keys, key, b->n, id);
+    bool fresh = keyer_count(g->keys) - g->used > b->n / 256;
     make_states(t, g);
     uint32_t *run = x_scratch(t, (b->n + 16ull) * sizeof *run), nruns;
     if (p->nkeys == 0) {
@@ -704,7 +739,7 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
     for (uint32_t i = 0; i < g->naggs; i++) {
         struct agg *a = &g->agg[i];
         const struct plan_agg *pa = a->pa;
-        struct rows r = {b->n, id, NULL, run, nruns};
+        struct rows r = {b->n, id, NULL, run, nruns, fresh};
         struct batch *from = b, sub;
         if (pa->filter) {
             uint32_t *sel = x_scratch(t, (uint64_t)b->n * sizeof *sel + 64);
@@ -715,7 +750,7 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
                 uint32_t *gid = x_scratch(t, (uint64_t)n * sizeof *gid);
                 for (uint32_t k = 0; k < n; k++)
                     gid[k] = id[sel[k]];
-                r = (struct rows){n, gid, sel, NULL, 0};
+                r = (struct rows){n, gid, sel, NULL, 0, fresh};
                 bool fails = false;
                 for (unsigned k = 0; k < pa->nargs; k++)
                     fails |= pa->arg[k]->can_fail;
@@ -738,7 +773,7 @@ void groups_add(struct xthread *t, struct groups *g, struct batch *b)
             add_agg(t, g, a, &r, v, time, date);
     }
     if (nblocked)
-        add_blocked(t, g, block, nblocked, id, b->n, date);
+        add_blocked(t, g, block, nblocked, id, b->n, fresh, date);
 }
 
 /* ---- merging: `to` comes before `from` in row order ---- */
@@ -889,7 +924,7 @@ void groups_merge(struct xthread *t, struct groups *to, struct groups *from)
         uint8_t *ts = to->state + (uint64_t)map[i] * to->stride;
         const uint8_t *fs = from->state + (uint64_t)i * from->stride;
         if (map[i] >= before)
-            memcpy(ts, fs, to->stride);
+            copy_state(ts, fs, to->stride);
         else
             for (uint32_t a = 0; a < to->naggs; a++)
                 merge_agg(t, to, &to->agg[a], ts + to->agg[a].at, fs + to->agg[a].at);

@@ -434,14 +434,16 @@ static void add_pairs(struct xthread *t, struct keyer *k, const struct vec *v, u
                 1);
         struct last_pair *l = &k->last[at];
         if (pst_unlikely(l->value != x || !l->id)) {
-            struct vec one[2];
-            one[k->pair_sym] = (struct vec){sym + (sv->one ? 0 : i), true};
-            one[!k->pair_sym] = (struct vec){val + (iv->one ? 0 : i), true};
             if (!l->id || x > l->most) {
-                uint32_t g = new_key(t, k, one, 0);
-                l->id = g + 1ull;
+                make_room(t, k);
+                ((uint32_t *)k->value[k->pair_sym])[k->count] = at - 1;
+                ((int64_t *)k->value[!k->pair_sym])[k->count] = x;
+                l->id = ++k->count;
                 l->most = x;
             } else {
+                struct vec one[2];
+                one[k->pair_sym] = (struct vec){sym + (sv->one ? 0 : i), true};
+                one[!k->pair_sym] = (struct vec){val + (iv->one ? 0 : i), true};
                 l->id = find_pair(t, k, one) + 1ull;
             }
             l->value = x;
