@@ -236,7 +236,7 @@ struct rows { /* of a batch, that count for an aggregate */
 #define PLACE(v, i)    ((v).one ? 0 : r->at ? r->at[i] : (i))
 /* Elements: pages are small, and the hardware does not look over their ends. */
 #define AHEAD   256
-#define EACH(i) for (uint32_t i = 0; i < r->n; i++)
+#define EACH(i) for (uint32_t i = 0, end_ = r->n; i < end_; i++)
 /* Rows one behind the other in a vector, whole runs of them in one group: kernels. */
 #define RUNS(v)  (r->run && !r->at && !(v).one)
 #define DENSE(v) (!r->at && !(v).one)
@@ -249,8 +249,10 @@ struct rows { /* of a batch, that count for an aggregate */
 /* The value is high * 2^64 + low, low signed: nearly always one addition. */
 static inline void isum_add(struct st_isum *s, int64_t v)
 {
-    if (pst_unlikely(__builtin_add_overflow(s->low, v, &s->low)))
+    int64_t low;
+    if (pst_unlikely(__builtin_add_overflow(s->low, v, &low)))
         s->high += v < 0 ? -1 : 1;
+    s->low = low;
 }
 
 static __int128 isum_value(const struct st_isum *s)
@@ -679,7 +681,8 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
  * Rows of many groups: aggregate after aggregate over a block so short that the states it touches
  * stay in the first level of the cache, while those of the next block are on their way.
  */
-#define BLOCK_ROWS 128u
+#define BLOCK_ROWS   128u
+#define BLOCK_STATES (256u << 10) /* bytes of all states from which on it is worth it */
 
 struct blocked {
     struct agg *a;
@@ -698,10 +701,13 @@ static void add_blocked(struct xthread *t, struct groups *g, const struct blocke
 {
     const uint8_t *state = g->state;
     const uint64_t stride = g->stride;
-    for (uint32_t at = 0, fetched = 0; at < n; at += BLOCK_ROWS) {
-        struct rows r = {n - at < BLOCK_ROWS ? n - at : BLOCK_ROWS, id + at, NULL, NULL, 0, fresh};
+    /* states that are near in any case, or are gone through once: the whole batch at a time */
+    const bool far = nb > 1 && g->used * stride > BLOCK_STATES;
+    const uint32_t rows = far ? BLOCK_ROWS : n;
+    for (uint32_t at = 0, fetched = 0; at < n; at += rows) {
+        struct rows r = {n - at < rows ? n - at : rows, id + at, NULL, NULL, 0, fresh};
         uint32_t fetch = n - at < 2 * BLOCK_ROWS ? n : at + 2 * BLOCK_ROWS;
-        for (; fetched < fetch; fetched++)
+        for (; far && fetched < fetch; fetched++)
             __builtin_prefetch(state + id[fetched] * stride, 1);
         for (uint32_t i = 0; i < nb; i++) {
             const struct plan_agg *pa = b[i].a->pa;
