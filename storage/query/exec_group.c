@@ -684,6 +684,8 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
 #define BLOCK_ROWS   128u
 #define BLOCK_STATES (256u << 10) /* bytes of all states from which on it is worth it */
 
+uint32_t exec_block_rows;
+
 struct blocked {
     struct agg *a;
     struct vec v[2], time;
@@ -702,11 +704,11 @@ static void add_blocked(struct xthread *t, struct groups *g, const struct blocke
     const uint8_t *state = g->state;
     const uint64_t stride = g->stride;
     /* states that are near in any case, or are gone through once: the whole batch at a time */
-    const bool far = nb > 1 && g->used * stride > BLOCK_STATES;
-    const uint32_t rows = far ? BLOCK_ROWS : n;
+    const bool far = exec_block_rows || (nb > 1 && g->used * stride > BLOCK_STATES);
+    const uint32_t rows = exec_block_rows ? exec_block_rows : far ? BLOCK_ROWS : n;
     for (uint32_t at = 0, fetched = 0; at < n; at += rows) {
         struct rows r = {n - at < rows ? n - at : rows, id + at, NULL, NULL, 0, fresh};
-        uint32_t fetch = n - at < 2 * BLOCK_ROWS ? n : at + 2 * BLOCK_ROWS;
+        uint32_t fetch = n - at < 2 * rows ? n : at + 2 * rows;
         for (; far && fetched < fetch; fetched++)
             __builtin_prefetch(state + id[fetched] * stride, 1);
         for (uint32_t i = 0; i < nb; i++) {

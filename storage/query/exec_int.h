@@ -338,6 +338,8 @@ struct groups *groups_new(struct xthread *t);
 void groups_reset(struct exec *x, struct groups *g);
 void groups_free(struct exec *x, struct groups *g);
 void groups_add(struct xthread *t, struct groups *g, struct batch *b);
+/* Rows that all aggregates pass over before the next; 0: by the size of the states. Tests set it. */
+extern uint32_t exec_block_rows;
 void groups_merge(struct xthread *t, struct groups *to, struct groups *from);
 /* Aggregates to values, HAVING, outputs. */
 struct outrows *groups_finish(struct xthread *t, struct groups *g);

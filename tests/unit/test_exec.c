@@ -7,6 +7,7 @@
 #include <time.h>
 
 extern uint64_t exec_unit_rows;
+extern uint32_t exec_block_rows;
 
 /* ---- random expressions; none of them can fail ---- */
 
@@ -346,6 +347,7 @@ static void random_shape(enum kit_shape shape, unsigned tables, unsigned plans, 
         if (asof)
             kit_make(&r, (enum kit_shape)below(KIT_SHAPES), 1 + below(4), rows, 64);
         exec_unit_rows = below(3) ? 16 + below(200) : 0;
+        exec_block_rows = below(3) ? 1 + below(20) : 0;
         for (unsigned i = 0; i < plans; i++) {
             struct plan *p = kit_plan(&l, asof ? &r : NULL);
             random_plan(p, &l, asof ? &r : NULL);
@@ -357,6 +359,7 @@ static void random_shape(enum kit_shape shape, unsigned tables, unsigned plans, 
             kit_drop(&r);
     }
     exec_unit_rows = 0;
+    exec_block_rows = 0;
 }
 
 static void test_plain(void **s)
