@@ -14,7 +14,16 @@ export PST_SEED="${PST_SEED:-$(git rev-parse --short=7 HEAD 2>/dev/null || echo 
 
 tests/packages.sh test || exit 1
 
-# setup DIR COMPILER OPTIONS...
+# The programs that the tests of suite OF in DIR run.
+programs() { # DIR OF
+    meson introspect "$1" --tests | python3 -c '
+import json, os, sys
+top = os.path.abspath(sys.argv[1])
+print(*{os.path.relpath(t["cmd"][0], top) for t in json.load(sys.stdin)
+        if any(s.split(":")[-1] == sys.argv[2] for s in t["suite"]) and t["cmd"][0].startswith(top + "/")})' "$1" "$2"
+}
+
+# setup DIR COMPILER OPTIONS...: all of it, or ${targets} and the programs of suite ${of}
 setup() {
     dir=$1 comp=$2
     shift 2
@@ -26,7 +35,7 @@ setup() {
         rm -f "$dir.log"
     fi
     # shellcheck disable=SC2086
-    ninja -j"$jobs" -C "$dir" ${targets:-} >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
+    ninja -j"$jobs" -C "$dir" ${targets:-} ${of:+$(programs "$dir" "$of")} >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
 }
 
 # Names of the tests that did not pass in the last run of DIR.
@@ -89,11 +98,11 @@ built build-test gcc --buildtype=release -Dfaults=true && {
 }
 built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
     suite build-asan --suite unit --suite fuzz --suite asan --num-processes "$jobs"
-targets="control/penstockd control/penstock control/penstock-helper control/penstock-query perf/sim/penstock-sim tests/verify $(
-    sed -n "s/^threaded = \[\(.*\)\]/\1/p" tests/meson.build | tr -d "'," | sed 's#\([a-z_]*\)#tests/test_\1#g')"
+targets="control/penstockd control/penstock control/penstock-helper control/penstock-query perf/sim/penstock-sim tests/verify"
+of=tsan
 built build-tsan clang --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dperf=false &&
     suite build-tsan --suite tsan --num-processes 1
-targets=
+targets= of=
 built build-clang clang --buildtype=release -Dtests=false
 
 echo "seed $PST_SEED, $skipped skipped"
