@@ -524,21 +524,10 @@ void asof_prepare(struct xthread *t)
         for (uint32_t at = 0; at < pc->rows;) {
             struct scratch_mark m = x_mark(t);
             x_check(t);
-            struct batch b = {.nsides = 2, .n = pc->rows - at}, out;
+            struct batch b = {.nsides = 2}, out;
             /* the left side has no rows here: conjuncts of the right scan read side 1 only */
             b.side[0] = (struct side){.view = x->view[0]};
-            b.side[1] = (struct side){.view = right, .part = part};
-            if (pc->ids) {
-                b.side[1].rows = pc->ids + at;
-            } else {
-                const struct view_chunk *c = &part->chunk[view_chunk_of(part, pc->first + at)];
-                b.side[1].chunk = c;
-                b.side[1].off = pc->first + at - c->first;
-                if (b.n > c->rows - b.side[1].off)
-                    b.n = c->rows - b.side[1].off;
-            }
-            if (b.n > EXEC_BATCH)
-                b.n = EXEC_BATCH;
+            x_slice(&b, 1, right, pc, at);
             at += b.n;
             batch_init(t, &b);
             x->p->facts.scan[1].rows_read += b.n;

@@ -270,24 +270,6 @@ static struct vec eval_case(struct xthread *t, struct batch *b, const struct pla
     return (struct vec){out, false};
 }
 
-static bool is_null_at(enum cls c, const void *p, uint64_t i)
-{
-    switch (c) {
-    case C_BOOL:
-        return ((const uint8_t *)p)[i] == PLAN_BOOL_NULL;
-    case C_I64:
-        return ((const int64_t *)p)[i] == INT64_MIN;
-    case C_F64:
-        return isnan(((const double *)p)[i]);
-    case C_SYM:
-        return ((const uint32_t *)p)[i] == PST_NULL_SYMBOL;
-    case C_TEXT:
-        return ((const struct plan_text *)p)[i].len == 0;
-    default:
-        return !memcmp((const struct guid *)p + i, &null_guid, 16);
-    }
-}
-
 static struct vec eval_coalesce(struct xthread *t, struct batch *b, const struct plan_expr *e)
 {
     enum cls c = cls_of(e->type);
@@ -299,7 +281,7 @@ static struct vec eval_coalesce(struct xthread *t, struct batch *b, const struct
         branch(t, b, e->arg[k], left, nleft, out);
         uint32_t nl = 0;
         for (uint32_t i = 0; i < nleft; i++)
-            if (is_null_at(c, out, left[i]))
+            if (x_null_at(c, out, left[i]))
                 left[nl++] = left[i];
         nleft = nl;
     }
@@ -369,7 +351,7 @@ static struct vec eval_is_null(struct xthread *t, struct batch *b, const struct 
         memset(out, 0, n);
     else
         for (uint32_t i = 0; i < n; i++)
-            out[i] = is_null_at(c, a.p, i);
+            out[i] = x_null_at(c, a.p, i);
     return (struct vec){out, a.one};
 }
 
@@ -504,7 +486,7 @@ static struct vec eval_compare(struct xthread *t, struct batch *b, const struct 
         for (uint32_t i = 0; i < n; i++) {
             const uint8_t *u = (const uint8_t *)a.p + (a.one ? 0 : (size_t)i * w);
             const uint8_t *v = (const uint8_t *)c.p + (c.one ? 0 : (size_t)i * w);
-            out[i] = is_null_at(k, u, 0) || is_null_at(k, v, 0)
+            out[i] = x_null_at(k, u, 0) || x_null_at(k, v, 0)
                          ? PLAN_BOOL_NULL
                          : compare_bool(e->op, cls_cmp(t->x, k, u, v));
         }
@@ -525,7 +507,7 @@ static struct vec eval_distinct_from(struct xthread *t, struct batch *b, const s
     for (uint32_t i = 0; i < n; i++) {
         const uint8_t *u = (const uint8_t *)a.p + (a.one ? 0 : (size_t)i * w);
         const uint8_t *v = (const uint8_t *)c.p + (c.one ? 0 : (size_t)i * w);
-        bool un = !byte && is_null_at(k, u, 0), vn = !byte && is_null_at(k, v, 0);
+        bool un = !byte && x_null_at(k, u, 0), vn = !byte && x_null_at(k, v, 0);
         out[i] = un || vn ? un != vn : cls_cmp(t->x, k, u, v) != 0;
     }
     return (struct vec){out, one};
@@ -564,7 +546,7 @@ static struct vec eval_in(struct xthread *t, struct batch *b, const struct plan_
     }
     for (uint32_t i = 0; i < n; i++) {
         const uint8_t *u = (const uint8_t *)a.p + (size_t)i * w;
-        if (is_null_at(k, u, 0)) {
+        if (x_null_at(k, u, 0)) {
             out[i] = PLAN_BOOL_NULL;
             continue;
         }

@@ -266,25 +266,6 @@ static void isum_put(struct st_isum *s, __int128 v)
     s->high = (int64_t)((v - s->low) >> 64);
 }
 
-static bool value_null(enum cls c, const void *p, uint64_t i)
-{
-    static const struct guid zero;
-    switch (c) {
-    case C_BOOL:
-        return ((const uint8_t *)p)[i] == PLAN_BOOL_NULL;
-    case C_I64:
-        return ((const int64_t *)p)[i] == INT64_MIN;
-    case C_F64:
-        return isnan(((const double *)p)[i]);
-    case C_SYM:
-        return ((const uint32_t *)p)[i] == PST_NULL_SYMBOL;
-    case C_TEXT:
-        return ((const struct plan_text *)p)[i].len == 0;
-    default:
-        return !memcmp((const struct guid *)p + i, &zero, 16);
-    }
-}
-
 static struct value value_at(enum cls c, const void *p, uint64_t i)
 {
     struct value v = {.i = 0};
@@ -496,7 +477,7 @@ static void add_extreme(struct xthread *t, struct groups *g, struct agg *a, uint
     {
         struct st_value *s = STATE(struct st_value, i);
         uint32_t at = PLACE(v, i);
-        if (value_null(a->cls, v.p, at))
+        if (x_null_at(a->cls, v.p, at))
             continue;
         struct value k = value_at(a->cls, v.p, at);
         if (s->have) {
@@ -520,7 +501,7 @@ static void add_row(struct xthread *t, struct groups *g, struct agg *a, uint8_t 
     EACH(i)
     {
         uint32_t at = PLACE(v, i);
-        if (!byte && value_null(a->cls, v.p, at))
+        if (!byte && x_null_at(a->cls, v.p, at))
             continue;
         struct st_row *s = STATE(struct st_row, i);
         int64_t tm = time.p ? ((const int64_t *)time.p)[PLACE(time, i)] : 0;
@@ -590,7 +571,7 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
                                 : kn->count_f64((const double *)v[0].p + from, len);
         } else {
             EACH(i)
-            STATE(struct st_count, i)->n += !value_null(a->cls, v[0].p, PLACE(v[0], i));
+            STATE(struct st_count, i)->n += !x_null_at(a->cls, v[0].p, PLACE(v[0], i));
         }
         break;
     case PLAN_AGG_SUM:
@@ -649,7 +630,7 @@ static void add_agg(struct xthread *t, struct groups *g, struct agg *a, const st
         EACH(i)
         {
             uint32_t at = PLACE(v[0], i);
-            if (value_null(a->cls, v[0].p, at))
+            if (x_null_at(a->cls, v[0].p, at))
                 continue;
             memcpy(&p->value[p->n], (const uint8_t *)v[0].p + at * 8ull, 8);
             p->group[p->n++] = r->group[i];
@@ -1037,7 +1018,7 @@ static void finish_distinct(struct xthread *t, struct groups *g, struct agg *a, 
     const void *val = keyer_values(a->set, grouped);
     memset(out, 0, g->used * sizeof *out);
     for (uint32_t i = 0; i < keyer_count(a->set); i++)
-        out[grouped ? gid[i] : 0] += byte || !value_null(a->cls, val, i);
+        out[grouped ? gid[i] : 0] += byte || !x_null_at(a->cls, val, i);
 }
 
 static void put_value(enum cls c, void *out, uint32_t i, const struct value *v, bool have)

@@ -218,6 +218,26 @@ struct group_vectors { /* what KEY and AGG mean in a group context */
     const uint32_t *sel; /* NULL: first, first + 1 ... */
 };
 
+/* Is value i of an array of class c null? */
+static inline bool x_null_at(enum cls c, const void *p, uint64_t i)
+{
+    static const struct guid zero;
+    switch (c) {
+    case C_BOOL:
+        return ((const uint8_t *)p)[i] == PLAN_BOOL_NULL;
+    case C_I64:
+        return ((const int64_t *)p)[i] == INT64_MIN;
+    case C_F64:
+        return isnan(((const double *)p)[i]);
+    case C_SYM:
+        return ((const uint32_t *)p)[i] == PST_NULL_SYMBOL;
+    case C_TEXT:
+        return ((const struct plan_text *)p)[i].len == 0;
+    default:
+        return !memcmp((const struct guid *)p + i, &zero, 16);
+    }
+}
+
 struct batch {
     uint32_t n;
     unsigned nsides;
@@ -255,6 +275,9 @@ struct piece { /* rows of one part, in order */
     const uint32_t *ids;
     bool time_ok, sym_ok; /* all of them satisfy those bounds */
 };
+/* The batch of at most EXEC_BATCH rows that begins `at` rows into a piece: b->n and side `side`. */
+void x_slice(struct batch *b, unsigned side, const struct view *v, const struct piece *p,
+             uint32_t at);
 struct unit {
     uint32_t piece, pieces; /* first, number: consecutive in x->piece */
     uint64_t rows;

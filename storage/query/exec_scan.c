@@ -556,28 +556,36 @@ static bool one_batch(struct xthread *t, const struct piece *p, struct batch *b,
     return more;
 }
 
+void x_slice(struct batch *b, unsigned side, const struct view *v, const struct piece *p,
+             uint32_t at)
+{
+    const struct view_part *part = &v->part[p->part];
+    struct side *x = &b->side[side];
+    b->n = p->rows - at;
+    *x = (struct side){.view = v, .part = part};
+    if (p->ids) {
+        x->rows = p->ids + at;
+    } else {
+        const struct view_chunk *c = &part->chunk[view_chunk_of(part, p->first + at)];
+        x->chunk = c;
+        x->off = p->first + at - c->first;
+        if (b->n > c->rows - x->off)
+            b->n = c->rows - x->off;
+    }
+    if (b->n > EXEC_BATCH)
+        b->n = EXEC_BATCH;
+}
+
 bool scan_unit(struct xthread *t, const struct unit *u, batch_fn fn, void *arg)
 {
     const struct exec *x = t->x;
     for (uint32_t i = 0; i < u->pieces; i++) {
         const struct piece *p = &x->piece[u->piece + i];
-        const struct view_part *part = &x->view[0]->part[p->part];
         for (uint32_t at = 0; at < p->rows;) {
             struct scratch_mark m = x_mark(t);
-            struct batch b = {.nsides = x->p->nscans, .n = p->rows - at};
-            b.side[0] = (struct side){.view = x->view[0], .part = part};
+            struct batch b = {.nsides = x->p->nscans};
             b.side[1].view = x->view[1];
-            if (p->ids) {
-                b.side[0].rows = p->ids + at;
-            } else {
-                const struct view_chunk *c = &part->chunk[view_chunk_of(part, p->first + at)];
-                b.side[0].chunk = c;
-                b.side[0].off = p->first + at - c->first;
-                if (b.n > c->rows - b.side[0].off)
-                    b.n = c->rows - b.side[0].off;
-            }
-            if (b.n > EXEC_BATCH)
-                b.n = EXEC_BATCH;
+            x_slice(&b, 0, x->view[0], p, at);
             at += b.n;
             bool more = one_batch(t, p, &b, fn, arg);
             x_reset(t, m);
