@@ -18,6 +18,7 @@
 # Exit: 0 all within 2 x, 1 not, 77 cannot run here.
 cd "$(dirname "$0")/.." || exit 2
 build=${BUILD:-build}
+[ -x "$build/perf/loop_times" ] || { echo "interference.sh: $build/perf/loop_times is not there: ninja -C $build" >&2; exit 2; }
 . perf/lib.sh
 inside "$0" "$@"
 runs=5 million=10 rate=50000 wait=adaptive seconds=4 thread=rx0
