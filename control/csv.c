@@ -168,6 +168,11 @@ static bool stamp_text(const char *p, const char *end, int64_t *t)
     return true;
 }
 
+bool csv_timestamp(const char *text, size_t len, int64_t *ns)
+{
+    return len && stamp_text(text, text + len, ns);
+}
+
 static bool span_text(const char *p, const char *end, int64_t *t)
 {
     bool minus = p < end && *p == '-';

@@ -32,6 +32,8 @@ bool csv_header(struct csv *c, const struct schema *s, const char *line, size_t 
  * err says the column. */
 uint32_t csv_row(const struct csv *c, const char *line, size_t len, int64_t now, uint8_t *out,
                  csv_symbol *symbol, void *arg, struct err *err);
+/* One value of a timestamp column, as above. */
+bool csv_timestamp(const char *text, size_t len, int64_t *ns);
 /* Length of the first record of text (a quoted field may hold newlines), its newline excluded;
  * *next = where the next begins. */
 size_t csv_line(const char *text, size_t len, size_t *next);

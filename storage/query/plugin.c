@@ -4,10 +4,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <jansson.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/civil.h"
+#include "core/trusted.h"
 #include "literal.h"
 #include "result.h"
 
@@ -199,37 +199,6 @@ static struct pst_host the_host = {
     .add = host_add,
 };
 
-/* Nobody but root and we can have put it there, or can replace it. */
-static bool path_safe(const char *path, char real[1024], struct err *err)
-{
-    char *full = realpath(path, NULL);
-    if (!full || strlen(full) >= 1024) {
-        int e = full ? ENAMETOOLONG : errno;
-        free(full);
-        return err_set(err, -e, "plugin %s: %s", path, strerror(e));
-    }
-    strcpy(real, full);
-    free(full);
-    char part[1024];
-    strcpy(part, real);
-    for (;;) {
-        struct stat st;
-        if (stat(*part ? part : "/", &st))
-            return err_set(err, -errno, "plugin %s: %s: %s", real, part, strerror(errno));
-        bool sticky =
-            S_ISDIR(st.st_mode) && st.st_mode & S_ISVTX; /* /tmp: names are their owner's */
-        if ((st.st_uid && st.st_uid != geteuid()) || (st.st_mode & 022 && !sticky))
-            return err_set(err, -EPERM,
-                           "plugin %s: %s can be changed by others than root and uid %u; chown "
-                           "root and chmod go-w it",
-                           real, *part ? part : "/", (unsigned)geteuid());
-        char *slash = strrchr(part, '/');
-        if (!slash || !*part)
-            return true;
-        *slash = 0;
-    }
-}
-
 static void forget(struct plugins *p, struct plugin *x)
 {
     unsigned n = 0;
@@ -294,7 +263,7 @@ bool plugins_load(struct plugins *p, const char *path, struct err *err)
                        PLUGINS_MAX);
     }
     bool ok = *path == '/' || err_set(err, -EINVAL, "plugin %s: give its absolute path", path);
-    ok = ok && path_safe(path, x->path, err);
+    ok = ok && trusted_file(path, x->path, "plugin", err);
     if (ok && !(x->handle = dlopen(x->path, RTLD_NOW | RTLD_LOCAL)))
         ok = err_set(err, -EINVAL, "plugin %s cannot be loaded: %.300s", path, dlerror());
     if (!ok || !introduce(p, x, err)) {
