@@ -12,7 +12,7 @@
 #include "csv.h"
 #include "functions_built_in.h"
 
-static const struct pst_function *const built_in[] = {
+static const struct pst_daemon_function *const built_in[] = {
 #define FUNCTION(name) &name,
     FUNCTIONS_BUILT_IN
 #undef FUNCTION
@@ -24,7 +24,7 @@ const char *function_kind_name(enum pst_function_kind kind)
     return names[kind < PST_COUNT(names) ? kind : 0];
 }
 
-const struct pst_function *function_built_in(enum pst_function_kind kind, unsigned i)
+const struct pst_daemon_function *function_built_in(enum pst_function_kind kind, unsigned i)
 {
     for (unsigned k = 0; k < PST_COUNT(built_in); k++)
         if (built_in[k]->kind == kind && !i--)
@@ -141,11 +141,11 @@ static bool parse(struct parsed *p, char *text, struct pst_argument *arg, const 
     return true;
 }
 
-static const struct pst_function *find_built_in(enum pst_function_kind kind, const char *name,
-                                                struct err *err)
+static const struct pst_daemon_function *find_built_in(enum pst_function_kind kind,
+                                                       const char *name, struct err *err)
 {
     const char *names[PST_COUNT(built_in)];
-    const struct pst_function *f;
+    const struct pst_daemon_function *f;
     unsigned n = 0;
     for (; (f = function_built_in(kind, n)); n++) {
         if (!strcmp(f->name, name))
@@ -165,7 +165,7 @@ static const struct pst_function *find_built_in(enum pst_function_kind kind, con
 }
 
 /* Built-in recovery functions and `none` take no arguments: one that is given is a mistake. */
-static bool takes(const struct pst_function *f, const struct parsed *p,
+static bool takes(const struct pst_daemon_function *f, const struct parsed *p,
                   const struct pst_argument *arg, struct err *err)
 {
     if (!p->nargs || (f->kind != PST_FUNCTION_RECOVERY && strcmp(f->name, "none")))
@@ -183,14 +183,14 @@ bool function_check(enum pst_function_kind kind, const char *text, struct err *e
         return err_set(err, -EINVAL, "%s function: more than %u bytes", function_kind_name(kind),
                        FUNCTION_TEXT - 1);
     strcpy(parts, text);
-    const struct pst_function *f;
+    const struct pst_daemon_function *f;
     return parse(&p, parts, arg, function_kind_name(kind), err) &&
            (p.path || ((f = find_built_in(kind, p.name, err)) && takes(f, &p, arg, err)));
 }
 
 /* ---- loading ---- */
 
-static bool complete(const struct pst_function *f)
+static bool complete(const struct pst_daemon_function *f)
 {
     return f->kind == PST_FUNCTION_BUFFER     ? f->buffer.mask != NULL
            : f->kind == PST_FUNCTION_RECOVERY ? f->recovery != NULL
@@ -208,7 +208,7 @@ static bool from_file(struct function *f, enum pst_function_kind kind, const str
     if (!f->handle)
         return err_set(err, -EINVAL, "%s function %.60s: %s cannot be loaded: %.300s", what,
                        p->name, real, dlerror());
-    const struct pst_function *x = dlsym(f->handle, p->name);
+    const struct pst_daemon_function *x = dlsym(f->handle, p->name);
     if (!x)
         return err_set(err, -ENOENT, "%s function %.60s: %s exports no such name", what, p->name,
                        real);

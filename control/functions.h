@@ -8,9 +8,9 @@
  *     either(key=value, key=value) with arguments; a value goes to the next comma or the end,
  *                                  blanks around it are left out
  *
- * A built-in is a struct pst_function like any other; its owner lists it in functions.c's table.
- * Control thread only. A loaded file stays mapped until function_unload; a loaded function is read
- * only and may be handed to the thread that its kind names.
+ * A built-in is a struct pst_daemon_function like any other; its owner lists it in functions.c's
+ * table. Control thread only. A loaded file stays mapped until function_unload; a loaded function
+ * is read only and may be handed to the thread that its kind names.
  */
 #pragma once
 
@@ -21,8 +21,8 @@
 #define FUNCTION_TEXT      2048u
 
 struct function {
-    const struct pst_function *f; /* NULL: nothing is loaded */
-    void *handle;                 /* of the file; NULL = built in */
+    const struct pst_daemon_function *f; /* NULL: nothing is loaded */
+    void *handle;                        /* of the file; NULL = built in */
     struct pst_arguments args;
     char text[FUNCTION_TEXT]; /* as it was given, for people and marks */
     /* own */
@@ -37,7 +37,7 @@ void function_unload(struct function *f);
 /* Is `text` well formed, and if it names a built-in, is there one of that kind? Loads nothing. */
 bool function_check(enum pst_function_kind kind, const char *text, struct err *err);
 /* The i-th built-in of a kind, NULL past the last. */
-const struct pst_function *function_built_in(enum pst_function_kind kind, unsigned i);
+const struct pst_daemon_function *function_built_in(enum pst_function_kind kind, unsigned i);
 const char *function_kind_name(enum pst_function_kind kind); /* "buffer" … */
 
 /* What functions get. `frame` asks for a range that storage/recovery made. */

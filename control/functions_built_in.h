@@ -10,6 +10,6 @@
     FUNCTION(function_refuse)                                                                      \
     FUNCTION(function_none)
 
-#define FUNCTION(name) extern const struct pst_function name;
+#define FUNCTION(name) extern const struct pst_daemon_function name;
 FUNCTIONS_BUILT_IN
 #undef FUNCTION

@@ -10,5 +10,5 @@ static int32_t nothing(const struct pst_function_host *host, const struct pst_st
     return 0;
 }
 
-const struct pst_function function_none = {
+const struct pst_daemon_function function_none = {
     PST_FUNCTION_HEAD(PST_FUNCTION_INITIAL, "none", "No rows."), .initial = {.run = nothing}};

@@ -29,15 +29,15 @@ static int32_t refuse(const struct pst_function_host *host, struct pst_range *ra
     return normal && !range->was_durable ? PST_SALVAGE : PST_REFUSE;
 }
 
-const struct pst_function function_salvage = {
+const struct pst_daemon_function function_salvage = {
     PST_FUNCTION_HEAD(PST_FUNCTION_RECOVERY, "salvage",
                       "Keeps every sound frame, copies what is damaged to quarantine, starts."),
     .recovery = salvage};
-const struct pst_function function_truncate = {
+const struct pst_daemon_function function_truncate = {
     PST_FUNCTION_HEAD(PST_FUNCTION_RECOVERY, "truncate",
                       "The log ends before the first damage; what follows is thrown away."),
     .recovery = truncate_at};
-const struct pst_function function_refuse = {
+const struct pst_daemon_function function_refuse = {
     PST_FUNCTION_HEAD(PST_FUNCTION_RECOVERY, "refuse",
                       "Does not start on a damaged log: people look first."),
     .recovery = refuse};

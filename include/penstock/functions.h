@@ -296,7 +296,7 @@ struct pst_initial_functions {
 
 /* ---- what a file exports ---- */
 
-struct pst_function {
+struct pst_daemon_function {
     uint64_t magic;
     uint32_t abi, size, kind, reserved;
     const char *name, *about;
@@ -306,20 +306,20 @@ struct pst_function {
 };
 
 #define PST_FUNCTION_HEAD(kind, name, about)                                                       \
-    PST_FUNCTIONS_MAGIC, PST_FUNCTIONS_ABI, (uint32_t)sizeof(struct pst_function), kind, 0, name,  \
-        about
+    PST_FUNCTIONS_MAGIC, PST_FUNCTIONS_ABI, (uint32_t)sizeof(struct pst_daemon_function), kind, 0, \
+        name, about
 #define PST_BUFFER_FUNCTION(name, about, ...)                                                      \
-    PST_PLUGIN_EXPORT extern const struct pst_function name;                                       \
-    const struct pst_function name = {PST_FUNCTION_HEAD(PST_FUNCTION_BUFFER, #name, about),        \
-                                      .buffer = {__VA_ARGS__}};
+    PST_PLUGIN_EXPORT extern const struct pst_daemon_function name;                                \
+    const struct pst_daemon_function name = {PST_FUNCTION_HEAD(PST_FUNCTION_BUFFER, #name, about), \
+                                             .buffer = {__VA_ARGS__}};
 #define PST_RECOVERY_FUNCTION(name, about, function)                                               \
-    PST_PLUGIN_EXPORT extern const struct pst_function name;                                       \
-    const struct pst_function name = {PST_FUNCTION_HEAD(PST_FUNCTION_RECOVERY, #name, about),      \
-                                      .recovery = function};
+    PST_PLUGIN_EXPORT extern const struct pst_daemon_function name;                                \
+    const struct pst_daemon_function name = {                                                      \
+        PST_FUNCTION_HEAD(PST_FUNCTION_RECOVERY, #name, about), .recovery = function};
 #define PST_INITIAL_FUNCTION(name, about, ...)                                                     \
-    PST_PLUGIN_EXPORT extern const struct pst_function name;                                       \
-    const struct pst_function name = {PST_FUNCTION_HEAD(PST_FUNCTION_INITIAL, #name, about),       \
-                                      .initial = {__VA_ARGS__}};
+    PST_PLUGIN_EXPORT extern const struct pst_daemon_function name;                                \
+    const struct pst_daemon_function name = {                                                      \
+        PST_FUNCTION_HEAD(PST_FUNCTION_INITIAL, #name, about), .initial = {__VA_ARGS__}};
 
 #ifdef __cplusplus
 }
