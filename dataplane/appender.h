@@ -71,6 +71,13 @@ struct appender_open {
     int64_t from; /* the instant at which it began: rows of earlier times are late */
 };
 
+/* The interval that the journal stands in at the start (TP-13). */
+struct appender_interval {
+    bool on;         /* eoi marks are wanted */
+    int64_t from;    /* the instant at which it began */
+    uint16_t minute; /* that instant's local time: in the names of its files */
+};
+
 struct appender_config {
     struct ring *ring;
     struct symbols *symbols;
@@ -82,9 +89,12 @@ struct appender_config {
     uint16_t open_day;                /* of the default calendar, where there are no others */
     const struct days_owner *owners;  /* NULL = the default calendar owns every table */
     const struct appender_open *open; /* with owners: of each calendar, in place of open_day */
-    int64_t last_time;                /* of the journal's last frame; INT64_MIN = empty journal */
-    uint32_t max_new_symbols;         /* of the appender's own feeds, a day */
-    bool ticks;                       /* write tick marks */
+    const uint8_t *stream_of; /* by table id, TABLE_MAX of them: STREAM_DAILY or STREAM_INTERVAL;
+                               * constant from init on. NULL = all daily */
+    struct appender_interval interval;
+    int64_t last_time;        /* of the journal's last frame; INT64_MIN = empty journal */
+    uint32_t max_new_symbols; /* of the appender's own feeds, a day */
+    bool ticks;               /* write tick marks */
 };
 
 struct appender_source {

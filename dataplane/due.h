@@ -26,9 +26,13 @@
 
 enum due_kind {
     DUE_EOD = 1, /* closes `day`: eod mark; the open day becomes `next_day` */
-    DUE_EOI,     /* end of an interval: eoi mark */
+    DUE_EOI,     /* an eoi mark as it stands in json */
     DUE_STATE,   /* state marks of every session */
-    DUE_TURN /* `day` has ended, its late window begins: `next_day` is open beside it. No mark */
+    DUE_TURN, /* `day` has ended, its late window begins: `next_day` is open beside it. No mark */
+    DUE_INTERVALS /* `count` ends of intervals, `step` apart, the first one at `at`: the interval
+                   * behind it starts at local minute `minute` of trading date `day`. The appender
+                   * makes their eoi marks itself, a clock that jumps needs no new list; and one
+                   * more where `day` ends */
 };
 
 struct due_item {
@@ -38,6 +42,9 @@ struct due_item {
     uint8_t calendar;       /* EOD, TURN: whose day */
     uint16_t day, next_day; /* EOD, TURN: next_day 0 = day + 1 */
     int64_t ends; /* EOD: the instant at which the date ended, late window excluded; 0 = at */
+    int64_t step; /* INTERVALS: ns, whole minutes */
+    uint32_t count;
+    uint16_t minute;
     uint32_t json_len;
     char json[DUE_JSON]; /* of the mark: {"calendar":"default","day":"2026.11.23"} */
 };

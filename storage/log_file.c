@@ -8,17 +8,33 @@ const char *log_file_type_name(unsigned type)
     return names[type < PST_COUNT(names) ? type : 0];
 }
 
+static const char *const event_states[] = {"", ".complete", ".replayed"};
+
+bool log_event_id_ok(const char *id)
+{
+    size_t n = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+    return n && n < LOG_EVENT_MAX && !id[n];
+}
+
 bool log_name_format(char out[LOG_NAME_MAX], const char *prefix, const struct log_name *n)
 {
     char date[CIVIL_TEXT], minute[8] = "", suffix[16] = "";
+    int len;
+    if (n->suffix)
+        snprintf(suffix, sizeof suffix, ".%u", n->suffix);
+    if (n->event[0]) {
+        if (!log_event_id_ok(n->event) || n->state >= PST_COUNT(event_states))
+            return false;
+        len = snprintf(out, LOG_NAME_MAX, "%s.%s.buffer%s%s", prefix, n->event, suffix,
+                       event_states[n->state]);
+        return len > 0 && len < (int)LOG_NAME_MAX;
+    }
     civil_format(n->day, date);
     if (n->minute != LOG_NO_MINUTE)
         snprintf(minute, sizeof minute, ".%02u%02u", (unsigned)n->minute / 60 % 24,
                  (unsigned)n->minute % 60);
-    if (n->suffix)
-        snprintf(suffix, sizeof suffix, ".%u", n->suffix);
-    int len = snprintf(out, LOG_NAME_MAX, "%s%s%s%s%s", prefix,
-                       n->minute != LOG_NO_MINUTE ? "i." : "", date, minute, suffix);
+    len = snprintf(out, LOG_NAME_MAX, "%s%s%s%s%s", prefix, n->minute != LOG_NO_MINUTE ? "i." : "",
+                   date, minute, suffix);
     return len > 0 && len < (int)LOG_NAME_MAX;
 }
 
@@ -34,9 +50,51 @@ static int digits(const char *p, int n)
     return v;
 }
 
+/* "" or ".N" at p, up to end */
+static bool suffix_parse(struct log_name *n, const char *p, const char *end)
+{
+    if (p == end)
+        return true;
+    ptrdiff_t len = end - p - 1;
+    if (*p != '.' || len < 1 || len > 9 || p[1] == '0')
+        return false;
+    int suffix = digits(p + 1, (int)len);
+    if (suffix < 1)
+        return false;
+    n->suffix = (uint32_t)suffix;
+    return true;
+}
+
+/* <instance>.<event>.buffer[.N][.complete|.replayed] */
+static bool event_parse(struct log_name *n, const char *name)
+{
+    static const char word[] = ".buffer";
+    const char *end = name + strlen(name), *at = NULL;
+    *n = (struct log_name){.stream = STREAM_BUFFER, .day = -1, .minute = LOG_NO_MINUTE};
+    for (unsigned i = 1; i < PST_COUNT(event_states); i++) {
+        size_t len = strlen(event_states[i]);
+        if ((size_t)(end - name) > len && !strcmp(end - len, event_states[i])) {
+            n->state = (uint8_t)i;
+            end -= len;
+            break;
+        }
+    }
+    for (const char *p = name; (p = strstr(p, word)) && p < end; p++)
+        at = p; /* the last one */
+    const char *id = at;
+    while (id && id > name && id[-1] != '.')
+        id--;
+    if (!at || id <= name + 1 || at == id || (size_t)(at - id) >= sizeof n->event)
+        return false;
+    memcpy(n->event, id, (size_t)(at - id));
+    return log_event_id_ok(n->event) && suffix_parse(n, at + sizeof word - 1, end);
+}
+
 bool log_name_parse(struct log_name *n, const char *prefix, const char *name)
 {
     size_t plen = strlen(prefix);
+    if (event_parse(n, name))
+        return true;
     if (strncmp(name, prefix, plen) != 0)
         return false;
     const char *p = name + plen;
@@ -48,7 +106,9 @@ bool log_name_parse(struct log_name *n, const char *prefix, const char *name)
     if (y < 2000 || m < 1 || m > 12 || d < 1 || d > civil_month_days(y, m))
         return false;
     p += 10;
-    *n = (struct log_name){.stream = interval, .day = civil_days(y, m, d), .minute = LOG_NO_MINUTE};
+    *n = (struct log_name){.stream = interval ? STREAM_INTERVAL : STREAM_DAILY,
+                           .day = civil_days(y, m, d),
+                           .minute = LOG_NO_MINUTE};
     if (interval) {
         if (*p != '.' || strlen(p) < 5)
             return false;
@@ -58,16 +118,7 @@ bool log_name_parse(struct log_name *n, const char *prefix, const char *name)
         n->minute = h * 60 + min;
         p += 5;
     }
-    if (!*p)
-        return true;
-    size_t len = strlen(p + 1);
-    if (*p != '.' || len < 1 || len > 9 || p[1] == '0')
-        return false;
-    int suffix = digits(p + 1, (int)len);
-    if (suffix < 1)
-        return false;
-    n->suffix = (uint32_t)suffix;
-    return true;
+    return suffix_parse(n, p, p + strlen(p));
 }
 
 uint32_t log_file_frame(void *buf, const struct log_file_header *h, enum log_file_type type,
@@ -114,6 +165,7 @@ static bool header_at(struct log_file_header *h, const uint8_t *p, size_t n, uin
     h->name[sizeof h->name - 1] = 0;
     h->previous[sizeof h->previous - 1] = 0;
     h->writer[sizeof h->writer - 1] = 0;
+    h->event[sizeof h->event - 1] = 0;
     return h->first == f->position;
 }
 

@@ -4,11 +4,18 @@
  * no I/O, no state, any thread.
  *
  * NAME
- *   daily stream     <log_prefix>YYYY.MM.DD            first file of that stream and day
- *                    <log_prefix>YYYY.MM.DD.N          N = 1, 2 ... after a restart, a poisoned
- * file or a spill (spill_directory counts on) interval stream  <log_prefix>i.YYYY.MM.DD.HHMM[.N]
- * (four digits of minute come first) <log_prefix>spare.N is a prepared, empty file: never read.
- *   Within a stream and day, order files by (suffix); over everything, by header.first.
+ *   daily stream     <log_prefix>YYYY.MM.DD             first file of that stream and day
+ *                    <log_prefix>YYYY.MM.DD.N           N = 1, 2 ... after a restart, a poisoned
+ *                                                       file or a spill
+ *   interval stream  <log_prefix>i.YYYY.MM.DD.HHMM[.N]  the trading date, and the local time (zone
+ *                                                       of the default calendar) at which the
+ *                                                       interval starts; N as above
+ *   buffering event  <instance>.<event>.buffer[.N]      while it is active; then renamed to
+ *                    <instance>.<event>.buffer[.N].complete, after its replay to ….replayed.
+ *                                                       <event> has no dot
+ *   <log_prefix>spare.N is a prepared, empty file: never read.
+ * Suffixes count on over log_directory and spill_directory. Over everything, order files by
+ * header.first.
  *
  * CONTENT: a sequence of frames (core/frame.h), nothing between them.
  *
@@ -58,6 +65,7 @@
 #define LOG_NAME_MAX      128u
 #define LOG_BODY_MAX      (FRAME_MAX - FRAME_HEADER - 8u)
 #define LOG_NO_MINUTE     (-1)
+#define LOG_EVENT_MAX     64u /* of a buffering event's id, with its NUL */
 
 enum log_file_type {
     LOG_FILE_HEADER = 1,
@@ -77,14 +85,15 @@ struct log_file_header { /* little endian, 512 bytes */
     uint64_t first;      /* the file's first journal position */
     int64_t created;     /* UTC ns since 2000-01-01 */
     int32_t day;         /* days since 2000-01-01 */
-    int32_t minute;      /* interval streams: minute of the day it starts at; LOG_NO_MINUTE else */
+    int32_t minute;      /* interval stream: minute of the day it starts at; LOG_NO_MINUTE else */
     uint8_t stream;
     uint8_t spilled; /* 1: written to spill_directory */
     uint8_t pad0[6];
     char name[64];      /* instance name, NUL-terminated like all texts here */
     char previous[128]; /* name (no directory) of the stream's file before this one; "" = none */
     char writer[32];    /* program version */
-    uint8_t pad1[224];
+    char event[64];     /* of a buffering event's file: its id */
+    uint8_t pad1[160];
 };
 _Static_assert(sizeof(struct log_file_header) == 512, "log file header is 512 bytes");
 
@@ -99,22 +108,34 @@ struct log_file_end { /* 64 bytes */
 _Static_assert(sizeof(struct log_file_end) == 64, "log file end is 64 bytes");
 
 enum log_end_reason {
-    LOG_END_DAY = 1, /* its day was closed (eod mark) */
-    LOG_END_STOP,    /* the daemon stopped */
-    LOG_END_MOVED    /* another file goes on: back from spill, or the directory was exchanged */
+    LOG_END_DAY = 1,  /* its day was closed (eod mark) */
+    LOG_END_STOP,     /* the daemon stopped */
+    LOG_END_MOVED,    /* another file goes on: back from spill, or the directory was exchanged */
+    LOG_END_INTERVAL, /* its interval ended (eoi mark) */
+    LOG_END_EVENT     /* its buffering event ended */
 };
 
 /* ---- names ---- */
 
+enum log_name_state { LOG_NAME_LIVE, LOG_NAME_COMPLETE, LOG_NAME_REPLAYED };
+
 struct log_name {
-    uint8_t stream; /* STREAM_DAILY, or 1 = interval */
-    int32_t day;
-    int32_t minute; /* LOG_NO_MINUTE for daily */
+    uint8_t stream; /* STREAM_DAILY, STREAM_INTERVAL; of an event: STREAM_BUFFER, whatever stream
+                     * its header says */
+    int32_t day;    /* of an event: -1, its header says */
+    int32_t minute; /* LOG_NO_MINUTE but for intervals */
     uint32_t suffix;
+    char event[LOG_EVENT_MAX]; /* "" = a daily or an interval file */
+    uint8_t state;             /* of an event's file: enum log_name_state */
 };
-/* Writes the name (no directory). False when it does not fit into LOG_NAME_MAX. */
+/* Is this an id that a buffering event may have: letters, digits, - and _, fewer than
+ * LOG_EVENT_MAX? */
+bool log_event_id_ok(const char *id);
+/* Writes the name (no directory). An event's file is named after the instance: that stands in
+ * place of `prefix`. False when it does not fit into LOG_NAME_MAX. */
 bool log_name_format(char out[LOG_NAME_MAX], const char *prefix, const struct log_name *n);
-/* False: not the name of a log file with this prefix (a spare, a stranger's file). */
+/* False: not the name of a log file with this prefix (a spare, a stranger's file). Files of events
+ * are recognised whatever their instance: their header tells whether they belong here. */
 bool log_name_parse(struct log_name *n, const char *prefix, const char *name);
 
 /* ---- file frames ---- */

@@ -427,7 +427,8 @@ static int make(struct log *l, struct log_out *o, unsigned d)
             if (r < 0 && i == d)
                 return r;
         }
-    struct log_name n = {s.stream, s.day, LOG_NO_MINUTE, s.next};
+    struct log_name n = {
+        .stream = s.stream, .day = s.day, .minute = LOG_NO_MINUTE, .suffix = s.next};
     if (!log_name_format(o->name, l->cfg.prefix, &n))
         return -ENAMETOOLONG;
     snprintf(o->path, sizeof o->path, "%s/%s", l->dir[d].path, o->name);

@@ -49,3 +49,30 @@ static inline bool days_eod(const struct frame *f, char name[DAYS_NAME])
     name[n] = 0;
     return n && at < end && *at == '"';
 }
+
+/*
+ * An eoi mark: the end of an interval of the interval stream (TP-13, GAP-01).
+ *   {"calendar":"default","day":"2026.11.23","from":STAMP,"to":STAMP,"next":"2026.11.23.0930"}
+ * The interval [from, to) of trading date `day` has ended; `next` is the date and the minute that
+ * the files of the one behind it carry in their names (the local time at which it starts). All
+ * frames of stream 1 below the mark belong to intervals before `next`.
+ */
+static inline bool days_eoi(const struct frame *f, int32_t *minute)
+{
+    static const char key[] = "\"next\":\"";
+    unsigned type;
+    uint32_t len;
+    const char *json = f->kind == FRAME_MARK ? frame_mark(f, &type, &len) : NULL;
+    const char *at = json && type == MARK_EOI ? memmem(json, len, key, sizeof key - 1) : NULL;
+    if (!at || json + len - at < (ptrdiff_t)(sizeof key - 1 + 15))
+        return false;
+    at += sizeof key - 1 + 11; /* "YYYY.MM.DD." */
+    int32_t d[4];
+    for (unsigned i = 0; i < 4; i++) {
+        if (at[i] < '0' || at[i] > '9')
+            return false;
+        d[i] = at[i] - '0';
+    }
+    *minute = (d[0] * 10 + d[1]) * 60 + d[2] * 10 + d[3];
+    return d[2] < 6 && *minute < 24 * 60;
+}

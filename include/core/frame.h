@@ -29,8 +29,12 @@
 #define FRAME_HEADER 32u
 #define FRAME_MAX    (256u * 1024)
 #define FRAME_ALIGN  8u
-#define STREAM_DAILY 0u
-#define STREAM_EVERY 255u
+
+#define STREAM_DAILY       0u
+#define STREAM_INTERVAL    1u   /* tables of intraday_tables */
+#define STREAM_BUFFER_LAST 128u /* buffering events: 254 downwards to here, one an event */
+#define STREAM_BUFFER      254u
+#define STREAM_EVERY       255u
 
 enum frame_kind {
     FRAME_DATA = 1,
@@ -48,7 +52,7 @@ enum frame_kind {
     X(STATE, "state", 2)     /* per (feed, session): date, next, lines, decoder state */           \
     X(TICK, "tick", 3)       /* {"durable","wall_minus_tsc","facts","next":[[feed,session,n]]} */  \
     X(EOD, "eod", 4)         /* {"calendar","day"} */                                              \
-    X(EOI, "eoi", 5)                                                                               \
+    X(EOI, "eoi", 5)         /* {"calendar","day","from","to","next"}: days_eoi (days.h) */        \
     X(OPERATOR, "operator", 6) /* {"uid","command","args"} */                                      \
     X(BUFFER_START, "buffer_start", 7)                                                             \
     X(BUFFER_END, "buffer_end", 8)                                                                 \
@@ -76,6 +80,12 @@ _Static_assert(sizeof(struct frame) == FRAME_HEADER, "frame header is 32 bytes")
 _Static_assert(offsetof(struct frame, position) == 8 && offsetof(struct frame, time) == 16 &&
                    offsetof(struct frame, kind) == 24 && offsetof(struct frame, day) == 30,
                "frame header layout");
+
+/* Rows of a buffering event: journaled, but no part of the day until they are replayed. */
+pst_inline bool stream_is_buffer(uint8_t stream)
+{
+    return stream >= STREAM_BUFFER_LAST && stream <= STREAM_BUFFER;
+}
 
 /* The seed makes a frame of another instance invalid. */
 pst_inline uint32_t frame_seed(uint64_t instance_id)

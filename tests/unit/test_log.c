@@ -16,13 +16,13 @@ static void names(void **state)
 {
     (void)state;
     char text[LOG_NAME_MAX];
-    struct log_name n = {0, 9822, LOG_NO_MINUTE, 0}, back;
+    struct log_name n = {.day = 9822, .minute = LOG_NO_MINUTE}, back;
     assert_true(log_name_format(text, "log", &n));
     assert_string_equal(text, "log2026.11.22");
     n.suffix = 12;
     assert_true(log_name_format(text, "log", &n));
     assert_string_equal(text, "log2026.11.22.12");
-    n = (struct log_name){1, 9822, 9 * 60 + 5, 3};
+    n = (struct log_name){.stream = 1, .day = 9822, .minute = 9 * 60 + 5, .suffix = 3};
     assert_true(log_name_format(text, "x", &n));
     assert_string_equal(text, "xi.2026.11.22.0905.3");
     assert_true(log_name_parse(&back, "x", text));
@@ -30,7 +30,32 @@ static void names(void **state)
     assert_int_equal(back.minute, n.minute);
     assert_int_equal(back.suffix, 3);
     assert_int_equal(back.stream, 1);
+    n = (struct log_name){.stream = STREAM_BUFFER,
+                          .day = -1,
+                          .minute = LOG_NO_MINUTE,
+                          .event = "late-1",
+                          .state = LOG_NAME_COMPLETE};
+    assert_true(log_name_format(text, "nyc.1", &n));
+    assert_string_equal(text, "nyc.1.late-1.buffer.complete");
+    assert_true(log_name_parse(&back, "log", text));
+    assert_memory_equal(&back, &n, sizeof n);
+    n.suffix = 17;
+    n.state = LOG_NAME_LIVE;
+    assert_true(log_name_format(text, "nyc1", &n));
+    assert_string_equal(text, "nyc1.late-1.buffer.17");
+    assert_true(log_name_parse(&back, "log", text));
+    assert_memory_equal(&back, &n, sizeof n);
+    snprintf(n.event, sizeof n.event, "a.b");
+    assert_false(log_name_format(text, "nyc1", &n));
     static const char *const bad[] = {"log",
+                                      "nyc1.buffer",
+                                      "nyc1..buffer",
+                                      ".late.buffer",
+                                      "nyc1.late.buffer.0",
+                                      "nyc1.late.buffer.done",
+                                      "nyc1.la te.buffer",
+                                      "nyc1.late.buffer.complete.1",
+                                      "nyc1.late.buffer.torn-8192",
                                       "log2026.13.01",
                                       "log2026.02.30",
                                       "log2026.11.22.",
