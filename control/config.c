@@ -469,7 +469,7 @@ static bool load_weekdays(struct loader *l, const struct config_key *k, yaml_nod
            fail(l, n, path, "%s", why);
 }
 
-static bool load_value(struct loader *l, const struct config_key *k, yaml_node_t *n, void *object,
+static bool load_given(struct loader *l, const struct config_key *k, yaml_node_t *n, void *object,
                        const char *path, int depth)
 {
     void *at = (char *)object + k->offset;
@@ -504,6 +504,19 @@ static bool load_value(struct loader *l, const struct config_key *k, yaml_node_t
     }
     return config_value_parse(k, text, at, &l->c->arena, why, sizeof why) ||
            fail(l, n, path, "%s", why);
+}
+
+static bool load_value(struct loader *l, const struct config_key *k, yaml_node_t *n, void *object,
+                       const char *path, int depth)
+{
+#ifdef PST_FAULTS
+    if (config_ignored(k)) {
+        bool other = (k->flags & CONFIG_REQUIRED) || (k->kind == KIND_PATH && k->def);
+        return !other || (load_given(l, k, n, object, path, depth) &&
+                          config_other_value(k, (char *)object + k->offset, &l->c->arena));
+    }
+#endif
+    return load_given(l, k, n, object, path, depth);
 }
 
 static bool load_mapping(struct loader *l, int section, yaml_node_t *n, void *object,

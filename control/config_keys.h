@@ -89,6 +89,16 @@ char *config_strdup(struct config_arena **a, const char *s);
 bool config_value_parse(const struct config_key *k, const char *text, void *at,
                         struct config_arena **arena, char *why, size_t why_size);
 
+/*
+ * A proof by mutation that a key has an effect (tests/effects.sh). In a build with -Dfaults=true,
+ * PST_KEY_IGNORE=section.key makes the loader ignore what the file says for that key: its default
+ * stays, and a key that is required or a path with a default gets another value than the one given.
+ */
+#ifdef PST_FAULTS
+bool config_ignored(const struct config_key *k);
+bool config_other_value(const struct config_key *k, void *at, struct config_arena **arena);
+#endif
+
 /* The reverse; NULL when the member is unset. The text lies in buf or in the configuration. */
 const char *config_value_text(const struct config_key *k, const void *at, char buf[64]);
 
