@@ -10,7 +10,7 @@
  *  24  kind     u8    enum frame_kind
  *  25  stream   u8    0 daily, 1 interval, 254 downwards buffering events, 255 every open file
  *  26  source   u16   inject ring the batch came from, 0 = the appender itself
- *  28  count    u16   records in the payload (0 where the payload has none)
+ *  28  count    u16   records in the payload, the derived one left out (0 where there are none)
  *  30  day      u16   days since 2000-01-01 of the partition it belongs to
  *
  * Payloads

@@ -29,7 +29,7 @@ struct inject_batch {
     uint8_t kind;     /* enum frame_kind: data, gap, mark, schema */
     uint8_t stream;   /* 0 or 255 */
     uint16_t day;     /* 0: the appender puts the open day of each row's calendar, by its time */
-    uint32_t records; /* rows and packet records */
+    uint32_t records; /* rows and packet records; the derived record is not counted */
     uint32_t new_syms;
     uint32_t syms_bytes; /* padded */
     uint32_t flags;      /* enum inject_flag */
@@ -48,6 +48,7 @@ enum inject_refusal {
     INJECT_ACCEPTED,
     INJECT_MALFORMED,    /* a bug of the producer; counter append.bad_batches */
     INJECT_DAY_CLOSED,   /* an eod mark, but that date is not the open one (any more) */
+    INJECT_NOT_NEXT,     /* of a source: it does not go on where the source stands (appender.h) */
     INJECT_SYMBOLS_LIMIT /* max_new_symbols or the symbol table is full. The producer must restart
                             its numbering, since the texts of this batch were not kept */
 };

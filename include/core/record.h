@@ -16,7 +16,8 @@
  *                     which is one row with the first of their numbers
  *   unsequenced content (RUN_UNSEQUENCED): seqs is 0, seq is null
  *
- * derived record (table 1): source and input position, before derived rows.
+ * derived record (table 1): heads the rows of a source, at most one, first in its frame: how far
+ * these rows bring the source. Readers of rows pass over it; a frame's `count` leaves it out.
  *
  * Nothing here allocates. Records are read with memcpy-style loads; a record starts 8-aligned.
  */
@@ -53,6 +54,8 @@ enum row_flag {
 #undef X
         RUN_PACKET_SEQ = 0x10000,
     RUN_UNSEQUENCED = 0x20000,
+    RUN_REPLAYED = 0x40000, /* of a source (table 1): journaled before, here or elsewhere, so not
+                             * counted as this instance's (feed, session) */
     ROW_FLAG_MASK = 0xFFFF
 };
 
@@ -82,18 +85,43 @@ struct packet_record { /* table TABLE_PACKET */
 _Static_assert(sizeof(struct packet_record) == 64, "packet record is 64 bytes");
 _Static_assert(offsetof(struct packet_record, rxtime) == offsetof(struct record, time), "rxtime");
 
+/* How far the rows behind it bring their source: points as in source.h. */
+struct derived_record { /* table TABLE_DERIVED */
+    uint16_t table;
+    uint16_t bytes;    /* 48 */
+    uint32_t source;   /* symbol */
+    uint64_t after;    /* from (after, after_row) … */
+    uint64_t position; /* … to (position, row) */
+    uint32_t after_row, row;
+    uint8_t pad[16];
+};
+_Static_assert(sizeof(struct derived_record) == 48, "derived record is 48 bytes");
+
+/* The derived record at the head of a frame's records, NULL where there is none; *at moves behind
+ * it. */
+static inline const struct derived_record *record_derived(const uint8_t **at, const uint8_t *end)
+{
+    const struct derived_record *d = (const struct derived_record *)*at;
+    if ((size_t)(end - *at) < sizeof *d || d->table != 1 || d->bytes != sizeof *d)
+        return NULL;
+    *at += sizeof *d;
+    return d;
+}
+
 /* Walks the records of a data or gap frame. Bounds are checked against the frame, not trusted. */
 struct record_walk {
     const uint8_t *at, *end;
-    const struct packet_record *packet; /* of the current row; NULL outside a run */
-    uint64_t row;                       /* index of the current row in its run */
-    bool bad;                           /* a record's length did not fit: the walk stopped */
+    const struct packet_record *packet;   /* of the current row; NULL outside a run */
+    const struct derived_record *derived; /* of the frame; NULL = its rows have no source */
+    uint64_t row;                         /* index of the current row in its run */
+    bool bad;                             /* a record's length did not fit: the walk stopped */
 };
 
 static inline void record_walk_start(struct record_walk *w, const struct frame *f)
 {
     w->at = frame_payload(f);
     w->end = w->at + frame_payload_bytes(f);
+    w->derived = record_derived(&w->at, w->end);
     w->packet = NULL;
     w->row = 0;
     w->bad = false;
