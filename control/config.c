@@ -19,6 +19,7 @@ struct loader {
     yaml_document_t *doc;
     struct config *c;
     struct err *err;
+    int given[512]; /* line of each key that has an alias, by its index in config_keys */
 };
 
 __attribute__((format(printf, 4, 5))) static bool fail(struct loader *l, const yaml_node_t *node,
@@ -309,6 +310,12 @@ static bool unknown_key(struct loader *l, int section, const yaml_node_t *n, con
     if (near.best && near.distance <= 1) {
         return fail(l, n, path, "unknown key; did you mean %s?", near.best);
     }
+    for (uint32_t i = 0; i < config_template_count; i++) {
+        if (strcmp(config_templates[i].parameter, name) == 0) {
+            return fail(l, n, path, "unknown key; the template's %s is %s here", name,
+                        config_templates[i].key);
+        }
+    }
     for (uint32_t i = 0; i < config_key_count; i++) { /* the right key in the wrong place? */
         const struct config_key *k = &config_keys[i], *parent = config_keys;
         if (k->section == section || strcmp(k->name, name) != 0) {
@@ -519,10 +526,22 @@ static bool load_value(struct loader *l, const struct config_key *k, yaml_node_t
     return load_given(l, k, n, object, path, depth);
 }
 
+/* Such a key stands once in a file, under whichever name: no list holds it. */
+static bool has_alias(const struct config_key *k)
+{
+    for (uint32_t i = 0; i < config_alias_count; i++) {
+        if (config_aliases[i].section == k->section &&
+            strcmp(config_aliases[i].key, k->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool load_mapping(struct loader *l, int section, yaml_node_t *n, void *object,
                          const char *given_name, const char *path, int depth)
 {
-    int seen[256] = {0}; /* line of each key, by its index in config_keys */
+    int seen[PST_COUNT(l->given)] = {0}; /* line of each key, by its index in config_keys */
     pst_must(config_key_count <= PST_COUNT(seen));
     if (n->type != YAML_MAPPING_NODE) {
         return fail(l, n, path, "is %s; write its keys, one a line, as `key: value`", node_kind(n));
@@ -537,18 +556,30 @@ static bool load_mapping(struct loader *l, int section, yaml_node_t *n, void *ob
         }
         join(child, path, name);
         const struct config_key *k = config_find_key(section, name);
+        void *target = object;
+        const struct config_alias *other =
+            !k && section == SECTION_top ? config_find_alias(name) : NULL;
+        if (other) {
+            k = config_find_key(other->section, other->key);
+            target = config_alias_object(other, l->c);
+        }
         if (!k) {
             return unknown_key(l, section, key_node, name, child);
         }
-        int *line = &seen[k - config_keys];
+        int *line = has_alias(k) ? &l->given[k - config_keys] : &seen[k - config_keys];
         if (*line) {
             return fail(l, key_node, child, "already given in line %d; remove one", *line);
         }
         *line = (int)key_node->start_mark.line + 1;
+        if (k->flags & CONFIG_REFUSED) {
+            return fail(l, key_node, child,
+                        "not effective in this version, which does not publish to consumers yet; "
+                        "remove the line");
+        }
         if (given_name && strcmp(name, "name") == 0) {
             return fail(l, key_node, child, "the name already stands before the :; remove this");
         }
-        if (!load_value(l, k, pair_value(l, p), object, child, depth)) {
+        if (!load_value(l, k, pair_value(l, p), target, child, depth)) {
             return false;
         }
     }

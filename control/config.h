@@ -12,9 +12,11 @@
  * config_parse and config_default read the environment (TZDIR, host name).
  *
  * Errors: one sentence, FILE:LINE: KEY: what is wrong; what to do. An unknown key names the
- * nearest. Bounds: file <= 4 MiB, nesting <= 16, one document; anchors, aliases and tags are
- * refused, so a small file cannot become a large structure. libyaml's document interface is used
- * directly (not libcyaml) because every node there has its line, and the nearest key can be named.
+ * nearest, a parameter of the tickerplant template its key here, and a key that has no effect in
+ * this version is refused. Bounds: file <= 4 MiB, nesting <= 16, one document; anchors, aliases and
+ * tags are refused, so a small file cannot become a large structure. libyaml's document interface
+ * is used directly (not libcyaml) because every node there has its line, and the nearest key can be
+ * named.
  *
  * Texts of values: sizes are bytes with k, M, G, T for 2^10, 2^20, 2^30, 2^40; counts have k, M, G
  * for 10^3, 10^6, 10^9; durations are numbers (decimals allowed) with ns, us, ms, s, m or h; times
@@ -47,6 +49,7 @@ enum config_includes { CONFIG_INCLUDES_HEADER, CONFIG_INCLUDES_PAYLOAD };
 enum config_heartbeat_seq { CONFIG_HB_NEXT, CONFIG_HB_LAST, CONFIG_HB_OWN, CONFIG_HB_NONE };
 enum config_time_unit { CONFIG_NS, CONFIG_US, CONFIG_MS, CONFIG_S };
 enum config_epoch { CONFIG_EPOCH_UNIX, CONFIG_EPOCH_MIDNIGHT };
+enum config_time_type { CONFIG_GMT, CONFIG_LOCAL };
 enum config_column_type { /* the order of keys.def; kdb+'s type numbers are config_kdb_type() */
                           CONFIG_BOOLEAN,
                           CONFIG_GUID,
@@ -260,6 +263,13 @@ struct config {
     struct config_alarms alarms;
     struct config_names dpdk_arguments;
     int64_t dpdk_memory;
+    int time_type;
+    int64_t time_offset;
+    bool log_update_error;
+    const char *log_streamer, *messaging_server, *publish_channel, *subscription_channel;
+    struct config_names subscription_table_list;
+    int64_t pub_freq, consumer_alert_size, consumer_disconnect_size;
+    bool multi_publish, publish_first;
     struct config_calendar calendar;
     int64_t query_processes, query_threads, query_memory, query_timeout, query_rows, query_queue;
     struct config_names plugins, alarm_exec, post_save_exec;

@@ -12,6 +12,7 @@
 #define MIB      (1LL << 20)
 #define LIVE     CONFIG_LIVE
 #define REQUIRED CONFIG_REQUIRED
+#define REFUSED  CONFIG_REFUSED
 
 typedef bool type_BOOL;
 typedef int64_t type_INT, type_COUNT, type_SIZE, type_DURATION, type_TIME, type_DATE, type_WEEKDAYS;
@@ -102,6 +103,45 @@ const struct config_key config_keys[] = {
 #include "keys.def"
 };
 const uint32_t config_key_count = PST_COUNT(config_keys);
+#undef SECTION
+#undef KEY
+#undef SUB
+#undef LIST
+
+#define SECTION(...)
+#define KEY(...)
+#define SUB(...)
+#define LIST(...)
+#define ALIAS(alias, section, key) {#alias, SECTION_##section, #key},
+const struct config_alias config_aliases[] = {
+#include "keys.def"
+};
+const uint32_t config_alias_count = PST_COUNT(config_aliases);
+#define TEMPLATE(parameter, key, note) {#parameter, #key, note},
+const struct config_template config_templates[] = {
+#include "keys.def"
+};
+const uint32_t config_template_count = PST_COUNT(config_templates);
+
+const struct config_alias *config_find_alias(const char *name)
+{
+    for (uint32_t i = 0; i < config_alias_count; i++) {
+        if (strcmp(config_aliases[i].name, name) == 0) {
+            return &config_aliases[i];
+        }
+    }
+    return NULL;
+}
+
+void *config_alias_object(const struct config_alias *a, struct config *c)
+{
+    for (const struct config_key *k = NULL; (k = config_next_key(SECTION_top, k));) {
+        if (k->kind == KIND_SUB && k->child == a->section) {
+            return (char *)c + k->offset;
+        }
+    }
+    return c;
+}
 
 const struct config_key *config_next_key(int section, const struct config_key *k)
 {

@@ -30,7 +30,7 @@ enum config_kind {
     KIND_LIST
 };
 
-enum { CONFIG_LIVE = 1, CONFIG_REQUIRED = 2 };
+enum { CONFIG_LIVE = 1, CONFIG_REQUIRED = 2, CONFIG_REFUSED = 4 };
 
 enum config_section_id {
 #define SECTION(section, sentence) SECTION_##section,
@@ -71,6 +71,22 @@ struct config_any_list {
 /* Next key of a section after `k` (NULL: the first); NULL at the end. */
 const struct config_key *config_next_key(int section, const struct config_key *k);
 const struct config_key *config_find_key(int section, const char *name);
+
+/* Other names at the top of the file, and the tickerplant template's names for our keys. */
+struct config_alias {
+    const char *name;
+    int section; /* the top's, or that of a SUB there */
+    const char *key;
+};
+struct config_template {
+    const char *parameter, *key, *note;
+};
+extern const struct config_alias config_aliases[];
+extern const struct config_template config_templates[];
+extern const uint32_t config_alias_count, config_template_count;
+const struct config_alias *config_find_alias(const char *name);
+/* Where the members of an alias's key are, in the configuration. */
+void *config_alias_object(const struct config_alias *a, struct config *c);
 
 /* The nearest of the names that `next` yields (until NULL), NULL if nothing is near. */
 struct config_nearest {

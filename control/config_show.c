@@ -50,8 +50,22 @@ void config_help(FILE *out)
                 fprintf(out, "; %s%s", k->flags & CONFIG_REQUIRED ? "" : "default ",
                         default_text(k));
             }
-            fprintf(out, "%s)\n      %s\n", k->flags & CONFIG_LIVE ? "; live" : "", k->sentence);
+            fprintf(out, "%s%s)\n      %s\n", k->flags & CONFIG_LIVE ? "; live" : "",
+                    k->flags & CONFIG_REFUSED ? "; not effective in this version: refused" : "",
+                    k->sentence);
         }
+    }
+    fputs("\nOther names at the top of the file:\n", out);
+    for (uint32_t i = 0; i < config_alias_count; i++) {
+        const struct config_alias *a = &config_aliases[i];
+        fprintf(out, "  %s  is %s%s%s\n", a->name,
+                a->section == SECTION_top ? "" : config_sections[a->section].name,
+                a->section == SECTION_top ? "" : ".", a->key);
+    }
+    fputs("\nThe parameters of a tickerplant template and the keys for them:\n", out);
+    for (uint32_t i = 0; i < config_template_count; i++) {
+        const struct config_template *t = &config_templates[i];
+        fprintf(out, "  %-24s%s%s%s\n", t->parameter, t->key, *t->note ? ": " : "", t->note);
     }
 }
 
@@ -81,11 +95,21 @@ void config_markdown(FILE *out)
             put_cell(out, type_text(k, type));
             bool has_default = k->kind != KIND_SUB && k->kind != KIND_LIST;
             fprintf(out, " | %s | %s | ", has_default ? default_text(k) : "",
-                    k->flags & CONFIG_LIVE ? "live" : "");
+                    k->flags & CONFIG_LIVE      ? "live"
+                    : k->flags & CONFIG_REFUSED ? "refused in this version"
+                                                : "");
             put_cell(out, k->sentence);
             fputs(" |\n", out);
         }
         fputc('\n', out);
+    }
+    fputs("### Parameters of a tickerplant template\n\n| parameter | key | |\n|---|---|---|\n",
+          out);
+    for (uint32_t i = 0; i < config_template_count; i++) {
+        const struct config_template *t = &config_templates[i];
+        fprintf(out, "| `%s` | `%s` | ", t->parameter, t->key);
+        put_cell(out, t->note);
+        fputs(" |\n", out);
     }
 }
 
@@ -152,8 +176,9 @@ static json_t *section_json(int section, const void *object)
 {
     json_t *map = json_object();
     for (const struct config_key *k = NULL; map && (k = config_next_key(section, k));) {
-        if (json_object_set_new(map, k->name, value_json(k, (const char *)object + k->offset)) !=
-            0) {
+        if (!(k->flags & CONFIG_REFUSED) &&
+            json_object_set_new(map, k->name, value_json(k, (const char *)object + k->offset)) !=
+                0) {
             json_decref(map);
             map = NULL;
         }

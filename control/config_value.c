@@ -22,6 +22,9 @@ static const struct scale durations[] = {{"h", 3600 * PST_SECOND_NS},
                                          {"us", 1000},
                                          {"ns", 1}};
 
+/* What a plain number means where the unit is "hours". */
+static const struct scale hours[] = {{"", 3600 * PST_SECOND_NS}};
+
 const char *config_kind_name(int kind)
 {
     static const char *const names[] = {
@@ -131,6 +134,9 @@ static bool parse_number(const struct config_key *k, const char *text, int64_t *
     case KIND_DURATION:
         ok = strcmp(text, "0") == 0;
         *out = 0;
+        if (strcmp(k->unit, "hours") == 0 && parse_scaled(text, hours, 1, out)) {
+            break;
+        }
         if (!ok && !parse_scaled(text, durations, PST_COUNT(durations), out)) {
             return WHY("\"%.40s\" is not a duration; write a number and us, ms, s, m or h, such as "
                        "1.5s",
