@@ -40,15 +40,10 @@ static bool known(const struct cursor *c, const char *path)
 
 static bool read_header(struct cursor *c, const char *path, struct log_file_header *h)
 {
-    struct io *io = c->cfg.io;
-    int fd = io->ops->open(io, path, 0, 0);
-    if (fd < 0)
-        return false;
-    int64_t n = io->ops->pread(io, fd, c->buf, LOG_PREAMBLE, 0);
-    io->ops->close(io, fd);
-    if (n < (int64_t)LOG_BLOCK)
-        return false; /* not begun yet: the next refresh looks again */
-    enum log_header_verdict v = log_file_header_find(h, c->buf, (size_t)n, c->cfg.instance);
+    size_t n;
+    int v = logscan_header(c->cfg.io, path, c->cfg.instance, c->buf, &n, h);
+    if (v < 0 || n < LOG_BLOCK)
+        return false; /* not begun yet, or not to be read: the next refresh looks again */
     /* Passed over it would be taken for lost: nobody reads a directory that a newer one wrote in.
      */
     if (v == LOG_HEADER_FORMAT)
@@ -167,8 +162,22 @@ static bool open_file(struct cursor *c, struct cursor_file *f)
         f->scan = NULL;
         /* A file that vanished (retention) leaves a lost range to report; others are an error. */
         f->bad = true;
-        return f->error == -ENOENT || f->error == -EBADMSG;
+        return f->error == -ENOENT || f->error == -EBADMSG || f->error == -EACCES ||
+               f->error == -EPERM || f->error == -EIO;
     }
+    return true;
+}
+
+/* A frame that begins inside what was read already: only two different files for one range of
+ * positions (a copied directory) make that, or a seek into a frame. */
+static bool conflicts(struct cursor *c, struct cursor_file *f, const struct frame *x)
+{
+    if (c->fresh || x->position >= c->position)
+        return false;
+    c->conflicts++;
+    if (!f->conflict && c->cfg.on_conflict)
+        c->cfg.on_conflict(c->cfg.arg, f, x->position);
+    f->conflict = true;
     return true;
 }
 
@@ -177,7 +186,8 @@ static bool fill_head(struct cursor *c, struct cursor_file *f)
 {
     struct logscan *s = f->scan;
     const struct frame *got;
-    if (f->head && f->head->position + f->head->length > c->position)
+    if (f->head && f->head->position + f->head->length > c->position &&
+        !conflicts(c, f, f->head))
         return true;
     if (f->head)
         c->repeats++;
@@ -186,6 +196,12 @@ static bool fill_head(struct cursor *c, struct cursor_file *f)
         enum logscan_verdict v = logscan_next(s, &got);
         if (v == LOGSCAN_ERROR) {
             f->error = s->error;
+            if (f->error == -EIO) { /* too many bad blocks: as if it ended here */
+                c->damaged_ranges++;
+                f->bad = true;
+                close_scan(f);
+                return true;
+            }
             return err_set(&c->err, s->error, "%s: cannot be read at byte %llu: %s", f->path,
                            (unsigned long long)s->offset, strerror(-s->error));
         }
@@ -193,7 +209,7 @@ static bool fill_head(struct cursor *c, struct cursor_file *f)
             f->stopped = true;
         } else if (got->kind == FRAME_FILE) {
             dictionary_feed(&c->dict, got);
-        } else if (got->position + got->length > c->position) {
+        } else if (got->position + got->length > c->position && !conflicts(c, f, got)) {
             f->head = got;
             break;
         } else if (c->position - got->position > FAR) {
@@ -450,6 +466,8 @@ static bool revive(struct cursor *c, bool resolve)
         enum logscan_verdict v = logscan_resolve(f->scan, LOGSCAN_REACH);
         if (v == LOGSCAN_DAMAGE) {
             c->damaged_ranges++;
+            if (c->cfg.on_damage && f->scan->bad_to > f->scan->bad_from)
+                c->cfg.on_damage(c->cfg.arg, f);
             f->stopped = false;
             any = true;
         } else if (v != LOGSCAN_ERROR && cannot_grow(c, f)) {

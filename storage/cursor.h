@@ -16,7 +16,9 @@
  *            rewound_old is void. The next frame is the restart mark at rewound_new
  *   WAIT     at the limit (or the log has not yet written what the ring no longer has): call again
  *   END      no ring: the files hold no more. Calling again looks for growth and new files
- *   ERROR    a file cannot be read, or no memory: `err` says which. Calling again retries
+ *   ERROR    no memory or descriptors, or an unknown error of a file: `err` says which. Calling
+ *            again retries. A file that may not be opened, is gone, or has more bad blocks than
+ *            LOGSCAN_UNREADABLE is passed over: what only it held is LOST
  *
  * A restart mark whose old_end is the reader's position continues without a word: positions jump to
  * the lease's end. If the reader is below old_end, the rest is LOST first.
@@ -57,6 +59,7 @@ enum cursor_verdict {
 };
 enum cursor_limit { CURSOR_COMMITTED, CURSOR_SUBMITTED, CURSOR_DURABLE };
 
+struct cursor_file;
 struct cursor_config {
     struct io *io;
     const char *dirs[CURSOR_DIRS]; /* log_directory, spill_directory; NULL ends the list */
@@ -66,6 +69,13 @@ struct cursor_config {
     enum cursor_limit limit;
     bool headers_only;
     bool no_skim; /* the caller knows all symbols and schemas already */
+    /* A range of bytes of f that is no frame was passed: f->scan says which (bad_from …). NULL: not
+     * wanted. */
+    void (*on_damage)(void *arg, const struct cursor_file *f);
+    /* Two files hold different frames for one position: those of f from its offset on were passed
+     * over. Once for each file. */
+    void (*on_conflict)(void *arg, const struct cursor_file *f, uint64_t position);
+    void *arg;
 };
 
 struct cursor_file { /* one known log file */
@@ -76,6 +86,7 @@ struct cursor_file { /* one known log file */
     bool done;                /* ends below the position and cannot grow */
     bool stopped;             /* scan met its STOP */
     bool bad;                 /* unreadable; error says why */
+    bool conflict;            /* another file holds other frames for its positions */
     int error;
 };
 
@@ -90,7 +101,8 @@ struct cursor {
     uint64_t rewound_old, rewound_new;
     struct err err;
     /* figures */
-    uint64_t frames, bytes, lapped, lost_ranges, lost_bytes, repeats, damaged_ranges;
+    uint64_t frames, bytes, lapped, lost_ranges, lost_bytes, repeats, damaged_ranges,
+        conflicts;
     /* own */
     uint8_t *buf;
     struct packet_record *runs;

@@ -13,6 +13,24 @@ const char *logscan_verdict_name(enum logscan_verdict v)
 
 /* ---- the window ---- */
 
+/* One block at the end of the buffer, from a disk that does not give more at once: as it is, or as
+ * bytes that are no frame. */
+static int64_t one_block(struct logscan *s, uint64_t at)
+{
+    size_t n = s->size - at < LOG_BLOCK ? (size_t)(s->size - at) : LOG_BLOCK;
+    int64_t got;
+    do
+        got = s->io->ops->pread(s->io, s->fd, s->buf + s->fill, n, at);
+    while (got == -EINTR);
+    if (got != -EIO)
+        return got;
+    if (s->unreadable_bytes >= LOGSCAN_UNREADABLE)
+        return -EIO;
+    s->unreadable_bytes += n;
+    memset(s->buf + s->fill, 0xff, n);
+    return (int64_t)n;
+}
+
 /* Makes [at, at + want) available, or as much of it as the file has. Returns the bytes at hand from
  * `at` on (may exceed want); < 0 = -errno. */
 static int64_t look(struct logscan *s, uint64_t at, size_t want, const uint8_t **p)
@@ -37,6 +55,14 @@ static int64_t look(struct logscan *s, uint64_t at, size_t want, const uint8_t *
         if (n < 0) {
             if (at + want <= base + s->fill)
                 break; /* what is needed is there: the error comes when its bytes are needed */
+            if (n == -EIO && base + s->fill < s->size)
+                n = one_block(s, base + s->fill);
+            if (n >= 0) {
+                s->fill += (size_t)n;
+                if (!n)
+                    break;
+                continue;
+            }
             s->error = (int)n;
             return n;
         }
@@ -48,6 +74,32 @@ static int64_t look(struct logscan *s, uint64_t at, size_t want, const uint8_t *
     }
     *p = s->buf + (at - base);
     return at < base + s->fill ? (int64_t)(base + s->fill - at) : 0;
+}
+
+int logscan_header(struct io *io, const char *path, uint64_t instance, uint8_t *buf, size_t *got,
+                   struct log_file_header *h)
+{
+    *got = 0;
+    int fd = io->ops->open(io, path, O_RDONLY, 0);
+    if (fd < 0)
+        return fd;
+    int64_t n = 0;
+    unsigned bad = 0;
+    for (unsigned i = 0; i < LOG_HEADER_COPIES; i++) {
+        do
+            n = io->ops->pread(io, fd, buf + i * LOG_BLOCK, LOG_BLOCK, i * LOG_BLOCK);
+        while (n == -EINTR);
+        if (n == -EIO && ++bad < LOG_HEADER_COPIES) {
+            memset(buf + i * LOG_BLOCK, 0xff, LOG_BLOCK);
+            n = LOG_BLOCK;
+        }
+        if (n > 0)
+            *got += (size_t)n;
+        if (n < (int64_t)LOG_BLOCK)
+            break;
+    }
+    io->ops->close(io, fd);
+    return n < 0 ? (int)n : (int)log_file_header_find(h, buf, *got, instance);
 }
 
 bool logscan_open(struct logscan *s, struct io *io, const char *path, uint64_t instance,

@@ -17,6 +17,10 @@
  *            bytes, i.e. it was never written (a power cut) rather than altered
  *   ERROR    the file could not be read: `error` = -errno
  *
+ * UNREADABLE BLOCKS. Where the disk answers EIO the walk asks block by block; a block that fails
+ * alone counts as bytes that are no frame, so that a bad sector costs the frames in it and nothing
+ * else (`unreadable_bytes`). After LOGSCAN_UNREADABLE bytes of them the verdict is ERROR.
+ *
  * Resolving looks at 8-aligned places with a plausible header and checks their CRC. It is bounded:
  * `reach` bytes (LOGSCAN_REACH covers all writes that can be in flight; offline tools use
  * UINT64_MAX), and over a whole walk the CRC work is at most 9 times the file plus 16 MiB, however
@@ -35,6 +39,7 @@
 #define LOGSCAN_REACH  (64ull << 20)
 #define LOGSCAN_WINDOW (1u << 20)
 #define LOGSCAN_BUFFER (LOGSCAN_WINDOW + FRAME_MAX + LOG_BLOCK)
+#define LOGSCAN_UNREADABLE (1ull << 20)
 
 enum logscan_verdict {
     LOGSCAN_FRAME,
@@ -64,7 +69,8 @@ struct logscan {
     bool hole, gave_up;
     uint64_t before; /* DAMAGE: `position` before the range; the frame at bad_to lies at or above */
     int error;
-    uint64_t crc_left; /* work that searching may still do */
+    uint64_t unreadable_bytes; /* read as no frame: the disk does not give them */
+    uint64_t crc_left;         /* work that searching may still do */
     /* totals */
     uint64_t frames, bytes, records, damaged_ranges, damaged_bytes;
     /* window */
@@ -72,6 +78,12 @@ struct logscan {
     uint64_t base; /* file offset of buf[0], LOG_BLOCK aligned */
     size_t fill;
 };
+
+/* The header alone, from its two blocks, each read by itself. buf: LOG_PREAMBLE bytes. *got: bytes
+ * there were (a block that cannot be read counts, as 0xff). < 0: -errno, else enum
+ * log_header_verdict. */
+int logscan_header(struct io *io, const char *path, uint64_t instance, uint8_t *buf, size_t *got,
+                   struct log_file_header *h);
 
 /* Reads the header. instance 0 accepts any instance. False: cannot be read, is no log file, or of a
  * newer format; err says which (code -EBADMSG: no sound header). */
