@@ -3,11 +3,14 @@
 #include "core/tables.h"
 #include "appender.h"
 #include "batch.h"
+#include "intervals.h"
 #include "json_put.h"
+#include "stream_cut.h"
 
 #define STAGE_SLACK  64u
 #define ROOM_MARGIN  4096u /* frame and run headers of what is staged */
 #define SYMBOL_FRAME (FRAME_HEADER + 16u)
+#define CUT_SHARE    4u /* with streams: rows take at most that many times what was asked for */
 
 _Static_assert(DAYS_TABLES == TABLE_MAX, "days.h and schema.h count the same tables");
 
@@ -54,6 +57,19 @@ static void write_frame(struct appender *a, struct frame *f)
 
 /* ---- rows ---- */
 
+/* Rows that were checked: a frame for each stretch of one stream. */
+static void write_data(struct appender *a, struct frame *f)
+{
+    if (pst_likely(!a->cfg.stream_of)) {
+        write_frame(a, f);
+        return;
+    }
+    struct stream_cut c;
+    stream_cut_start(&c, a->cfg.stream_of, f);
+    while ((f = stream_cut_next(&c)))
+        write_frame(a, f);
+}
+
 static void stage_empty(struct rows *r)
 {
     r->at = r->base;
@@ -78,7 +94,7 @@ static void op_flush(struct rows *r)
         .count = (uint16_t)r->records,
         .day = r->frame_day,
     };
-    write_frame(a, f);
+    write_data(a, f);
     stage_empty(r);
     a->published = true;
     count_add(a->cfg.status, APPEND_ROWS, r->rows_total - a->rows_counted);
@@ -177,14 +193,17 @@ static const struct rows_ops appender_rows = {op_flush, op_intern, op_gap, op_ma
 static uint64_t staged(const struct appender *a)
 {
     uint64_t n = a->rows.records ? (uint64_t)(a->rows.at - a->stage) : 0;
+    if (pst_unlikely(a->cfg.stream_of != NULL))
+        n += (uint64_t)a->rows.records * STREAM_CUT_COST;
     return n + (a->nsyms ? ((const struct frame *)a->syms)->length + 8u : 0);
 }
 
 uint64_t appender_room(struct appender *a)
 {
     uint64_t taken = staged(a) + RING_RESERVE + ROOM_MARGIN;
-    uint64_t room = ring_free(a->cfg.ring, taken + APPENDER_ROOM_EXACT);
-    return room > taken ? room - taken : 0;
+    unsigned share = pst_unlikely(a->cfg.stream_of != NULL) ? CUT_SHARE : 1;
+    uint64_t room = ring_free(a->cfg.ring, taken + (uint64_t)share * APPENDER_ROOM_EXACT);
+    return room > taken ? (room - taken) / share : 0;
 }
 
 static bool fits(struct appender *a, uint64_t bytes, bool reserve)
@@ -313,6 +332,11 @@ bool appender_init(struct appender *a, const struct appender_config *cfg, struct
     a->max_new = cfg->max_new_symbols;
     a->last_time = a->now = cfg->last_time;
     a->tick_at = INT64_MIN;
+    a->interval = (struct appender_intervals){.on = cfg->interval.on,
+                                              .minute = cfg->interval.minute,
+                                              .day = cfg->interval.day,
+                                              .from = cfg->interval.from,
+                                              .at = INT64_MAX};
     a->tsc_mult = load_relaxed(&cfg->clock->mult);
     return true;
 }
@@ -397,6 +421,10 @@ bool appender_schema(struct appender *a, const char *json, uint32_t len)
 static int due_write(struct appender *a, const struct due_item *d)
 {
     bool eod = d->kind == DUE_EOD;
+    if (d->kind == DUE_INTERVALS) {
+        interval_series(a, d);
+        return 0;
+    }
     if (d->kind == DUE_STATE) {
         appender_want_states(a);
         return 0;
@@ -404,6 +432,8 @@ static int due_write(struct appender *a, const struct due_item *d)
     if (eod || d->kind == DUE_TURN) {
         if (d->calendar >= a->calendars || d->day < a->rows.min_day[d->calendar])
             return 0; /* it was ended by hand */
+        if (!interval_last(a, d))
+            return -1;
         if (!eod) {
             turn_day(a, d);
             return 0;
@@ -486,8 +516,17 @@ void appender_want_states(struct appender *a)
 int appender_ends(struct appender *a)
 {
     int n = 0;
-    const struct due_item *d;
-    while (a->cfg.due && pst_unlikely((d = due_next(a->cfg.due, a->now)) != NULL)) {
+    while (a->cfg.due) {
+        const struct due_item *d = due_next(a->cfg.due, a->now);
+        int64_t limit = d && d->at < a->now ? d->at : a->now;
+        if (pst_unlikely(a->interval.at <= limit)) {
+            if (!interval_step(a, limit))
+                return n;
+            n++;
+            continue;
+        }
+        if (pst_likely(!d))
+            return n;
         int wrote = due_write(a, d);
         if (wrote < 0)
             return n; /* comes again */
@@ -649,7 +688,7 @@ static void write_rows(struct appender *a, struct frame *f, uint16_t wish)
     /* As good as always: nothing is late and there is one date. */
     if (wish ? wish >= a->latest_open : !runs && !a->spread && a->oldest >= a->latest_from) {
         f->day = wish ? wish : a->latest_open;
-        write_frame(a, f);
+        write_data(a, f);
         return;
     }
     for (uint32_t records = 0; at < end;) {
@@ -659,7 +698,7 @@ static void write_rows(struct appender *a, struct frame *f, uint16_t wish)
         if (records && day != f->day) {
             f->length = (uint32_t)(at - (uint8_t *)f);
             f->count = (uint16_t)records;
-            write_frame(a, f);
+            write_data(a, f);
             f = (struct frame *)(at - FRAME_HEADER);
             records = 0;
         }
@@ -672,7 +711,7 @@ static void write_rows(struct appender *a, struct frame *f, uint16_t wish)
         f->length = (uint32_t)(at - (uint8_t *)f);
         f->count = (uint16_t)records;
     }
-    write_frame(a, f);
+    write_data(a, f);
     count_add(a->cfg.status, APPEND_LATE_DAY, late);
 }
 
@@ -685,6 +724,8 @@ static enum inject_refusal end_by_hand(struct appender *a, const struct inject_b
         return INJECT_MALFORMED;
     if (b->day != a->rows.min_day[c])
         return INJECT_DAY_CLOSED;
+    if (c == 0 && a->interval.on && a->interval.day <= b->day)
+        pst_must(interval_end(a, a->now, a->now, a->interval.minute, (uint16_t)(b->day + 1)));
     f->day = b->day;
     write_frame(a, f);
     count_add(a->cfg.status, APPEND_MARKS, 1);
@@ -754,8 +795,12 @@ static bool take_one(struct appender *a, struct appender_source *s)
         return true;
     }
     bool reserve = b.kind == FRAME_MARK || b.kind == FRAME_GAP;
-    /* With several dates open each record, of 16 bytes at least, may get a frame of its own. */
-    uint64_t need = bytes + SYMBOL_FRAME + (a->spread ? bytes / 16 * FRAME_HEADER : 0);
+    /* With several dates open, or streams, each record, of 16 bytes at least, may get a frame of
+     * its own. */
+    unsigned each = a->cfg.stream_of ? STREAM_CUT_COST : a->spread ? FRAME_HEADER : 0;
+    uint64_t need = bytes + SYMBOL_FRAME + bytes / 16 * each;
+    if (b.kind == FRAME_MARK) /* an eod mark takes an eoi mark with it */
+        need += FRAME_HEADER + 8 + INTERVAL_JSON;
     if (pst_unlikely(!fits(a, need, reserve))) {
         if (!a->full)
             alarm_signal(st, ALARM_RING_FULL);

@@ -37,6 +37,14 @@
  * After each end state marks follow, first {"calendars":{"default":9823,…}}, the open dates: they
  * stand at the head of every later file, so that recovery need not look for old eod marks.
  *
+ * Streams. Tables of cfg.stream_of's interval stream get frames of their own: what is staged is cut
+ * at the seal, where the next row's stream differs (stream_cut.h). Without such tables nothing is
+ * looked at. Intervals (DUE_INTERVALS) end at instants of the round's clock by eoi marks, which the
+ * appender writes: {"calendar","day","from","to","next"} (days_eoi). The end of the default
+ * calendar's date ends its interval too, right before the eod mark; with a late window where the
+ * date ends, and what comes late is the next interval's, of its own date. Of several ends that the
+ * clock passed at once only the first is written, `next` names the interval of now.
+ *
  * Fault points: appender.before_publish, appender.after_publish; PST_FAULT_DROP=appender.drop_frame
  * loses one sealed data frame as if this hop had a bug; positions stay consistent.
  */
@@ -76,6 +84,7 @@ struct appender_interval {
     bool on;         /* eoi marks are wanted */
     int64_t from;    /* the instant at which it began */
     uint16_t minute; /* that instant's local time: in the names of its files */
+    uint16_t day;    /* its trading date */
 };
 
 struct appender_config {
@@ -121,6 +130,16 @@ struct appender_calendar {
     uint16_t newest; /* rows.min_day of the calendar but in the late window */
 };
 
+struct appender_intervals {
+    bool on;
+    uint16_t minute;  /* local time of the present interval's start */
+    uint16_t day;     /* its trading date */
+    int64_t from;     /* its start */
+    int64_t at, step; /* next end of the series at hand; INT64_MAX = none */
+    uint32_t left;    /* ends of the series */
+    uint16_t next_minute, series_day;
+};
+
 struct appender {
     struct rows rows; /* where feeds write */
     struct appender_config cfg;
@@ -151,6 +170,7 @@ struct appender {
     bool spread;           /* several dates are open: a batch may become many frames */
     bool calendars_said;   /* in the state marks under way */
     struct days_open days; /* for others to read */
+    struct appender_intervals interval;
 };
 
 /* Start-up. Allocates everything. */
@@ -179,7 +199,7 @@ int appender_ends(struct appender *a);
 /* Would appender_due have something to write at that time? */
 pst_inline bool appender_is_due(struct appender *a, int64_t now)
 {
-    return now >= a->tick_at || (a->cfg.due && due_next(a->cfg.due, now));
+    return now >= a->tick_at || now >= a->interval.at || (a->cfg.due && due_next(a->cfg.due, now));
 }
 /* Once a round, with nothing staged: state marks, all after a start or a roll, else those that
  * changed since the last tick. Waits for APPENDER_STATE_ROOM. */

@@ -39,10 +39,10 @@ struct log *log_create(const struct log_config *cfg, struct err *err)
     l->dir[0].path = cfg->directory;
     l->dir[1].path = cfg->spill && *cfg->spill ? cfg->spill : NULL;
     l->spare_fd = -1;
-    l->last_suffix = UINT32_MAX;
+    l->interval = cfg->interval;
     l->symbols_known = cfg->symbols_known;
     memcpy(l->open_day, cfg->open_day, sizeof l->open_day);
-    l->nwrites = cfg->depth + 24;
+    l->nwrites = cfg->depth + LOG_OUTS + 8;
     l->memory = mmap(NULL, (size_t)(l->nwrites + 1) * LOG_BUFFER, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     l->scratch = malloc(FRAME_MAX);
@@ -63,7 +63,7 @@ struct log *log_create(const struct log_config *cfg, struct err *err)
     }
     l->zeros = l->memory + (size_t)l->nwrites * LOG_BUFFER;
     if (cfg->previous)
-        snprintf(l->previous, sizeof l->previous, "%s", cfg->previous);
+        snprintf(l->previous[0], sizeof l->previous[0], "%s", cfg->previous);
     for (unsigned id = 0; cfg->schemas && id < TABLE_MAX; id++) {
         const struct schema *s = schema_set_get(cfg->schemas, id);
         if (!s || id < TABLE_FIRST)
@@ -109,10 +109,11 @@ static struct log_lane *lane_find(struct log *l, uint8_t stream, int32_t day)
     return NULL;
 }
 
-static bool any_open(const struct log *l)
+static bool daily_open(const struct log *l)
 {
     for (unsigned i = 0; i < LOG_LANES; i++)
-        if (l->lane[i].used && l->lane[i].close_at == LOG_NOWHERE)
+        if (l->lane[i].used && l->lane[i].close_at == LOG_NOWHERE &&
+            l->lane[i].stream == STREAM_DAILY)
             return true;
     return false;
 }
@@ -122,12 +123,14 @@ static bool lane_add(struct log *l, uint8_t stream, int32_t day, uint64_t pos)
 {
     for (unsigned i = 0; i < LOG_LANES - 2; i++) /* two are kept for repairs */
         if (!l->lane[i].used) {
-            l->lane[i] = (struct log_lane){.used = true,
-                                           .stream = stream,
-                                           .day = day,
-                                           .cursor = pos,
-                                           .close_at = LOG_NOWHERE,
-                                           .counted = pos};
+            l->lane[i] =
+                (struct log_lane){.used = true,
+                                  .stream = stream,
+                                  .day = day,
+                                  .minute = stream == STREAM_INTERVAL ? l->interval : LOG_NO_MINUTE,
+                                  .cursor = pos,
+                                  .close_at = LOG_NOWHERE,
+                                  .counted = pos};
             return true;
         }
     return false;
@@ -188,6 +191,30 @@ static bool day_behind(const struct log *l, uint64_t pos, uint64_t tail, int32_t
     return false;
 }
 
+static void close_lane(struct log *l, struct log_lane *n, enum log_end_reason reason)
+{
+    n->close_at = l->cursor;
+    n->reason = reason;
+}
+
+/* An eod or eoi mark that the scout has just passed: whose last frame was it? */
+static void roll(struct log *l, const struct frame *f, unsigned type)
+{
+    PST_FAULT("log.roll");
+    int32_t open = type == MARK_EOD ? earliest_open(l, f) : 0;
+    if (type == MARK_EOI)
+        days_eoi(f, &l->interval);
+    for (unsigned i = 0; i < LOG_LANES; i++) {
+        struct log_lane *n = &l->lane[i];
+        if (!n->used || n->close_at != LOG_NOWHERE)
+            continue;
+        if (type == MARK_EOD && n->day < open)
+            close_lane(l, n, LOG_END_DAY);
+        if (type == MARK_EOI && n->stream == STREAM_INTERVAL)
+            close_lane(l, n, LOG_END_INTERVAL);
+    }
+}
+
 static int scout(struct log *l, uint64_t tail)
 {
     int did = 0;
@@ -196,13 +223,14 @@ static int scout(struct log *l, uint64_t tail)
         const struct frame *f = at(l, l->cursor);
         unsigned type = 0;
         uint32_t len;
-        bool turn = f->kind == FRAME_MARK && frame_mark(f, &type, &len) &&
-                    (type == MARK_EOD || type == MARK_RESTART);
+        if (f->kind != FRAME_MARK || !frame_mark(f, &type, &len))
+            type = 0;
+        bool turn = type == MARK_EOD || type == MARK_RESTART;
         /* Only two generations of states are kept: lanes must not be further behind than that. */
         if (pst_unlikely(turn) && slowest(l) < l->cursor)
             break;
         bool known =
-            f->stream == STREAM_EVERY ? any_open(l) : lane_find(l, f->stream, f->day) != NULL;
+            f->stream == STREAM_EVERY ? daily_open(l) : lane_find(l, f->stream, f->day) != NULL;
         int32_t day = f->day;
         if (pst_unlikely(turn) && type == MARK_EOD && !known &&
             !day_behind(l, l->cursor, tail, &day) && !load_acquire(&l->drain)) /* L4 */
@@ -210,20 +238,14 @@ static int scout(struct log *l, uint64_t tail)
         if (!known && f->kind != FRAME_PAD &&
             !lane_add(l, f->stream == STREAM_EVERY ? STREAM_DAILY : f->stream, day, l->cursor))
             break;
-        if (pst_unlikely(f->kind != FRAME_DATA))
+        if (pst_unlikely(f->kind != FRAME_DATA)) {
             log_note(l, f);
-        l->cursor += f->length;
-        if (pst_unlikely(turn) && type == MARK_EOD) {
-            PST_FAULT("log.roll");
-            int32_t open = earliest_open(l, f);
-            for (unsigned i = 0; i < LOG_LANES; i++) {
-                struct log_lane *n = &l->lane[i];
-                if (n->used && n->close_at == LOG_NOWHERE && n->day < open) {
-                    n->close_at = l->cursor;
-                    n->reason = LOG_END_DAY;
-                }
-            }
+            if (f->kind == FRAME_GAP) /* it will stand in several files */
+                count_frame(l, f);
         }
+        l->cursor += f->length;
+        if (pst_unlikely(type == MARK_EOD || type == MARK_EOI))
+            roll(l, f, type);
         did++;
     }
     return did;
@@ -267,7 +289,7 @@ static int lane_step(struct log *l, struct log_lane *n)
             o->bytes += f->length;
             count_add(l->st, LOG_FRAMES, 1);
             count_add(l->st, LOG_BYTES, f->length);
-            if (after > n->counted && (f->kind == FRAME_DATA || n->stream == STREAM_DAILY))
+            if (after > n->counted && f->kind == FRAME_DATA)
                 count_frame(l, f);
         }
         if (after > n->counted)

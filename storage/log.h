@@ -2,7 +2,7 @@
 /*
  * log.h - the log thread: makes the journal durable. It reads committed frames in place from the
  * ring (it alone may: head->guard keeps them), copies them into aligned commit buffers of 1 MiB and
- * writes those to the files of log_file.h, one for each (stream, day).
+ * writes those to the files of log_file.h, one for each (stream, day) and interval.
  *
  * WRITES. O_DIRECT with RWF_DSYNC, so that an error belongs to a write. While a write of a file is
  * in flight only full buffers follow it, up to log_depth; with none in flight the partial tail goes
@@ -28,8 +28,11 @@
  * ROLL. The eod mark with which the last calendar closes day D is the last frame of D's file; the
  * next frame opens the file of its own day (state marks after eod carry the new day). Until then
  * the files of several days may be open: a calendar that has turned writes into the next one. The
- * marks of dates without a file, missed ones, stand in the file of what comes next. Other
- * stream-255 frames go into every open file and open the daily file of their day when none is.
+ * marks of dates without a file, missed ones, stand in the file of what comes next. Likewise an eoi
+ * mark is the last frame of the interval stream's files; the next frame of that stream opens the
+ * file of the interval that the mark names. Other stream-255 frames go into every open file, and
+ * into the daily file of their day when no daily file is open: so the daily files alone hold all of
+ * them. A closed file gives back what was allocated and not written.
  *
  * THREADS. log_create, log_destroy: control, while the thread does not run. log_work,
  * log_housekeeping, log_fini: the log thread, or a test by hand; the io belongs to that thread.
@@ -76,6 +79,7 @@ struct log_config {
     uint32_t symbols_known;             /* ids that recovery restored */
     const void *states; /* state mark frames that recovery found, back to back; may be NULL */
     size_t states_bytes;
+    int32_t interval;     /* minute at which the present interval began; any when there are none */
     const char *previous; /* name of the daily stream's last file; NULL = none */
     bool buffered;        /* never O_DIRECT */
 };

@@ -4,8 +4,9 @@
  * log_out.c (file side: writes), log_open.c (making files) and log_count.c (ledger). Owner of all
  * of it: the log thread, but where said otherwise.
  *
- * lane: one (stream, day) being written: reads the ring from `cursor`, takes the frames that are
- * its own, up to close_at; has a file (`out`) or is looking for one. out:  one open file. A lane
+ * lane: one (stream, day, minute) being written: reads the ring from `cursor`, takes the frames
+ * that are its own, up to close_at; has a file (`out`) or is looking for one. Of one stream and day
+ * only one is open: an eoi mark closes those of the interval stream. out:  one open file. A lane
  * may leave it behind (closing: END frame, sync, close).
  */
 #pragma once
@@ -13,8 +14,9 @@
 #include "log.h"
 
 #define LOG_BUFFER  (1u << 20)
-#define LOG_LANES   8
-#define LOG_OUTS    16
+#define LOG_LANES   16
+#define LOG_OUTS    24
+#define LOG_KEYS    4   /* (stream, day, minute) whose last suffix is remembered */
 #define LOG_WRITES  256 /* buffers at most: depth + 2 for each open file */
 #define LOG_DELTAS  65536u
 #define LOG_EVENTS  256u
@@ -76,7 +78,7 @@ struct log_out {
 struct log_lane {
     bool used;
     uint8_t stream;
-    int32_t day;
+    int32_t day, minute;
     uint64_t cursor, close_at;
     uint64_t counted; /* frames below it are in the ledger's figures */
     enum log_end_reason reason;
@@ -125,10 +127,15 @@ struct log {
     struct log_state *states[2]; /* generations: newest, the one before */
     bool states_due; /* an eod or restart mark came: the next state begins a generation */
     uint16_t open_day[DAYS_CALENDARS];
+    int32_t interval; /* minute of the present one (log_config.interval, then the eoi marks) */
     /* names */
-    int32_t last_day;
-    uint32_t last_suffix;
-    char previous[LOG_NAME_MAX];
+    struct log_key {
+        uint8_t stream;
+        bool used;
+        int32_t day, minute;
+        uint32_t suffix;            /* of the file made last */
+    } key[LOG_KEYS];                /* newest first */
+    char previous[2][LOG_NAME_MAX]; /* of the daily and of the interval stream */
     /* the prepared file and the ballast */
     int spare_fd;
     bool spare_direct;

@@ -350,6 +350,7 @@ void out_fail(struct log *l, struct log_out *o, int error)
             l->lane[i] = (struct log_lane){.used = true,
                                            .stream = o->header.stream,
                                            .day = o->header.day,
+                                           .minute = o->header.minute,
                                            .cursor = from,
                                            .close_at = o->copied,
                                            .counted = o->copied,
@@ -363,8 +364,7 @@ void out_fail(struct log *l, struct log_out *o, int error)
 
 struct suffix_scan {
     const struct log *l;
-    uint8_t stream;
-    int32_t day;
+    const struct log_file_header *h;
     uint32_t next; /* highest + 1; 0 = none */
 };
 
@@ -372,10 +372,29 @@ static bool suffix_seen(void *arg, const char *name)
 {
     struct suffix_scan *s = arg;
     struct log_name n;
-    if (log_name_parse(&n, s->l->cfg.prefix, name) && n.stream == s->stream && n.day == s->day &&
-        n.suffix >= s->next)
+    if (log_name_parse(&n, s->l->cfg.prefix, name) && n.stream == s->h->stream &&
+        n.day == s->h->day && n.minute == s->h->minute && n.suffix >= s->next)
         s->next = n.suffix + 1;
     return true;
+}
+
+static struct log_key *key_find(struct log *l, const struct log_file_header *h)
+{
+    for (unsigned i = 0; i < LOG_KEYS; i++)
+        if (l->key[i].used && l->key[i].stream == h->stream && l->key[i].day == h->day &&
+            l->key[i].minute == h->minute)
+            return &l->key[i];
+    return NULL;
+}
+
+/* A suffix is never used twice, even if the file is gone or a directory cannot be listed. */
+static void key_note(struct log *l, const struct log_file_header *h)
+{
+    struct log_key *k = key_find(l, h);
+    if (!k)
+        k = &l->key[LOG_KEYS - 1];
+    memmove(&l->key[1], &l->key[0], (size_t)(k - l->key) * sizeof *k);
+    l->key[0] = (struct log_key){h->stream, true, h->day, h->minute, h->suffix};
 }
 
 static int open_any(struct log *l, const char *path, int flags, bool *direct)
@@ -418,17 +437,18 @@ static bool take_spare(struct log *l, struct log_out *o)
 static int make(struct log *l, struct log_out *o, unsigned d)
 {
     struct io *io = l->io;
-    struct suffix_scan s = {l, o->header.stream, o->header.day, 0};
-    if (l->last_day == s.day && l->last_suffix != UINT32_MAX)
-        s.next = l->last_suffix + 1;
+    const struct log_key *known = key_find(l, &o->header);
+    struct suffix_scan s = {l, &o->header, known ? known->suffix + 1 : 0};
     for (unsigned i = 0; i < 2; i++)
         if (l->dir[i].path) {
             int r = io->ops->list(io, l->dir[i].path, suffix_seen, &s);
             if (r < 0 && i == d)
                 return r;
         }
-    struct log_name n = {
-        .stream = s.stream, .day = s.day, .minute = LOG_NO_MINUTE, .suffix = s.next};
+    struct log_name n = {.stream = o->header.stream,
+                         .day = o->header.day,
+                         .minute = o->header.minute,
+                         .suffix = s.next};
     if (!log_name_format(o->name, l->cfg.prefix, &n))
         return -ENAMETOOLONG;
     snprintf(o->path, sizeof o->path, "%s/%s", l->dir[d].path, o->name);
@@ -459,8 +479,7 @@ static int make(struct log *l, struct log_out *o, unsigned d)
         io->ops->unlink(io, o->path);
         return end < 0 ? (int)end : -EINVAL;
     }
-    l->last_day = s.day;
-    l->last_suffix = s.next;
+    key_note(l, &o->header);
     return 0;
 }
 
@@ -484,12 +503,13 @@ bool lane_open(struct log *l, struct log_lane *n, bool home_only)
         h->first = n->cursor;
         h->created = clock_now(l->cfg.clock);
         h->day = n->day;
-        h->minute = LOG_NO_MINUTE;
+        h->minute = n->minute;
         h->stream = n->stream;
         if (getrandom(&h->epoch, sizeof h->epoch, 0) != sizeof h->epoch)
             h->epoch = clock_ticks();
         snprintf(h->name, sizeof h->name, "%s", l->cfg.instance_name ? l->cfg.instance_name : "");
-        memcpy(h->previous, l->previous, sizeof h->previous);
+        char *previous = l->previous[n->stream == STREAM_INTERVAL];
+        memcpy(h->previous, previous, sizeof h->previous);
         snprintf(h->writer, sizeof h->writer, "%s", PST_VERSION);
         int r = make(l, o, d);
         if (r < 0) {
@@ -507,7 +527,7 @@ bool lane_open(struct log *l, struct log_lane *n, bool home_only)
         o->stage = STAGE_HEADERS;
         n->out = o;
         out_start(l, o);
-        memcpy(l->previous, o->name, sizeof l->previous);
+        memcpy(previous, o->name, sizeof l->previous[0]);
         count_add(l->st, LOG_FILES, 1);
         if (d == 1) {
             count_add(l->st, LOG_SPILLED, 1);
