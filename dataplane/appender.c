@@ -55,19 +55,95 @@ static void write_frame(struct appender *a, struct frame *f)
     put_frame(a, f);
 }
 
+/* ---- buffering events ---- */
+
+/* One mark of an event, from its text; true: it stands in the journal at *position. */
+static bool event_mark(struct appender *a, const struct divert_event *e, enum mark_type type,
+                       const char *text, uint32_t len, const char *status, uint64_t *position)
+{
+    char json[DIVERT_TEXT + DIVERT_FACTS];
+    len = divert_mark(e, text, len, status, json, sizeof json);
+    struct frame *f = (struct frame *)a->small;
+    if (!len || !frame_build_mark(f, type, json, len))
+        return false;
+    f->day = a->rows.min_day[0];
+    write_frame(a, f);
+    count_add(a->cfg.status, APPEND_MARKS, 1);
+    *position = f->position;
+    return true;
+}
+
+static void start_event(struct appender *a, struct divert_event *e, uint64_t position)
+{
+    divert_start(a->cfg.divert, e, position);
+    a->diverting = true;
+}
+
+static void event_over(struct appender *a, struct divert_event *e, uint64_t position)
+{
+    divert_end(a->cfg.divert, e, position);
+    a->diverting = a->cfg.divert->nactive != 0;
+}
+
+/* Room for it was taken off by whoever asked (event_room). */
+static void at_limit(void *arg, struct divert_event *e, enum mark_type type, const char *status)
+{
+    struct appender *a = arg;
+    uint64_t position = 0;
+    bool end = type == MARK_BUFFER_END;
+    pst_must(event_mark(a, e, type, end ? e->end : e->text, end ? e->end_len : e->text_len, status,
+                        &position));
+    alarm_signal(a->cfg.status, ALARM_BUFFER_LIMIT);
+    if (end)
+        event_over(a, e, position);
+}
+
+static void write_part(void *arg, struct frame *f, uint32_t diverted)
+{
+    struct appender *a = arg;
+    if (diverted)
+        count_add(a->cfg.status, APPEND_DIVERTED, diverted);
+    write_frame(a, f);
+}
+
+static pst_noinline void write_diverted(struct appender *a, struct frame *f)
+{
+    const struct divert_sink sink = {a, write_part, at_limit};
+    divert_frame(a->cfg.divert, f, &sink);
+    a->diverting = a->cfg.divert->nactive != 0;
+}
+
+/* Every data frame of one stream goes through here. */
+pst_inline void write_one(struct appender *a, struct frame *f)
+{
+    if (pst_unlikely(a->diverting))
+        write_diverted(a, f);
+    else
+        write_frame(a, f);
+}
+
+/* What the marks of events may take in one frame, at most two of each: its limit is more than a
+ * frame becomes. */
+pst_inline uint64_t event_room(const struct appender *a)
+{
+    return pst_unlikely(a->diverting) ? (uint64_t)a->cfg.divert->nactive * 2 *
+                                            (FRAME_HEADER + 16 + DIVERT_TEXT + DIVERT_FACTS)
+                                      : 0;
+}
+
 /* ---- rows ---- */
 
 /* Rows that were checked: a frame for each stretch of one stream. */
 static void write_data(struct appender *a, struct frame *f)
 {
     if (pst_likely(!a->cfg.stream_of)) {
-        write_frame(a, f);
+        write_one(a, f);
         return;
     }
     struct stream_cut c;
     stream_cut_start(&c, a->cfg.stream_of, f);
     while ((f = stream_cut_next(&c)))
-        write_frame(a, f);
+        write_one(a, f);
 }
 
 static void stage_empty(struct rows *r)
@@ -193,7 +269,9 @@ static const struct rows_ops appender_rows = {op_flush, op_intern, op_gap, op_ma
 static uint64_t staged(const struct appender *a)
 {
     uint64_t n = a->rows.records ? (uint64_t)(a->rows.at - a->stage) : 0;
-    if (pst_unlikely(a->cfg.stream_of != NULL))
+    if (pst_unlikely(a->diverting)) /* cut at each row: by mask, stream or both */
+        n = n * DIVERT_SPREAD + event_room(a);
+    else if (pst_unlikely(a->cfg.stream_of != NULL))
         n += (uint64_t)a->rows.records * STREAM_CUT_COST;
     return n + (a->nsyms ? ((const struct frame *)a->syms)->length + 8u : 0);
 }
@@ -201,7 +279,10 @@ static uint64_t staged(const struct appender *a)
 uint64_t appender_room(struct appender *a)
 {
     uint64_t taken = staged(a) + RING_RESERVE + ROOM_MARGIN;
-    unsigned share = pst_unlikely(a->cfg.stream_of != NULL) ? CUT_SHARE : 1;
+    unsigned share = pst_unlikely(a->diverting)               ? DIVERT_SPREAD
+                     : pst_unlikely(a->cfg.stream_of != NULL) ? CUT_SHARE
+                                                              : 1;
+    taken += event_room(a);
     uint64_t room = ring_free(a->cfg.ring, taken + (uint64_t)share * APPENDER_ROOM_EXACT);
     return room > taken ? (room - taken) / share : 0;
 }
@@ -301,6 +382,32 @@ static void say_calendars(struct appender *a)
     pst_must(!j.full);
     a->calendars_said =
         appender_mark(a, MARK_STATE, text, (uint32_t)(j.at - text), a->rows.min_day[0]);
+}
+
+/* {"buffer":{…}}: an active event as its start mark has it, for recovery and whoever begins at a
+ * later file. */
+static bool say_events(struct appender *a)
+{
+    struct divert *d = a->cfg.divert;
+    char start[DIVERT_TEXT + DIVERT_FACTS], text[sizeof start + 16];
+    for (unsigned i = 0; d && i < DIVERT_EVENTS; i++) {
+        const struct divert_event *e = &d->event[i];
+        enum divert_state state = divert_state(e);
+        if (state != DIVERT_ACTIVE && state != DIVERT_PASSING)
+            continue;
+        uint32_t n =
+            divert_mark(e, e->text, e->text_len, state == DIVERT_ACTIVE ? "active" : "passthrough",
+                        start, sizeof start);
+        struct json_put j;
+        json_put_start(&j, text, sizeof text);
+        json_put_lit(&j, "{\"buffer\":");
+        json_put_raw(&j, start, n);
+        json_put_lit(&j, "}");
+        pst_must(n && !j.full);
+        if (!appender_mark(a, MARK_STATE, text, (uint32_t)(j.at - text), a->rows.min_day[0]))
+            return false;
+    }
+    return true;
 }
 
 /* ---- life ---- */
@@ -553,8 +660,11 @@ void appender_states(struct appender *a)
 {
     if (pst_likely(!a->states) || appender_room(a) < APPENDER_STATE_ROOM)
         return;
-    if (a->states == 2 && !a->calendars_said && a->cfg.owners)
-        say_calendars(a);
+    if (a->states == 2 && !a->calendars_said) {
+        a->calendars_said = say_events(a);
+        if (a->cfg.owners && a->calendars_said)
+            say_calendars(a);
+    }
     if (!a->cfg.hooks.states || !a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
         a->states = 0;
 }
@@ -733,6 +843,43 @@ static enum inject_refusal end_by_hand(struct appender *a, const struct inject_b
     return INJECT_ACCEPTED;
 }
 
+/* A start or end of a buffering event, from control. The mark is made of the batch's text, whose
+ * closing brace comes behind what only the appender knows. */
+static enum inject_refusal command_event(struct appender *a, const struct inject_batch *b,
+                                         const struct frame *f, unsigned type)
+{
+    unsigned slot = b->flags / INJECT_EVENT, ignored;
+    uint32_t len = 0;
+    const char *json = frame_mark(f, &ignored, &len);
+    if (slot >= DIVERT_EVENTS || !len || len > DIVERT_TEXT || json[len - 1] != '}')
+        return INJECT_MALFORMED;
+    struct divert_event *e = &a->cfg.divert->event[slot];
+    enum divert_state state = divert_state(e);
+    bool start = type == MARK_BUFFER_START;
+    if (start ? state != DIVERT_OFFERED : state != DIVERT_ACTIVE && state != DIVERT_PASSING)
+        return INJECT_EVENT_OVER;
+    uint64_t position;
+    if (!event_mark(a, e, type, json, len - 1, start ? "started" : "complete", &position))
+        return INJECT_MALFORMED;
+    if (start)
+        start_event(a, e, position);
+    else
+        event_over(a, e, position);
+    return INJECT_ACCEPTED;
+}
+
+bool appender_resume_event(struct appender *a, struct divert_event *e)
+{
+    uint64_t position;
+    if (!fits(a, FRAME_HEADER + 16 + DIVERT_TEXT + DIVERT_FACTS, true))
+        return false;
+    op_flush(&a->rows);
+    if (!event_mark(a, e, MARK_BUFFER_START, e->text, e->text_len, "resumed", &position))
+        return false;
+    start_event(a, e, position);
+    return true;
+}
+
 /* One batch, whole or not at all. b: a copy of its head; body: what lies behind it in the ring. */
 static enum inject_refusal take_batch(struct appender *a, struct appender_source *s,
                                       const struct inject_batch *b, const uint8_t *body)
@@ -757,6 +904,9 @@ static enum inject_refusal take_batch(struct appender *a, struct appender_source
         memcpy(f + 1, body + b->syms_bytes, f->length - FRAME_HEADER);
         if (s->ends_days && batch_is_eod(b, f))
             return end_by_hand(a, b, f);
+        unsigned event = s->ends_days && a->cfg.divert ? batch_event(b, f) : 0;
+        if (event)
+            return command_event(a, b, f, event);
         why = batch_text_check(b, f) ? INJECT_ACCEPTED : INJECT_MALFORMED;
         if (!why && b->kind == FRAME_MARK)
             count_add(a->cfg.status, APPEND_MARKS, 1);
@@ -795,12 +945,15 @@ static bool take_one(struct appender *a, struct appender_source *s)
         return true;
     }
     bool reserve = b.kind == FRAME_MARK || b.kind == FRAME_GAP;
-    /* With several dates open, or streams, each record, of 16 bytes at least, may get a frame of
-     * its own. */
-    unsigned each = a->cfg.stream_of ? STREAM_CUT_COST : a->spread ? FRAME_HEADER : 0;
-    uint64_t need = bytes + SYMBOL_FRAME + bytes / 16 * each;
-    if (b.kind == FRAME_MARK) /* an eod mark takes an eoi mark with it */
-        need += FRAME_HEADER + 8 + INTERVAL_JSON;
+    /* With several dates open, streams or events, each record, of 16 bytes at least, may get a
+     * frame of its own. */
+    unsigned each = pst_unlikely(a->diverting) ? DIVERT_PER_ROW
+                    : a->cfg.stream_of         ? STREAM_CUT_COST
+                    : a->spread                ? FRAME_HEADER
+                                               : 0;
+    uint64_t need = bytes + SYMBOL_FRAME + bytes / 16 * each + event_room(a);
+    if (b.kind == FRAME_MARK) /* an eod mark takes an eoi mark with it; one of an event facts */
+        need += FRAME_HEADER + 8 + INTERVAL_JSON + DIVERT_FACTS;
     if (pst_unlikely(!fits(a, need, reserve))) {
         if (!a->full)
             alarm_signal(st, ALARM_RING_FULL);

@@ -45,6 +45,11 @@
  * date ends, and what comes late is the next interval's, of its own date. Of several ends that the
  * clock passed at once only the first is written, `next` names the interval of now.
  *
+ * Buffering events (divert.h). While one is active each data frame, of own feeds and of batches, is
+ * shown to its mask before it is sealed, and falls into parts. Room is then a seventh of what it
+ * is otherwise. Their marks come as batches of the source that may end days; state marks
+ * {"buffer":{…}} repeat the start marks of those that are active.
+ *
  * Fault points: appender.before_publish, appender.after_publish; PST_FAULT_DROP=appender.drop_frame
  * loses one sealed data frame as if this hop had a bug; positions stay consistent.
  */
@@ -56,6 +61,7 @@
 #include "core/rows.h"
 #include "core/status.h"
 #include "core/symbols.h"
+#include "divert.h"
 #include "due.h"
 
 #define APPENDER_SOURCES    64u
@@ -101,6 +107,7 @@ struct appender_config {
     const uint8_t *stream_of; /* by table id, TABLE_MAX of them: STREAM_DAILY or STREAM_INTERVAL;
                                * constant from init on. NULL = all daily */
     struct appender_interval interval;
+    struct divert *divert;    /* buffering events; NULL = none can be started */
     int64_t last_time;        /* of the journal's last frame; INT64_MIN = empty journal */
     uint32_t max_new_symbols; /* of the appender's own feeds, a day */
     bool ticks;               /* write tick marks */
@@ -157,6 +164,7 @@ struct appender {
                         * so that a start finds those frames without reading the rows between */
     uint32_t states;   /* 0 none, 1 changed ones, 2 all: still to be written */
     bool published;    /* a data frame since appender_begin */
+    bool diverting;    /* a buffering event has its mask in the way of data frames */
     bool full;         /* a batch found no room: alarmed once */
     uint64_t rows_counted, late_counted;
     struct appender_source src[APPENDER_SOURCES];
@@ -214,6 +222,9 @@ int appender_take(struct appender *a, int budget);
 bool appender_mark(struct appender *a, enum mark_type type, const char *json, uint32_t len,
                    uint16_t day);
 bool appender_schema(struct appender *a, const char *json, uint32_t len);
+/* Before the thread starts: an event that was active when the last incarnation ended goes on
+ * (buffer_start mark, status "resumed"). False: no room. */
+bool appender_resume_event(struct appender *a, struct divert_event *e);
 /* State marks of every session, from the next appender_states on (start of an incarnation). */
 void appender_want_states(struct appender *a);
 /* Clean end: flushes, end mark. Nothing may be appended afterwards. */

@@ -165,12 +165,19 @@ bool batch_text_check(const struct inject_batch *b, const struct frame *f)
                len && pst_align8(8 + (uint64_t)len) == frame_payload_bytes(f);
     }
     unsigned type = mark_type(b, f);
-    return type && type != MARK_EOD && type != MARK_EOI && type != MARK_END;
+    return type && type != MARK_EOD && type != MARK_EOI && type != MARK_END &&
+           type != MARK_BUFFER_START && type != MARK_BUFFER_END;
 }
 
 bool batch_is_eod(const struct inject_batch *b, const struct frame *f)
 {
     return mark_type(b, f) == MARK_EOD;
+}
+
+unsigned batch_event(const struct inject_batch *b, const struct frame *f)
+{
+    unsigned type = mark_type(b, f);
+    return type == MARK_BUFFER_START || type == MARK_BUFFER_END ? type : 0;
 }
 
 uint32_t batch_gap_record(uint8_t *p, const struct schema *s, const struct gap *g, uint32_t reason)

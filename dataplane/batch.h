@@ -42,10 +42,13 @@ struct batch_rows {
 };
 enum inject_refusal batch_rows_check(struct batch_rows *w);
 
-/* A mark or schema batch, payload copied behind f. End-of-day marks come by the due list only. */
+/* A mark or schema batch, payload copied behind f. Ends of days and intervals come by the due list
+ * only, buffering events from the one source that may start them. */
 bool batch_text_check(const struct inject_batch *b, const struct frame *f);
 /* A sound eod mark, from the one source that may end days. */
 bool batch_is_eod(const struct inject_batch *b, const struct frame *f);
+/* A sound buffer_start or buffer_end mark, ditto: its type; else 0. */
+unsigned batch_event(const struct inject_batch *b, const struct frame *f);
 
 /* One record of table `gap` at p (8-aligned); returns its bytes. */
 uint32_t batch_gap_record(uint8_t *p, const struct schema *s, const struct gap *g, uint32_t reason);

@@ -223,6 +223,13 @@ bool inject_rows_eod(struct inject_rows *w, const char *json, uint32_t len, unsi
     return send_text(w, b, MARK_EOD, len, json, len);
 }
 
+bool inject_rows_event(struct inject_rows *w, enum mark_type type, const char *json, uint32_t len,
+                       unsigned slot)
+{
+    struct inject_batch b = {.kind = FRAME_MARK, .flags = INJECT_EVENT * slot};
+    return send_text(w, b, (uint32_t)type, len, json, len);
+}
+
 bool inject_rows_schema(struct inject_rows *w, const char *json, uint32_t len)
 {
     return send_text(w, (struct inject_batch){.kind = FRAME_SCHEMA}, len, 0, json, len);

@@ -77,5 +77,9 @@ void inject_rows_days(struct inject_rows *w, const struct days_open *days);
  * `ends`. The ticket's verdict is INJECT_DAY_CLOSED when it was not the open one. */
 bool inject_rows_eod(struct inject_rows *w, const char *json, uint32_t len, unsigned c,
                      uint16_t day, int64_t ends);
+/* A start or end of the buffering event in this slot (divert.h), of a source that may end days. The
+ * ticket's verdict is INJECT_EVENT_OVER when it was over before. */
+bool inject_rows_event(struct inject_rows *w, enum mark_type type, const char *json, uint32_t len,
+                       unsigned slot);
 /* Forgets this producer's numbering. Nothing may be staged. */
 void inject_rows_restart(struct inject_rows *w);

@@ -40,7 +40,8 @@ _Static_assert(sizeof(struct inject_batch) == 32, "inject batch head is 32 bytes
 enum inject_flag {
     INJECT_RESTART =
         1, /* the producer forgot its numbering: local ids begin at 0 with this batch */
-    INJECT_CALENDAR = 256 /* an eod mark of control: times the calendar's number */
+    INJECT_CALENDAR = 256, /* an eod mark of control: times the calendar's number */
+    INJECT_EVENT = 256 /* a buffer_start or buffer_end mark of control: times the event's slot */
 };
 
 /* Why the appender refused a batch, whole. */
@@ -49,6 +50,7 @@ enum inject_refusal {
     INJECT_MALFORMED,    /* a bug of the producer; counter append.bad_batches */
     INJECT_DAY_CLOSED,   /* an eod mark, but that date is not the open one (any more) */
     INJECT_NOT_NEXT,     /* of a source: it does not go on where the source stands (appender.h) */
+    INJECT_EVENT_OVER,   /* a buffer_end mark, but the event is not active (any more) */
     INJECT_SYMBOLS_LIMIT /* max_new_symbols or the symbol table is full. The producer must restart
                             its numbering, since the texts of this batch were not kept */
 };
