@@ -71,9 +71,21 @@ int cli_help(const char *name)
                verbs[i].sentence);
     printf(
         "\n  --socket PATH  the daemon's control socket (or $PENSTOCK_SOCKET; else the only one in "
-        "/run/penstock)\n  --json         the reply as JSON\n\n"
+        "/run/penstock)\n  --json         the reply as JSON\n"
+        "  --zone ZONE    how tail, gaps, log, sql and call show times: UTC, America/New_York ... "
+        "(else as time_type and time_offset say)\n\n"
         "exit codes: 0 healthy, 1 degraded or not balanced, 2 usage, 3 no daemon\n");
     return EXIT_HEALTHY;
+}
+
+bool cli_shown(struct cli *c, json_t *reply)
+{
+    struct err err = {0};
+    if (c->zone ? shown_zone(&c->shown, c->zone, &err)
+                : shown_from(&c->shown, json_object_get(reply, "shown"), &err))
+        return true;
+    fprintf(stderr, "penstock: %s\n", err.text);
+    return false;
 }
 
 json_t *cli_args(int argc, char **argv)
@@ -125,6 +137,8 @@ int main(int argc, char **argv)
             c.json = true;
         } else if (!strcmp(argv[i], "--socket") && i + 1 < argc) {
             c.socket = argv[++i];
+        } else if (!strcmp(argv[i], "--zone") && i + 1 < argc) {
+            c.zone = argv[++i];
         } else if (!strcmp(argv[i], "--version")) {
             printf("penstock %s\n", PST_VERSION);
             return EXIT_HEALTHY;
@@ -153,6 +167,8 @@ int main(int argc, char **argv)
             return cli_help(verb);
         else if (!strcmp(argv[i], "--socket") && i + 1 < argc)
             c.socket = argv[++i];
+        else if (!strcmp(argv[i], "--zone") && i + 1 < argc)
+            c.zone = argv[++i];
         else
             args[n++] = argv[i];
     }
@@ -170,6 +186,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "penstock: %s takes no arguments, what is '%s'?\n", verb, args[0]);
         return EXIT_USAGE;
     }
+    if (c.zone && !cli_shown(&c, NULL))
+        return EXIT_USAGE;
     if (!c.socket)
         c.socket = getenv("PENSTOCK_SOCKET");
     if (!c.socket)
@@ -178,5 +196,6 @@ int main(int argc, char **argv)
     int code = own ? own(&c, n, args) : cli_view(&c, verb, n, args);
     if (c.conn.fd >= 0)
         client_close_conn(&c.conn);
+    shown_free(&c.shown);
     return code;
 }

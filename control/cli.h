@@ -8,18 +8,23 @@
 
 #include <jansson.h>
 #include "client.h"
+#include "shown.h"
 
 enum { EXIT_HEALTHY, EXIT_DEGRADED, EXIT_USAGE, EXIT_NO_DAEMON };
 
 struct cli {
     const char *socket;
     bool json;
+    const char *zone; /* --zone; NULL: as the daemon's time_type and time_offset say */
+    struct time_shown shown;
     bool patient; /* the answer may take as long as it takes */
     struct client_conn conn;
 };
 
 /* Connects when needed, calls, unwraps: NULL after printing the error and setting *code. */
 json_t *cli_call(struct cli *c, const char *cmd, json_t *args, int *code);
+/* Sets c->shown from --zone, else from a reply's "shown". False: printed, the zone is unknown. */
+bool cli_shown(struct cli *c, json_t *reply);
 json_t *cli_args(int argc, char **argv);
 
 /* One function a verb that needs more than "call and print". */

@@ -50,10 +50,43 @@ static void teach(struct cli_journal *j, json_t *schemas)
     }
 }
 
+/* Readers that recover read the files of the streamer: the same frames, on another disk. */
+static void follow_streamer(json_t *own)
+{
+    static const char *const dirs[] = {"log_directory", "spill_directory"};
+    const char *socket = json_string_value(json_object_get(own, "log_streamer_socket"));
+    struct client_conn conn = {.fd = -1};
+    struct err err = {0};
+    if (!socket)
+        return;
+    json_t *reply =
+        client_open(&conn, socket, &err) ? client_call(&conn, "attach", json_array(), &err) : NULL;
+    json_t *theirs = json_object_get(reply, "result");
+    if (*json_text(theirs, "log_directory"))
+        for (unsigned i = 0; i < PST_COUNT(dirs); i++)
+            json_object_set(own, dirs[i], json_object_get(theirs, dirs[i]));
+    else
+        fprintf(stderr, "penstock: the log streamer %s: %s; reading this instance's own files\n",
+                json_text(own, "log_streamer"), reply ? json_text(reply, "error") : err.text);
+    for (unsigned i = 0; i < conn.nfds; i++)
+        close(conn.fds[i]);
+    json_decref(reply);
+    if (conn.fd >= 0)
+        client_close_conn(&conn);
+}
+
+json_t *cli_attach(struct cli *c, int *code)
+{
+    json_t *r = cli_call(c, "attach", json_array(), code);
+    if (r)
+        follow_streamer(r);
+    return r;
+}
+
 bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code)
 {
     memset(j, 0, sizeof *j);
-    json_t *r = cli_call(c, "attach", json_array(), code);
+    json_t *r = cli_attach(c, code);
     if (!r)
         return false;
     struct err err = {0};
@@ -61,6 +94,8 @@ bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code)
               symbols_attach(&j->symbols, c->conn.fds[1], &err);
     if (c->conn.nfds == 3)
         close(c->conn.fds[2]);
+    ok = ok && cli_shown(c, r);
+    j->shown = &c->shown;
     snprintf(j->dir[0], sizeof j->dir[0], "%s", json_text(r, "log_directory"));
     snprintf(j->dir[1], sizeof j->dir[1], "%s", json_text(r, "spill_directory"));
     snprintf(j->prefix, sizeof j->prefix, "%s", json_text(r, "log_prefix"));
@@ -80,7 +115,7 @@ bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code)
     json_decref(r);
     j->attached = ok;
     if (!ok) {
-        fprintf(stderr, "penstock: %s\n", *err.text ? err.text : "the daemon handed out no ring");
+        fprintf(stderr, "penstock: %s\n", *err.text ? err.text : "the daemon's journal cannot be read");
         *code = EXIT_DEGRADED;
     }
     return ok;
@@ -175,6 +210,7 @@ int cli_journal_print(struct cli_journal *j, const struct cli_filter *filter, ui
     uint64_t skip = n == UINT64_MAX || total <= n ? 0 : total - n;
     render_init(&out, json ? RENDER_JSON : RENDER_TEXT);
     out.header = !json;
+    out.shown = j->shown;
     int code = EXIT_HEALTHY;
     while (!interrupted) {
         if (!follow && c->position >= end)

@@ -16,8 +16,15 @@ struct cli_journal {
     struct symbols symbols;
     struct cursor cursor;
     char dir[2][CURSOR_PATH], prefix[64];
+    const struct time_shown *shown; /* how rows' times are printed; NULL: UTC */
     bool attached;
 };
+
+/*
+ * The reply of `attach`, with the log directories of the instance that log_streamer names in place
+ * of the daemon's own; if that one does not answer, one line says so and they stay.
+ */
+json_t *cli_attach(struct cli *c, int *code);
 
 /* Through the daemon. *code is the CLI's exit code on failure (the error is printed). */
 bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code);

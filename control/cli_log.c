@@ -64,7 +64,7 @@ static const char *base(const char *path)
     return s ? s + 1 : path;
 }
 
-static int log_ls(const struct files *fs, struct io *io, bool json)
+static int log_ls(struct cli *c, const struct files *fs, struct io *io, bool json)
 {
     static const char *const head[] = {"file",  "day",   "stream", ">first",
                                        ">last", ">size", "state",  "written"};
@@ -88,7 +88,7 @@ static int log_ls(const struct files *fs, struct io *io, bool json)
                             : v == LOGSCAN_END ? "open"
                                                : logscan_verdict_name(v);
         civil_format(s.header.day, day);
-        civil_format_stamp(last, stamp);
+        civil_format_stamp(time_shown(&c->shown, last), stamp);
         json_array_append_new(
             all, json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:s,s:s,s:b}", "file", fs->path[i], "day", day,
                            "stream", (int)s.header.stream, "first", (json_int_t)s.header.first,
@@ -182,8 +182,8 @@ static void dump_frame(struct render *r, struct dictionary *d, const struct fram
 }
 
 /* One file as it lies; a directory merged by position, as every reader sees it. */
-static int log_dump(const char *path, const char *prefix, const char *table, bool marks,
-                    enum render_format format)
+static int log_dump(struct cli *c, const char *path, const char *prefix, const char *table,
+                    bool marks, enum render_format format)
 {
     struct stat st;
     struct err err = {0};
@@ -192,6 +192,7 @@ static int log_dump(const char *path, const char *prefix, const char *table, boo
     int code = EXIT_HEALTHY;
     render_init(&r, format);
     r.header = format != RENDER_JSON;
+    r.shown = &c->shown;
     if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
         struct cli_journal j;
         if (!cli_journal_files(&j, path, prefix, &err)) {
@@ -270,17 +271,22 @@ int cli_log(struct cli *c, int argc, char **argv)
     }
     if (!path) { /* the daemon's own log */
         int code;
-        json_t *r = cli_call(c, "attach", json_array(), &code);
+        json_t *r = cli_attach(c, &code);
         if (!r)
             return code;
         snprintf(from_daemon, sizeof from_daemon, "%s", json_text(r, "log_directory"));
         snprintf(daemon_prefix, sizeof daemon_prefix, "%s", json_text(r, "log_prefix"));
         path = from_daemon;
         prefix = daemon_prefix;
+        bool known = cli_shown(c, r);
         json_decref(r);
+        if (!known)
+            return EXIT_USAGE;
+    } else if (!cli_shown(c, NULL)) {
+        return EXIT_USAGE;
     }
     if (!strcmp(verb, "dump"))
-        return log_dump(path, prefix, table, marks,
+        return log_dump(c, path, prefix, table, marks,
                         c->json ? RENDER_JSON
                         : csv   ? RENDER_CSV
                                 : RENDER_TEXT);
@@ -291,7 +297,7 @@ int cli_log(struct cli *c, int argc, char **argv)
         io_destroy(io);
         return EXIT_USAGE;
     }
-    int code = !strcmp(verb, "ls") ? log_ls(&fs, io, c->json) : log_verify(&fs, io, c->json);
+    int code = !strcmp(verb, "ls") ? log_ls(c, &fs, io, c->json) : log_verify(&fs, io, c->json);
     free_files(&fs);
     io_destroy(io);
     return code;

@@ -27,7 +27,9 @@ int sql_help(void)
         "  -p NAME=VALUE        :NAME in the text, or $1 with -p 1=VALUE; VALUE is never parsed as "
         "SQL\n"
         "  --format table|csv|json   (--json is the last)\n"
-        "  --iso                times as 2026-11-23T09:30:00.000000000Z\n"
+        "  --iso                times as 2026-11-23T09:30:00.000000000Z, always in UTC\n"
+        "  --zone ZONE          times as that zone's clocks show them; else as time_type and\n"
+        "                       time_offset say. What stands in the text is always UTC\n"
         "  --timeout DURATION   such as 500ms, 30s, 5m; at most query_timeout\n"
         "  --max-rows N         at most query_rows\n"
         "  --explain            what would be read, not the rows\n"
@@ -177,13 +179,14 @@ static void tail(const struct sql_options *o, json_t *facts, uint64_t rows)
     fputc('\n', stderr);
 }
 
-static int show(const struct sql_options *o, const struct result *r, json_t *facts)
+static int show(struct cli *c, const struct sql_options *o, const struct result *r, json_t *facts)
 {
     json_t *extra = json_copy(facts);
     json_object_del(extra, "rows");
     json_object_del(extra, "columns");
     json_object_del(extra, "bytes");
-    bool ok = sql_render(r, o->format, o->iso, extra, stdout);
+    struct sql_style style = {.iso = o->iso, .shown = &c->shown};
+    bool ok = sql_render(r, o->format, &style, extra, stdout);
     json_decref(extra);
     if (!ok)
         fprintf(stderr, "penstock: the output cannot be written: %s\n", strerror(errno));
@@ -218,7 +221,7 @@ static int from_daemon(struct cli *c, const struct sql_options *o, const char *t
         fprintf(stderr, "penstock: %s\n", c->conn.nfds ? err.text : "the answer has no result");
         code = EXIT_DEGRADED;
     } else {
-        code = show(o, r, facts);
+        code = cli_shown(c, facts) ? show(c, o, r, facts) : EXIT_USAGE;
     }
     query_result_close(r);
     for (unsigned i = 0; i < c->conn.nfds; i++)
@@ -239,7 +242,7 @@ int sql_one(struct cli *c, struct sql_options *o, const char *text)
         json_t *facts = NULL;
         struct result *r = sql_local(o, text, &facts, &code);
         if (r)
-            code = show(o, r, facts);
+            code = cli_shown(c, NULL) ? show(c, o, r, facts) : EXIT_USAGE;
         result_free(r);
         json_decref(facts);
     } else {

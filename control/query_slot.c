@@ -16,6 +16,7 @@
 #include "query_pool_parts.h"
 #include "query_result.h"
 #include "query_sources.h"
+#include "shown.h"
 
 #define EVENT_HELPER    UINT32_MAX
 #define MESSAGES_A_TURN 32   /* of one process, so that none keeps the loop to itself */
@@ -352,6 +353,9 @@ static void result(struct query_pool *p, struct slot *s, struct query *q,
     json_object_set_new(facts, "id", json_integer((json_int_t)q->id));
     json_object_set_new(facts, "bytes", json_integer((json_int_t)m->head.value));
     json_object_set_new(facts, "queued_ns", json_integer(q->started - q->submitted));
+    json_t *shown = shown_json(p->daemon->config);
+    if (shown)
+        json_object_set_new(facts, "shown", shown);
     s->served++;
     idle(s);
     query_sources_release(p->daemon, (uint32_t)s->spawn);

@@ -106,8 +106,8 @@ static void to_iso(uint8_t type, char *s, uint32_t *n)
 }
 
 /* A value that is neither null nor text. */
-static uint32_t value(const struct result *r, uint32_t col, uint64_t row, bool iso,
-                      char out[LITERAL_TEXT + 2])
+static uint32_t value(const struct result *r, uint32_t col, uint64_t row,
+                      const struct sql_style *style, char out[LITERAL_TEXT + 2])
 {
     struct scalar s = {.type = r->col[col].type};
     if (s.type == PST_GUID)
@@ -116,8 +116,10 @@ static uint32_t value(const struct result *r, uint32_t col, uint64_t row, bool i
         s.f = result_float(r, col, row);
     else
         s.i = result_int(r, col, row);
+    if (s.type == PST_TIMESTAMP && style && !style->iso)
+        s.i = time_shown(style->shown, s.i);
     uint32_t n = literal_text(&s, out);
-    if (iso)
+    if (style && style->iso)
         to_iso(s.type, out, &n);
     return n;
 }
@@ -132,7 +134,8 @@ static bool is_number(uint8_t type)
     return type >= PST_SHORT && type <= PST_FLOAT;
 }
 
-static void cell(const struct result *r, uint32_t col, uint64_t row, bool iso, struct text *t)
+static void cell(const struct result *r, uint32_t col, uint64_t row, const struct sql_style *style,
+                 struct text *t)
 {
     char buf[LITERAL_TEXT + 2];
     uint32_t n;
@@ -147,7 +150,7 @@ static void cell(const struct result *r, uint32_t col, uint64_t row, bool iso, s
         const char *s = result_text(r, col, row, &n);
         put_text(t, s, n);
     } else {
-        n = value(r, col, row, iso, buf);
+        n = value(r, col, row, style, buf);
         put(t, buf, n);
     }
 }
@@ -183,7 +186,8 @@ static void pad(FILE *out, uint32_t n, char c)
         putc(c, out);
 }
 
-static void table(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], bool iso, FILE *out)
+static void table(const struct result *r, char (*name)[RESULT_NAME_MAX + 12],
+                  const struct sql_style *style, FILE *out)
 {
     uint32_t *w = calloc(r->ncols + 1, sizeof *w), total = 0;
     struct text t = {0};
@@ -191,7 +195,7 @@ static void table(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], bo
     for (uint32_t c = 0; c < r->ncols; c++) {
         w[c] = width(name[c], strlen(name[c]));
         for (uint64_t row = 0; row < r->rows; row++) {
-            cell(r, c, row, iso, &t);
+            cell(r, c, row, style, &t);
             uint32_t n = width(t.at, t.len);
             w[c] = n > w[c] ? n : w[c];
         }
@@ -202,7 +206,7 @@ static void table(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], bo
             bool right = is_number(r->col[c].type), last = c + 1 == r->ncols;
             t.len = 0;
             if (row)
-                cell(r, c, row - 1, iso, &t);
+                cell(r, c, row - 1, style, &t);
             else
                 put(&t, name[c], strlen(name[c]));
             uint32_t space = w[c] - width(t.at, t.len);
@@ -236,7 +240,8 @@ static void csv_field(FILE *out, const char *s, size_t n)
         putc('"', out);
 }
 
-static void csv(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], bool iso, FILE *out)
+static void csv(const struct result *r, char (*name)[RESULT_NAME_MAX + 12],
+                const struct sql_style *style, FILE *out)
 {
     struct text t = {0};
     for (uint32_t c = 0; c < r->ncols; c++) {
@@ -245,14 +250,15 @@ static void csv(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], bool
     }
     for (uint64_t row = 0; row < r->rows; row++)
         for (uint32_t c = 0; c < r->ncols; c++) {
-            cell(r, c, row, iso, &t);
+            cell(r, c, row, style, &t);
             csv_field(out, t.at, t.len);
             putc(c + 1 < r->ncols ? ',' : '\n', out);
         }
     free(t.at);
 }
 
-static void json_cell(const struct result *r, uint32_t c, uint64_t row, bool iso, struct text *t)
+static void json_cell(const struct result *r, uint32_t c, uint64_t row,
+                      const struct sql_style *style, struct text *t)
 {
     char buf[LITERAL_TEXT + 2];
     uint8_t type = r->col[c].type;
@@ -267,7 +273,7 @@ static void json_cell(const struct result *r, uint32_t c, uint64_t row, bool iso
         put(t, "null", 4);
         return;
     }
-    n = value(r, c, row, iso, buf);
+    n = value(r, c, row, style, buf);
     bool bare = type == PST_BOOLEAN || (is_number(type) && type != PST_REAL && type != PST_FLOAT) ||
                 ((type == PST_REAL || type == PST_FLOAT) && isfinite(result_float(r, c, row)));
     if (bare && *buf == '.') /* JSON wants a digit there */
@@ -277,8 +283,8 @@ static void json_cell(const struct result *r, uint32_t c, uint64_t row, bool iso
     put(t, bare ? "" : "\"", !bare);
 }
 
-static void json(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], bool iso, json_t *extra,
-                 FILE *out)
+static void json(const struct result *r, char (*name)[RESULT_NAME_MAX + 12],
+                 const struct sql_style *style, json_t *extra, FILE *out)
 {
     struct text t = {0};
     const char *key;
@@ -298,7 +304,7 @@ static void json(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], boo
             put(&t, ",", c > 0);
             put_json(&t, name[c], strlen(name[c]));
             put(&t, ":", 1);
-            json_cell(r, c, row, iso, &t);
+            json_cell(r, c, row, style, &t);
         }
         put(&t, "}", 1);
         fwrite(t.at, 1, t.len, out);
@@ -314,15 +320,16 @@ static void json(const struct result *r, char (*name)[RESULT_NAME_MAX + 12], boo
     free(t.at);
 }
 
-bool sql_render(const struct result *r, enum sql_format format, bool iso, json_t *extra, FILE *out)
+bool sql_render(const struct result *r, enum sql_format format, const struct sql_style *style,
+                json_t *extra, FILE *out)
 {
     char(*name)[RESULT_NAME_MAX + 12] = names(r);
     if (format == SQL_TABLE)
-        table(r, name, iso, out);
+        table(r, name, style, out);
     else if (format == SQL_CSV)
-        csv(r, name, iso, out);
+        csv(r, name, style, out);
     else
-        json(r, name, iso, extra, out);
+        json(r, name, style, extra, out);
     free(name);
     return !fflush(out) && !ferror(out);
 }

@@ -17,10 +17,16 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include "core/tzone.h"
 #include "storage/query/result.h"
 
 enum sql_format { SQL_TABLE, SQL_CSV, SQL_JSON };
+struct sql_style {
+    bool iso;
+    const struct time_shown *shown; /* of timestamps, without iso; NULL: UTC */
+};
 
-/* extra: members that JSON gets after "rows" (warnings, cut, facts …); may be NULL. False: the
- * output failed. */
-bool sql_render(const struct result *r, enum sql_format format, bool iso, json_t *extra, FILE *out);
+/* style: NULL is all 0. extra: members that JSON gets after "rows" (warnings, cut, facts …); may be
+ * NULL. False: the output failed. */
+bool sql_render(const struct result *r, enum sql_format format, const struct sql_style *style,
+                json_t *extra, FILE *out);

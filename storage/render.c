@@ -422,7 +422,7 @@ struct value {
 
 static void value_of(struct value *v, struct dictionary *d, const struct schema *s, unsigned col,
                      const struct record *row, const struct packet_record *p, int64_t seq,
-                     bool names)
+                     bool names, const struct time_shown *shown)
 {
     const struct column *c = &s->col[col];
     v->text = NULL;
@@ -444,6 +444,10 @@ static void value_of(struct value *v, struct dictionary *d, const struct schema 
             v->len = (uint32_t)strlen(v->buf);
             return;
         }
+    }
+    if (c->type == PST_TIMESTAMP && shown) {
+        put64(word, (uint64_t)time_shown(shown, (int64_t)le64(from)));
+        from = word;
     }
     if (c->type == PST_STRING) {
         v->text = record_string(row, c->offset, &v->len);
@@ -491,7 +495,7 @@ void render_row(struct render *r, struct dictionary *d, const struct schema *s,
             puts_(r, ",");
             json_text(r, s->col[c].name, strlen(s->col[c].name), false);
             puts_(r, ":");
-            value_of(&v, d, s, c, row, packet, seq, false);
+            value_of(&v, d, s, c, row, packet, seq, false, r->shown);
             json_value(r, s->col[c].type, &v, whole && s->col[c].type == PST_STRING);
         }
         puts_(r, "}\n");
@@ -499,7 +503,7 @@ void render_row(struct render *r, struct dictionary *d, const struct schema *s,
     }
     change_table(r, s);
     for (unsigned c = 0; c < s->ncols; c++) {
-        value_of(&v, d, s, c, row, packet, seq, r->format == RENDER_TEXT);
+        value_of(&v, d, s, c, row, packet, seq, r->format == RENDER_TEXT, r->shown);
         if (r->format == RENDER_TEXT) {
             plain_cell(r, v.text ? v.text : "", v.len);
             continue;
@@ -526,7 +530,7 @@ void render_mark(struct render *r, const struct frame *f)
     if (!json)
         return;
     char stamp[CIVIL_STAMP_TEXT], head[160];
-    civil_format_stamp(f->time, stamp);
+    civil_format_stamp(time_shown(r->shown, f->time), stamp);
     render_flush(r);
     if (r->format == RENDER_JSON) {
         put(r, head,

@@ -8,8 +8,9 @@
  *   timespan 0D09:30:00.000000000   time 09:30:00.000   second 09:30:00   minute 09:30
  *   byte 0x1f   guid 8-4-4-4-12   boolean 1 or 0 (JSON true, false)
  *   float, real: the shortest text that reads back as the same value; 0w, -0w (JSON: as strings)
- * Nulls are empty in text and CSV, null in JSON; an id whose symbol is lost is null too.
- * `flags` of a feed row is a number in JSON and CSV, names ("late|bad_time") in text.
+ * Timestamps are UTC, or as render.shown says. Nulls are empty in text and CSV, null in JSON; an id
+ * whose symbol is lost is null too. `flags` of a feed row is a number in JSON and CSV, names
+ * ("late|bad_time") in text.
  *
  * A text that is not printable UTF-8: JSON \u00XX for each byte from 0x80 on, and always so for the
  * bytes of `undecoded`, so that they read back (as Latin-1); text and CSV \xHH, and then a
@@ -27,13 +28,15 @@
 #pragma once
 
 #include "core/record.h"
+#include "core/tzone.h"
 #include "dictionary.h"
 
 enum render_format { RENDER_TEXT, RENDER_JSON, RENDER_CSV };
 
 struct render {
     enum render_format format;
-    bool header; /* write headers (text, CSV) */
+    bool header;                    /* write headers (text, CSV) */
+    const struct time_shown *shown; /* of timestamps; NULL: UTC */
     bool failed;
     char *out;
     size_t len, room;

@@ -563,3 +563,18 @@ struct tzone *tzone_load(const char *name, struct err *err)
     free(data);
     return z;
 }
+
+int64_t time_shown(const struct time_shown *s, int64_t utc_ns)
+{
+    int64_t shown = utc_ns;
+    if (!s || utc_ns == INT64_MIN || utc_ns == INT64_MAX || utc_ns == -INT64_MAX) {
+        return utc_ns;
+    }
+    if (s->zone) {
+        int64_t utc_s = civil_floor_div(utc_ns, PST_SECOND_NS) + PST_EPOCH_OFFSET_S;
+        if (__builtin_add_overflow(utc_ns, tzone_offset(s->zone, utc_s) * PST_SECOND_NS, &shown)) {
+            return utc_ns;
+        }
+    }
+    return __builtin_add_overflow(shown, s->offset, &shown) ? utc_ns : shown;
+}

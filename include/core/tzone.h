@@ -53,3 +53,13 @@ int64_t tzone_to_utc(const struct tzone *z, int64_t local_s);
  * (as far as the table of 400 years after the file's last transition goes).
  */
 int64_t tzone_next_change(const struct tzone *z, int64_t utc_s);
+
+/*
+ * How a time is shown: as the clocks of `zone` (NULL: UTC) read, and so many nanoseconds later.
+ * time_shown takes and returns ns since 2000-01-01; infinities, and what would overflow, stay.
+ */
+struct time_shown {
+    const struct tzone *zone;
+    int64_t offset;
+};
+int64_t time_shown(const struct time_shown *s, int64_t utc_ns); /* s may be NULL */

@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         json_t *facts = query_result_facts(r);
         if (r->rows < 5000) /* without columns rows are only a number */
             for (int f = SQL_TABLE; f <= SQL_JSON; f++)
-                pst_must(sql_render(r, (enum sql_format)f, f == SQL_CSV, facts, null));
+                pst_must(sql_render(r, (enum sql_format)f, &(struct sql_style){.iso = f == SQL_CSV},
+                                    facts, null));
         json_decref(facts);
         query_result_close(r);
     } else {

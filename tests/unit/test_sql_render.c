@@ -87,7 +87,7 @@ static char *text_of(const struct result *r, enum sql_format format, bool iso)
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
     json_t *extra = json_pack("{s:[s]}", "warnings", "w");
-    assert_true(sql_render(r, format, iso, extra, f));
+    assert_true(sql_render(r, format, &(struct sql_style){.iso = iso}, extra, f));
     json_decref(extra);
     fclose(f);
     return text;

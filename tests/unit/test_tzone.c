@@ -375,6 +375,31 @@ static void test_refusals(void **state)
     unsetenv("TZDIR");
 }
 
+/* Nanoseconds since 2000 as clocks show them; infinities stay. */
+static void test_shown(void **state)
+{
+    (void)state;
+    struct err e;
+    struct tzone *z = tzone_load("America/New_York", &e);
+    assert_non_null(z);
+    struct time_shown s = {.zone = z, .offset = 1800 * PST_SECOND_NS}, plain = {0};
+    const int64_t noon = 9820 * PST_DAY_NS + 43200 * PST_SECOND_NS; /* 2026.11.20D12:00 */
+    assert_int_equal(time_shown(&s, noon), noon - 4 * 3600 * PST_SECOND_NS - 1800 * PST_SECOND_NS);
+    const int64_t july = 9678 * PST_DAY_NS + 1; /* 2026.07.01 */
+    assert_int_equal(time_shown(&s, july), july - 3 * 3600 * PST_SECOND_NS - 1800 * PST_SECOND_NS);
+    assert_int_equal(time_shown(&s, -1), -1 - 4 * 3600 * PST_SECOND_NS - 1800 * PST_SECOND_NS);
+    const int64_t ends[] = {INT64_MIN, INT64_MAX, -INT64_MAX, INT64_MAX - 1, INT64_MIN + 2};
+    for (unsigned i = 0; i < PST_COUNT(ends); i++) {
+        struct time_shown far = {.offset = i & 1 ? INT64_MAX : INT64_MIN + 1};
+        (void)time_shown(&far, ends[i]);
+        assert_int_equal(time_shown(&plain, ends[i]), ends[i]);
+        assert_int_equal(time_shown(NULL, ends[i]), ends[i]);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(time_shown(&s, ends[i]), ends[i]);
+    tzone_free(z);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_to_utc),
         cmocka_unit_test(test_versions_and_footers),
         cmocka_unit_test(test_damage_never_reads_past_the_end),
+        cmocka_unit_test(test_shown),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
