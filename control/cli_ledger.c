@@ -77,11 +77,12 @@ int cli_ledger(struct cli *c, int argc, char **argv)
     }
     bool balanced = json_is_true(json_object_get(r, "balanced"));
     if (c->json) {
-        json_t *o = json_pack(
-            "{s:b,s:b,s:I,s:I,s:I,s:s,s:I,s:O}", "agree", ok, "balanced", balanced, "frames",
-            (json_int_t)count.frames, "rows", (json_int_t)count.plain_rows, "inconsistent",
-            (json_int_t)count.inconsistent, "fault", count.inconsistent ? count.first_fault : "",
-            "lost_ranges", (json_int_t)lost, "sessions", recount);
+        json_t *o = json_pack("{s:b,s:b,s:I,s:I,s:I,s:s,s:I,s:O}", "agree", ok, "balanced",
+                              balanced, "frames", (json_int_t)count.frames, "rows",
+                              (json_int_t)(count.plain_rows + count.replayed_rows), "inconsistent",
+                              (json_int_t)count.inconsistent, "fault",
+                              count.inconsistent ? count.first_fault : "", "lost_ranges",
+                              (json_int_t)lost, "sessions", recount);
         json_dumpf(o, stdout, JSON_INDENT(1));
         printf("\n");
         json_decref(o);
@@ -93,7 +94,7 @@ int cli_ledger(struct cli *c, int argc, char **argv)
         printf("%s ranges of positions stand in no file\n", print_count((int64_t)lost));
     if (!c->json)
         printf("%s frames, %s rows recounted: %s\n", print_count((int64_t)count.frames),
-               print_count((int64_t)count.plain_rows),
+               print_count((int64_t)(count.plain_rows + count.replayed_rows)),
                ok ? "files and ledger agree" : "THEY DIFFER");
     ok &= balanced;
     json_decref(recount);

@@ -122,7 +122,7 @@ static void follower_close(struct follower *f)
 /* All rows that stood in the journal so far, of whatever kind. */
 static uint64_t rows_of(const struct ledger_count *c)
 {
-    uint64_t n = c->plain_rows;
+    uint64_t n = c->plain_rows + c->replayed_rows;
     for (uint32_t i = 0; i < c->count; i++)
         n += c->session[i].rows;
     return n;

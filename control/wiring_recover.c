@@ -169,6 +169,17 @@ bool wiring_resume_sessions(struct daemon *d, struct err *err)
             feed_resume_decoder(f->feed, &p, x->json, x->len, symbol_id, rows);
     }
     struct rows *rows = &w->appender.rows;
+    for (uint32_t i = 0; i < r->sources; i++) {
+        const struct recovery_source *s = &r->source[i];
+        uint32_t name = rows_symbol(rows, s->name, (uint32_t)strlen(s->name));
+        if (name != SYMBOL_REFUSED)
+            sources_restore(w->appender.sources, name, &s->p);
+    }
+    if (r->sources_doubtful)
+        fprintf(stderr,
+                "penstockd: %u sources may send rows again that the log holds, or miss some that "
+                "it lost\n",
+                r->sources_doubtful);
     for (uint32_t i = 0; i < r->gaps; i++) {
         const struct recovery_gap *g = &r->gap[i];
         struct gap x = {.first = g->first,

@@ -7,7 +7,8 @@
 #include "json_put.h"
 #include "stream_cut.h"
 
-#define STAGE_SLACK  64u
+#define STAGE_SLACK  128u
+#define SOURCE_HEAD  64u   /* before a source's frame: room for the derived record */
 #define ROOM_MARGIN  4096u /* frame and run headers of what is staged */
 #define SYMBOL_FRAME (FRAME_HEADER + 16u)
 #define CUT_SHARE    4u /* with streams: rows take at most that many times what was asked for */
@@ -48,10 +49,49 @@ static void put_symbols(struct appender *a)
     put_frame(a, f);
 }
 
+static uint32_t frame_rows(const struct frame *f)
+{
+    const uint8_t *at = frame_payload(f), *end = at + frame_payload_bytes(f);
+    uint32_t rows = f->count;
+    bool bad = false;
+    if (at < end && ((const struct record *)at)->table == TABLE_PACKET)
+        while (packet_hop(&at, end, &bad))
+            rows--;
+    return rows;
+}
+
+/* A frame of the source's batch gets its derived record, and its header moves in front of that. */
+static struct frame *head_source(struct appender *a, struct frame *f)
+{
+    struct appender_from *from = &a->from;
+    uint32_t rows = frame_rows(f);
+    pst_must(rows <= from->left);
+    from->left -= rows;
+    struct source_point to = from->to;
+    if (from->left) /* more frames follow */
+        to = source_point(from->at.position, from->at.row + rows);
+    struct frame head = *f;
+    struct derived_record d = {.table = TABLE_DERIVED,
+                               .bytes = sizeof d,
+                               .source = from->name,
+                               .after = from->at.position,
+                               .position = to.position,
+                               .after_row = from->at.row,
+                               .row = to.row};
+    f = (struct frame *)((uint8_t *)f - sizeof d);
+    head.length += (uint32_t)sizeof d;
+    *f = head;
+    memcpy(f + 1, &d, sizeof d);
+    from->at = to;
+    return f;
+}
+
 /* Pending symbols first: no id before its text. */
 static void write_frame(struct appender *a, struct frame *f)
 {
     put_symbols(a);
+    if (pst_unlikely(a->from.on) && f->kind == FRAME_DATA)
+        f = head_source(a, f);
     put_frame(a, f);
 }
 
@@ -116,7 +156,7 @@ static pst_noinline void write_diverted(struct appender *a, struct frame *f)
 /* Every data frame of one stream goes through here. */
 pst_inline void write_one(struct appender *a, struct frame *f)
 {
-    if (pst_unlikely(a->diverting))
+    if (pst_unlikely(a->diverting) && !(a->from.on && a->from.unmasked))
         write_diverted(a, f);
     else
         write_frame(a, f);
@@ -423,7 +463,8 @@ bool appender_init(struct appender *a, const struct appender_config *cfg, struct
     a->stage = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
     a->syms = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
     a->small = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
-    if (!a->stage || !a->syms || !a->small) {
+    a->sources = calloc(1, sizeof *a->sources);
+    if (!a->stage || !a->syms || !a->small || !a->sources) {
         appender_fini(a);
         return err_set(err, -ENOMEM, "appender: no memory for its staging frames");
     }
@@ -453,7 +494,9 @@ void appender_fini(struct appender *a)
     free(a->stage);
     free(a->syms);
     free(a->small);
+    free(a->sources);
     a->stage = a->syms = a->small = NULL;
+    a->sources = NULL;
     for (unsigned i = 0; i < a->nsrc; i++)
         free(a->src[i].map);
     a->nsrc = 0;
@@ -473,6 +516,7 @@ bool appender_add_inject(struct appender *a, struct inject *q, uint16_t source,
                                                  .id = source,
                                                  .lossless = opt->lossless,
                                                  .ends_days = opt->ends_days,
+                                                 .sources = opt->sources,
                                                  .map = map,
                                                  .map_max = max,
                                                  .max_new = opt->max_new_symbols};
@@ -567,7 +611,36 @@ static int64_t wall_minus_tsc(const struct appender *a)
            (int64_t)((unsigned __int128)t * (unsigned __int128)a->tsc_mult >> 32);
 }
 
-/* {"durable":N,"wall_minus_tsc":N,"facts":N,"next":[["feed","session",N],…]} */
+/* Those that moved since the last full states, or full states when they are many. */
+static void tick_sources(struct appender *a, struct json_put *j)
+{
+    uint32_t at = 0;
+    if (a->sources->moved > SOURCES_TICK && !a->states)
+        appender_want_states(a);
+    json_put_lit(j, ",\"sources\":[");
+    sources_say(a->sources, a->cfg.symbols, j, &at, true, 8);
+    json_put_lit(j, "]");
+}
+
+/* {"sources":[…]}: where each stands, for recovery */
+static void say_sources(struct appender *a)
+{
+    char *text = (char *)a->small + FRAME_MAX / 2; /* the frame is built in the first half */
+    for (uint32_t at = 0; at < load_relaxed(&a->sources->n);) {
+        struct json_put j;
+        json_put_start(&j, text, FRAME_MAX / 4);
+        json_put_lit(&j, "{\"sources\":[");
+        sources_say(a->sources, a->cfg.symbols, &j, &at, false, 8);
+        json_put_lit(&j, "]}");
+        pst_must(!j.full);
+        if (!appender_mark(a, MARK_STATE, text, (uint32_t)(j.at - text), a->rows.min_day[0]))
+            return;
+    }
+    a->sources_stated = true;
+    sources_said(a->sources);
+}
+
+/* {"durable":N,"wall_minus_tsc":N,"facts":N,"next":[["feed","session",N],…],"sources":[…]} */
 static bool tick(struct appender *a)
 {
     struct json_put j;
@@ -601,7 +674,10 @@ static bool tick(struct appender *a)
         json_put_u64(&j, next);
         json_put_lit(&j, "]");
     }
-    json_put_lit(&j, "]}");
+    json_put_lit(&j, "]");
+    if (pst_unlikely(a->sources->moved))
+        tick_sources(a, &j);
+    json_put_lit(&j, "}");
     uint32_t len = (uint32_t)(j.at - text);
     if (j.full || !fits(a, pst_align8(FRAME_HEADER + 8 + len), false))
         return false; /* at its reserve the ring is kept for marks that cannot wait */
@@ -617,7 +693,7 @@ static bool tick(struct appender *a)
 void appender_want_states(struct appender *a)
 {
     a->states = 2;
-    a->calendars_said = false;
+    a->calendars_said = a->sources_stated = false;
 }
 
 int appender_ends(struct appender *a)
@@ -665,6 +741,8 @@ void appender_states(struct appender *a)
         if (a->cfg.owners && a->calendars_said)
             say_calendars(a);
     }
+    if (a->states == 2 && !a->sources_stated)
+        say_sources(a);
     if (!a->cfg.hooks.states || !a->cfg.hooks.states(a->cfg.hooks.arg, &a->rows, a->states == 2))
         a->states = 0;
 }
@@ -712,19 +790,31 @@ static void number_texts(struct appender *a, struct appender_source *s, const st
     }
 }
 
-static enum inject_refusal take_rows(struct appender *a, struct appender_source *s,
-                                     const struct inject_batch *head, const uint8_t *body,
-                                     struct frame *f)
+/* Do the rows behind d go on where their source stands? */
+static enum inject_refusal go_on(struct appender *a, const struct derived_record *d)
 {
-    uint8_t *at = (uint8_t *)f + FRAME_HEADER;
-    uint32_t bytes = f->length - FRAME_HEADER;
+    static const struct source_progress fresh;
+    const struct source_progress *p = sources_find(a->sources, d->source);
+    a->from.name = d->source;
+    a->from.at = source_point(d->after, d->after_row);
+    a->from.to = source_point(d->position, d->row);
+    uint32_t len;
+    const char *name = symbols_text(a->cfg.symbols, d->source, &len);
+    a->from.unmasked =
+        len >= sizeof DIVERT_SOURCE - 1 && !memcmp(name, DIVERT_SOURCE, sizeof DIVERT_SOURCE - 1);
+    return source_fits(p ? p : &fresh, a->from.at, a->from.to) ? INJECT_ACCEPTED : INJECT_NOT_NEXT;
+}
+
+/* at: a copy of the batch's records; what is checked is what is written. d: its derived record. */
+static enum inject_refusal take_rows(struct appender *a, struct appender_source *s,
+                                     const struct inject_batch *head, const uint8_t *texts,
+                                     uint8_t *at, uint32_t bytes, struct derived_record *d)
+{
     struct batch_syms t;
     if (head->flags & INJECT_RESTART)
         s->map_n = 0;
-    if (!batch_texts(head, body, s->map_max - s->map_n, &t))
+    if (!batch_texts(head, texts, s->map_max - s->map_n, &t))
         return INJECT_MALFORMED;
-    /* A private copy first: what is checked is what is written. */
-    memcpy(at, body + head->syms_bytes, bytes);
     struct batch_rows w = {
         .schemas = a->cfg.schemas,
         .gap = head->kind == FRAME_GAP ? a->gap : NULL,
@@ -735,8 +825,9 @@ static enum inject_refusal take_rows(struct appender *a, struct appender_source 
         .null_refused = s->lossless,
         .owners = a->cfg.owners,
     };
-    if (t.n) { /* all must be right before a text is interned */
-        enum inject_refusal why = batch_rows_check(&w);
+    bool empty = d && !bytes && !head->records; /* only moves the source */
+    if (t.n) {                                  /* all must be right before a text is interned */
+        enum inject_refusal why = empty ? INJECT_ACCEPTED : batch_rows_check(&w);
         if (!why && !s->lossless && unknown_texts(a, &t) > s->max_new - s->new_today) {
             refuse_symbol(a, true);
             why = INJECT_SYMBOLS_LIMIT;
@@ -747,7 +838,11 @@ static enum inject_refusal take_rows(struct appender *a, struct appender_source 
             return why;
     }
     w.map = s->map;
-    enum inject_refusal why = batch_rows_check(&w);
+    enum inject_refusal why = d ? batch_derived(d, s->map, s->map_n) : INJECT_ACCEPTED;
+    if (!why && d)
+        why = go_on(a, d);
+    if (!why && !empty)
+        why = batch_rows_check(&w);
     if (why)
         return why;
     /* A gap is no row that a feed or publisher handed over: the ledger would miss it as one. */
@@ -757,6 +852,7 @@ static enum inject_refusal take_rows(struct appender *a, struct appender_source 
         count_add(a->cfg.status, APPEND_ROWS, w.rows);
     count_add(a->cfg.status, APPEND_LATE_DAY, w.late_day);
     a->oldest = w.oldest;
+    a->from.left = w.rows;
     return INJECT_ACCEPTED;
 }
 
@@ -880,48 +976,91 @@ bool appender_resume_event(struct appender *a, struct divert_event *e)
     return true;
 }
 
+/* A wish for the future would poison all that follows. */
+static void wanted_time(struct appender *a, const struct inject_batch *b)
+{
+    if (b->time && b->time < a->now)
+        a->now = b->time;
+}
+
+/* Rows of a batch: checked on a private copy, then in frames. */
+static enum inject_refusal take_data(struct appender *a, struct appender_source *s,
+                                     const struct inject_batch *b, const uint8_t *body,
+                                     const struct frame *head)
+{
+    struct derived_record d;
+    uint32_t bytes = head->length - FRAME_HEADER;
+    const uint8_t *records = body + b->syms_bytes, *at = records;
+    bool of_source = b->kind == FRAME_DATA && record_derived(&at, records + bytes);
+    if (of_source) {
+        if (!s->sources)
+            return INJECT_MALFORMED;
+        memcpy(&d, records, sizeof d);
+    }
+    bytes -= (uint32_t)(at - records);
+    struct frame *f = (struct frame *)(a->stage + (of_source ? SOURCE_HEAD : 0));
+    *f = *head;
+    f->length = FRAME_HEADER + bytes;
+    f->count = (uint16_t)b->records;
+    memcpy(f + 1, at, bytes);
+    enum inject_refusal why =
+        take_rows(a, s, b, body, (uint8_t *)(f + 1), bytes, of_source ? &d : NULL);
+    if (why)
+        return why;
+    int64_t now = a->now;
+    wanted_time(a, b);
+    a->from.on = of_source;
+    if (b->kind == FRAME_DATA && bytes)
+        write_rows(a, f, b->day);
+    else
+        write_frame(a, f);
+    a->from.on = false;
+    a->now = now;
+    if (of_source)
+        sources_advance(a->sources, a->from.name, a->from.to);
+    return INJECT_ACCEPTED;
+}
+
+/* A mark or schema. */
+static enum inject_refusal take_text(struct appender *a, struct appender_source *s,
+                                     const struct inject_batch *b, const uint8_t *body,
+                                     const struct frame *head)
+{
+    struct frame *f = (struct frame *)a->stage;
+    *f = *head;
+    memcpy(f + 1, body + b->syms_bytes, f->length - FRAME_HEADER);
+    if (s->ends_days && batch_is_eod(b, f))
+        return end_by_hand(a, b, f);
+    unsigned event = s->ends_days && a->cfg.divert ? batch_event(b, f) : 0;
+    if (event)
+        return command_event(a, b, f, event);
+    if (!batch_text_check(b, f))
+        return INJECT_MALFORMED;
+    count_add(a->cfg.status, APPEND_MARKS, b->kind == FRAME_MARK);
+    int64_t now = a->now;
+    wanted_time(a, b);
+    write_frame(a, f);
+    a->now = now;
+    return INJECT_ACCEPTED;
+}
+
 /* One batch, whole or not at all. b: a copy of its head; body: what lies behind it in the ring. */
 static enum inject_refusal take_batch(struct appender *a, struct appender_source *s,
                                       const struct inject_batch *b, const uint8_t *body)
 {
-    struct frame *f = (struct frame *)a->stage;
     if (b->syms_bytes % 8)
         return INJECT_MALFORMED;
-    *f = (struct frame){
+    struct frame head = {
         .length = FRAME_HEADER + b->bytes - (uint32_t)sizeof *b - b->syms_bytes,
         .kind = b->kind,
         .stream = b->stream,
         .source = s->id,
         .day = clamp_day(a, b->kind == FRAME_GAP ? a->rows.gap_calendar : 0, b->day),
     };
-    enum inject_refusal why = INJECT_ACCEPTED;
-    if (b->kind == FRAME_DATA || b->kind == FRAME_GAP) {
-        if (b->stream != (b->kind == FRAME_GAP ? STREAM_EVERY : STREAM_DAILY))
-            return INJECT_MALFORMED;
-        why = take_rows(a, s, b, body, f);
-        f->count = (uint16_t)b->records;
-    } else {
-        memcpy(f + 1, body + b->syms_bytes, f->length - FRAME_HEADER);
-        if (s->ends_days && batch_is_eod(b, f))
-            return end_by_hand(a, b, f);
-        unsigned event = s->ends_days && a->cfg.divert ? batch_event(b, f) : 0;
-        if (event)
-            return command_event(a, b, f, event);
-        why = batch_text_check(b, f) ? INJECT_ACCEPTED : INJECT_MALFORMED;
-        if (!why && b->kind == FRAME_MARK)
-            count_add(a->cfg.status, APPEND_MARKS, 1);
-    }
-    if (why)
-        return why;
-    int64_t now = a->now;
-    if (b->time && b->time < now) /* a wish for the future would poison all that follows */
-        a->now = b->time;
-    if (b->kind == FRAME_DATA)
-        write_rows(a, f, b->day);
-    else
-        write_frame(a, f);
-    a->now = now;
-    return INJECT_ACCEPTED;
+    bool rows = b->kind == FRAME_DATA || b->kind == FRAME_GAP;
+    if (rows && b->stream != (b->kind == FRAME_GAP ? STREAM_EVERY : STREAM_DAILY))
+        return INJECT_MALFORMED;
+    return rows ? take_data(a, s, b, body, &head) : take_text(a, s, b, body, &head);
 }
 
 /* false: nothing there, or no room. */
@@ -945,12 +1084,16 @@ static bool take_one(struct appender *a, struct appender_source *s)
         return true;
     }
     bool reserve = b.kind == FRAME_MARK || b.kind == FRAME_GAP;
+    bool of_source = bytes - sizeof b - b.syms_bytes >= sizeof(struct derived_record) &&
+                     le16((const uint8_t *)(offered + 1) + b.syms_bytes) == TABLE_DERIVED;
     /* With several dates open, streams or events, each record, of 16 bytes at least, may get a
      * frame of its own. */
-    unsigned each = pst_unlikely(a->diverting) ? DIVERT_PER_ROW
+    uint64_t each = pst_unlikely(a->diverting) ? DIVERT_PER_ROW
                     : a->cfg.stream_of         ? STREAM_CUT_COST
                     : a->spread                ? FRAME_HEADER
                                                : 0;
+    if (of_source && each)
+        each += sizeof(struct derived_record);
     uint64_t need = bytes + SYMBOL_FRAME + bytes / 16 * each + event_room(a);
     if (b.kind == FRAME_MARK) /* an eod mark takes an eoi mark with it; one of an event facts */
         need += FRAME_HEADER + 8 + INTERVAL_JSON + DIVERT_FACTS;

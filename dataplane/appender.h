@@ -50,6 +50,11 @@
  * is otherwise. Their marks come as batches of the source that may end days; state marks
  * {"buffer":{…}} repeat the start marks of those that are active.
  *
+ * Sources (core/source.h). A batch that begins with a derived record goes on where its source
+ * stands, or is refused (INJECT_NOT_NEXT). Each frame that it becomes is headed by a derived record
+ * of its own, which says how far the rows of that frame bring the source; sources.h tells how a
+ * start finds them again.
+ *
  * Fault points: appender.before_publish, appender.after_publish; PST_FAULT_DROP=appender.drop_frame
  * loses one sealed data frame as if this hop had a bug; positions stay consistent.
  */
@@ -63,6 +68,7 @@
 #include "core/symbols.h"
 #include "divert.h"
 #include "due.h"
+#include "sources.h"
 
 #define APPENDER_SOURCES    64u
 #define APPENDER_TICK       (100 * NS_PER_MS)
@@ -117,7 +123,7 @@ struct appender_source {
     struct inject *q;
     uint16_t id;
     bool lossless; /* an rx lcore: a refused symbol becomes null, the row is kept */
-    bool ends_days;
+    bool ends_days, sources;
     uint32_t *map; /* local id -> global; SYMBOL_REFUSED where it was refused */
     uint32_t map_n, map_max;
     uint32_t max_new, new_today;
@@ -127,6 +133,7 @@ struct inject_options {
     uint32_t max_new_symbols; /* a day; UINT32_MAX = exempt */
     uint32_t symbols;         /* local ids that may be live at once (inject_rows' capacity) */
     bool lossless;
+    bool sources;   /* its batches may begin with a derived record */
     bool ends_days; /* its eod marks are taken (control): the batch's day is the open one, its time
                      * the instant at which that date ends, its flags the calendar */
 };
@@ -147,6 +154,14 @@ struct appender_intervals {
     uint16_t next_minute, series_day;
 };
 
+/* The batch under way is of a source. */
+struct appender_from {
+    bool on, unmasked; /* unmasked: its rows were buffered once, no event takes them again */
+    uint32_t name;
+    uint32_t left; /* rows that are not in a frame yet */
+    struct source_point at, to;
+};
+
 struct appender {
     struct rows rows; /* where feeds write */
     struct appender_config cfg;
@@ -165,7 +180,10 @@ struct appender {
     uint32_t states;   /* 0 none, 1 changed ones, 2 all: still to be written */
     bool published;    /* a data frame since appender_begin */
     bool diverting;    /* a buffering event has its mask in the way of data frames */
-    bool full;         /* a batch found no room: alarmed once */
+    bool sources_stated; /* in the state marks under way */
+    struct sources *sources;
+    struct appender_from from;
+    bool full; /* a batch found no room: alarmed once */
     uint64_t rows_counted, late_counted;
     struct appender_source src[APPENDER_SOURCES];
     unsigned nsrc, turn;

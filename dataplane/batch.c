@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "core/source.h"
 #include "core/tables.h"
 #include "batch.h"
 
@@ -72,8 +73,10 @@ static bool begin_run(struct batch_rows *w, struct record *r, const uint8_t *end
     if (w->gap || p->bytes != sizeof *p || p->sym != PST_NULL_SYMBOL || !p->rows ||
         p->run_bytes > (size_t)(end - (uint8_t *)r) - sizeof *p)
         return false;
+    /* record.h: of a packet only the first run counts, an opaque block of several is one row */
+    bool several = p->flags & RUN_PACKET_SEQ && (!p->seqs || p->rows == 1);
     uint32_t seqs = p->flags & RUN_UNSEQUENCED ? 0 : p->flags & RUN_PACKET_SEQ ? 1 : p->rows;
-    if (p->seqs != seqs)
+    if (p->seqs != seqs && !several)
         return false;
     run->end = (uint8_t *)r + sizeof *p + p->run_bytes;
     run->rows = p->rows;
@@ -142,6 +145,16 @@ enum inject_refusal batch_rows_check(struct batch_rows *w)
         return INJECT_MALFORMED;
     w->rows = rows;
     return INJECT_ACCEPTED;
+}
+
+enum inject_refusal batch_derived(struct derived_record *d, const uint32_t *map, uint32_t locals)
+{
+    static const uint8_t zero[sizeof d->pad];
+    if (d->source >= locals || d->after > SOURCE_POSITION_MAX ||
+        d->position > SOURCE_POSITION_MAX || memcmp(d->pad, zero, sizeof zero))
+        return INJECT_MALFORMED;
+    d->source = map[d->source];
+    return d->source == SYMBOL_REFUSED ? INJECT_SYMBOLS_LIMIT : INJECT_ACCEPTED;
 }
 
 /* A mark's type; 0: no sound mark. */

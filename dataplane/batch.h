@@ -42,6 +42,9 @@ struct batch_rows {
 };
 enum inject_refusal batch_rows_check(struct batch_rows *w);
 
+/* The derived record at the head of a batch's records: `source` becomes the symbol of the map. */
+enum inject_refusal batch_derived(struct derived_record *d, const uint32_t *map, uint32_t locals);
+
 /* A mark or schema batch, payload copied behind f. Ends of days and intervals come by the due list
  * only, buffering events from the one source that may start them. */
 bool batch_text_check(const struct inject_batch *b, const struct frame *f);

@@ -22,16 +22,22 @@
 #define SOURCES_MAX  1024u
 #define SOURCES_TICK 64u
 
+#define SOURCE_WORDS (sizeof(struct source_progress) / 8)
+_Static_assert(sizeof(struct source_progress) % 8 == 0, "copied in words");
+
 struct source_slot {
     uint32_t name; /* symbol */
     bool moved;    /* since the last full states */
     uint64_t turn; /* when it moved last */
     struct source_progress p;
+    _Atomic uint32_t shown_name;
+    _Atomic uint64_t shown[SOURCE_WORDS]; /* p, for others */
 };
 
 struct sources {
     pst_aligned(64) _Atomic uint64_t version; /* S1/S2 */
-    uint32_t n, moved;
+    _Atomic uint32_t n;
+    uint32_t moved;
     uint64_t turn, forgotten;
     struct source_slot slot[SOURCES_MAX];
     uint16_t hash[4 * SOURCES_MAX]; /* index + 1 */
@@ -42,10 +48,10 @@ struct source_progress *sources_find(struct sources *s, uint32_t name); /* NULL 
 /* Moves it, making it known. */
 void sources_advance(struct sources *s, uint32_t name, struct source_point to);
 void sources_restore(struct sources *s, uint32_t name, const struct source_progress *p);
-/* JSON of the members of the list, from *at on, as many as fit into j (NULL texts: all are written
- * when *at reaches s->n). only_moved: those alone. */
+/* The members of the list, from slot *at on, as many as j takes with `spare` bytes left for what
+ * the caller puts behind them; *at is the slot to go on at. */
 void sources_say(const struct sources *s, const struct symbols *symbols, struct json_put *j,
-                 uint32_t *at, bool only_moved);
+                 uint32_t *at, bool only_moved, size_t spare);
 /* Full states were written. */
 void sources_said(struct sources *s);
 

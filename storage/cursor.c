@@ -186,8 +186,7 @@ static bool fill_head(struct cursor *c, struct cursor_file *f)
 {
     struct logscan *s = f->scan;
     const struct frame *got;
-    if (f->head && f->head->position + f->head->length > c->position &&
-        !conflicts(c, f, f->head))
+    if (f->head && f->head->position + f->head->length > c->position && !conflicts(c, f, f->head))
         return true;
     if (f->head)
         c->repeats++;
@@ -289,6 +288,13 @@ static bool copy_runs(struct cursor *c, bool *whole)
     const struct frame *f = (const struct frame *)c->buf;
     uint64_t at = c->position + FRAME_HEADER, end = c->position + f->length;
     c->nruns = 0;
+    /* A derived record, of a table and a length that no other record has, heads the rows. */
+    uint32_t head = 0;
+    if (end - at >= sizeof(struct derived_record) &&
+        ring_copy(r, at, &head, sizeof head) != RING_READ_OK)
+        return false;
+    if (head == (TABLE_DERIVED | (uint32_t)sizeof(struct derived_record) << 16))
+        at += sizeof(struct derived_record);
     while (at < end) {
         struct packet_record *p = &c->runs[c->nruns];
         uint64_t left = end - at;

@@ -81,8 +81,12 @@ static struct ledger_session *session_of(struct ledger_count *l, uint32_t feed, 
 
 pst_inline void count_run(struct ledger_count *l, const struct packet_record *p)
 {
-    struct ledger_session *s = session_of(l, p->feed, p->session);
     l->runs++;
+    if (pst_unlikely(p->flags & RUN_REPLAYED)) {
+        l->replayed_rows += p->rows;
+        return;
+    }
+    struct ledger_session *s = session_of(l, p->feed, p->session);
     s->rows += p->rows;
     if (pst_unlikely(p->flags & (ROW_DIVERGENT | RUN_UNSEQUENCED | ROW_LATE | RUN_PACKET_SEQ))) {
         if (p->flags & ROW_DIVERGENT) {
@@ -177,6 +181,7 @@ static void verify(struct ledger_count *l, const struct frame *f)
     const uint8_t *at = frame_payload(f), *end = at + frame_payload_bytes(f);
     const struct packet_record *p = NULL;
     uint64_t rows = 0, bytes = 0, records = 0;
+    record_derived(&at, end);
     for (;;) {
         const struct record *r = (const struct record *)at;
         bool whole = (size_t)(end - at) >= sizeof *r && r->bytes >= sizeof *r && !(r->bytes % 8) &&
@@ -204,7 +209,7 @@ static void verify(struct ledger_count *l, const struct frame *f)
             p = (const struct packet_record *)r;
             rows = bytes = 0;
         } else {
-            if (r->table < TABLE_MAX && r->table != TABLE_DERIVED)
+            if (r->table < TABLE_MAX)
                 l->table_rows[r->table]++;
             rows++;
             bytes += r->bytes;
@@ -229,6 +234,7 @@ void ledger_frame(struct ledger_count *l, const struct dictionary *d, const stru
     if (f->kind != FRAME_DATA)
         return;
     const uint8_t *at = frame_payload(f), *end = at + frame_payload_bytes(f);
+    record_derived(&at, end);
     if (end - at >= 16 && le16(at) != TABLE_PACKET) {
         l->plain_rows += f->count;
         if (l->slow)

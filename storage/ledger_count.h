@@ -50,10 +50,11 @@ struct ledger_count {
     uint16_t gap_table[8]; /* table ids known to be `gap` */
     uint32_t gap_tables;
     uint64_t frames, bytes, runs;
-    uint64_t plain_rows;   /* rows of data frames outside any run: published tables */
-    uint64_t inconsistent; /* frames whose packet records do not tile them; slow mode: whose
-                              figures are wrong */
-    uint64_t unknown_gap;  /* records of gap frames that are no gap row */
+    uint64_t replayed_rows; /* rows of runs of a source (RUN_REPLAYED): in no session's figures */
+    uint64_t plain_rows;    /* rows of data frames outside any run: published tables */
+    uint64_t inconsistent;  /* frames whose packet records do not tile them; slow mode: whose
+                               figures are wrong */
+    uint64_t unknown_gap;   /* records of gap frames that are no gap row */
     uint64_t reasons_full;
     /* slow mode */
     bool slow;

@@ -74,12 +74,15 @@ void count_frame(struct log *l, const struct frame *f)
 {
     if (f->kind == FRAME_GAP)
         count_gap(l, f);
-    if (f->kind != FRAME_DATA || !frame_payload_bytes(f) || le16(frame_payload(f)) != TABLE_PACKET)
-        return; /* published rows have no sequences */
     const uint8_t *at = frame_payload(f), *end = at + frame_payload_bytes(f);
+    record_derived(&at, end);
+    if (f->kind != FRAME_DATA || at == end || le16(at) != TABLE_PACKET)
+        return; /* published rows have no sequences */
     bool bad = false;
     const struct packet_record *p;
     while ((p = packet_hop(&at, end, &bad))) {
+        if (p->flags & RUN_REPLAYED)
+            continue;
         int i = index_of(l, p->feed, p->session);
         if (i < 0) {
             bump(&l->counts.overflow, p->seqs);

@@ -140,6 +140,78 @@ static void tick_mark(struct recovery *r, json_t *o, uint16_t day)
     }
 }
 
+/* ---- sources ---- */
+
+static void use_id(struct recovery *r, uint32_t id)
+{
+    /* SYMBOL_REFUSED and null are no ids; nothing interns beyond symbols_create's limit */
+    if (id < DICTIONARY_PAGE * DICTIONARY_PAGES && id >= r->max_id)
+        r->max_id = id + 1;
+}
+
+static struct recovery_source *source_of(struct recovery *r, const char *name, size_t len,
+                                         bool *fresh)
+{
+    *fresh = false;
+    for (uint32_t i = 0; i < r->sources; i++)
+        if (strlen(r->source[i].name) == len && !memcmp(r->source[i].name, name, len))
+            return &r->source[i];
+    r->source = grow(r->source, r->sources, sizeof *r->source);
+    struct recovery_source *s = &r->source[r->sources++];
+    memset(s, 0, sizeof *s);
+    memcpy(s->name, name, len);
+    *fresh = true;
+    return s;
+}
+
+static struct source_point point_in(json_t *list, size_t i)
+{
+    return source_point((uint64_t)json_integer_value(json_array_get(list, i)),
+                        (uint32_t)json_integer_value(json_array_get(list, i + 1)));
+}
+
+/* {"sources":[["name",position,row,[[p,r,p2,r2],…]],…]}, of a state or tick mark */
+static void sources_mark(struct recovery *r, json_t *list)
+{
+    size_t i, k;
+    json_t *e, *isle;
+    json_array_foreach(list, i, e)
+    {
+        const char *name = json_string_value(json_array_get(e, 0));
+        size_t len = json_string_length(json_array_get(e, 0));
+        bool fresh;
+        if (!name || !source_name(name, len))
+            continue;
+        struct recovery_source *s = source_of(r, name, len, &fresh);
+        if (r->loss && !fresh)
+            continue; /* it counts what was lost in the hole */
+        r->sources_doubtful += r->loss;
+        s->p = (struct source_progress){.at = point_in(e, 1)};
+        json_array_foreach(json_array_get(e, 3), k, isle) if (k < SOURCE_ISLANDS)
+        {
+            s->p.island[s->p.islands++] =
+                (struct source_range){point_in(isle, 0), point_in(isle, 2)};
+        }
+        source_settle(&s->p);
+    }
+}
+
+static void source_rows(struct recovery *r, const struct derived_record *d)
+{
+    uint32_t len;
+    const char *name = dictionary_peek(&r->cursor.dict, d->source, &len);
+    bool fresh;
+    use_id(r, d->source);
+    if (!name || !source_name(name, len))
+        return;
+    struct recovery_source *s = source_of(r, name, len, &fresh);
+    struct source_point after = source_point(d->after, d->after_row);
+    if (fresh && !r->loss) /* what it did before stands in no mark: it stood there */
+        s->p.at = after;
+    r->sources_doubtful += fresh && r->loss && after.position;
+    r->sources_doubtful += !source_found(&s->p, after, source_point(d->position, d->row));
+}
+
 /* ---- dates ---- */
 
 static void open_at(struct recovery *r, const char *name, int64_t day)
@@ -201,8 +273,13 @@ static void mark(struct recovery *r, const struct frame *f)
         return;
     }
     json_t *dates = type == MARK_STATE ? json_object_get(o, "calendars") : NULL;
+    json_t *sources = json_object_get(o, "sources");
+    if (sources)
+        sources_mark(r, sources);
     if (dates)
         calendars_mark(r, dates);
+    else if (type == MARK_STATE && sources)
+        ;
     else if (type == MARK_STATE)
         state_mark(r, o, f->day);
     else if (type == MARK_SESSION)
@@ -222,13 +299,6 @@ static void mark(struct recovery *r, const struct frame *f)
 }
 
 /* ---- what rows say ---- */
-
-static void use_id(struct recovery *r, uint32_t id)
-{
-    /* SYMBOL_REFUSED and null are no ids; nothing interns beyond symbols_create's limit */
-    if (id < DICTIONARY_PAGE * DICTIONARY_PAGES && id >= r->max_id)
-        r->max_id = id + 1;
-}
 
 static void use_row(struct recovery *r, const struct record *rec)
 {
@@ -276,9 +346,10 @@ static void rows(struct recovery *r, const struct frame *f)
     const struct record *rec;
     const struct packet_record *seen = NULL;
     record_walk_start(&w, f);
+    if (w.derived)
+        source_rows(r, w.derived);
     while ((rec = record_walk_next(&w))) {
-        if (rec->table != TABLE_DERIVED)
-            use_row(r, rec);
+        use_row(r, rec);
         if (f->kind == FRAME_GAP)
             gap_row(r, rec, f->day);
         const struct packet_record *p = w.packet;
@@ -288,7 +359,7 @@ static void rows(struct recovery *r, const struct frame *f)
         use_id(r, p->feed);
         use_id(r, p->session);
         use_id(r, p->line);
-        if (p->flags & (ROW_LATE | ROW_DIVERGENT | RUN_UNSEQUENCED))
+        if (p->flags & (ROW_LATE | ROW_DIVERGENT | RUN_UNSEQUENCED | RUN_REPLAYED))
             continue;
         struct recovery_session *s = by_ids(r, p->feed, p->session);
         if (!s)
@@ -570,6 +641,7 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
         for (uint32_t i = 0; i < noted.sessions; i++)
             free_pieces(&noted.session[i]);
         free(noted.session);
+        free(noted.source);
         free(noted.calendar);
         if (r->durable < from && r->durable >= newest->header.first)
             from = r->durable;
@@ -610,6 +682,7 @@ void recovery_free(struct recovery *r)
     for (uint32_t i = 0; i < r->sessions; i++)
         free_pieces(&r->session[i]);
     free(r->session);
+    free(r->source);
     free(r->calendar);
     free(r->range);
     free(r->gap);
@@ -676,6 +749,24 @@ static void say_session(struct states *out, const struct recovery_session *s)
     } while (p);
 }
 
+/* As dataplane/sources.c says them. */
+static void say_source(struct states *out, const struct recovery_source *s, uint16_t day)
+{
+    const struct source_progress *p = &s->p;
+    json_t *one = json_pack("[s,I,I]", s->name, (json_int_t)p->at.position, (json_int_t)p->at.row);
+    json_t *islands = json_array();
+    for (uint32_t i = 0; i < p->islands; i++) {
+        const struct source_range *x = &p->island[i];
+        json_array_append_new(
+            islands, json_pack("[I,I,I,I]", (json_int_t)x->from.position, (json_int_t)x->from.row,
+                               (json_int_t)x->to.position, (json_int_t)x->to.row));
+    }
+    if (p->islands)
+        json_array_append(one, islands);
+    json_decref(islands);
+    say(out, json_pack("{s:[o]}", "sources", one), day, NULL);
+}
+
 void *recovery_states(const struct recovery *r, size_t *bytes)
 {
     struct states s = {.seed = frame_seed(r->cfg.instance)};
@@ -687,6 +778,8 @@ void *recovery_states(const struct recovery *r, size_t *bytes)
     json_decref(dates);
     for (uint32_t i = 0; i < r->sessions; i++)
         say_session(&s, &r->session[i]);
+    for (uint32_t i = 0; i < r->sources; i++)
+        say_source(&s, &r->source[i], (uint16_t)(r->open_day < 0 ? 0 : r->open_day));
     *bytes = s.bytes;
     if (s.bytes)
         return s.frames;

@@ -33,6 +33,10 @@
  * however long ago a mark was and whatever was rolled since; a date that ended in the log never
  * ends again.
  *
+ * SOURCES (core/source.h). Where each stands: from the newest state and tick marks, and from the
+ * derived records of the last stretch. Behind a hole marks are not believed, since they count rows
+ * that were lost with it; what the records behind it say becomes islands.
+ *
  * IDS. Symbols get their old ids. An id that a data frame uses but whose text is lost is skipped
  * (symbols_skip): no new text ever gets it. Schemas keep theirs.
  *
@@ -41,6 +45,7 @@
 #pragma once
 
 #include "core/days.h"
+#include "core/source.h"
 #include "core/symbols.h"
 #include "cursor.h"
 
@@ -94,6 +99,11 @@ struct recovery_calendar {
     int32_t open_day; /* earliest date without an eod mark */
 };
 
+struct recovery_source {
+    char name[SOURCE_NAME_MAX + 1];
+    struct source_progress p;
+};
+
 struct recovery_damage { /* found by verify_rest */
     const char *path;
     uint64_t from, to; /* bytes of the file */
@@ -118,6 +128,9 @@ struct recovery {
     uint32_t gaps;
     struct recovery_session *session;
     uint32_t sessions;
+    struct recovery_source *source;
+    uint32_t sources, sources_doubtful; /* doubtful: an island that found no place, or a mark behind
+                                         * a hole had to be believed */
     uint32_t symbols, symbols_lost;
     uint32_t torn_files, files, files_unseen;
     uint64_t torn_bytes, scanned;

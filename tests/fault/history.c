@@ -392,6 +392,7 @@ static void read_journal(struct io *io, const char *dir)
             const uint8_t *p = frame_payload(f), *end = p + frame_payload_bytes(f);
             bool bad = false;
             const struct packet_record *run;
+            record_derived(&p, end);
             if (end - p >= 16 && le16(p) != TABLE_PACKET)
                 continue;
             while ((run = packet_hop(&p, end, &bad)))
