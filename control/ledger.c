@@ -379,7 +379,7 @@ static int verify_log(struct ledger *l)
     l->verified = recovery_verify_rest(r, 1u << 20);
     for (uint32_t i = before; i < r->damages; i++) {
         const struct recovery_damage *x = &r->damage[i];
-        if (x->torn)
+        if (x->kind == PST_TORN)
             continue; /* recovery has dealt with the tails it may touch */
         fprintf(stderr, "penstockd: %s: bytes %llu to %llu are damaged\n", x->path,
                 (unsigned long long)x->from, (unsigned long long)x->to);

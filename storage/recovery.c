@@ -3,11 +3,9 @@
 #include <jansson.h>
 #include "core/civil.h"
 #include "core/tables.h"
-#include "recovery.h"
+#include "recovery_internal.h"
 
-#define WINDOW (64ull << 20) /* the last stretch of the journal is always read whole */
-
-static void *grow(void *list, uint32_t n, size_t each)
+void *recovery_grow(void *list, uint32_t n, size_t each)
 {
     if (n & (n - 1)) /* room is doubled at powers of two */
         return list;
@@ -26,7 +24,7 @@ static struct recovery_session *session_of(struct recovery *r, const char *feed,
             return &r->session[i];
     if (!make)
         return NULL;
-    r->session = grow(r->session, r->sessions, sizeof *r->session);
+    r->session = recovery_grow(r->session, r->sessions, sizeof *r->session);
     struct recovery_session *s = &r->session[r->sessions++];
     memset(s, 0, sizeof *s);
     snprintf(s->feed, sizeof s->feed, "%s", feed);
@@ -59,7 +57,7 @@ static uint64_t number_in(json_t *o, const char *key)
 static void stands_at(struct recovery *r, struct recovery_session *s, uint64_t n, uint16_t day)
 {
     if (s->after_loss && s->next && n > s->next) {
-        r->gap = grow(r->gap, r->gaps, sizeof *r->gap);
+        r->gap = recovery_grow(r->gap, r->gaps, sizeof *r->gap);
         struct recovery_gap *g = &r->gap[r->gaps++];
         memset(g, 0, sizeof *g);
         strcpy(g->feed, s->feed);
@@ -156,7 +154,7 @@ static struct recovery_source *source_of(struct recovery *r, const char *name, s
     for (uint32_t i = 0; i < r->sources; i++)
         if (strlen(r->source[i].name) == len && !memcmp(r->source[i].name, name, len))
             return &r->source[i];
-    r->source = grow(r->source, r->sources, sizeof *r->source);
+    r->source = recovery_grow(r->source, r->sources, sizeof *r->source);
     struct recovery_source *s = &r->source[r->sources++];
     memset(s, 0, sizeof *s);
     memcpy(s->name, name, len);
@@ -221,7 +219,7 @@ static void open_at(struct recovery *r, const char *name, int64_t day)
         if (!strcmp(r->calendar[i].name, name))
             c = &r->calendar[i];
     if (!c) {
-        r->calendar = grow(r->calendar, r->calendars, sizeof *r->calendar);
+        r->calendar = recovery_grow(r->calendar, r->calendars, sizeof *r->calendar);
         c = &r->calendar[r->calendars++];
         snprintf(c->name, sizeof c->name, "%s", name);
         c->open_day = -1;
@@ -258,7 +256,7 @@ static void calendars_mark(struct recovery *r, json_t *dates)
     json_object_foreach(dates, name, day) open_at(r, name, json_integer_value(day));
 }
 
-static void mark(struct recovery *r, const struct frame *f)
+void recovery_mark(struct recovery *r, const struct frame *f)
 {
     unsigned type;
     uint32_t len;
@@ -288,9 +286,10 @@ static void mark(struct recovery *r, const struct frame *f)
         tick_mark(r, o, f->day);
     else if (type == MARK_EOD)
         eod_mark(r, f, o);
-    else {
+    else if (!r->costing) {
         /* holes below it are the account of the incarnation that wrote it */
         r->ranges = r->gaps = 0;
+        r->restart_at = f->position;
         r->loss = false;
         for (uint32_t i = 0; i < r->sessions; i++)
             r->session[i].after_loss = false;
@@ -340,7 +339,7 @@ static void gap_row(struct recovery *r, const struct record *rec, uint16_t day)
     stands_at(r, s, last + 1, day);
 }
 
-static void rows(struct recovery *r, const struct frame *f)
+void recovery_rows(struct recovery *r, const struct frame *f)
 {
     struct record_walk w;
     const struct record *rec;
@@ -374,97 +373,9 @@ static void rows(struct recovery *r, const struct frame *f)
 
 /* ---- files ---- */
 
-static int64_t elapsed(const struct recovery *r, int64_t since)
+int64_t recovery_elapsed(const struct recovery *r, int64_t since)
 {
     return r->cfg.io->ops->monotonic(r->cfg.io) - since;
-}
-
-/* Copies the torn bytes aside, syncs the copy, cuts them off. */
-static bool repair(struct recovery *r, const struct cursor_file *file, struct logscan *s,
-                   struct err *err)
-{
-    struct io *io = r->cfg.io;
-    uint64_t from = s->bad_from, to = s->bad_to;
-    bool whole = !s->gave_up && (s->size <= from || s->size - from <= LOGSCAN_REACH);
-    r->torn_files++;
-    r->torn_bytes += to - from;
-    if (r->cfg.read_only || s->gave_up)
-        return true;
-    char path[CURSOR_PATH], dir[CURSOR_PATH];
-    snprintf(path, sizeof path, "%s.torn-%llu", file->path, (unsigned long long)from);
-    snprintf(dir, sizeof dir, "%s", file->path);
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        *slash = 0;
-    else
-        strcpy(dir, ".");
-    int rc = 0, in = io->ops->open(io, file->path, O_RDWR, 0);
-    int out = in < 0 ? in : io->ops->open(io, path, O_CREAT | O_TRUNC | O_WRONLY, 0640);
-    const size_t step = LOGSCAN_WINDOW;
-    uint8_t *buf = s->buf; /* the scan is over */
-    for (uint64_t at = from; out >= 0 && rc >= 0 && at < to; at += step) {
-        size_t n = to - at < step ? (size_t)(to - at) : step;
-        rc = io_pread_all(io, in, buf, n, at);
-        if (rc >= 0)
-            rc = io_pwrite_all(io, out, buf, n, at - from);
-    }
-    if (out >= 0 && rc >= 0)
-        rc = io->ops->fsync(io, out);
-    if (out >= 0 && rc >= 0)
-        rc = io->ops->sync_dir(io, dir);
-    if (out >= 0 && rc >= 0) {
-        if (whole) {
-            rc = io->ops->ftruncate(io, in, from);
-        } else {
-            memset(buf, 0, step);
-            for (uint64_t at = from; rc >= 0 && at < to; at += step)
-                rc = io_pwrite_all(io, in, buf, to - at < step ? (size_t)(to - at) : step, at);
-        }
-        if (rc >= 0)
-            rc = io->ops->fsync(io, in);
-    }
-    if (out < 0)
-        rc = out;
-    if (out >= 0)
-        io->ops->close(io, out);
-    if (in >= 0)
-        io->ops->close(io, in);
-    return rc >= 0 || err_set(err, rc, "%s: its torn tail at byte %llu cannot be set aside: %s",
-                              file->path, (unsigned long long)from, strerror(-rc));
-}
-
-/* Ends of all files, newest first, while the budget lasts (the newest two in any case). */
-static bool find_ends(struct recovery *r, int64_t t0, struct err *err)
-{
-    struct cursor *c = &r->cursor;
-    for (uint32_t i = c->files; i-- > 0;) {
-        struct cursor_file *f = c->file[i];
-        if (c->files - i > 2 && elapsed(r, t0) > r->cfg.budget / 2) {
-            r->files_unseen = i + 1;
-            r->over_budget = true;
-            break;
-        }
-        struct logscan s;
-        if (!logscan_open(&s, r->cfg.io, f->path, r->cfg.instance, err))
-            return false;
-        int64_t time = INT64_MIN;
-        enum logscan_verdict v = logscan_to_end(&s, &time);
-        if (v == LOGSCAN_ERROR) {
-            err_set(err, s.error, "%s: cannot be read at byte %llu: %s", f->path,
-                    (unsigned long long)s.offset, strerror(-s.error));
-            logscan_close(&s);
-            return false;
-        }
-        if (s.position > r->old_end)
-            r->old_end = s.position;
-        if (time > r->last_time)
-            r->last_time = time;
-        bool ok = v != LOGSCAN_TORN || repair(r, f, &s, err);
-        logscan_close(&s);
-        if (!ok)
-            return false;
-    }
-    return true;
 }
 
 /* Marks of one file, kept until it is known where the window begins. */
@@ -481,7 +392,7 @@ static void keep(struct kept *k, const struct frame *f)
     struct frame *copy = malloc(f->length);
     pst_must(copy);
     memcpy(copy, f, f->length);
-    k->mark = grow(k->mark, k->n, sizeof *k->mark);
+    k->mark = recovery_grow(k->mark, k->n, sizeof *k->mark);
     k->mark[k->n++] = copy;
 }
 
@@ -548,13 +459,18 @@ static bool restore(struct recovery *r, struct err *err)
     return true;
 }
 
-static void lost_range(struct recovery *r)
+void recovery_after_loss(struct recovery *r, bool loss)
 {
-    r->range = grow(r->range, r->ranges, sizeof *r->range);
-    r->range[r->ranges++] = (struct recovery_range){r->cursor.lost_from, r->cursor.lost_to, false};
-    r->loss = true;
     for (uint32_t i = 0; i < r->sessions; i++)
-        r->session[i].after_loss = true;
+        r->session[i].after_loss = loss;
+}
+
+static void lost_range(struct recovery *r, uint64_t from, uint64_t to)
+{
+    r->range = recovery_grow(r->range, r->ranges, sizeof *r->range);
+    r->range[r->ranges++] = (struct recovery_range){from, to, false};
+    r->loss = true;
+    recovery_after_loss(r, true);
 }
 
 static bool read_window(struct recovery *r, uint64_t from, struct err *err)
@@ -572,33 +488,112 @@ static bool read_window(struct recovery *r, uint64_t from, struct err *err)
             return false;
         }
         if (v == CURSOR_LOST)
-            lost_range(r);
+            lost_range(r, c->lost_from, c->lost_to);
         if (v != CURSOR_FRAME)
             continue;
         r->end_mark = false;
         r->scanned += f->length;
         if (f->kind == FRAME_MARK)
-            mark(r, f);
+            recovery_mark(r, f);
         else if (f->kind == FRAME_DATA || f->kind == FRAME_GAP)
-            rows(r, f);
+            recovery_rows(r, f);
     }
     return true;
 }
 
-bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct err *err)
+static void on_damage(void *arg, const struct cursor_file *f)
 {
-    memset(r, 0, sizeof *r);
-    r->cfg = *cfg;
-    if (!r->cfg.budget)
-        r->cfg.budget = RECOVERY_BUDGET;
-    r->open_day = r->closed_day = -1;
-    r->last_time = INT64_MIN;
-    int64_t t0 = cfg->io->ops->monotonic(cfg->io);
+    struct recovery *r = arg;
+    const struct logscan *s = f->scan;
+    /* the frame at bad_to is sound: its position ends what the range held */
+    uint64_t last = 0;
+    struct frame h;
+    if (io_pread_all(r->cfg.io, s->fd, &h, sizeof h, s->bad_to) >= 0)
+        last = h.position;
+    recovery_note(r, s->hole ? PST_HOLE : PST_ALTERED, f->path, s->bad_from, s->bad_to, s->before,
+                  last);
+}
+
+static void on_conflict(void *arg, const struct cursor_file *f, uint64_t position)
+{
+    recovery_note(arg, PST_CONFLICT, f->path, 0, 0, position, 0);
+}
+
+struct cursor_config recovery_cursor(const struct recovery *r)
+{
     struct cursor_config cc = {
-        .io = cfg->io, .prefix = cfg->prefix, .instance = cfg->instance, .no_skim = true};
-    memcpy(cc.dirs, cfg->dirs, sizeof cc.dirs);
+        .io = r->cfg.io, .prefix = r->cfg.prefix, .instance = r->cfg.instance};
+    memcpy(cc.dirs, r->cfg.dirs, sizeof cc.dirs);
+    return cc;
+}
+
+/* The earliest date that some calendar still has open, as the marks kept so far tell; -1: unknown.
+ */
+static int32_t earliest_open(const struct recovery *r, const struct kept *k)
+{
+    struct recovery x = {.closed_day = -1, .open_day = -1};
+    int32_t day = -1;
+    for (uint32_t i = 0; i < k->n; i++)
+        recovery_mark(&x, k->mark[i]);
+    for (uint32_t i = 0; i < x.calendars; i++)
+        if (day < 0 || x.calendar[i].open_day < day)
+            day = x.calendar[i].open_day;
+    if (!x.calendars && x.closed_day >= 0)
+        day = x.closed_day + 1;
+    for (uint32_t i = 0; i < x.sessions; i++)
+        free_pieces(&x.session[i]);
+    free(x.session);
+    free(x.source);
+    free(x.calendar);
+    free(x.gap);
+    (void)r;
+    return day;
+}
+
+/*
+ * Entries below the last restart mark. Either the start behind that mark has accounted for them, or
+ * they came later: then verify_rest finds them - or, when a function wants to hear of everything,
+ * they are handled here as it would.
+ */
+static void sort_out(struct recovery *r)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < r->damages; i++) {
+        struct recovery_damage *d = &r->damage[i];
+        bool below = (d->kind == PST_ALTERED || d->kind == PST_HOLE) && d->first < r->restart_at;
+        if (!d->done && below && (!r->cfg.decide_all || recovery_known(r, d))) {
+            free(d->path);
+            continue;
+        }
+        if (!d->done && below && !d->late) {
+            d->late = true;
+            recovery_cost(r, d->first, d->last, &d->gap, &d->gaps, &d->lost);
+            d->was_durable = d->lost;
+        }
+        r->damage[kept++] = *d;
+    }
+    /* what is grown next must find room */
+    struct recovery_damage *list = NULL;
+    for (uint32_t i = 0; i < kept; i++) {
+        list = recovery_grow(list, i, sizeof *list);
+        list[i] = r->damage[i];
+    }
+    free(r->damage);
+    r->damage = list;
+    r->damages = kept;
+}
+
+static bool run_once(struct recovery *r, struct err *err)
+{
+    const struct recovery_config *cfg = &r->cfg;
+    int64_t t0 = cfg->io->ops->monotonic(cfg->io);
     struct cursor *c = &r->cursor;
-    if (!cursor_open(c, &cc, err))
+    struct cursor_config cc = recovery_cursor(r);
+    cc.no_skim = true;
+    cc.on_damage = on_damage;
+    cc.on_conflict = on_conflict;
+    cc.arg = r;
+    if (!recovery_survey(r, err) || !cursor_open(c, &cc, err))
         return false;
     r->files = c->files;
     r->empty = !c->files;
@@ -606,11 +601,15 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
         /* no log, but a lease: positions below it were used once */
         r->start = cfg->lease_end;
         r->clean = !cfg->lease_end;
-        r->took = elapsed(r, t0);
-        return true;
+        if (cfg->noted && !r->cut_at)
+            recovery_note(r, PST_MISSING, NULL, 0, 0, 0, cfg->noted);
+        r->durable = cfg->noted;
+        bool ok = recovery_settle(r, err);
+        r->took = recovery_elapsed(r, t0);
+        return ok;
     }
-    if (!find_ends(r, t0, err))
-        goto fail;
+    if (!recovery_find_ends(r, t0, err))
+        return false;
 
     /* The small frames of the file that goes furthest: symbols, schemas, states, the last tick. */
     struct cursor_file *newest = c->file[c->files - 1], *daily = NULL;
@@ -631,12 +630,12 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
 
     /* The last stretch is read whole: from the last tick or what it calls durable, whichever is
      * lower, and at least WINDOW. Marks below it first, then everything in order. */
-    uint64_t from = r->old_end > WINDOW ? r->old_end - WINDOW : 0;
+    uint64_t from = r->old_end > RECOVERY_WINDOW ? r->old_end - RECOVERY_WINDOW : 0;
     if (k->tick && k->tick->position < from)
         from = k->tick->position;
     if (k->tick) {
         struct recovery noted = {0};
-        mark(&noted, k->tick);
+        recovery_mark(&noted, k->tick);
         r->durable = noted.durable;
         for (uint32_t i = 0; i < noted.sessions; i++)
             free_pieces(&noted.session[i]);
@@ -646,38 +645,52 @@ bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct 
         if (r->durable < from && r->durable >= newest->header.first)
             from = r->durable;
     }
+    if (cfg->decide_all) {
+        int32_t day = earliest_open(r, k);
+        for (uint32_t i = 0; i < c->files; i++)
+            if (c->file[i]->header.day >= day && c->file[i]->header.first < from)
+                from = c->file[i]->header.first;
+    }
     if (from < c->file[0]->header.first)
         from = c->file[0]->header.first;
     for (uint32_t i = 0; i < k->n; i++)
         if (k->mark[i]->position < from)
-            mark(r, k->mark[i]);
+            recovery_mark(r, k->mark[i]);
     drop_kept(&kept[0]);
     drop_kept(&kept[1]);
     if (!read_window(r, from, err))
-        goto fail;
+        return false;
+    if (cfg->noted > r->durable)
+        r->durable = cfg->noted;
+    /* The end itself is gone: it had been durable, the catalogue or a clean stop says. */
+    if (cfg->noted > r->old_end && !r->cut_at)
+        lost_range(r, r->old_end, cfg->noted);
     for (uint32_t i = 0; i < r->ranges; i++)
         r->range[i].damage = r->range[i].from < r->durable;
+    sort_out(r);
+    if (!recovery_settle(r, err))
+        return false;
+    if (r->again)
+        return true;
     if (r->closed_day >= r->open_day)
         r->open_day = r->closed_day + 1;
     if (recovery_open_day(r, "default") >= 0)
         r->open_day = recovery_open_day(r, "default");
-    r->clean = r->end_mark && !r->ranges && !r->torn_files &&
+    r->clean = r->end_mark && !r->ranges && !r->torn_files && !r->cut_at &&
                (!cfg->check_closed || cfg->closed == r->old_end);
     uint64_t lease = cfg->lease_end;
     if (lease < r->old_end) /* the state file is gone or older than the log */
         lease = pst_align_up(r->old_end + 1, RECOVERY_LEASE);
     r->start = r->clean ? r->old_end : lease;
     if (!restore(r, err))
-        goto fail;
-    r->took = elapsed(r, t0);
+        return false;
+    r->took = recovery_elapsed(r, t0);
     r->over_budget |= r->took > r->cfg.budget;
     return true;
-fail:
-    recovery_free(r);
-    return false;
 }
 
-void recovery_free(struct recovery *r)
+/* All that a walk found out, but the troubles and what was done about them. */
+static void forget(struct recovery *r)
 {
     for (uint32_t i = 0; i < r->sessions; i++)
         free_pieces(&r->session[i]);
@@ -686,12 +699,47 @@ void recovery_free(struct recovery *r)
     free(r->calendar);
     free(r->range);
     free(r->gap);
-    free(r->damage);
+    cursor_close(&r->cursor);
+}
+
+bool recovery_run(struct recovery *r, const struct recovery_config *cfg, struct err *err)
+{
+    struct recovery was = {.cfg = *cfg};
+    if (!was.cfg.budget)
+        was.cfg.budget = RECOVERY_BUDGET;
+    for (unsigned round = 0;; round++) {
+        *r = was;
+        r->open_day = r->closed_day = -1;
+        r->last_time = INT64_MIN;
+        if (!run_once(r, err)) {
+            recovery_free(r);
+            return false;
+        }
+        if (!r->again || round == 8)
+            return true;
+        /* files were changed: everything anew, with what is known about the troubles */
+        forget(r);
+        was.damage = r->damage;
+        was.damages = r->damages;
+        was.torn_files = r->torn_files;
+        was.torn_bytes = r->torn_bytes;
+        was.cut_at = r->cut_at;
+        was.cut_files = r->cut_files;
+        was.cut_frames = r->cut_frames;
+        was.cut_rows = r->cut_rows;
+        was.cut_bytes = r->cut_bytes;
+    }
+}
+
+void recovery_free(struct recovery *r)
+{
+    forget(r);
+    recovery_drop_damage(r);
+    free(r->span);
     if (r->verify) {
         logscan_close(r->verify);
         free(r->verify);
     }
-    cursor_close(&r->cursor);
     memset(r, 0, sizeof *r);
 }
 
@@ -792,54 +840,4 @@ uint32_t recovery_restart_json(const struct recovery *r, char *buf, size_t room)
     return (uint32_t)snprintf(buf, room, "{\"old_end\":%llu,\"start\":%llu,\"reason\":\"%s\"}",
                               (unsigned long long)r->old_end, (unsigned long long)r->start,
                               r->clean ? "clean" : "unclean");
-}
-
-static void note(struct recovery *r, const struct cursor_file *f, const struct logscan *s,
-                 bool torn)
-{
-    r->damage = grow(r->damage, r->damages, sizeof *r->damage);
-    r->damage[r->damages++] =
-        (struct recovery_damage){f->path, s->bad_from, s->bad_to, s->hole, torn};
-}
-
-bool recovery_verify_rest(struct recovery *r, uint64_t bytes)
-{
-    struct cursor *c = &r->cursor;
-    uint64_t until = r->verified_bytes + bytes;
-    while (r->verified_bytes < until) {
-        if (!r->verify) {
-            if (r->verify_file == c->files)
-                return true;
-            struct cursor_file *f = c->file[c->files - 1 - r->verify_file];
-            r->verify = malloc(sizeof *r->verify);
-            if (!r->verify)
-                return false;
-            if (!logscan_open(r->verify, r->cfg.io, f->path, r->cfg.instance, NULL)) {
-                free(r->verify); /* gone meanwhile (retention) */
-                r->verify = NULL;
-                r->verify_file++;
-                continue;
-            }
-        }
-        struct cursor_file *f = c->file[c->files - 1 - r->verify_file];
-        const struct frame *got;
-        enum logscan_verdict v = logscan_step(r->verify, &got, UINT64_MAX);
-        if (v == LOGSCAN_FRAME) {
-            r->verified_bytes += got->length;
-            r->verified_frames++;
-            continue;
-        }
-        if (v == LOGSCAN_DAMAGE) {
-            note(r, f, r->verify, false);
-            r->verified_bytes += r->verify->bad_to - r->verify->bad_from;
-            continue;
-        }
-        if (v == LOGSCAN_TORN || v == LOGSCAN_ERROR)
-            note(r, f, r->verify, v == LOGSCAN_TORN);
-        logscan_close(r->verify);
-        free(r->verify);
-        r->verify = NULL;
-        r->verify_file++;
-    }
-    return false;
 }

@@ -4,8 +4,8 @@
  *
  *   recovery_run     finds the end, saves torn tails aside, restores symbols and schemas, says
  * where every (feed, session) goes on. Reads the newest file's small frames, the last stretch of
- * the journal and each file's tail, not the log recovery_verify_rest  the rest of the log, step by
- * step, for a thread of low priority
+ * the journal and each file's tail, not the log
+ *   recovery_verify_rest  the rest of the log, step by step, for a thread of low priority
  *
  * THE END. old_end is the end of the last valid frame over all files. After a clean stop (the last
  * frame is an `end` mark, no hole, nothing torn) the journal continues there; else at the lease's
@@ -23,10 +23,31 @@
  * and gap frames behind the last tick. A `down` gap is not made here: the feed makes it from `next`
  * at its first packet.
  *
- * TORN TAILS. Bytes behind a file's last frame that are no frame, with nothing valid after them,
- * are copied to <file>.torn-<offset>, synced, and only then cut off (overwritten with zeros when
- * the search could not reach the end of the file, so that nothing unseen is ever lost). A second
- * run finds a sound end and changes nothing.
+ * TROUBLE. Everything of the log that is not sound becomes a struct recovery_damage, is asked about
+ * (`decide`, default salvage) and dealt with, whatever it is; a start fails only where the answer
+ * is to refuse, where a file is of a newer format (DESIGN 13), or for want of memory or
+ * descriptors.
+ *
+ *   TORN        bytes behind a file's last frame that are no frame: copied aside, synced, and only
+ *               then cut off (overwritten with zeros when the search could not reach the end of the
+ *               file, so that nothing unseen is ever lost)
+ *   ALTERED     bytes between sound frames: stay where they are, copied to quarantine
+ *   HOLE        the same, never written: an empty marker file remembers that it is accounted for
+ *   NO_HEADER   both copies lost: made anew from the file's frames (instance, first position, day);
+ *               without any frame the file is passed over and left alone
+ *   UNREADABLE  may not be opened, or more bad blocks than logscan bears: passed over
+ *   FOREIGN     another instance's: passed over
+ *   CONFLICT    another file holds other frames for its positions: the older one's count
+ *   MISSING     positions in no file
+ *
+ * truncate: the log ends before the first range whose positions are lost: that file is cut there,
+ * later files are renamed *.cut. repair: frames that a function gave are checked and written in
+ * place. After either, all is read anew. One header copy lost is written again from the other.
+ * A second run finds a sound log, or trouble that is accounted for, and changes nothing.
+ *
+ * What lies below the stretch that a start reads is found by recovery_verify_rest behind it: it is
+ * always salvaged; `gap` of the entry says what it cost. With `decide_all` a start reads everything
+ * of the dates that are still open, so that the function hears of all of it.
  *
  * DATES. Every end of a date writes an eod mark and, in the state marks behind it, the open dates
  * of all calendars; these stand at the head of each later file. So the newest file tells them,
@@ -48,9 +69,11 @@
 #include "core/source.h"
 #include "core/symbols.h"
 #include "cursor.h"
+#include "penstock/functions.h"
 
-#define RECOVERY_LEASE  (1ull << 40)
-#define RECOVERY_BUDGET 2000000000ll
+#define RECOVERY_LEASE   (1ull << 40)
+#define RECOVERY_BUDGET  2000000000ll
+#define RECOVERY_REFUSED (-EUCLEAN) /* err->code: the function refuses to start */
 
 struct recovery_config {
     struct io *io;
@@ -65,6 +88,14 @@ struct recovery_config {
     bool read_only;             /* touch no file */
     int64_t budget;             /* ns; 0 = RECOVERY_BUDGET. Files whose tail it leaves unseen are
                                  * looked at by recovery_verify_rest */
+    uint64_t noted;         /* known to have been durable from elsewhere: catalogue, clean stop */
+    const char *quarantine; /* directory, made when needed; NULL: torn tails are copied beside
+                             * their file, nothing else is */
+    int32_t (*decide)(void *arg, struct pst_range *range, char *sentence, uint32_t room);
+    bool decide_all;
+    void (*say)(void *arg,
+                const char *line); /* one for each trouble and each thing done; or NULL */
+    void *arg;
 };
 
 struct recovery_range {
@@ -104,10 +135,25 @@ struct recovery_source {
     struct source_progress p;
 };
 
-struct recovery_damage { /* found by verify_rest */
-    const char *path;
-    uint64_t from, to; /* bytes of the file */
-    bool hole, torn;
+struct recovery_damage {
+    uint32_t kind;        /* enum pst_damage */
+    int32_t answer;       /* enum pst_answer; 0 = not asked */
+    char *path;           /* NULL: PST_MISSING */
+    uint64_t from, to;    /* bytes of the file */
+    uint64_t first, last; /* positions it held; last 0: not known */
+    bool lost;            /* some of them stand in no other file */
+    bool was_durable; /* and a tick, the catalogue or a clean stop says that they were on disk */
+    bool late;        /* found by verify_rest */
+    bool done;
+    bool gave_up, whole; /* TORN: nothing may be cut; the file ends with it */
+    int error;
+    uint8_t *repair;          /* own: until it is written */
+    struct recovery_gap *gap; /* late: what it cost */
+    uint32_t gaps;
+};
+
+struct recovery_span { /* own: of a verified file */
+    uint64_t first, end, restart_old;
 };
 
 struct recovery {
@@ -136,16 +182,23 @@ struct recovery {
     uint64_t torn_bytes, scanned;
     int64_t took;
     bool over_budget;
-    /* verify_rest */
+    uint32_t cut_files; /* what truncating threw away */
+    uint64_t cut_at, cut_frames, cut_rows, cut_bytes;
     struct recovery_damage *damage;
-    uint32_t damages, verify_file;
+    uint32_t damages;
+    /* verify_rest */
+    uint32_t verify_file;
+    struct recovery_span *span;
+    uint32_t spans;
+    bool span_begun, verify_done, verify_vanished;
     uint64_t verified_bytes, verified_frames;
     struct logscan *verify;
     /* own */
     struct recovery_config cfg;
     struct cursor cursor;
-    uint32_t max_id; /* highest symbol id used + 1 */
-    bool loss, end_mark;
+    uint64_t restart_at; /* position of the last restart mark of the stretch */
+    uint32_t max_id;     /* highest symbol id used + 1 */
+    bool loss, end_mark, again, costing;
 };
 
 /* The earliest open date of a calendar, from its eod marks and the state marks that repeat it; -1:
@@ -160,5 +213,13 @@ void recovery_free(struct recovery *r);
 void *recovery_states(const struct recovery *r, size_t *bytes);
 /* The restart mark's JSON; its length. */
 uint32_t recovery_restart_json(const struct recovery *r, char *buf, size_t room);
-/* Checks about `bytes` more of the log, newest file first. True: all is done. */
+/* Checks about `bytes` more of the log, newest file first. True: all is done. What it finds and no
+ * earlier start has accounted for is appended to `damage` with `late` set; the caller writes its
+ * gap rows and, when these are durable, calls recovery_keep, so that no later start finds it new.
+ */
 bool recovery_verify_rest(struct recovery *r, uint64_t bytes);
+/* Copies a damaged range to quarantine (a hole or missing range: a marker). 0 or -errno. */
+int recovery_keep(struct recovery *r, struct recovery_damage *d);
+/* One line about it, for people. */
+void recovery_tell(const struct recovery *r, const struct recovery_damage *d, char *buf,
+                   size_t room);

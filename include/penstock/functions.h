@@ -221,7 +221,8 @@ enum pst_damage {
     PST_MISSING,    /* positions that stand in no file: bytes NULL, length 0 */
     PST_UNREADABLE, /* a file that cannot be opened or read: bytes NULL */
     PST_FOREIGN,    /* a file of another instance */
-    PST_NEWER       /* a file of a newer format */
+    PST_NEWER,      /* a file of a newer format: never started on, whatever the answer */
+    PST_CONFLICT    /* a file that holds other frames for its positions than an older one */
 };
 enum pst_answer {
     PST_SALVAGE = 1, /* keep every sound frame, copy the range to quarantine, go on behind it */

@@ -943,8 +943,33 @@ static void headers(void **state)
     assert_true(r.clean);
     recovery_free(&r);
 
-    /* both, in the middle: a lost range, durable once, and what it cost */
+    /* both: made anew from the frames, once; what was there is kept */
     memset(fb->data, 0x5a, LOG_PREAMBLE);
+    run(&r, &cfg);
+    assert_int_equal(r.files, 3);
+    assert_int_equal(r.ranges, 0);
+    assert_true(r.clean);
+    assert_int_equal(r.old_end, c.position);
+    assert_int_equal(r.damages, 1);
+    assert_int_equal(r.damage[0].kind, PST_NO_HEADER);
+    assert_int_equal(r.damage[0].first, a.position);
+    assert_int_equal(session(&r, "S1")->next, 31);
+    recovery_free(&r);
+    assert_int_equal(mem_find(&mem->io, LOG ".1.header")->size, LOG_PREAMBLE);
+    for (size_t i = 0; i < LOG_PREAMBLE; i++)
+        assert_int_equal(mem_find(&mem->io, LOG ".1.header")->data[i], 0x5a);
+    mem_unlink(&mem->io, LOG ".1.header");
+    struct log_file_header made;
+    assert_int_equal(log_file_header_find(&made, fb->data, fb->size, LK_INSTANCE), LOG_HEADER_OK);
+    assert_int_equal(made.first, b.h.first);
+    assert_int_equal(made.day, b.h.day);
+    assert_int_equal(made.suffix, 1);
+    run(&r, &cfg);
+    assert_int_equal(r.damages, 0);
+    recovery_free(&r);
+
+    /* the whole file, in the middle: a lost range, durable once, and what it cost */
+    memset(fb->data, 0x5a, fb->size);
     run(&r, &cfg);
     assert_int_equal(r.files, 2);
     assert_int_equal(r.ranges, 1);
@@ -954,13 +979,12 @@ static void headers(void **state)
     expect_gap(&r, 0, "S1", 11, 20);
     assert_false(r.clean);
     recovery_free(&r);
-    memcpy(fb->data, b.data, LOG_PREAMBLE);
 
-    /* both, of the newest, behind a clean end: its positions were used; the state file knows */
+    /* all, of the newest, behind a clean end: its positions were used; the state file knows */
     lk_mark(&b, MARK_END, "{}");
     lk_end(&b, LOG_END_STOP);
     lk_save(&b, mem, LOG ".1");
-    memset(fc->data, 0x5a, LOG_PREAMBLE);
+    memset(fc->data, 0x5a, fc->size);
     cfg.check_closed = true;
     for (int i = 0; i < 3; i++) { /* 0: a daemon ran since; 1: it stopped there; 2: here */
         cfg.closed = i == 0 ? 0 : i == 1 ? c.position : b.position;
@@ -1071,10 +1095,10 @@ static void budget(void **state)
     assert_int_equal(r.damages, 2);
     assert_string_equal(r.damage[0].path, LOG ".2"); /* newest first */
     assert_true(r.damage[0].from <= flip && flip < r.damage[0].to);
-    assert_false(r.damage[0].torn || r.damage[0].hole);
+    assert_int_equal(r.damage[0].kind, PST_ALTERED);
     assert_string_equal(r.damage[1].path, LOG ".1");
     assert_int_equal(r.damage[1].from, torn);
-    assert_true(r.damage[1].torn);
+    assert_int_equal(r.damage[1].kind, PST_TORN);
     assert_in_range(r.verified_frames, frames - 1, frames - 1 + 2 * N); /* and the headers */
     recovery_free(&r);
     /* with time enough the start sees all of it */

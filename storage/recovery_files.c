@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recovery, file by file: headers, ends, what is copied. */
+#include <fcntl.h>
+#include "recovery_internal.h"
+
+#define REBUILD_REACH LOGSCAN_REACH
+
+const char *recovery_base(const char *path)
+{
+    const char *s = strrchr(path, '/');
+    return s ? s + 1 : path;
+}
+
+int recovery_sync_parent(struct io *io, const char *path)
+{
+    char dir[CURSOR_PATH];
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        *slash = 0;
+    return io->ops->sync_dir(io, slash ? dir : ".");
+}
+
+int recovery_copy(struct io *io, const char *from_path, uint64_t from, uint64_t to,
+                  const char *to_path)
+{
+    int in = io->ops->open(io, from_path, O_RDONLY, 0);
+    if (in < 0)
+        return in;
+    uint8_t *buf = malloc(LOGSCAN_WINDOW);
+    int out = io->ops->open(io, to_path, O_CREAT | O_TRUNC | O_WRONLY, 0640);
+    int rc = !buf ? -ENOMEM : out < 0 ? out : 0;
+    for (uint64_t at = from; rc >= 0 && at < to;) {
+        size_t n = to - at < LOGSCAN_WINDOW ? (size_t)(to - at) : LOGSCAN_WINDOW;
+        int64_t got = io->ops->pread(io, in, buf, n, at);
+        if (got == -EINTR)
+            continue;
+        if (got == -EIO && n > LOG_BLOCK) { /* block by block; what is not given becomes zeros */
+            n = LOG_BLOCK - at % LOG_BLOCK;
+            got = io->ops->pread(io, in, buf, n, at);
+        }
+        if (got == -EIO) {
+            memset(buf, 0, n);
+            got = (int64_t)n;
+        }
+        if (got <= 0) {
+            rc = (int)got;
+            break; /* 0: the file ends */
+        }
+        rc = io_pwrite_all(io, out, buf, (size_t)got, at - from);
+        at += (uint64_t)got;
+    }
+    if (rc >= 0)
+        rc = io->ops->fsync(io, out);
+    if (out >= 0)
+        io->ops->close(io, out);
+    io->ops->close(io, in);
+    free(buf);
+    return rc >= 0 ? recovery_sync_parent(io, to_path) : rc;
+}
+
+/* ---- headers ---- */
+
+struct survey {
+    struct recovery *r;
+    const char *dir;
+    bool spilled, ok;
+    struct err *err;
+    uint8_t *buf; /* LOGSCAN_BUFFER bytes, aligned */
+};
+
+static int put_header(struct io *io, const char *path, const void *bytes, size_t n, uint64_t at)
+{
+    int fd = io->ops->open(io, path, O_RDWR, 0);
+    if (fd < 0)
+        return fd;
+    int rc = io_pwrite_all(io, fd, bytes, n, at);
+    if (rc >= 0)
+        rc = io->ops->fsync(io, fd);
+    io->ops->close(io, fd);
+    return rc;
+}
+
+/* One copy is sound: the other is written again from it. */
+static void heal(struct survey *v, const char *path, size_t n)
+{
+    struct recovery *r = v->r;
+    struct log_file_header x;
+    if (n < LOG_PREAMBLE || r->cfg.read_only)
+        return;
+    bool first = log_file_header_find(&x, v->buf, LOG_BLOCK, r->cfg.instance) != LOG_HEADER_NONE;
+    uint8_t *bad = v->buf + (first ? LOG_BLOCK : 0), *good = v->buf + (first ? 0 : LOG_BLOCK);
+    char aside[CURSOR_PATH + 64];
+    if (r->cfg.quarantine && recovery_make_quarantine(r)) {
+        snprintf(aside, sizeof aside, "%s/%s.header", r->cfg.quarantine, recovery_base(path));
+        int fd = r->cfg.io->ops->open(r->cfg.io, aside, O_CREAT | O_TRUNC | O_WRONLY, 0640);
+        if (fd >= 0) {
+            io_pwrite_all(r->cfg.io, fd, bad, LOG_BLOCK, 0);
+            r->cfg.io->ops->close(r->cfg.io, fd);
+        }
+    }
+    int rc = put_header(r->cfg.io, path, good, LOG_BLOCK, first ? LOG_BLOCK : 0);
+    recovery_say(r, "%s: one of the two copies of its header was damaged: %s%s", path,
+                 rc < 0 ? "it could not be written again: " : "written again from the other",
+                 rc < 0 ? strerror(-rc) : "");
+}
+
+/* A sound frame that can only be this file's: of its day, in its stream or all of them. */
+static bool of_file(const struct log_name *n, const struct frame *f)
+{
+    if (n->day >= 0 && f->day != (uint16_t)n->day)
+        return false;
+    return *n->event || f->stream == n->stream || (f->kind != FRAME_FILE && f->stream == 255);
+}
+
+/* The first frame behind the headers that tells what stood in them. */
+static bool find_origin(struct survey *v, const char *path, const struct log_name *name,
+                        struct log_file_header *h)
+{
+    struct io *io = v->r->cfg.io;
+    uint32_t seed = frame_seed(v->r->cfg.instance);
+    int fd = io->ops->open(io, path, O_RDONLY, 0);
+    bool found = false;
+    uint64_t work = 4 * REBUILD_REACH;
+    for (uint64_t at = LOG_PREAMBLE; fd >= 0 && !found && at < REBUILD_REACH;
+         at += LOGSCAN_WINDOW) {
+        size_t fill = 0;
+        while (fill < LOGSCAN_BUFFER) {
+            int64_t n = io->ops->pread(io, fd, v->buf + fill, LOGSCAN_BUFFER - fill, at + fill);
+            if (n == -EINTR)
+                continue;
+            if (n <= 0)
+                break;
+            fill += (size_t)n;
+        }
+        for (size_t i = 0; i + FRAME_HEADER <= fill && i < LOGSCAN_WINDOW && !found; i += 8) {
+            const struct frame *f = (const struct frame *)(v->buf + i);
+            if (f->length < FRAME_HEADER || f->length > FRAME_MAX || f->length % FRAME_ALIGN ||
+                f->kind < FRAME_DATA || f->kind > FRAME_FILE || f->length > fill - i ||
+                !of_file(name, f) || work < f->length)
+                continue;
+            work -= f->length;
+            if (frame_check(f, fill - i, seed) != FRAME_OK)
+                continue;
+            found = true;
+            *h = (struct log_file_header){
+                .magic = LOG_MAGIC,
+                .format = LOG_FORMAT,
+                .suffix = name->suffix,
+                .instance = v->r->cfg.instance,
+                .epoch = crc32c(seed, &f->position, 8),
+                .first = f->position,
+                .created = f->time,
+                .day = f->day,
+                .minute = name->minute,
+                .stream = *name->event && f->kind == FRAME_FILE ? f->stream : name->stream,
+                .spilled = v->spilled};
+            snprintf(h->writer, sizeof h->writer, "recovered");
+            snprintf(h->event, sizeof h->event, "%s", name->event);
+        }
+        if (fill < LOGSCAN_BUFFER)
+            break;
+    }
+    if (fd >= 0)
+        io->ops->close(io, fd);
+    return found;
+}
+
+/* Both copies are lost. */
+static void rebuild(struct survey *v, const char *path, const struct log_name *name, size_t n)
+{
+    struct recovery *r = v->r;
+    struct log_file_header h;
+    bool found = find_origin(v, path, name, &h);
+    /* A header of which the very first write was torn has nothing behind it. */
+    struct recovery_damage *d = recovery_note(r, PST_NO_HEADER, path, 0, n, found ? h.first : 0, 0);
+    if (d->done)
+        return;
+    d->was_durable = d->lost = found;
+    recovery_ask(r, d);
+    if (d->answer == PST_REFUSE)
+        return; /* recovery_settle says so */
+    d->done = true;
+    if (!found) {
+        recovery_say(r, "%s: it has no sound header and no frame of this instance: passed over",
+                     path);
+        return;
+    }
+    if (d->answer == PST_TRUNCATE || r->cfg.read_only) {
+        recovery_say(r, "%s: both copies of its header are damaged: %s", path,
+                     r->cfg.read_only ? "a start would make it anew from the frames"
+                                      : "not read; what only it held counts as missing");
+        return;
+    }
+    uint8_t *two = aligned_alloc(64, LOG_PREAMBLE), *frame = aligned_alloc(64, FRAME_MAX);
+    char aside[CURSOR_PATH + 64];
+    int rc = -ENOMEM;
+    if (two && frame) {
+        if (r->cfg.quarantine && recovery_make_quarantine(r))
+            snprintf(aside, sizeof aside, "%s/%s.header", r->cfg.quarantine, recovery_base(path));
+        else
+            snprintf(aside, sizeof aside, "%s.header", path);
+        rc = recovery_copy(r->cfg.io, path, 0, LOG_PREAMBLE, aside);
+        log_file_frame(frame, &h, LOG_FILE_HEADER, &h, sizeof h, h.created);
+        memcpy(two, frame, LOG_BLOCK);
+        memcpy(two + LOG_BLOCK, frame, LOG_BLOCK);
+        if (rc >= 0)
+            rc = put_header(r->cfg.io, path, two, LOG_PREAMBLE, 0);
+    }
+    free(two);
+    free(frame);
+    d->error = rc < 0 ? rc : 0;
+    if (rc < 0)
+        recovery_say(r, "%s: both copies of its header are damaged and cannot be made anew: %s",
+                     path, strerror(-rc));
+    else
+        recovery_say(r,
+                     "%s: both copies of its header were damaged: made anew from its frames, which "
+                     "begin at position %llu; the old bytes are %s",
+                     path, (unsigned long long)h.first, aside);
+}
+
+static bool look_at(void *arg, const char *name)
+{
+    struct survey *v = arg;
+    struct recovery *r = v->r;
+    struct log_name parsed;
+    struct log_file_header h;
+    char path[CURSOR_PATH];
+    size_t n;
+    if (!log_name_parse(&parsed, r->cfg.prefix, name) ||
+        snprintf(path, sizeof path, "%s/%s", v->dir, name) >= (int)sizeof path)
+        return true;
+    int verdict = logscan_header(r->cfg.io, path, r->cfg.instance, v->buf, &n, &h);
+    if (verdict == -ENOENT || verdict == LOG_HEADER_OK)
+        return true;
+    if (verdict < 0) {
+        if (verdict == -EMFILE || verdict == -ENFILE || verdict == -ENOMEM)
+            return v->ok = err_set(v->err, verdict, "%s: %s", path, strerror(-verdict));
+        struct recovery_damage *d = recovery_note(r, PST_UNREADABLE, path, 0, 0, 0, 0);
+        if (!d->done)
+            d->error = verdict;
+        return true;
+    }
+    if (verdict == LOG_HEADER_ONE_COPY) {
+        heal(v, path, n);
+        return true;
+    }
+    if (verdict != LOG_HEADER_NONE)
+        return true; /* a newer format: the cursor refuses it, naming both versions */
+    bool begun = false;
+    for (size_t i = 0; i < n && !begun; i++)
+        begun = v->buf[i] != 0;
+    int any = log_file_header_find(&h, v->buf, n, 0);
+    if (begun && (any == LOG_HEADER_OK || any == LOG_HEADER_ONE_COPY))
+        recovery_note(r, PST_FOREIGN, path, 0, 0, 0, 0);
+    else if (begun && n == LOG_PREAMBLE)
+        rebuild(v, path, &parsed, n);
+    return true; /* shorter than its headers: nothing was ever in it */
+}
+
+bool recovery_survey(struct recovery *r, struct err *err)
+{
+    struct survey v = {.r = r, .ok = true, .err = err};
+    v.buf = aligned_alloc(LOG_BLOCK, LOGSCAN_BUFFER);
+    if (!v.buf)
+        return err_set(err, -ENOMEM, "no memory to look at the log");
+    for (unsigned i = 0; i < CURSOR_DIRS && r->cfg.dirs[i] && v.ok; i++) {
+        v.dir = r->cfg.dirs[i];
+        v.spilled = i > 0;
+        r->cfg.io->ops->list(r->cfg.io, v.dir, look_at, &v); /* cursor_open says why it fails */
+    }
+    free(v.buf);
+    return v.ok;
+}
+
+/* ---- ends ---- */
+
+/* Ends of all files, newest first, while the budget lasts (the newest two in any case). */
+bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err)
+{
+    struct cursor *c = &r->cursor;
+    for (uint32_t i = c->files; i-- > 0;) {
+        struct cursor_file *f = c->file[i];
+        if (c->files - i > 2 && recovery_elapsed(r, t0) > r->cfg.budget / 2) {
+            r->files_unseen = i + 1;
+            r->over_budget = true;
+            break;
+        }
+        struct logscan s;
+        struct err why = {0};
+        if (!logscan_open(&s, r->cfg.io, f->path, r->cfg.instance, &why)) {
+            if (why.code == -ENOMEM || why.code == -EMFILE || why.code == -ENFILE ||
+                why.code == -EPROTO)
+                return err_set(err, why.code, "%s", why.text);
+            recovery_note(r, PST_UNREADABLE, f->path, 0, 0, f->header.first, 0)->error = why.code;
+            continue;
+        }
+        int64_t time = INT64_MIN;
+        enum logscan_verdict v = logscan_to_end(&s, &time);
+        if (s.position > r->old_end)
+            r->old_end = s.position;
+        if (time > r->last_time)
+            r->last_time = time;
+        if (v == LOGSCAN_ERROR)
+            recovery_note(r, PST_UNREADABLE, f->path, s.offset, s.size, s.position, 0)->error =
+                s.error;
+        if (v == LOGSCAN_TORN) {
+            struct recovery_damage *d =
+                recovery_note(r, PST_TORN, f->path, s.bad_from, s.bad_to, s.position, 0);
+            d->gave_up = s.gave_up;
+            d->whole = !s.gave_up && (s.size <= s.bad_from || s.size - s.bad_from <= LOGSCAN_REACH);
+            r->torn_files++;
+            r->torn_bytes += s.bad_to - s.bad_from;
+        }
+        logscan_close(&s);
+    }
+    return true;
+}
