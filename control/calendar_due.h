@@ -10,6 +10,7 @@
 
 #include "calendar.h"
 #include "due.h"
+#include "interval.h"
 
 #define CALENDAR_DUE_MOST 2u /* entries of a date */
 
@@ -21,11 +22,15 @@ uint32_t calendar_due(const struct calendar *c, unsigned i, int32_t day, int32_t
 /*
  * One list of the next dates of all calendars, `ahead` of each from open[i] on, but none that is
  * due later than the last date of another one: so several lists, one behind the other, keep the
- * order of the instants. until[i]: the first date whose end is not in it. items: DUE_MAX.
+ * order of the instants. until[i]: the first date whose end is not in it. items: DUE_MAX. With
+ * intervals those of calendar 0's dates stand between them.
  */
 uint32_t calendar_due_list(const struct calendar *(*calendar)(const void *arg, uint32_t i),
                            const void *arg, unsigned calendars, const int32_t *open, int32_t ahead,
-                           int32_t shift, struct due_item *items, int32_t *until);
+                           int32_t shift, const struct interval_rule *intervals,
+                           struct due_item *items, int32_t *until);
+/* How many dates ahead fit one list. */
+int32_t calendar_due_ahead(unsigned calendars, const struct interval_rule *intervals);
 
 /* {"calendar":"default","day":"2026.11.23","ends":"2026.11.24D05:00:00.000000000"[,"by":"…"]};
  * ends: the instant at which the date ends, late window excluded. by: NULL, or plain text. */

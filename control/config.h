@@ -27,6 +27,7 @@
 
 #include <core/base.h>
 #include "calendar.h"
+#include "interval.h"
 
 #define CONFIG_FILE_MAX  (4u << 20)
 #define CONFIG_DEPTH_MAX 16
@@ -252,6 +253,8 @@ struct config {
     int durability;
     int64_t retry_interval, log_low_space, log_depth, log_preallocate, log_ballast, ring_size,
         peak_rate, symbols_max, max_new_symbols;
+    int64_t intraday_freq, eoi_offset, log_keep;
+    struct config_names intraday_tables;
     const char *database;
     int existing_partition;
     int64_t database_low_space;
@@ -302,6 +305,7 @@ const struct config_framing *config_framing_named(const struct config *c, const 
 uint32_t config_calendars(const struct config *c);
 const struct calendar *config_calendar(const struct config *c, uint32_t i);
 /* The one that owns a table, of any origin; 0 for tables that none names. */
+struct interval_rule config_intervals(const struct config *c);
 uint32_t config_calendar_of(const struct config *c, const char *table);
 
 /* ring_size, or what 0 stands for; a power of two. */

@@ -490,6 +490,50 @@ static bool is_table(const struct config *c, const char *name)
     return known;
 }
 
+static const char *nearest_table(const struct config *c, const char *name, char buf[100])
+{
+    struct config_nearest near = {.wanted = name};
+    for (size_t t = 0; t < PST_COUNT(builtin_tables); t++) {
+        config_nearest_try(&near, builtin_tables[t]);
+    }
+    for (uint32_t t = 0; t < c->tables.count; t++) {
+        config_nearest_try(&near, c->tables.at[t].name);
+    }
+    return hint(&near, "declare it under tables", buf);
+}
+
+/* The interval log: tables that exist, once each; and nothing that would have no effect. */
+static bool check_intervals(const struct config *c, struct err *err)
+{
+    char buf[100];
+    const struct config_names *t = &c->intraday_tables;
+    if (!c->intraday_freq && (t->count || c->eoi_offset)) {
+        FAIL(c->file_line,
+             "intraday_freq: is 0, so there are no intervals; set it to their length in minutes, "
+             "or remove %s",
+             t->count ? "intraday_tables" : "eoi_offset");
+    }
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (!strcmp(t->at[i], "gap")) {
+            FAIL(c->file_line,
+                 "intraday_tables: gap stands in the files of both streams; remove it");
+        }
+        if (!is_table(c, t->at[i])) {
+            FAIL(c->file_line, "intraday_tables: there is no table %.40s; %s", t->at[i],
+                 nearest_table(c, t->at[i], buf));
+        }
+        if (is_one_of(t->at[i], t->at, i)) {
+            FAIL(c->file_line, "intraday_tables: names %.40s twice; remove one", t->at[i]);
+        }
+    }
+    return true;
+}
+
+struct interval_rule config_intervals(const struct config *c)
+{
+    return (struct interval_rule){(int32_t)c->intraday_freq, (int32_t)c->eoi_offset};
+}
+
 /* Each table that a calendar names exists, and no other calendar names it. */
 static bool check_owned(const struct config *c, uint32_t i, struct err *err)
 {
@@ -502,15 +546,8 @@ static bool check_owned(const struct config *c, uint32_t i, struct err *err)
     for (uint32_t k = 0; k < n->tables.count; k++) {
         const char *name = n->tables.at[k];
         if (!is_table(c, name)) {
-            struct config_nearest near = {.wanted = name};
-            for (size_t t = 0; t < PST_COUNT(builtin_tables); t++) {
-                config_nearest_try(&near, builtin_tables[t]);
-            }
-            for (uint32_t t = 0; t < c->tables.count; t++) {
-                config_nearest_try(&near, c->tables.at[t].name);
-            }
             FAIL(n->file_line, "calendars.%s.tables: there is no table %.40s; %s", n->name, name,
-                 hint(&near, "declare it under tables", buf));
+                 nearest_table(c, name, buf));
         }
         if (is_one_of(name, n->tables.at, k)) {
             FAIL(n->file_line, "calendars.%s.tables: names %.40s twice; remove one", n->name, name);
@@ -589,7 +626,7 @@ bool config_check(struct config *c, struct err *err)
         FAIL(c->file_line, "spill_directory: is the log_directory; give one on another disk");
     }
     if (!resolve_names(c, err) || !resolve_calendar(c, err) || !resolve_calendars(c, err) ||
-        !check_processes(c, err)) {
+        !check_intervals(c, err) || !check_processes(c, err)) {
         return false;
     }
     for (uint32_t i = 0; i < c->framings.count; i++) {

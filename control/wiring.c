@@ -39,6 +39,8 @@ bool wiring_journal(struct daemon *d, struct err *err)
         .hooks = {.arg = &w->lcore[0].rx, .states = rx_states, .sessions = rx_sessions},
         .owners = &w->owners,
         .open = w->open,
+        .stream_of = wiring_streams(d),
+        .interval = wiring_first_interval(d),
         .last_time = w->last_time,
         .max_new_symbols = (uint32_t)c->max_new_symbols,
         .ticks = true};
@@ -85,6 +87,7 @@ bool wiring_journal(struct daemon *d, struct err *err)
                             .symbols_known = symbols_count(&d->symbols),
                             .states = w->states,
                             .states_bytes = w->states_bytes,
+                            .interval = w->appender.interval.minute,
                             .previous = *w->previous ? w->previous : NULL};
     for (unsigned i = 0; i < w->owners.n; i++)
         lc.open_day[i] = w->open[i].day;

@@ -11,7 +11,7 @@
 #define AHEAD_MAX 32 /* dates of a calendar that the due list holds */
 
 _Static_assert(sizeof((struct calendar *)0)->name == DAYS_NAME, "a calendar's name");
-_Static_assert(2 * CALENDAR_DUE_MOST * DAYS_CALENDARS <= DUE_MAX,
+_Static_assert(2 * (CALENDAR_DUE_MOST * DAYS_CALENDARS + INTERVAL_DUE_MOST) <= DUE_MAX,
                "a list holds two dates of every calendar");
 
 /* ---- who and where ---- */
@@ -115,6 +115,39 @@ void wiring_first_days(struct daemon *d)
         tell_of_gone(d);
 }
 
+/* ---- intervals ---- */
+
+/* Which tables go to the interval stream, every version of them. */
+const uint8_t *wiring_streams(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    const struct config_names *t = &d->config->intraday_tables;
+    if (!t->count)
+        return NULL;
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++) {
+        const struct schema *s = schema_set_get(d->schemas, id);
+        for (uint32_t i = 0; s && i < t->count; i++)
+            if (!strcmp(s->name, t->at[i]))
+                w->streams[id] = STREAM_INTERVAL;
+    }
+    return w->streams;
+}
+
+/* The interval in which the journal ended, or that of now: what ended meanwhile gets its mark. */
+struct appender_interval wiring_first_interval(const struct daemon *d)
+{
+    const struct wiring *w = d->wiring;
+    const struct interval_rule rule = config_intervals(d->config);
+    int64_t now = clock_now(&d->clock);
+    struct interval v;
+    if (!rule.freq)
+        return (struct appender_interval){0};
+    interval_at(config_calendar(d->config, 0), &rule, d->day_shift,
+                w->last_time > 0 && w->last_time < now ? w->last_time : now, &v);
+    int32_t day = v.day < w->open[0].day ? w->open[0].day : v.day;
+    return (struct appender_interval){true, v.from, (uint16_t)v.minute, (uint16_t)day};
+}
+
 /* ---- when ---- */
 
 static const struct calendar *calendar_at(const void *config, uint32_t i)
@@ -129,7 +162,8 @@ void wiring_extend_due(struct daemon *d)
     static struct due_item items[DUE_MAX];
     struct wiring *w = d->wiring;
     unsigned calendars = wiring_calendars(d);
-    int32_t ahead = (int32_t)(DUE_MAX / (CALENDAR_DUE_MOST * calendars));
+    const struct interval_rule rule = config_intervals(d->config);
+    int32_t ahead = calendar_due_ahead(calendars, &rule);
     ahead = ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
     bool low = false;
     int32_t open[DAYS_CALENDARS] = {0};
@@ -141,7 +175,7 @@ void wiring_extend_due(struct daemon *d)
         return;
     int32_t until[DAYS_CALENDARS] = {0};
     uint32_t n = calendar_due_list(calendar_at, d->config, calendars, open, ahead, d->day_shift,
-                                   items, until);
+                                   &rule, items, until);
     struct err err;
     if (due_publish(&w->due, items, n, &err))
         memcpy(w->due_day, until, sizeof until);

@@ -83,6 +83,7 @@ struct wiring {
     /* wiring_days.c */
     struct days_owner owners;
     struct appender_open open[DAYS_CALENDARS]; /* at the start */
+    uint8_t streams[TABLE_MAX];                /* by table id */
     int32_t due_day[DAYS_CALENDARS];           /* the due list reaches to here */
     uint32_t control_days;                     /* version that control's inject rows know */
     int64_t second_at;
@@ -94,8 +95,10 @@ struct inject_rows *wiring_control_rows(struct daemon *d);
 int wiring_line(const struct daemon *d, unsigned feed, const char *name);
 
 /* wiring_days.c */
-void wiring_owners(struct daemon *d);      /* when all tables are known */
-void wiring_first_days(struct daemon *d);  /* where each calendar goes on */
+void wiring_owners(struct daemon *d);            /* when all tables are known */
+void wiring_first_days(struct daemon *d);        /* where each calendar goes on */
+const uint8_t *wiring_streams(struct daemon *d); /* NULL: every table is in the daily stream */
+struct appender_interval wiring_first_interval(const struct daemon *d);
 void wiring_extend_due(struct daemon *d);  /* before the due list runs out */
 void wiring_missed_days(struct daemon *d); /* before threads start */
 /* Do its tables and `undecoded` belong to two calendars? */

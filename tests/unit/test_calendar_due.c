@@ -75,6 +75,8 @@ static struct kit *kit_of_calendars(int64_t start)
     return k;
 }
 
+static const struct interval_rule rule;
+
 static const struct calendar *calendar_at(const void *arg, uint32_t i)
 {
     return (const struct calendar *)arg + i;
@@ -90,7 +92,7 @@ static void end_what_is_due(struct kit *k)
         before = load_relaxed(&k->app.days.version);
         for (unsigned i = 0; i < CALENDARS; i++)
             open[i] = load_relaxed(&k->app.days.open[i]);
-        uint32_t n = calendar_due_list(calendar_at, calendar, CALENDARS, open, 4, 0, items, until);
+        uint32_t n = calendar_due_list(calendar_at, calendar, CALENDARS, open, 4, 0, &rule, items, until);
         for (unsigned i = 0; i < CALENDARS; i++)
             assert_true(until[i] > open[i] && until[i] <= open[i] + 4);
         assert_true(due_publish(&k->due, items, n, NULL));

@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# streams.sh: the interval log as a user sees it: a capture replayed on its own clock with and without
+# interval tables, and a daemon on a shifted clock: restart and kill in an interval, the next interval, the
+# end of the day. The files are read by streams.py, a reader of its own.
+. "$(dirname "$0")/lib.sh"
+here=$(dirname "$0")
+workdir
+
+# ---- a replay: five minutes in which the date ends ----
+"$sim" --pcap "$work/a.pcap" --start 09:29:30 --duration 300 --rate 200 --symbols 300 --quiet || die "simulator"
+PORTS="ports:
+  - {name: c, device: none, groups: [{group: \"239.192.1.1:26400\", feed: itch, line: A}, {group: \"239.192.1.2:26400\", feed: itch, line: B}]}"
+replay() { # NAME [KEYS]
+    config "${2:-}"
+    sed 's|^calendar: .*|calendar: {zone: America/New_York, eod_time: "-14:26:30"}|' "$work/p.yaml" >"$work/$1.yaml" # 09:33:30
+    "$bin/penstockd" --replay "$work/a.pcap" --config "$work/$1.yaml" --dir "$work/$1" --database "$work/$1.hdb" --eod --json \
+        >"$work/$1.json" 2>"$work/$1.err" || die "replay $1: $(tail -3 "$work/$1.err")" &
+}
+names() { for f in "$work/$1/log"/log*; do basename "$f"; done | grep '^logi' | tr '\n' ' '; }
+replay plain
+replay twos "intraday_freq: 2
+intraday_tables: [itch_order, itch_trade]
+eoi_offset: -3"
+replay ones "intraday_freq: 1
+intraday_tables: [itch_order]"
+for j in $(jobs -p); do wait "$j" || die "a replay failed"; done
+[ -z "$(names plain)" ] || die "interval files without intervals: $(names plain)"
+got=$(names ones)
+[ "$got" = "logi.2026.11.20.0929 logi.2026.11.20.0930 logi.2026.11.20.0931 logi.2026.11.20.0932 logi.2026.11.20.0933 logi.2026.11.21.0933 logi.2026.11.21.0934 " ] || die "intraday_freq 1: $got"
+got=$(names twos) # aligned to odd minutes, by eoi_offset
+[ "$got" = "logi.2026.11.20.0929 logi.2026.11.20.0931 logi.2026.11.20.0933 logi.2026.11.21.0933 " ] || die "intraday_freq 2, eoi_offset -3: $got"
+python3 "$here/streams.py" "$work/ones/log" itch_order 1 0 America/New_York >"$work/ones.txt" || die "files of one minute: $(cat "$work/ones.txt")"
+python3 "$here/streams.py" "$work/twos/log" itch_order,itch_trade 2 -3 America/New_York >"$work/twos.txt" || die "files of two minutes: $(cat "$work/twos.txt")"
+tail -1 "$work/ones.txt"
+# the same rows, the same database to the byte
+python3 - "$work" <<'PY' || die "the replays differ"
+import json, sys
+def tables(n):
+    r = json.load(open(f"{sys.argv[1]}/{n}.json"))
+    assert r["ledger"]["balanced"], n
+    return sorted((t["table"], t["day"], t["rows"], t["hash"]) for t in r["tables"] if t["table"] != "alarm")
+a = tables("plain")
+assert a == tables("ones") == tables("twos") and sum(t[2] for t in a) > 50000, a
+PY
+for n in ones twos; do
+    diff -rq -x .pstmeta -x alarm -x lock "$work/plain.hdb" "$work/$n.hdb" >"$work/diff.txt" || die "the databases differ: $(head -3 "$work/diff.txt")"
+done
+"$bin/penstock" log dump "$work/ones/log/logi.2026.11.20.0931" --marks --json | tail -1 >"$work/last.json"
+grep -q '"mark":"eoi".*"to":"2026.11.20D14:32:00.000000000","next":"2026.11.20.0932"' "$work/last.json" || die "the last frame: $(cat "$work/last.json")"
+grep -q '"file":"logi.2026.11.20.0931".*"stream":1.*"state":"closed"' "$work/ones/state/catalogue" || die "the catalogue: $(cat "$work/ones/state/catalogue")"
+"$bin/penstock" log verify "$work/ones/log" >"$work/verify.txt" || die "log verify: $(cat "$work/verify.txt")"
+
+# ---- a daemon, its clock moved ----
+shift=$BUILD/tests/shift_clock.so
+[ -f "$shift" ] && ! ldd "$bin/penstockd" | grep -q lib.san || exit 0
+PORTS=" " FEEDS=" " RING=32M
+config "intraday_freq: 1
+intraday_tables: [trade]
+database: $work/hdb
+rdb_memory: 256M
+tables:
+  trade: {columns: {time: timestamp, sym: symbol, size: long}}
+  bond: {columns: {time: timestamp, sym: symbol, size: long}}"
+sed -i "/^ *\$/d; /^feeds:/d; s|^calendar: .*|calendar: {zone: America/New_York, eod_time: \"10:02\"}|" "$work/p.yaml"
+today=$(date -d "yesterday" +%F)
+at() { # HH:MM:SS [ARGS]: the daemon starts at that time in New York
+    export PST_SHIFT_CLOCK=$(($(TZ=America/New_York date -d "$today $1" +%s) - $(date +%s)))
+    LD_PRELOAD=$shift start
+}
+rows=0
+row() { # N rows of each table
+    for t in trade bond; do
+        for i in $(seq "$1"); do echo "S$((i % 7)),$((rows + i))"; done | sed '1i sym,size' | p publish $t - >/dev/null || die "publish $t"
+    done
+    rows=$((rows + $1))
+}
+at 10:00:03; row 10; stop || die "the first stop"             # 2026.11.20: its 10:00 file …
+at 10:00:20; row 20; kill -9 "$daemon"; wait "$daemon" 2>/dev/null # … is continued by .1 after a restart
+at 10:00:40; row 30                                            # and by .2 after a kill
+for _ in $(seq 50); do p ledger >/dev/null && break; sleep 0.1; done
+stop || die "the third stop"
+at 10:01:58; row 40                                            # the next interval, and the date's end
+for _ in $(seq 100); do
+    [ "$(figure eod 'r["calendars"][0]["open"]')" = "$(date -d "$today" +%Y.%m.%d)" ] && break
+    sleep 0.1
+done
+row 50
+count() { p sql "select count(*) from trade" --format csv -q 2>/dev/null | tail -1; }
+for _ in $(seq 100); do [ "$(count)" = $rows ] && break; sleep 0.1; done
+[ "$(count)" = $rows ] || die "$(count) rows of $rows are seen"
+stop || die "the last stop"
+old=$(date -d "$today - 1 day" +%Y.%m.%d) new=$(date -d "$today" +%Y.%m.%d)
+got=$(for f in "$work/log"/logi*; do basename "$f"; done | tr '\n' ' ')
+[ "$got" = "logi.$old.1000 logi.$old.1000.1 logi.$old.1000.2 logi.$old.1001 logi.$new.1002 " ] || die "files: $got"
+python3 "$here/streams.py" "$work/log" trade 1 0 America/New_York open >"$work/live.txt" || die "files of the daemon: $(cat "$work/live.txt")"
+grep -q "rows daily .* interval $rows " "$work/live.txt" || die "rows of $rows: $(cat "$work/live.txt")"
+tail -1 "$work/live.txt"
+for f in "$work/log"/log*"$old"*; do "$bin/penstock" log dump "$f" --json || die "log dump"; done >"$work/rows.json"
+python3 "$here/hdbread.py" "$work/hdb" "$old" "$work/rows.json" trade=100 bond=100 >"$work/out" 2>&1 || die "the database: $(cat "$work/out")"
+"$bin/penstock" log verify "$work/log" >"$work/verify.txt" || die "log verify: $(cat "$work/verify.txt")"
+exit 0
