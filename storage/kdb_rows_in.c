@@ -156,7 +156,8 @@ static int64_t shift(const struct kdb_target *t, int64_t v) /* local ns -> UTC n
         return v;
     int64_t s = civil_floor_div(v, PST_SECOND_NS);
     int64_t utc = tzone_to_utc(t->zone, s + PST_EPOCH_OFFSET_S) - PST_EPOCH_OFFSET_S;
-    return v + (utc - s) * PST_SECOND_NS;
+    int64_t there;
+    return __builtin_add_overflow(v, (utc - s) * PST_SECOND_NS, &there) ? v : there;
 }
 
 /* A whole value v of type `from` into type `to` of the same family, in units of unit ns each. */

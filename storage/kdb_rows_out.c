@@ -44,7 +44,11 @@ static int64_t local(const struct kdb_columns *k, int64_t v)
     if (!k->zone || v == INT64_MIN || v == INT64_MAX || v == -INT64_MAX)
         return v;
     int64_t s = civil_floor_div(v, PST_SECOND_NS);
-    return v + tzone_offset(k->zone, s + PST_EPOCH_OFFSET_S) * PST_SECOND_NS;
+    int64_t there;
+    return __builtin_add_overflow(v, tzone_offset(k->zone, s + PST_EPOCH_OFFSET_S) * PST_SECOND_NS,
+                                  &there)
+               ? v
+               : there;
 }
 
 /* From the midnight that begins `day` in the zone. */
