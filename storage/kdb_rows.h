@@ -114,6 +114,7 @@ struct kdb_columns {
     const struct tzone *zone; /* of midnight and of timestamps; NULL: UTC */
     uint32_t rows;
     uint64_t lost_symbols; /* ids without a text: written as null */
+    uint64_t lost_times;   /* too far from their date for a timespan: written as null */
     struct kdb_out col[SCHEMA_COLUMNS_MAX];
     size_t opened[SCHEMA_COLUMNS_MAX];
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Updates of a tickerplant to records. */
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include "core/civil.h"
 #include "core/rows.h"
@@ -197,7 +198,7 @@ static const char *timestamp(const struct kdb_target *t, uint8_t *out, const str
             return NULL;
         }
         double ms = round(d * 86400000.0);
-        if (fabs(ms) > 9e12 || fabs(ms / 86400000.0 - d) > 1e-12 * fabs(d))
+        if (fabs(ms) > 9e12 || fabs(ms / 86400000.0 - d) > 4 * DBL_EPSILON * fabs(d))
             return "is a datetime between milliseconds";
         store(PST_TIMESTAMP, out, shift(t, (int64_t)ms * 1000000));
         return NULL;

@@ -52,7 +52,7 @@ static int64_t local(const struct kdb_columns *k, int64_t v)
 }
 
 /* From the midnight that begins `day` in the zone. */
-static int64_t since_midnight(const struct kdb_columns *k, int64_t v, uint16_t day)
+static int64_t since_midnight(struct kdb_columns *k, int64_t v, uint16_t day)
 {
     if (v == INT64_MIN || v == INT64_MAX || v == -INT64_MAX)
         return v;
@@ -61,7 +61,10 @@ static int64_t since_midnight(const struct kdb_columns *k, int64_t v, uint16_t d
         midnight =
             (tzone_to_utc(k->zone, day * PST_DAY_S + PST_EPOCH_OFFSET_S) - PST_EPOCH_OFFSET_S) *
             PST_SECOND_NS;
-    return __builtin_sub_overflow(v, midnight, &span) ? INT64_MIN : span;
+    if (!__builtin_sub_overflow(v, midnight, &span) && span != INT64_MIN)
+        return span;
+    k->lost_times++;
+    return INT64_MIN;
 }
 
 static void symbol(struct kdb_columns *k, struct kdb_out *o, struct dictionary *d, uint32_t id)
