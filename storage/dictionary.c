@@ -86,16 +86,22 @@ static bool learn_schema(struct dictionary *d, const char *json, uint32_t len)
     return schema_from_json(&s, json, len, NULL) && schema_set_add(d->schemas, &s, NULL);
 }
 
-/* The body of a SYMBOLS file frame: laid out as a symbol frame's payload. */
+/* The body of a SYMBOLS file frame: laid out as a symbol frame's payload. An id whose text was lost
+ * in an earlier crash stands there without one: it stays taken, and those behind it count. */
 static bool learn_symbols(struct dictionary *d, const uint8_t *p, uint32_t len)
 {
     const uint8_t *end = p + len;
     if (len < 8)
         return false;
     uint32_t id = le32(p), n = le32(p + 4);
-    for (p += 8; n; n--, id++, p += 1 + *p)
-        if (p >= end || end - p - 1 < *p || !dictionary_teach(d, id, (const char *)p + 1, *p))
+    for (p += 8; n; n--, id++, p += 1 + *p) {
+        if (p >= end || end - p - 1 < *p)
             return false;
+        if (!*p && id < DICTIONARY_PAGE * DICTIONARY_PAGES)
+            d->next = id >= d->next ? id + 1 : d->next;
+        else if (!dictionary_teach(d, id, (const char *)p + 1, *p))
+            return false;
+    }
     return true;
 }
 
