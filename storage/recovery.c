@@ -30,6 +30,7 @@ static struct recovery_session *session_of(struct recovery *r, const char *feed,
     snprintf(s->feed, sizeof s->feed, "%s", feed);
     snprintf(s->session, sizeof s->session, "%s", session);
     s->day = -1;
+    s->after_loss = r->loss; /* it may have begun in the hole */
     return s;
 }
 
@@ -56,13 +57,14 @@ static uint64_t number_in(json_t *o, const char *key)
 /* The session stands at n: what a hole before it cost. */
 static void stands_at(struct recovery *r, struct recovery_session *s, uint64_t n, uint16_t day)
 {
-    if (s->after_loss && s->next && n > s->next) {
+    uint64_t from = s->next ? s->next : s->first ? s->first : 1;
+    if (s->after_loss && n > from) {
         r->gap = recovery_grow(r->gap, r->gaps, sizeof *r->gap);
         struct recovery_gap *g = &r->gap[r->gaps++];
         memset(g, 0, sizeof *g);
         strcpy(g->feed, s->feed);
         strcpy(g->session, s->session);
-        g->first = s->next;
+        g->first = from;
         g->last = n - 1;
         g->day = s->day >= 0 ? (uint16_t)s->day : day;
     }

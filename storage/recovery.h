@@ -58,6 +58,10 @@
  * derived records of the last stretch. Behind a hole marks are not believed, since they count rows
  * that were lost with it; what the records behind it say becomes islands.
  *
+ * SYNC. A file without END may hold bytes that only the page cache has (a process that was killed, a
+ * level below durable). It is synced before anything is built upon what was read of it: else a later
+ * power cut would take frames away that a restart mark calls the journal.
+ *
  * IDS. Symbols get their old ids. An id that a data frame uses but whose text is lost is skipped
  * (symbols_skip): no new text ever gets it. Schemas keep theirs.
  *
@@ -179,6 +183,7 @@ struct recovery {
                                          * a hole had to be believed */
     uint32_t symbols, symbols_lost;
     uint32_t torn_files, files, files_unseen;
+    uint32_t unsynced; /* files that could not be synced: what was read of them may not be durable */
     uint64_t torn_bytes, scanned;
     int64_t took;
     bool over_budget;
