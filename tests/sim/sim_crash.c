@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Seeded lives of the journal on a simulated disk that crashes: see life.h for what is checked.
+ *
+ *   sim_crash                      the share of CI: at least 10,000 images, and every canary found
+ *   sim_crash --images-total N     goes on until so many images were checked
+ *   sim_crash --seed S --lives 1 … one life again, as a failure printed it
+ */
+#include "life.h"
+#include <getopt.h>
+#include <malloc.h>
+#include <time.h>
+
+static void add(struct life_figures *to, const struct life_figures *f)
+{
+    uint64_t *a = (uint64_t *)to;
+    const uint64_t *b = (const uint64_t *)f;
+    for (size_t i = 0; i < sizeof *to / 8; i++)
+        a[i] += b[i];
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* The alarm works: a life with a planted bug is found out, soon. */
+static bool canary_found(const struct life_config *base, enum life_canary canary)
+{
+    static struct life l;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct life_config c = *base;
+        c.seed = seed;
+        c.canary = canary;
+        life_open(&l, &c);
+        bool ok = life_live(&l);
+        if (!ok)
+            printf("canary %s: found in life %llu: %s\n", life_canary_name[canary],
+                   (unsigned long long)seed, l.failure);
+        life_close(&l);
+        if (!ok)
+            return true;
+    }
+    printf("FAILED: the planted bug %s is not found: the alarm does not work\n",
+           life_canary_name[canary]);
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seed", 1, NULL, 's'},    {"lives", 1, NULL, 'l'},   {"incarnations", 1, NULL, 'i'},
+        {"steps", 1, NULL, 'p'},   {"images", 1, NULL, 'm'},  {"images-total", 1, NULL, 't'},
+        {"crashes", 1, NULL, 'c'}, {"faults", 0, NULL, 'f'},  {"silent", 0, NULL, 'q'},
+        {"canary", 1, NULL, 'y'},  {"verbose", 0, NULL, 'v'}, {"no-canary", 0, NULL, 'n'},
+        {"seconds", 1, NULL, 'x'}, {NULL, 0, NULL, 0}};
+    /* buffers of recovery and cursors are reused, not mapped anew for each image */
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    const char *env = getenv("PST_SEED");
+    struct life_config base = {.incarnations = 8, .steps = 80, .images = 40, .crashes = 8};
+    uint64_t seed = env ? strtoull(env, NULL, 16) % 1000000 + 1 : 1, lives = 0, total = 0;
+    bool fixed = false, canaries = true;
+    double limit = 0;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        uint64_t n = optarg ? strtoull(optarg, NULL, 10) : 0;
+        switch (o) {
+        case 's':
+            seed = n;
+            break;
+        case 'l':
+            lives = n;
+            break;
+        case 'i':
+            base.incarnations = (unsigned)n;
+            break;
+        case 'p':
+            base.steps = (unsigned)n;
+            break;
+        case 'm':
+            base.images = (unsigned)n;
+            break;
+        case 't':
+            total = n;
+            break;
+        case 'c':
+            base.crashes = (unsigned)n;
+            break;
+        case 'f':
+            base.faults = fixed = true;
+            break;
+        case 'q':
+            base.silent = fixed = true;
+            break;
+        case 'v':
+            base.verbose = true;
+            break;
+        case 'n':
+            canaries = false;
+            break;
+        case 'x':
+            limit = strtod(optarg, NULL);
+            break;
+        case 'y':
+            for (unsigned k = 0; k < CANARIES; k++)
+                if (!strcmp(optarg, life_canary_name[k]))
+                    base.canary = (enum life_canary)k;
+            break;
+        default:
+            return 2;
+        }
+    }
+    if (lives)
+        fixed = true; /* one life, just as it is described */
+    else if (!total)
+        total = 10000;
+    static struct life l;
+    struct life_figures sum = {0};
+    double t0 = seconds();
+    uint64_t done = 0;
+    for (; lives ? done < lives : sum.images < total; done++) {
+        struct life_config c = base;
+        c.seed = seed + done;
+        if (!fixed) {
+            c.faults = done % 2;
+            c.silent = done % 8 == 6;
+        }
+        life_open(&l, &c);
+        bool ok = life_live(&l);
+        if (!ok)
+            life_report(&l, argv[0]);
+        add(&sum, &l.figures);
+        uint64_t hash = ok && l.disk ? sim_hash(l.disk) : 0;
+        if (base.verbose && ok)
+            printf("life %llu ends with disk %016llx\n", (unsigned long long)c.seed,
+                   (unsigned long long)hash);
+        life_close(&l);
+        if (!ok)
+            return 1;
+        if (limit > 0 && seconds() - t0 > limit && sum.images < total) {
+            printf("stopped after %.0f s\n", limit);
+            break;
+        }
+    }
+    printf("seeds %llu to %llu: %llu lives, %llu incarnations, %llu crashes (%llu with all their "
+           "images), %llu images, %llu recoveries, %llu frames read; torn tails %llu, holes %llu, "
+           "clean %llu, lost ranges %llu, faults %llu, files poisoned %llu, spilled %llu; %.1f s\n",
+           (unsigned long long)seed, (unsigned long long)(seed + done - 1),
+           (unsigned long long)done, (unsigned long long)sum.incarnations,
+           (unsigned long long)sum.crashes, (unsigned long long)sum.exhaustive,
+           (unsigned long long)sum.images, (unsigned long long)sum.recoveries,
+           (unsigned long long)sum.frames, (unsigned long long)sum.torn,
+           (unsigned long long)sum.damage, (unsigned long long)sum.clean,
+           (unsigned long long)sum.lost_ranges, (unsigned long long)sum.faults,
+           (unsigned long long)sum.poisoned, (unsigned long long)sum.spilled, seconds() - t0);
+    for (unsigned k = 1; k < CANARIES && canaries && !lives; k++)
+        if (!canary_found(&base, (enum life_canary)k))
+            return 1;
+    return 0;
+}
