@@ -650,24 +650,28 @@ static bool learn(void *arg, const struct frame *f)
 }
 
 /* Stream-255 frames stand in every open file: the newest file that begins below the position and
- * the newest daily one know all that was interned. */
+ * the newest daily one know all that was interned. Where a crash damaged their heads, those before
+ * them tell, back to one that is whole. */
 static void learn_below(struct cursor *c, uint64_t position)
 {
     if (position <= c->learnt_to || c->cfg.no_skim)
         return;
     c->learnt_to = position;
-    struct cursor_file *newest = NULL, *daily = NULL;
-    for (uint32_t i = 0; i < c->files && c->file[i]->header.first <= position; i++) {
-        newest = c->file[i];
-        if (newest->header.stream == STREAM_DAILY)
-            daily = newest;
-    }
-    uint64_t reached =
-        newest ? logscan_skim(c->cfg.io, newest->path, c->instance, position, learn, &c->dict) : 0;
-    if (daily && daily != newest) {
+    uint32_t n = 0;
+    while (n < c->files && c->file[n]->header.first <= position)
+        n++;
+    uint64_t reached = 0;
+    bool whole = false, daily = false;
+    for (uint32_t i = n; i-- > 0 && !(whole && daily);) {
+        const struct cursor_file *f = c->file[i];
+        bool is_daily = f->header.stream == STREAM_DAILY, sound;
+        if (i + 1 < n && whole && !is_daily)
+            continue;
         uint64_t other =
-            logscan_skim(c->cfg.io, daily->path, c->instance, position, learn, &c->dict);
+            logscan_skim(c->cfg.io, f->path, c->instance, position, learn, &c->dict, &sound);
         reached = other > reached ? other : reached;
+        whole |= sound;
+        daily |= is_daily && sound;
     }
     /* what the files do not hold yet */
     const struct ring *r = c->cfg.ring;

@@ -128,6 +128,9 @@ bool logscan_near(struct logscan *s, uint64_t offset, uint64_t above);
  * ticks say the same, nothing stands between them. So a file is bisected down to the few MiB around
  * each fact: reading grows with the facts, and with the logarithm of the file. Files without
  * `facts` are hopped through from header to header.
+ *
+ * *whole (may be NULL): something of the journal is in the file and no damage was met on the way, so
+ * that its head - schemas, symbols, states - is complete. Else older files must be asked as well.
  */
 uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64_t position,
-                      bool (*fn)(void *arg, const struct frame *f), void *arg);
+                      bool (*fn)(void *arg, const struct frame *f), void *arg, bool *whole);

@@ -12,7 +12,7 @@ struct skim {
     uint64_t position; /* frames from here on are of no interest */
     bool (*fn)(void *arg, const struct frame *f);
     void *arg;
-    bool more;
+    bool more, damaged;
     uint64_t reached;
 };
 
@@ -67,8 +67,10 @@ static bool read_on(struct skim *k, uint64_t to, struct mile *tick, bool *found)
     const struct frame *f;
     while (k->more && s->offset < to) {
         enum logscan_verdict v = logscan_step(s, &f, LOGSCAN_REACH);
-        if (v == LOGSCAN_DAMAGE)
+        if (v == LOGSCAN_DAMAGE) {
+            k->damaged = true;
             continue;
+        }
         if (v != LOGSCAN_FRAME)
             return false;
         visit(k, f);
@@ -186,9 +188,11 @@ static void bisect_rest(struct skim *k, const struct mile *first)
 }
 
 uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64_t position,
-                      bool (*fn)(void *arg, const struct frame *f), void *arg)
+                      bool (*fn)(void *arg, const struct frame *f), void *arg, bool *whole)
 {
     struct skim k = {.position = position, .fn = fn, .arg = arg, .more = true};
+    if (whole)
+        *whole = false;
     if (!logscan_open(&k.s, io, path, instance, NULL))
         return 0;
     k.reached = k.s.header.first;
@@ -203,6 +207,8 @@ uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64
         if (k.more && k.reached < position && logscan_find(&k.s, k.reached))
             read_on(&k, UINT64_MAX, NULL, NULL);
     }
+    if (whole)
+        *whole = !k.damaged && k.reached > k.s.header.first;
     logscan_close(&k.s);
     return k.reached;
 }

@@ -386,6 +386,8 @@ struct kept {
     uint32_t n;
     struct frame *tick; /* the last one */
     uint64_t reached;
+    bool whole;
+    uint32_t file;
     struct recovery *r;
 };
 
@@ -432,6 +434,30 @@ static bool small_frame(void *arg, const struct frame *f)
         }
     }
     return true;
+}
+
+/* The newest file of all and the newest daily one; where a crash damaged their heads (the last
+ * file's, before it was durable), those before them, back to one that is whole. Newest first. */
+static struct kept *skim_newest(struct recovery *r, uint32_t *n)
+{
+    struct cursor *c = &r->cursor;
+    struct kept *list = NULL;
+    bool whole = false, daily = false;
+    *n = 0;
+    for (uint32_t i = c->files; i-- > 0 && !(whole && daily);) {
+        const struct cursor_file *f = c->file[i];
+        bool is_daily = f->header.stream == STREAM_DAILY;
+        if (*n && whole && !is_daily)
+            continue;
+        list = recovery_grow(list, *n, sizeof *list);
+        struct kept *k = &list[(*n)++];
+        *k = (struct kept){.r = r, .file = i};
+        k->reached = logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX, small_frame, k,
+                                  &k->whole);
+        whole |= k->whole;
+        daily |= is_daily && k->whole;
+    }
+    return list;
 }
 
 /* ---- all of it ---- */
@@ -613,22 +639,16 @@ static bool run_once(struct recovery *r, struct err *err)
     if (!recovery_find_ends(r, t0, err))
         return false;
 
-    /* The small frames of the file that goes furthest: symbols, schemas, states, the last tick. */
-    struct cursor_file *newest = c->file[c->files - 1], *daily = NULL;
-    struct kept kept[2] = {{.r = r}, {.r = r}}, *k = &kept[0];
-    for (uint32_t i = c->files; i-- > 0 && !daily;)
+    /* The small frames of the newest files: symbols, schemas, states, the last tick. */
+    struct cursor_file *newest = c->file[c->files - 1];
+    for (uint32_t i = c->files; i-- > 0 && r->open_day < 0;)
         if (c->file[i]->header.stream == STREAM_DAILY)
-            daily = c->file[i];
-    k->reached =
-        logscan_skim(cfg->io, newest->path, cfg->instance, UINT64_MAX, small_frame, &kept[0]);
-    if (daily)
-        r->open_day = daily->header.day;
-    if (daily && daily != newest) {
-        kept[1].reached =
-            logscan_skim(cfg->io, daily->path, cfg->instance, UINT64_MAX, small_frame, &kept[1]);
-        if (kept[1].reached > k->reached)
-            k = &kept[1];
-    }
+            r->open_day = c->file[i]->header.day;
+    uint32_t nkept;
+    struct kept *kept = skim_newest(r, &nkept), *k = &kept[0];
+    for (uint32_t i = 1; i < nkept; i++)
+        if (kept[i].reached > k->reached)
+            k = &kept[i];
 
     /* The last stretch is read whole: from the last tick or what it calls durable, whichever is
      * lower, and at least WINDOW. Marks below it first, then everything in order. */
@@ -647,6 +667,12 @@ static bool run_once(struct recovery *r, struct err *err)
         if (r->durable < from && r->durable >= newest->header.first)
             from = r->durable;
     }
+    /* Where the newest heads are damaged, from the last tick of the one that is whole. */
+    struct kept *base = nkept > 2 || !k->whole ? &kept[nkept - 1] : k;
+    if (base != k) {
+        uint64_t told = base->tick ? base->tick->position : c->file[base->file]->header.first;
+        from = told < from ? told : from;
+    }
     if (cfg->decide_all) {
         int32_t day = earliest_open(r, k);
         for (uint32_t i = 0; i < c->files; i++)
@@ -655,11 +681,12 @@ static bool run_once(struct recovery *r, struct err *err)
     }
     if (from < c->file[0]->header.first)
         from = c->file[0]->header.first;
-    for (uint32_t i = 0; i < k->n; i++)
-        if (k->mark[i]->position < from)
-            recovery_mark(r, k->mark[i]);
-    drop_kept(&kept[0]);
-    drop_kept(&kept[1]);
+    for (uint32_t i = 0; i < base->n; i++)
+        if (base->mark[i]->position < from)
+            recovery_mark(r, base->mark[i]);
+    for (uint32_t i = 0; i < nkept; i++)
+        drop_kept(&kept[i]);
+    free(kept);
     if (!read_window(r, from, err))
         return false;
     if (cfg->noted > r->durable)

@@ -66,7 +66,7 @@ static void same(uint64_t below)
     static struct facts want, got;
     read_all(&want, below);
     got = (struct facts){.ordered = true};
-    logscan_skim(&mem->io, PATH, LK_INSTANCE, below, skimmed, &got);
+    logscan_skim(&mem->io, PATH, LK_INSTANCE, below, skimmed, &got, NULL);
     assert_true(got.ordered);
     assert_int_equal(got.n, want.n);
     for (uint32_t i = 0; i < want.n; i++) {
@@ -134,7 +134,7 @@ static void bisected(void **state)
         if (c == 0 || c == 3) { /* it does not read what it need not */
             struct facts l = {.ordered = true};
             uint64_t before = mem->bytes_read;
-            logscan_skim(&mem->io, PATH, LK_INSTANCE, UINT64_MAX, skimmed, &l);
+            logscan_skim(&mem->io, PATH, LK_INSTANCE, UINT64_MAX, skimmed, &l, NULL);
             assert_true(mem->bytes_read - before < 48u << 20);
         }
         lk_free(&k);
@@ -183,9 +183,9 @@ static void stops(void **state)
         lk_mark(&k, MARK_OPERATOR, "{}");
     lk_save(&k, mem, PATH);
     int n = 0;
-    logscan_skim(&mem->io, PATH, LK_INSTANCE, UINT64_MAX, stop_at_three, &n);
+    logscan_skim(&mem->io, PATH, LK_INSTANCE, UINT64_MAX, stop_at_three, &n, NULL);
     assert_int_equal(n, 3);
-    assert_int_equal(logscan_skim(&mem->io, "/l/none", LK_INSTANCE, 1, stop_at_three, &n), 0);
+    assert_int_equal(logscan_skim(&mem->io, "/l/none", LK_INSTANCE, 1, stop_at_three, &n, NULL), 0);
     lk_free(&k);
 }
 
