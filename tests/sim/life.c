@@ -148,7 +148,7 @@ static bool cover(struct reading *g, struct life_session *s, uint64_t first, uin
         if (i >= LIFE_SEQS)
             return life_fail(g->l, "session %s: sequence %llu was never sent", s->name,
                              (unsigned long long)i);
-        if (seq[i])
+        if (seq[i] && seq[i] != 3)
             return life_fail(
                 g->l, "session %s: sequence %llu is %s, and was %s (frame at or before %llu)",
                 s->name, (unsigned long long)i, what == 1 ? "journaled" : "lost",
@@ -158,7 +158,19 @@ static bool cover(struct reading *g, struct life_session *s, uint64_t first, uin
     return true;
 }
 
-static bool take_rows(struct reading *g, const struct frame *f)
+/* Rows whose feed or session lost its text with its symbol frame: they are there, but nobody can
+ * say of what; their sequences may be declared lost or not. */
+static void cover_weakly(struct reading *g, const struct life_inc *i, uint32_t session,
+                         uint64_t first, uint64_t n)
+{
+    for (unsigned s = 0; s < LIFE_SESSIONS; s++)
+        if (i->session[s] == session)
+            for (uint64_t q = first; q < first + n && q < LIFE_SEQS; q++)
+                if (!g->l->seq[s][q])
+                    g->l->seq[s][q] = 3;
+}
+
+static bool take_rows(struct reading *g, const struct life_inc *i, const struct frame *f)
 {
     struct life *l = g->l;
     struct record_walk w;
@@ -173,7 +185,10 @@ static bool take_rows(struct reading *g, const struct frame *f)
                                                 le32(b + l->gap.col[GAP_SESSION].offset));
             uint64_t first = le64(b + l->gap.col[GAP_FIRST].offset);
             uint64_t last = le64(b + l->gap.col[GAP_LAST].offset);
-            if (s && !cover(g, s, first, last - first + 1, 2))
+            if (!s)
+                cover_weakly(g, i, le32(b + l->gap.col[GAP_SESSION].offset), first,
+                             last - first + 1);
+            else if (!cover(g, s, first, last - first + 1, 2))
                 return false;
         }
         if (!w.packet || w.packet == seen)
@@ -181,7 +196,9 @@ static bool take_rows(struct reading *g, const struct frame *f)
         seen = w.packet;
         use_id(g, seen->session);
         struct life_session *s = session_of(g, seen->feed, seen->session);
-        if (s && !cover(g, s, seen->seq, seen->seqs, 1))
+        if (!s)
+            cover_weakly(g, i, seen->session, seen->seq, seen->seqs);
+        else if (!cover(g, s, seen->seq, seen->seqs, 1))
             return false;
     }
     return !w.bad ||
@@ -216,7 +233,7 @@ static bool take_frame(struct reading *g, const struct frame *f)
         return life_fail(l, "the symbol frame at %llu is not sound",
                          (unsigned long long)f->position);
     if (f->kind == FRAME_DATA || f->kind == FRAME_GAP)
-        return take_rows(g, mine);
+        return take_rows(g, i, mine);
     return true;
 }
 
@@ -279,7 +296,7 @@ static bool check_sessions(struct reading *g)
                                      x->session, (unsigned long long)q,
                                      (unsigned long long)x->next);
             for (uint64_t q = x->next; q < l->session[s].sent; q++)
-                if (l->seq[s][q])
+                if (l->seq[s][q] && l->seq[s][q] != 3)
                     return life_fail(
                         l, "session %s: recovery goes on at %llu, but %llu is journaled",
                         x->session, (unsigned long long)x->next, (unsigned long long)q);
@@ -646,6 +663,8 @@ void life_crash(struct life *l)
         return; /* it failed */
     sim_free(l->disk);
     l->disk = next;
+    if (cut && l->incs)
+        l->inc[l->incs - 1].written = l->inc[l->incs - 1].durable;
     if (life_check(l, next, cut))
         keep_seen(l);
 }
@@ -830,6 +849,7 @@ bool life_start(struct life *l)
     pst_must(l->inc);
     l->inc[l->incs++] =
         (struct life_inc){.start = start, .end = start, .durable = start, .written = start};
+    memset(l->inc[l->incs - 1].session, 0xFF, sizeof l->inc->session);
     pst_must(ring_create(&l->ring, RING_MIN, start, l->lease.instance, false, &err));
     struct schema *const mine[] = {&l->gap, &l->undecoded, &l->quote};
     for (unsigned i = 0; i < PST_COUNT(mine); i++) {
@@ -959,7 +979,7 @@ static void gap_before(struct life *l, struct life_session *s, uint64_t seq, con
                     .time = clock_now(&l->clock),
                     .day = rows->min_day[0]};
     g.feed = id_of(l, s->feed);
-    g.session = id_of(l, s->name);
+    g.session = l->inc[l->incs - 1].session[s - l->session] = id_of(l, s->name);
     rows->ops->gap(rows, &g);
     s->next = seq;
     l->figures.gaps++;
@@ -1015,6 +1035,7 @@ void life_rows(struct life *l, unsigned packets)
                           .line = id_of(l, "A"),
                           .day = chance(l, 2) ? rows->min_day[0] : l->app.calendar[0].newest};
         rows_run(rows, &run);
+        l->inc[l->incs - 1].session[s - l->session] = run.session;
         uint32_t note =
             chance(l, 10) ? (uint32_t)life_random(l, 9000) : (uint32_t)life_random(l, 120);
         for (unsigned i = 0; i < n; i++)

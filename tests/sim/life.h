@@ -62,10 +62,11 @@ struct life_inc { /* an incarnation's history */
     uint64_t start, end;
     uint8_t *bytes;
     size_t room;
-    uint64_t durable, written; /* announced */
-    uint64_t built;            /* frames below it are what a later start built upon */
-    uint8_t *kept, *next;      /* one byte each 8: read back by the recovery that was built upon; by
-                                * the one that comes */
+    uint64_t durable, written;       /* announced */
+    uint32_t session[LIFE_SESSIONS]; /* symbols of the sessions */
+    uint64_t built;                  /* frames below it are what a later start built upon */
+    uint8_t *kept, *next; /* one byte each 8: read back by the recovery that was built upon; by
+                           * the one that comes */
 };
 
 struct life_session {
