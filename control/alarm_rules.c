@@ -2,6 +2,7 @@
 #include "alarm_rules.h"
 #include "core/clock.h"
 #include "day.h"
+#include "error_log.h"
 #include "hooks.h"
 #include "ledger.h"
 #include "wiring.h"
@@ -172,6 +173,13 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
     log_rules(r, d, now, first);
     signal_rules(r, d, now, first);
     missed_rules(d, now, first);
+    uint64_t errors = load_relaxed(&s->counter[COUNTER_ERRORS_LOGGED]) +
+                      load_relaxed(&s->counter[COUNTER_ERRORS_LOST]);
+    char path[ALARMS_TEXT / 2];
+    error_log_path(d->errors, path, sizeof path);
+    alarm_check(&d->alarms, now, ALARM_UPDATE_ERROR, "", moved(&r->errors, errors, first), MINUTE,
+                "%llu updates could not be processed since the start; see %s",
+                (unsigned long long)errors, path);
     alarm_check(&d->alarms, now, ALARM_CLOCK_STEP, "",
                 moved(&r->steps, load_relaxed(&d->clock.steps), first), MINUTE,
                 "the wall clock was stepped by %lld us",

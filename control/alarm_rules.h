@@ -9,7 +9,7 @@
 
 struct alarm_rules {
     int64_t at;
-    uint64_t gaps[STATUS_FEEDS], divergent[STATUS_FEEDS], undecoded[STATUS_FEEDS];
+    uint64_t gaps[STATUS_FEEDS], divergent[STATUS_FEEDS], undecoded[STATUS_FEEDS], errors;
     uint64_t missed[STATUS_PORTS];
     uint32_t signal[ALARMS];
     uint64_t poisoned, steps;

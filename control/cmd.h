@@ -39,6 +39,7 @@ struct cmd_request {
     uint64_t before; /* the last ticket that is not of this request */
     enum ack_level ack;
     json_t *later;       /* the result to send then */
+    json_t *sent;        /* and what was sent, should it be refused then; a reference */
     struct query *query; /* or: wait for this query (query_pool.h) and answer with its outcome */
     int fds[4];          /* descriptors to send with the reply; not closed, unless close_fds */
     unsigned nfds;
@@ -63,6 +64,9 @@ const char *cmd_nearest(const char *name);    /* for "did you mean" */
  */
 json_t *cmd_run(struct cmd_request *req, json_t *request);
 json_t *cmd_reply(json_t *id, json_t *result, const struct err *err); /* steals result */
+
+/* control/cmd_publish.c: a batch of args is refused, perhaps after it had waited. */
+void cmd_publish_refused(struct cmd_request *req, json_t *args, const struct err *err);
 
 /* Helpers for handlers. cmd_arg: the i-th argument as text, or NULL. */
 const char *cmd_arg(const struct cmd_request *req, unsigned i);

@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include "csv.h"
 #include "daemon.h"
+#include "error_log.h"
 #include "dataplane/inject_rows.h"
 #include "wiring_parts.h"
 
@@ -61,7 +62,7 @@ static int64_t each_row(const struct csv *c, const char *text, size_t len, int64
     return n;
 }
 
-json_t *cmd_publish(struct cmd_request *req, struct err *err)
+static json_t *publish(struct cmd_request *req, struct err *err)
 {
     struct daemon *d = req->daemon;
     const char *table = cmd_arg(req, 0);
@@ -121,5 +122,28 @@ json_t *cmd_publish(struct cmd_request *req, struct err *err)
     req->wait = true;
     req->later = json_pack("{s:s,s:I,s:s}", "table", table, "rows", (json_int_t)n, "level",
                            level ? level : "durable");
+    req->sent = json_incref(req->args);
     return NULL;
+}
+
+/* A refused batch is kept in the error log: its publisher may not keep it. */
+void cmd_publish_refused(struct cmd_request *req, json_t *args, const struct err *err)
+{
+    static const char *const texts[] = {"header", "rows"};
+    const char *table = json_string_value(json_array_get(args, 0));
+    json_t *o = json_array_get(args, 1), *data = json_object();
+    for (unsigned i = 0; i < PST_COUNT(texts); i++)
+        if (json_is_string(json_object_get(o, texts[i])))
+            json_object_set(data, texts[i], json_object_get(o, texts[i]));
+    if (table && json_object_size(data) == PST_COUNT(texts))
+        error_log_put(req->daemon->errors, "publish", req->peer->uid, table, err->text, data);
+    json_decref(data);
+}
+
+json_t *cmd_publish(struct cmd_request *req, struct err *err)
+{
+    json_t *r = publish(req, err);
+    if (!r && !req->wait && err->code != -EAGAIN) /* else it is sent again */
+        cmd_publish_refused(req, req->args, err);
+    return r;
 }

@@ -269,6 +269,7 @@ struct config {
     int time_type;
     int64_t time_offset;
     bool log_update_error;
+    int64_t error_log_size;
     const char *log_streamer, *messaging_server, *publish_channel, *subscription_channel;
     struct config_names subscription_table_list;
     int64_t pub_freq, consumer_alert_size, consumer_disconnect_size;
@@ -336,3 +337,6 @@ struct config_change {
 };
 uint32_t config_diff(const struct config *before, const struct config *after,
                      struct config_change *out, uint32_t max);
+
+/* The live keys at the top and in the mappings there, from `after`; its texts are shared. */
+void config_take_live(struct config *c, const struct config *after);

@@ -75,7 +75,8 @@ const struct config_key config_keys[] = {
      max,                                                                                          \
      flags,                                                                                        \
      sentence,                                                                                     \
-     offsetof(struct config_##section, key)},
+     offsetof(struct config_##section, key),                                                       \
+     sizeof(MEMBER_TYPE(section, key))},
 #define SUB(section, key, child, sentence)                                                         \
     {SECTION_##section,                                                                            \
      KIND_SUB,                                                                                     \
@@ -87,7 +88,8 @@ const struct config_key config_keys[] = {
      0,                                                                                            \
      0,                                                                                            \
      sentence,                                                                                     \
-     offsetof(struct config_##section, key)},
+     offsetof(struct config_##section, key),                                                       \
+     sizeof(MEMBER_TYPE(section, key))},
 #define LIST(section, key, child, max, sentence)                                                   \
     {SECTION_##section,                                                                            \
      KIND_LIST,                                                                                    \
@@ -99,7 +101,8 @@ const struct config_key config_keys[] = {
      max,                                                                                          \
      0,                                                                                            \
      sentence,                                                                                     \
-     offsetof(struct config_##section, key)},
+     offsetof(struct config_##section, key),                                                       \
+     sizeof(MEMBER_TYPE(section, key))},
 #include "keys.def"
 };
 const uint32_t config_key_count = PST_COUNT(config_keys);

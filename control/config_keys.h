@@ -55,7 +55,7 @@ struct config_key {
     int64_t min, max;
     int flags;
     const char *sentence;
-    size_t offset;
+    size_t offset, size;
 };
 
 extern const struct config_section config_sections[SECTION_COUNT];

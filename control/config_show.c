@@ -373,3 +373,19 @@ uint32_t config_diff(const struct config *before, const struct config *after,
     diff_section(&d, SECTION_top, before, after, "");
     return d.count;
 }
+
+static void take_section(int section, char *to, const char *from)
+{
+    for (const struct config_key *k = NULL; (k = config_next_key(section, k));) {
+        if (k->kind == KIND_SUB) {
+            take_section(k->child, to + k->offset, from + k->offset);
+        } else if (k->flags & CONFIG_LIVE) {
+            memcpy(to + k->offset, from + k->offset, k->size);
+        }
+    }
+}
+
+void config_take_live(struct config *c, const struct config *after)
+{
+    take_section(SECTION_top, (char *)c, (const char *)after);
+}

@@ -10,6 +10,7 @@
 #include "dataplane/inject_rows.h"
 #include "daemon.h"
 #include "day.h"
+#include "error_log.h"
 #include "figures.h"
 #include "helper.h"
 #include "hooks.h"
@@ -199,6 +200,8 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
                 why == INJECT_SYMBOLS_LIMIT ? "the symbol table (symbols_max) or max_new_symbols "
                                               "is full"
                                             : "the appender found the batch malformed");
+        if (req->sent)
+            cmd_publish_refused(req, req->sent, err);
         return true;
     }
     uint64_t at = req->ack == ACK_DURABLE   ? load_acquire(&h->durable)
@@ -262,6 +265,9 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
         return false;
     if (d->replay)
         return true;
+    d->errors = error_log_open(d, err);
+    if (!d->errors || !error_log_start(d->errors, err))
+        return false;
     struct socket_config sc = {
         .path = config->control_socket, .group = (gid_t)-1, .daemon = d, .level = daemon_level};
     const struct group *g = config->socket_group ? getgrnam(config->socket_group) : NULL;
@@ -303,6 +309,7 @@ void daemon_run(struct daemon *d)
             tick = now;
             clock_calibrate(&d->clock);
             wiring_tick(d);
+            error_log_tick(d->errors);
             if (d->days)
                 day_tick(d->days);
             rates_sample(&d->rates, d->status);
@@ -363,6 +370,8 @@ void daemon_free(struct daemon *d)
     d->queries = NULL;
     d->helper = NULL;
     day_stop(d->days, 0);
+    error_log_close(d->errors);
+    d->errors = NULL;
     if (d->ledger) {
         ledger_stop(d->ledger);
         ledger_close(d->ledger);

@@ -32,6 +32,7 @@
 struct appender;
 struct cmd_request;
 struct day;
+struct error_log;
 struct feed;
 struct helper;
 struct log;
@@ -69,10 +70,11 @@ struct daemon {
     struct helper *helper;      /* the process that starts others; NULL in a replay */
     struct query_pool *queries; /* NULL in a replay */
     struct ledger *ledger;
-    struct day *days; /* RDB, end of day, database: day.h; NULL in a replay without one */
-    struct inject inject;  /* control's own way into the journal: marks, schemas, publishers */
-    struct wiring *wiring; /* ports, lcores, appender, log: wiring.h */
-    int32_t day;           /* open trading date of the default calendar */
+    struct error_log *errors; /* NULL in a replay */
+    struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */
+    struct inject inject;     /* control's own way into the journal: marks, schemas, publishers */
+    struct wiring *wiring;    /* ports, lcores, appender, log: wiring.h */
+    int32_t day;              /* open trading date of the default calendar */
     int32_t day_shift; /* replay with --date: from that date to the one of the capture's clock */
     uid_t uid;
     bool stopping;

@@ -94,6 +94,7 @@ static void client_close(struct socket *s, unsigned i)
     close(c->fd);
     json_decref(c->id);
     json_decref(c->req.later);
+    json_decref(c->req.sent);
     free(c->in);
     free(c->out);
     free(c);
@@ -342,6 +343,8 @@ int socket_finish(struct socket *s)
         client_fds(c);
         client_reply(c, cmd_reply(c->id, c->req.later, &err));
         c->req.later = NULL;
+        json_decref(c->req.sent);
+        c->req.sent = NULL;
         json_decref(c->id);
         c->id = NULL;
         c->last = clock_monotonic();

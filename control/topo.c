@@ -18,6 +18,8 @@ const struct topo_thread topo_threads[] = {
      "frames to columns in memory; may be behind, nobody waits for it"},
     {"writedown", CORE_HOUSE, true, 15, "ended days to partitions of the database, then published"},
     {"ledger", CORE_HOUSE, true, 5, "counts every frame of the journal, from ring and files"},
+    {"errors", CORE_HOUSE, true, 10,
+     "refused batches and undecodable messages, with the reason, to the error log"},
     {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
 };
 const unsigned topo_thread_count = PST_COUNT(topo_threads);

@@ -225,15 +225,7 @@ json_t *wiring_reload(struct daemon *d, struct err *err)
     for (uint32_t i = 0; i < n && i < PST_COUNT(change); i++)
         json_array_append_new(change[i].live ? live : later, json_string(change[i].key));
     struct config *c = d->config;
-    c->log_low_space = next->log_low_space;
-    c->check_interval = next->check_interval;
-    c->alarms = next->alarms;
-    c->query_timeout = next->query_timeout;
-    c->query_rows = next->query_rows;
-    c->query_queue = next->query_queue;
-    c->alarm_exec = next->alarm_exec;
-    c->post_save_exec = next->post_save_exec;
-    c->access = next->access; /* these texts live as long as `next`, which is kept */
+    config_take_live(c, next); /* its texts live as long as `next`, which is kept */
     for (uint32_t i = 0; i < c->feeds.count; i++) {
         const struct config_feed *f = config_feed_named(next, c->feeds.at[i].name);
         if (f)
