@@ -266,6 +266,7 @@ struct config {
     struct config_alarms alarms;
     struct config_names dpdk_arguments;
     int64_t dpdk_memory;
+    const char *log_recovery_function, *initial_state_function;
     int time_type;
     int64_t time_offset;
     bool log_update_error;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config_check.h"
 #include "config_keys.h"
+#include "functions.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -431,6 +432,13 @@ static bool check_processes(const struct config *c, struct err *err)
         if (*p != '/' || n < 5 || strcmp(p + n - 3, ".so") != 0) {
             FAIL(0, "plugins: '%.200s' is no absolute path of a .so file", p);
         }
+    }
+    struct err why;
+    if (!function_check(PST_FUNCTION_RECOVERY, c->log_recovery_function, &why)) {
+        FAIL(0, "log_recovery_function: %s", why.text);
+    }
+    if (!function_check(PST_FUNCTION_INITIAL, c->initial_state_function, &why)) {
+        FAIL(0, "initial_state_function: %s", why.text);
     }
     return true;
 }

@@ -26,6 +26,7 @@
 #include "core/symbols.h"
 #include "core/thread.h"
 #include "rates.h"
+#include "start_options.h"
 
 #define DAEMON_RX_MAX 16
 
@@ -60,6 +61,7 @@ struct daemon {
     uint64_t instance_id;
     bool replay;
     const char *replay_file;
+    struct start_options options;
     bool end_days; /* replay --eod: every date ends where the capture does */
 
     struct daemon_feed feeds[STATUS_FEEDS]; /* index = index in status->feeds */

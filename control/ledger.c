@@ -89,6 +89,7 @@ struct ledger {
     int64_t wrong_since; /* control: 0 = balances */
     _Atomic bool wanted; /* control asks for a fresh snapshot */
     bool verified;       /* the older part of the log has been read through */
+    uint32_t told;       /* of recovery.damage */
 };
 
 static bool follower_open(struct follower *f, struct ledger *l, enum cursor_limit limit,
@@ -369,20 +370,29 @@ static void take_snapshot(struct ledger *l)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* What recovery left unread for a quick start is read through behind it, a MiB at a time. */
+/* What recovery left unread for a quick start is read through behind it, a MiB at a time. What is
+ * found is journaled by control, then copied to quarantine. */
 static int verify_log(struct ledger *l)
 {
     struct recovery *r = l->d->wiring->recovery;
-    if (l->verified || !r || r->empty || l->d->replay)
+    uint32_t done;
+    if (!r || r->empty || l->d->replay)
         return 0;
-    uint32_t before = r->damages;
-    l->verified = recovery_verify_rest(r, 1u << 20);
-    for (uint32_t i = before; i < r->damages; i++) {
-        const struct recovery_damage *x = &r->damage[i];
-        if (x->kind == PST_TORN)
-            continue; /* recovery has dealt with the tails it may touch */
-        fprintf(stderr, "penstockd: %s: bytes %llu to %llu are damaged\n", x->path,
-                (unsigned long long)x->from, (unsigned long long)x->to);
+    if (wiring_late_done(l->d, &done))
+        recovery_keep(r, &r->damage[done]);
+    if (l->verified && l->told == r->damages)
+        return 0;
+    if (!l->verified)
+        l->verified = recovery_verify_rest(r, 1u << 20);
+    for (; l->told < r->damages; l->told++) {
+        const struct recovery_damage *x = &r->damage[l->told];
+        char text[2 * CURSOR_PATH + 400];
+        if (!x->late || x->kind == PST_TORN)
+            continue; /* the start has dealt with it, and with the tails it may touch */
+        if (x->kind != PST_UNREADABLE && !wiring_late_found(l->d, l->told))
+            break;
+        recovery_tell(r, x, text, sizeof text);
+        fprintf(stderr, "penstockd: %s\n", text);
         alarm_signal(l->d->status, ALARM_LOG_DAMAGE);
     }
     return 1;

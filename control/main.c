@@ -6,12 +6,15 @@
 #include "config.h"
 #include "daemon.h"
 #include "replay.h"
+#include "storage/recovery.h"
 
 static int usage(FILE *out, int code)
 {
     fprintf(
         out,
         "penstockd --config FILE              capture, in the foreground (systemd, a shell)\n"
+        "    --hard-reset --yes               set the open date's log aside before the start\n"
+        "    --no-replay --yes                leave what the log holds out of memory\n"
         "penstockd --config FILE --check      plan rings, memory and disk; check the host\n"
         "penstockd --replay FILE...           run the same data plane on captures (pcap, pcapng, "
         "gz)\n"
@@ -30,22 +33,18 @@ static int usage(FILE *out, int code)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"check", no_argument, NULL, 'C'},
-                                            {"replay", required_argument, NULL, 'r'},
-                                            {"feed", required_argument, NULL, 'f'},
-                                            {"date", required_argument, NULL, 'd'},
-                                            {"dir", required_argument, NULL, 'D'},
-                                            {"database", required_argument, NULL, 'B'},
-                                            {"eod", no_argument, NULL, 'e'},
-                                            {"rows", required_argument, NULL, 'n'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help-config", no_argument, NULL, 'k'},
-                                            {"markdown", no_argument, NULL, 'm'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},   {"check", no_argument, NULL, 'C'},
+        {"replay", required_argument, NULL, 'r'},   {"feed", required_argument, NULL, 'f'},
+        {"date", required_argument, NULL, 'd'},     {"dir", required_argument, NULL, 'D'},
+        {"database", required_argument, NULL, 'B'}, {"eod", no_argument, NULL, 'e'},
+        {"rows", required_argument, NULL, 'n'},     {"hard-reset", no_argument, NULL, 'H'},
+        {"no-replay", no_argument, NULL, 'N'},      {"yes", no_argument, NULL, 'y'},
+        {"json", no_argument, NULL, 'j'},           {"help-config", no_argument, NULL, 'k'},
+        {"markdown", no_argument, NULL, 'm'},       {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},           {0}};
     struct replay_options replay = {.rows = 10};
+    struct start_options start = {0};
     const char *path = NULL;
     bool check = false, help_config = false, markdown = false;
     int o;
@@ -83,6 +82,15 @@ int main(int argc, char **argv)
                 fprintf(stderr, "penstockd: --rows %s is no number\n", optarg);
                 return 2;
             }
+            break;
+        case 'H':
+            start.hard_reset = true;
+            break;
+        case 'N':
+            start.no_replay = true;
+            break;
+        case 'y':
+            start.yes = true;
             break;
         case 'j':
             replay.json = true;
@@ -123,10 +131,13 @@ int main(int argc, char **argv)
         return check_run(config, stdout);
     if (replay.nfiles)
         return replay_run(&replay, config);
+    if ((start.hard_reset || start.no_replay) && !start.yes)
+        return start_options_warn(&start, config);
     static struct daemon d;
+    d.options = start;
     if (!daemon_open(&d, path, config, &err)) {
         fprintf(stderr, "penstockd: %s\n", err.text);
-        return 1;
+        return err.code == RECOVERY_REFUSED ? 3 : 1;
     }
     daemon_run(&d);
     return daemon_close(&d);

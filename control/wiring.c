@@ -107,11 +107,10 @@ bool wiring_resume(struct daemon *d, struct err *err)
     struct wiring *w = d->wiring;
     appender_begin(&w->appender, clock_now(&d->clock));
     if (w->restarted) {
-        char json[160];
-        int n = snprintf(json, sizeof json, "{\"old_end\":%llu,\"start\":%llu,\"clean\":%s}",
-                         (unsigned long long)w->old_end, (unsigned long long)w->start,
-                         w->clean ? "true" : "false");
-        if (!appender_mark(&w->appender, MARK_RESTART, json, (uint32_t)n, (uint16_t)d->day))
+        char json[320];
+        uint32_t n = recovery_restart_json(w->recovery, w->start, start_options_acts(&d->options),
+                                           json, sizeof json);
+        if (!appender_mark(&w->appender, MARK_RESTART, json, n, (uint16_t)d->day))
             return err_set(err, -ENOSPC, "ring: no room for the restart mark");
     }
     if (!wiring_resume_sessions(d, err))
@@ -180,6 +179,7 @@ void wiring_tick(struct daemon *d)
     wiring_extend_due(d);
     wiring_catalogue(d);
     wiring_lease(d);
+    wiring_late_tick(d);
     uint32_t days = load_relaxed(&w->appender.days.version);
     if (days != w->control_days) {
         w->control_days = days;

@@ -19,6 +19,7 @@
 #include "storage/lease.h"
 #include "storage/catalogue.h"
 #include "storage/log.h"
+#include "functions.h"
 #include "storage/recovery.h"
 #include "wiring.h"
 
@@ -56,6 +57,9 @@ struct wiring {
     bool locked, catalogued, lease_warned;
     int catalogue_errno;
     struct recovery *recovery;
+    struct function recovery_function, initial_function;
+    struct wiring_late *late; /* wiring_damage.c */
+    char quarantine[1100];
     /* what recovery found */
     bool restarted, clean;
     uint64_t old_end, start;
@@ -103,6 +107,19 @@ void wiring_extend_due(struct daemon *d);  /* before the due list runs out */
 void wiring_missed_days(struct daemon *d); /* before threads start */
 /* Do its tables and `undecoded` belong to two calendars? */
 bool wiring_feed_split(const struct daemon *d, const struct config_feed *f);
+
+/* wiring_damage.c: damage found behind the start. */
+bool wiring_late_open(struct wiring *w, struct err *err);
+void wiring_late_close(struct wiring *w);
+void wiring_late_tick(struct daemon *d); /* its gap rows are journaled */
+/* The ledger's thread: recovery.damage[index] is new; false: later. One whose gap rows are durable:
+ * it goes to quarantine now. */
+bool wiring_late_found(struct daemon *d, uint32_t index);
+bool wiring_late_done(struct daemon *d, uint32_t *index);
+void wiring_journal_gap(struct daemon *d, struct rows *rows, const struct recovery_gap *g);
+
+/* wiring_reset.c: --hard-reset, behind recovery. */
+bool wiring_hard_reset(struct daemon *d, struct err *err);
 
 /* wiring_recover.c */
 bool wiring_resume_sessions(struct daemon *d, struct err *err);

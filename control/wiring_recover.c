@@ -8,39 +8,34 @@
 
 #define FIRST_POSITION 4096u /* 0 stays free: it means "none" */
 
-struct unreadable {
-    struct daemon *d;
-    const char *dir;
-};
-
-/* A file of the log's names whose header is gone: recovery passes over it, people must know. */
-static bool look_at(void *arg, const char *name)
+static void say(void *arg, const char *line)
 {
-    struct unreadable *u = arg;
-    struct daemon *d = u->d;
-    struct io *io = d->wiring->io;
-    static _Alignas(8) uint8_t head[LOG_PREAMBLE];
-    char path[4096];
-    struct log_name parsed;
-    struct log_file_header h;
-    if (!log_name_parse(&parsed, d->config->log_prefix, name) ||
-        snprintf(path, sizeof path, "%s/%s", u->dir, name) >= (int)sizeof path)
-        return true;
-    int fd = io->ops->open(io, path, O_RDONLY, 0);
-    int64_t n = fd < 0 ? fd : io->ops->pread(io, fd, head, sizeof head, 0);
-    if (fd >= 0)
-        io->ops->close(io, fd);
-    bool begun = false;
-    for (int64_t i = 0; i < n && !begun; i++)
-        begun = head[i] != 0;
-    if (!begun || log_file_header_find(&h, head, (size_t)n, 0) != LOG_HEADER_NONE)
-        return true;
-    fprintf(stderr,
-            "penstockd: %s: both copies of its header are damaged: what it holds is not read; keep "
-            "it aside\n",
-            path);
-    alarm_signal(d->status, ALARM_LOG_DAMAGE);
-    return true;
+    (void)arg;
+    fprintf(stderr, "penstockd: %s\n", line);
+}
+
+static int32_t decide(void *arg, struct pst_range *range, char *sentence, uint32_t room)
+{
+    const struct function *f = &((struct daemon *)arg)->wiring->recovery_function;
+    return f->f->recovery(&function_host, range, &f->args, sentence, room);
+}
+
+/* Up to where the log is known to have been durable: closed files, and where a clean stop left it.
+ */
+static uint64_t noted(const struct wiring *w)
+{
+    uint64_t to = w->lease.closed;
+    for (unsigned i = 0; i < w->catalogue.nfiles; i++)
+        if (w->catalogue.file[i].state == CATALOGUE_CLOSED && w->catalogue.file[i].last > to)
+            to = w->catalogue.file[i].last;
+    return to;
+}
+
+/* Trouble of the kind that people must look at, though the service goes on. */
+static bool alarming(const struct recovery_damage *x)
+{
+    return (x->lost && x->was_durable && x->kind != PST_NO_HEADER) || x->kind == PST_UNREADABLE ||
+           x->kind == PST_CONFLICT || (x->kind == PST_NO_HEADER && (x->error || x->was_durable));
 }
 
 static bool run_recovery(struct daemon *d, struct err *err)
@@ -55,14 +50,21 @@ static bool run_recovery(struct daemon *d, struct err *err)
                                  .check_closed = true,
                                  .closed = w->lease.closed,
                                  .symbols = &d->symbols,
-                                 .schemas = d->schemas};
+                                 .schemas = d->schemas,
+                                 .noted = noted(w),
+                                 .quarantine = w->quarantine,
+                                 .decide = decide,
+                                 .say = say,
+                                 .arg = d};
+    const char *function = c->log_recovery_function;
+    struct err why;
+    if (!function_load(&w->recovery_function, PST_FUNCTION_RECOVERY, function, &why))
+        return err_set(err, why.code, "log_recovery_function: %s", why.text);
+    rc.decide_all = strcmp(function, "salvage") != 0;
+    snprintf(w->quarantine, sizeof w->quarantine, "%s/quarantine", c->state_directory);
     w->recovery = calloc(1, sizeof *w->recovery);
     if (!w->recovery || !recovery_run(w->recovery, &rc, err))
         return err->text[0] ? false : err_set(err, -ENOMEM, "no memory for recovery");
-    for (unsigned i = 0; i < CURSOR_DIRS && rc.dirs[i]; i++) {
-        struct unreadable u = {d, rc.dirs[i]};
-        w->io->ops->list(w->io, rc.dirs[i], look_at, &u);
-    }
     const struct recovery *r = w->recovery;
     w->restarted = !r->empty && !r->clean;
     w->clean = r->clean;
@@ -73,6 +75,11 @@ static bool run_recovery(struct daemon *d, struct err *err)
     if (!d->replay)
         d->day = r->empty || r->open_day < 0 ? calendar_day(&c->main_calendar, clock_now(&d->clock))
                                              : r->open_day;
+    for (uint32_t i = 0; i < r->damages; i++)
+        if (alarming(&r->damage[i])) {
+            alarm_signal(d->status, ALARM_LOG_DAMAGE);
+            break;
+        }
     if (r->empty)
         return true;
     w->states = recovery_states(r, &w->states_bytes);
@@ -83,17 +90,10 @@ static bool run_recovery(struct daemon *d, struct err *err)
         r->files, (double)r->took / 1e6, r->clean ? "clean" : "unclean",
         (unsigned long long)r->old_end, (unsigned long long)r->start, r->sessions, r->symbols,
         r->symbols_lost ? ", some symbols lost" : "");
-    if (r->torn_bytes)
-        fprintf(stderr, "penstockd: %llu bytes of %u torn tails saved aside as *.torn-*\n",
-                (unsigned long long)r->torn_bytes, r->torn_files);
-    for (uint32_t i = 0; i < r->ranges; i++) {
-        fprintf(stderr, "penstockd: positions %llu to %llu stand in no file: %s\n",
-                (unsigned long long)r->range[i].from, (unsigned long long)r->range[i].to,
-                r->range[i].damage ? "DAMAGE, they had been durable"
-                                   : "in flight at the power cut");
-        if (r->range[i].damage)
-            alarm_signal(d->status, ALARM_LOG_DAMAGE);
-    }
+    for (uint32_t i = 0; i < r->gaps; i++)
+        fprintf(stderr, "penstockd: %s %s: messages %llu to %llu were lost with the log\n",
+                r->gap[i].feed, r->gap[i].session, (unsigned long long)r->gap[i].first,
+                (unsigned long long)r->gap[i].last);
     return true;
 }
 
@@ -115,6 +115,8 @@ bool wiring_recover(struct daemon *d, struct err *err)
     if (!catalogue_open(&w->catalogue, w->io, c->state_directory, err))
         return false;
     w->catalogued = true;
+    if (!wiring_late_open(w, err))
+        return false;
     if (!run_recovery(d, err))
         return false;
     if (!sound) { /* damaged: the log's own end, two leases further, is safe */
@@ -125,6 +127,10 @@ bool wiring_recover(struct daemon *d, struct err *err)
         w->restarted = !w->recovery->empty;
         w->clean = false;
     }
+    if (d->options.hard_reset && !wiring_hard_reset(d, err))
+        return false;
+    if (d->options.no_replay && !w->recovery->empty)
+        w->restarted = true;
     /* Nothing may be written above the lease that the state file holds. */
     return lease_renew(&w->lease, w->start, err);
 }
@@ -180,17 +186,8 @@ bool wiring_resume_sessions(struct daemon *d, struct err *err)
                 "penstockd: %u sources may send rows again that the log holds, or miss some that "
                 "it lost\n",
                 r->sources_doubtful);
-    for (uint32_t i = 0; i < r->gaps; i++) {
-        const struct recovery_gap *g = &r->gap[i];
-        struct gap x = {.first = g->first,
-                        .last = g->last,
-                        .reason = "lost_log",
-                        .time = clock_now(&d->clock),
-                        .day = g->day};
-        x.feed = rows_symbol(rows, g->feed, (uint32_t)strlen(g->feed));
-        x.session = rows_symbol(rows, g->session, (uint32_t)strlen(g->session));
-        rows->ops->gap(rows, &x);
-    }
+    for (uint32_t i = 0; i < r->gaps; i++)
+        wiring_journal_gap(d, rows, &r->gap[i]);
     (void)err;
     return true;
 }
@@ -222,6 +219,9 @@ void wiring_recover_close(struct daemon *d)
         recovery_free(w->recovery);
         free(w->recovery);
     }
+    wiring_late_close(w);
+    function_unload(&w->recovery_function);
+    function_unload(&w->initial_function);
     if (w->catalogued)
         catalogue_close(&w->catalogue);
     if (w->locked)

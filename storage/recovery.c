@@ -864,9 +864,17 @@ void *recovery_states(const struct recovery *r, size_t *bytes)
     return NULL;
 }
 
-uint32_t recovery_restart_json(const struct recovery *r, char *buf, size_t room)
+uint32_t recovery_restart_json(const struct recovery *r, uint64_t start, const char *acts,
+                               char *buf, size_t room)
 {
-    return (uint32_t)snprintf(buf, room, "{\"old_end\":%llu,\"start\":%llu,\"reason\":\"%s\"}",
-                              (unsigned long long)r->old_end, (unsigned long long)r->start,
-                              r->clean ? "clean" : "unclean");
+    char damaged[32] = "", cut[40] = "";
+    if (r->damages)
+        snprintf(damaged, sizeof damaged, ",\"damaged\":%u", r->damages);
+    if (r->cut_at)
+        snprintf(cut, sizeof cut, ",\"cut\":%llu", (unsigned long long)r->cut_at);
+    return (uint32_t)snprintf(buf, room,
+                              "{\"old_end\":%llu,\"start\":%llu,\"reason\":\"%s\"%s%s%s%s%s}",
+                              (unsigned long long)r->old_end, (unsigned long long)start,
+                              r->clean && start == r->old_end ? "clean" : "unclean", damaged, cut,
+                              acts ? ",\"acts\":\"" : "", acts ? acts : "", acts ? "\"" : "");
 }

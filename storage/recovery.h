@@ -111,6 +111,7 @@ struct recovery_gap {
     char feed[64], session[64];
     uint64_t first, last;
     uint16_t day;
+    const char *reason; /* NULL: lost_log */
 };
 
 struct recovery_piece {
@@ -216,8 +217,12 @@ void recovery_free(struct recovery *r);
  * incarnation are durable, finds it there. They have position 0: no place in the journal. malloc'd;
  * NULL when there is nothing to say. */
 void *recovery_states(const struct recovery *r, size_t *bytes);
-/* The restart mark's JSON; its length. */
-uint32_t recovery_restart_json(const struct recovery *r, char *buf, size_t room);
+/* The restart mark's JSON; its length: {"old_end","start","reason":"clean"|"unclean"} and, where
+ * they are so, "damaged": troubles found, "cut": position at which the log was cut off, "acts":
+ * what the start was told to do besides ("hard_reset", "no_replay"; NULL: nothing). start: where
+ * the caller goes on, at or above r->start. */
+uint32_t recovery_restart_json(const struct recovery *r, uint64_t start, const char *acts,
+                               char *buf, size_t room);
 /* Checks about `bytes` more of the log, newest file first. True: all is done. What it finds and no
  * earlier start has accounted for is appended to `damage` with `late` set; the caller writes its
  * gap rows and, when these are durable, calls recovery_keep, so that no later start finds it new.

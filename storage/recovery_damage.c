@@ -383,7 +383,7 @@ void recovery_tell(const struct recovery *r, const struct recovery_damage *d, ch
 {
     char keep[CURSOR_PATH], cost[160] = "";
     unsigned long long from = d->from, to = d->to, first = d->first, last = d->last;
-    bool kept = recovery_keep_path(r, d, keep);
+    bool kept = (d->done || d->late) && recovery_keep_path(r, d, keep);
     if (d->lost && d->last)
         snprintf(cost, sizeof cost, "; positions %llu to %llu are lost%s", first, last,
                  d->was_durable ? ", they HAD BEEN DURABLE" : ", they had not been durable yet");

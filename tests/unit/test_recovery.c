@@ -171,7 +171,7 @@ static void ends(void **state)
     assert_int_equal(r.old_end, k.position);
     assert_int_equal(r.start, LEASE);
     assert_int_equal(r.last_time, k.time - 1000);
-    uint32_t json_len = recovery_restart_json(&r, json, sizeof json);
+    uint32_t json_len = recovery_restart_json(&r, r.start, NULL, json, sizeof json);
     assert_int_equal(json_len, strlen(json));
     json_t *o = json_loads(json, 0, NULL);
     assert_int_equal(json_integer_value(json_object_get(o, "old_end")), r.old_end);
@@ -207,7 +207,7 @@ static void ends(void **state)
     assert_true(r.clean);
     assert_int_equal(r.old_end, k.position);
     assert_int_equal(r.start, k.position);
-    recovery_restart_json(&r, json, sizeof json);
+    recovery_restart_json(&r, r.start, NULL, json, sizeof json);
     assert_non_null(strstr(json, "\"reason\":\"clean\""));
     recovery_free(&r);
 
@@ -845,7 +845,7 @@ static void second_crash(void **state)
     head(&next, states, bytes);
     teach(&next);
     char json[200];
-    recovery_restart_json(&r, json, sizeof json);
+    recovery_restart_json(&r, r.start, NULL, json, sizeof json);
     lk_mark(&next, MARK_RESTART, json);
     lk_save(&next, mem, "/l/log2026.11.23.1");
     cfg.lease_end = r.start + RECOVERY_LEASE;
