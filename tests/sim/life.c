@@ -736,7 +736,7 @@ static bool resume(struct life *l, bool restarted)
     appender_begin(&l->app, clock_now(&l->clock));
     if (restarted && l->c.canary != CANARY_NO_MARK) {
         char json[200];
-        uint32_t n = recovery_restart_json(r, json, sizeof json);
+        uint32_t n = recovery_restart_json(r, r->start, NULL, json, sizeof json);
         if (!appender_mark(&l->app, MARK_RESTART, json, n, l->open.day))
             return false;
     }
