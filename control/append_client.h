@@ -4,23 +4,23 @@
  * import`, `buffer replay`. Blocking; one thread. The protocol is append_wire.h.
  *
  *   append_open(&a, socket, "replay:…", &err)      source NULL: at least once, no resuming
- *   a.at is where the source stands: begin to make rows at input position a.at.position. Rows that
- *   the daemon has already - the first a.at.row of them, and islands - are passed over here.
+ *   Begin to make rows behind input position a.at.position. What the daemon has of them already -
+ *   the first a.at.row, and islands - is passed over here: just give the rows again.
  *   for each input:
+ *     append_run(&a, &facts)                       feeds' tables only: what its rows share
  *     for each of its rows:
- *       append_begin(&a, fixed + strings, symbols, day)     room first: may send what is full
- *       id = append_symbol(&a, text, len)                   then the symbols of this row
- *       append_row(&a, record)                              a plain row; or, for feeds' tables:
- *       append_run(&a, &packet) once, append_row for each
- *     append_point(&a, position)               all rows of the input up to there have been given
- *   append_flush(&a, ACK_DURABLE, &err)
+ *       append_begin(&a, table, bytes, symbols, day)   room first: may send what is full
+ *       id = append_symbol(&a, text, len)              then the symbols of this row
+ *       append_row(&a, record)
+ *     append_point(&a, position)                   all rows of the input up to there were given
+ *   append_flush(&a, ACK_DURABLE)
  *
- * Every call that may send returns false with a.err set, and so do all later ones. -EAGAIN is tried
- * again here, for as long as the connection lives. After -EPIPE (the daemon went away) close, open
- * again, and go on at a.at: nothing is lost or doubled.
+ * Functions that may send return false with a.err set, and do so from then on. -EAGAIN of the
+ * daemon is tried again here for as long as the connection lives. After -EPIPE (the daemon went
+ * away) close, open again, go on at a.at: nothing is lost or doubled.
  *
- * Memory: 2 requests of APPEND_MAX, 256 KiB of symbol slots. While one request is under way the
- * next one is filled.
+ * Memory: 2 requests of APPEND_MAX and the block under construction, 3 MiB. While a request is
+ * under way the next one is filled.
  */
 #pragma once
 
@@ -31,19 +31,33 @@
 #include "core/schema.h"
 #include "core/source.h"
 
+/* What the rows of a run share (struct packet_record), with texts. */
+struct append_facts {
+    struct {
+        char text[256];
+        uint32_t len;
+    } feed, session, line;
+    int64_t rxtime;
+    uint64_t seq;   /* of the first row */
+    uint32_t flags; /* as in the packet record */
+    uint32_t seqs;  /* RUN_PACKET_SEQ: as in the packet record */
+    uint8_t quality;
+};
+
 struct append_client {
     struct client_conn conn;
     char source[SOURCE_NAME_MAX + 1]; /* "" = none */
-    struct source_progress have;      /* as the daemon said at the opening */
     struct source_point at;           /* what the daemon has taken */
     struct schema_set *schemas;       /* the tables that take rows, with the daemon's ids */
-    uint16_t open_day[TABLE_MAX]; /* of each one's calendar, at the opening; 0 = no such table */
-    enum ack_level level;         /* of requests that are full; ACK_SUBMITTED at first */
+    uint16_t open_day[TABLE_MAX];     /* by id: its calendar's earliest open date */
+    uint8_t calendar[TABLE_MAX];
+    bool dates;           /* may say dates; where not, `day` is left out */
+    enum ack_level level; /* of requests that are full; ACK_SUBMITTED at first */
     struct err err;
-    /* figures */
-    uint64_t rows, passed_over, late, requests, bytes;
-    uint64_t position; /* the daemon's journal position behind the last answer */
-    /* own */
+    /* figures: of what the daemon acknowledged, but passed_over */
+    uint64_t rows, late, requests, bytes;
+    uint64_t passed_over; /* rows that it had already */
+    uint64_t position;    /* its journal's position behind the last of them */
     struct append_build *build;
 };
 
@@ -52,21 +66,17 @@ void append_close(struct append_client *a);
 /* A table of the daemon by name, NULL = it takes no rows from us (no such table, or the level). */
 const struct schema *append_table(const struct append_client *a, const char *name);
 
-/* Room for one row of at most `bytes` with up to `symbols` symbols of 255 bytes, dated `day` (0 =
- * by its time), of the given table. Between append_begin and append_row only append_symbol. */
+/* The rows that follow, of feeds' tables, belong to a run of these facts; their sequences go on
+ * from facts->seq. Runs that go on from one another are joined. */
+void append_run(struct append_client *a, const struct append_facts *facts);
+/* Room for one row of `bytes` (at most RECORD_MAX) with up to `symbols` symbols, dated `day` (0 =
+ * by its time; rows of runs must have one). */
 bool append_begin(struct append_client *a, const struct schema *table, uint32_t bytes,
                   uint32_t symbols, uint16_t day);
-/* PST_NULL_SYMBOL for an empty text. */
+/* The row's own id for a text of up to 255 bytes; PST_NULL_SYMBOL for an empty one. */
 uint32_t append_symbol(struct append_client *a, const char *text, uint32_t len);
-/* A record of record->bytes (8-aligned). Of a feed's table: `run` holds the facts, with symbols of
- * append_symbol, and seq the row's own; rows that go on where the last one stood share a run. NULL
- * for plain rows. */
-bool append_row(struct append_client *a, const struct record *record,
-                const struct packet_record *run);
-/* Must the next row be made at all? False: the daemon has it; call append_skip instead of the three
- * above. */
-bool append_wanted(const struct append_client *a);
-void append_skip(struct append_client *a);
+/* A whole record of append_begin's table: record->bytes at most what was asked for. */
+bool append_row(struct append_client *a, const struct record *record);
 bool append_point(struct append_client *a, uint64_t position);
 /* Sends what there is and waits until the daemon's journal has reached the level. */
 bool append_flush(struct append_client *a, enum ack_level level);

@@ -4,10 +4,12 @@
  *
  * OPEN       {"cmd":"append","args":[{"source":S}]}\n            S may be left out: no source
  *   reply    {"ok":true,"result":{"position":P,"row":R,"have":[[p,r,p2,r2],…],
- *             "tables":[SCHEMA,…],"open":{"TABLE":"2026.11.22",…}}}
+ *             "tables":[{"schema":SCHEMA,"calendar":c,"open":"2026.11.22"},…],"dates":true}}
  *   The point at which the source stands (0, 0 where it is new) and what lies beyond it already
- *   (source.h: islands); every table that takes rows from this peer as in a schema frame
- *   (schema.h), whose ids and layouts the records must use, and its calendar's earliest open date.
+ *   (source.h: islands), when all that was sent before has been taken; every table that takes rows
+ *   from this peer, SCHEMA as in a schema frame (schema.h), whose ids and layouts the records must
+ *   use, the number of its calendar and that one's earliest open date; whether the peer may say
+ *   dates.
  *
  * ROWS       {"cmd":"append","args":[{"source":S,"bytes":N,"level":L}]}\n, then N bytes at once
  *   L is submitted, written or durable (the default). N: 8 … APPEND_MAX, a multiple of 8, of at
@@ -27,8 +29,8 @@
  *
  *   reply    {"ok":true,"result":{"rows":n,"late":n,"level":L,"position":J}}: the rows stand below
  *            the journal's position J, which has reached L. late: rows whose date was closed.
- *   refusal  {"ok":false,"error":…,"code":C,"accepted":{"position","row"}}: of the blocks of a
- * source those up to that point were taken, none behind it. Without a source blocks before the
+ *   refusal  {"ok":false,"error":…,"code":C}: of the blocks of a source some may have been taken,
+ *            each only behind the one before it: OPEN tells. Without a source blocks before the
  *            refused one may have been taken.
  *     -EAGAIN    the journal is busy; nothing was taken, send the same again
  *     -ESTALE    the rows do not begin where the source stands; OPEN tells

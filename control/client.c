@@ -93,7 +93,8 @@ static ssize_t receive(struct client_conn *c)
     return n;
 }
 
-json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct err *err)
+bool client_send(struct client_conn *c, const char *cmd, json_t *args, const void *tail,
+                 size_t tail_bytes, struct err *err)
 {
     json_t *request = json_pack("{s:s,s:o}", "cmd", cmd, "args", args);
     char *text = json_dumps(request, JSON_COMPACT);
@@ -101,12 +102,18 @@ json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct
     size_t n = text ? strlen(text) : 0;
     if (text)
         text[n] = '\n';
-    bool sent = text && send_all(c->fd, text, n + 1);
+    bool sent = text && send_all(c->fd, text, n + 1) && send_all(c->fd, tail, tail_bytes);
     free(text);
     c->len = 0;
     c->nfds = 0;
-    char *nl = NULL;
-    while (sent && !(nl = c->len ? memchr(c->buf, '\n', c->len) : NULL)) {
+    return sent ||
+           err_set(err, -EPIPE, "penstockd closed the connection without an answer to '%s'", cmd);
+}
+
+json_t *client_receive(struct client_conn *c, const char *cmd, struct err *err)
+{
+    char *nl;
+    while (!(nl = c->len ? memchr(c->buf, '\n', c->len) : NULL)) {
         ssize_t k = receive(c);
         if (k < 0 && errno == EINTR)
             continue;
@@ -118,6 +125,11 @@ json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct
     if (!reply)
         err_set(err, -EPIPE, "penstockd closed the connection without an answer to '%s'", cmd);
     return reply;
+}
+
+json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct err *err)
+{
+    return client_send(c, cmd, args, NULL, 0, err) ? client_receive(c, cmd, err) : NULL;
 }
 
 const char *client_default_socket(char *buf, size_t cap)

@@ -24,6 +24,11 @@ void client_close_conn(struct client_conn *c);
  * reference), NULL when the daemon went away. */
 json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct err *err);
 
+/* The halves of client_call: a line with what follows it, and the reply. One under way. */
+bool client_send(struct client_conn *c, const char *cmd, json_t *args, const void *tail,
+                 size_t tail_bytes, struct err *err);
+json_t *client_receive(struct client_conn *c, const char *cmd, struct err *err);
+
 /* The only *.sock in /run/penstock, or /run/penstock/penstock.sock when there is none or several.
  */
 const char *client_default_socket(char *buf, size_t cap);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include "append_wire.h"
 #include "cmd.h"
 #include "core/nearest.h"
 
@@ -89,6 +90,18 @@ bool cmd_need(const struct cmd_request *req, enum level level, struct err *err)
            err_set(err, -EACCES,
                    "this needs level %s, uid %u has %s: see `access` in the configuration",
                    level_names[level], (unsigned)req->peer->uid, level_names[req->peer->level]);
+}
+
+int64_t cmd_tail(json_t *request)
+{
+    const char *name = json_string_value(json_object_get(request, "cmd"));
+    if (!name || strcmp(name, "append"))
+        return 0;
+    json_t *bytes = json_object_get(json_array_get(json_object_get(request, "args"), 0), "bytes");
+    int64_t n = json_integer_value(bytes);
+    if (!bytes)
+        return 0;
+    return json_is_integer(bytes) && n > 0 && n <= APPEND_MAX && n % 8 == 0 ? n : -1;
 }
 
 json_t *cmd_run(struct cmd_request *req, json_t *request)

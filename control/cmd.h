@@ -33,6 +33,8 @@ struct cmd_request {
     struct daemon *daemon;
     const struct peer *peer;
     json_t *args; /* array of strings (and, for publish, one object); borrowed */
+    uint8_t *tail;       /* the bytes behind the line (append); 8-aligned, the handler may change them */
+    uint32_t tail_bytes;
     /* out */
     bool wait;       /* answer later */
     uint64_t ticket; /* inject ticket to wait for */
@@ -40,6 +42,8 @@ struct cmd_request {
     enum ack_level ack;
     json_t *later;       /* the result to send then */
     json_t *sent;        /* and what was sent, should it be refused then; a reference */
+    bool opening;        /* append: the answer is where the source stands once `ticket` is taken */
+    char source[65];     /* … this one */
     struct query *query; /* or: wait for this query (query_pool.h) and answer with its outcome */
     int fds[4];          /* descriptors to send with the reply; not closed, unless close_fds */
     unsigned nfds;
@@ -63,10 +67,15 @@ const char *cmd_nearest(const char *name);    /* for "did you mean" */
 /* Runs one request line (parsed JSON). Returns the reply, or NULL when it has to wait (req->wait).
  */
 json_t *cmd_run(struct cmd_request *req, json_t *request);
+/* Bytes that follow the request's line at once; -1: it lies about them, and what follows on the
+ * connection cannot be made out. */
+int64_t cmd_tail(json_t *request);
 json_t *cmd_reply(json_t *id, json_t *result, const struct err *err); /* steals result */
 
 /* control/cmd_publish.c: a batch of args is refused, perhaps after it had waited. */
 void cmd_publish_refused(struct cmd_request *req, json_t *args, const struct err *err);
+/* cmd_append.c: the answer to an opening, when what was sent before it was taken. */
+json_t *append_opened(struct daemon *d, enum level level, const char *source);
 
 /* Helpers for handlers. cmd_arg: the i-th argument as text, or NULL. */
 const char *cmd_arg(const struct cmd_request *req, unsigned i);

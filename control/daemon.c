@@ -191,7 +191,15 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
     const struct ring_head *h = d->ring.head;
     if (!inject_taken(&d->inject, req->ticket, &position))
         return false;
+    if (req->opening) {
+        req->later = append_opened(d, req->peer->level, req->source);
+        return true;
+    }
     enum inject_refusal why = inject_refused(&d->inject, req->before, req->ticket);
+    if (why == INJECT_NOT_NEXT) {
+        err_set(err, -ESTALE, "append: the source went on meanwhile: open it anew");
+        return true;
+    }
     if (why) {
         struct inject_rows *w = wiring_control_rows(d);
         inject_rows_flush(w);

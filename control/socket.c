@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "append_wire.h"
 #include "core/clock.h"
 #include "daemon.h"
 #include "socket.h"
@@ -21,6 +22,10 @@ struct client {
     unsigned nfds;
     bool close_fds; /* ours: closed once sent */
     size_t fds_at;
+    uint8_t *tail; /* APPEND_MAX, from the first request that has one */
+    uint32_t tail_len, tail_need;
+    json_t *tail_request; /* whose bytes are being read */
+    int64_t tail_since;
     int64_t last;
     bool waiting; /* a request waits for the journal; further input is left in the kernel */
     struct cmd_request req;
@@ -34,7 +39,7 @@ struct socket {
     char path[108];
     bool bound; /* the file at path is ours to remove */
     struct client *client[SOCKET_CLIENTS];
-    unsigned n;
+    unsigned n, tails;
 };
 
 struct socket *socket_open(const struct socket_config *c, struct err *err)
@@ -95,6 +100,9 @@ static void client_close(struct socket *s, unsigned i)
     json_decref(c->id);
     json_decref(c->req.later);
     json_decref(c->req.sent);
+    json_decref(c->tail_request);
+    s->tails -= c->tail != NULL;
+    free(c->tail);
     free(c->in);
     free(c->out);
     free(c);
@@ -187,20 +195,18 @@ static bool client_flush(struct client *c)
     return true;
 }
 
-static void client_request(struct socket *s, struct client *c, char *line, size_t len)
+static void client_refuse(struct client *c, const struct err *err)
 {
-    json_error_t je;
-    json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &je);
+    client_reply(c, cmd_reply(NULL, NULL, err));
+}
+
+static void client_run(struct socket *s, struct client *c, json_t *request, uint32_t tail)
+{
     memset(&c->req, 0, sizeof c->req);
     c->req.daemon = s->c.daemon;
     c->req.peer = &c->peer;
-    if (!json_is_object(request)) {
-        struct err err;
-        err_set(&err, -EINVAL, "a request is one line of JSON: {\"cmd\": NAME, \"args\": [...]}");
-        client_reply(c, cmd_reply(NULL, NULL, &err));
-        json_decref(request);
-        return;
-    }
+    c->req.tail = tail ? c->tail : NULL;
+    c->req.tail_bytes = tail;
     json_t *reply = cmd_run(&c->req, request);
     if (reply) {
         client_fds(c);
@@ -209,30 +215,113 @@ static void client_request(struct socket *s, struct client *c, char *line, size_
         c->waiting = true;
         c->id = json_incref(json_object_get(request, "id"));
     }
+}
+
+/* The bytes behind this request's line come first. False: they are not wanted, and without them
+ * nothing behind can be understood: the connection ends with one line. */
+static bool tail_begin(struct socket *s, struct client *c, json_t *request, int64_t bytes)
+{
+    struct err err;
+    bool fresh = !c->tail;
+    if (bytes < 0)
+        err_set(&err, -EBADMSG, "append: bytes is a multiple of 8 up to %u", APPEND_MAX);
+    else if (c->peer.level < LEVEL_OPERATE)
+        err_set(&err, -EACCES, "append needs level operate: see `access` in the configuration");
+    else if (fresh && s->tails == SOCKET_TAILS)
+        err_set(&err, -EBUSY, "append: %u connections append already", SOCKET_TAILS);
+    else if (fresh && !(c->tail = aligned_alloc(64, APPEND_MAX)))
+        err_set(&err, -ENOMEM, "append: no memory");
+    else {
+        s->tails += fresh;
+        c->tail_need = (uint32_t)bytes;
+        c->tail_len = 0;
+        c->tail_request = json_incref(request);
+        c->tail_since = clock_monotonic();
+        return true;
+    }
+    client_refuse(c, &err);
+    c->closing = true;
+    return false;
+}
+
+static void client_request(struct socket *s, struct client *c, char *line, size_t len)
+{
+    json_error_t je;
+    json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &je);
+    if (!json_is_object(request)) {
+        struct err err;
+        err_set(&err, -EINVAL, "a request is one line of JSON: {\"cmd\": NAME, \"args\": [...]}");
+        client_refuse(c, &err);
+        json_decref(request);
+        return;
+    }
+    int64_t tail = cmd_tail(request);
+    if (tail)
+        tail_begin(s, c, request, tail);
+    else
+        client_run(s, c, request, 0);
     json_decref(request);
 }
 
-/* Takes complete lines out of the buffer; stops at a request that has to wait. */
+static void tail_ends(struct socket *s, struct client *c)
+{
+    json_t *request = c->tail_request;
+    c->tail_request = NULL;
+    client_run(s, c, request, c->tail_len);
+    json_decref(request);
+}
+
+/* Takes complete requests out of the buffer; stops at one that has to wait. */
 static void client_lines(struct socket *s, struct client *c)
 {
     uint32_t from = 0;
-    char *nl;
-    while (!c->waiting && !c->closing && !c->nfds &&
-           (nl = memchr(c->in + from, '\n', c->in_len - from))) {
-        uint32_t len = (uint32_t)(nl - (c->in + from));
-        if (len)
-            client_request(s, c, c->in + from, len);
-        from += len + 1;
+    while (!c->waiting && !c->closing && !c->nfds) {
+        if (c->tail_request) {
+            uint32_t n = c->in_len - from, need = c->tail_need - c->tail_len;
+            n = n < need ? n : need;
+            memcpy(c->tail + c->tail_len, c->in + from, n);
+            c->tail_len += n;
+            from += n;
+            if (n < need)
+                break;
+            tail_ends(s, c);
+        } else {
+            char *nl = memchr(c->in + from, '\n', c->in_len - from);
+            if (!nl)
+                break;
+            uint32_t len = (uint32_t)(nl - (c->in + from));
+            if (len)
+                client_request(s, c, c->in + from, len);
+            from += len + 1;
+        }
         c->last = clock_monotonic();
     }
     memmove(c->in, c->in + from, c->in_len - from);
     c->in_len -= from;
 }
 
+/* Straight into the tail: what was in the line buffer has gone there already. */
+static bool tail_read(struct socket *s, struct client *c)
+{
+    while (c->tail_len < c->tail_need) {
+        ssize_t n = recv(c->fd, c->tail + c->tail_len, c->tail_need - c->tail_len, MSG_DONTWAIT);
+        if (n == 0)
+            return false;
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        c->tail_len += (uint32_t)n;
+    }
+    tail_ends(s, c);
+    c->last = clock_monotonic();
+    return true;
+}
+
 static bool client_read(struct socket *s, struct client *c)
 {
     if (c->waiting || c->in_len == SOCKET_LINE) /* full: of lines that are held back */
         return true;
+    if (c->tail_request)
+        return tail_read(s, c);
     ssize_t n = recv(c->fd, c->in + c->in_len, SOCKET_LINE - c->in_len, MSG_DONTWAIT);
     if (n == 0)
         return false;
@@ -243,7 +332,7 @@ static bool client_read(struct socket *s, struct client *c)
     if (c->in_len == SOCKET_LINE && !c->waiting && !c->nfds) {
         struct err err;
         err_set(&err, -E2BIG, "request longer than %u bytes", SOCKET_LINE);
-        client_reply(c, cmd_reply(NULL, NULL, &err));
+        client_refuse(c, &err);
         c->closing = true;
     }
     return true;
@@ -318,6 +407,8 @@ int socket_poll(struct socket *s, int timeout_ms)
         if (alive && c->closing && c->out_at == c->out_len)
             alive = false;
         if (alive && !c->waiting && now - c->last > SOCKET_IDLE_NS)
+            alive = false;
+        if (alive && c->tail_request && now - c->tail_since > APPEND_PATIENCE_NS)
             alive = false;
         if (!alive)
             client_close(s, i);

@@ -3,6 +3,10 @@
  * socket.h - the control socket: a unix stream socket, JSON lines both ways, mode 0660 from the
  * moment it exists (umask around bind), peer credentials checked at accept.
  *
+ * A line may announce bytes that follow it (cmd_tail: append): they are taken whole before the
+ * request runs, into a buffer of the connection's own, for SOCKET_TAILS connections of level operate
+ * and more; who does not send them within APPEND_PATIENCE_NS is disconnected.
+ *
  * Limits: SOCKET_CLIENTS connections, requests of SOCKET_LINE bytes, replies queued up to
  * SOCKET_QUEUE bytes, SOCKET_IDLE_NS without a complete request closes a connection. What a client
  * sends beyond these closes that connection with one line, counted; nothing else is touched.
@@ -15,6 +19,7 @@
 #include "cmd.h"
 
 #define SOCKET_CLIENTS 256
+#define SOCKET_TAILS   64
 #define SOCKET_LINE    (64u * 1024)
 #define SOCKET_QUEUE   (16u << 20)
 #define SOCKET_IDLE_NS (600ll * 1000000000)

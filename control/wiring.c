@@ -46,6 +46,7 @@ bool wiring_journal(struct daemon *d, struct err *err)
         .ticks = true};
     struct inject_options io = {.max_new_symbols = (uint32_t)c->max_new_symbols,
                                 .symbols = CONTROL_SYMBOLS,
+                                .sources = true,
                                 .ends_days = true};
     struct inject_rows_config ic = {.q = &d->inject,
                                     .known = &d->symbols,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wiring_parts.h - what the wiring_*.c files share. Nobody else includes it but cmd_publish.c.
+ * wiring_parts.h - what the wiring_*.c files share. Nobody else includes it but cmd_publish.c and
+ * cmd_append.c.
  */
 #pragma once
 
@@ -68,6 +69,7 @@ struct wiring {
     size_t states_bytes;
     char previous[LOG_NAME_MAX];
 
+    bool live[TABLE_MAX]; /* by id: of this configuration, takes rows */
     const struct schema *fresh[TABLE_MAX];
     unsigned n_fresh;
 
@@ -95,6 +97,7 @@ struct wiring {
 
 const struct decoder_ops *wiring_decoder(const struct config_feed *f); /* NULL = none */
 struct inject_rows *wiring_control_rows(struct daemon *d);
+bool wiring_table_live(const struct daemon *d, unsigned id);
 /* Line index by name within a feed's configuration; -1 = none. */
 int wiring_line(const struct daemon *d, unsigned feed, const char *name);
 

@@ -12,6 +12,7 @@ static bool intern(struct daemon *d, struct schema *s, struct err *err)
     if (!live)
         return false;
     struct wiring *w = d->wiring;
+    w->live[live->id] = true;
     if (fresh)
         w->fresh[w->n_fresh++] = live; /* its schema frame is written when the journal starts */
     return true;
@@ -46,6 +47,11 @@ static bool declared(struct daemon *d, const struct config_table *t, struct err 
                                "%s:%d: table %s belongs to decoder %s; choose another name",
                                d->config->file, t->file_line, t->name, decoder_at(i)->name);
     return intern(d, &s, err);
+}
+
+bool wiring_table_live(const struct daemon *d, unsigned id)
+{
+    return id < TABLE_MAX && d->wiring->live[id];
 }
 
 bool wiring_tables(struct daemon *d, struct err *err)

@@ -818,6 +818,7 @@ static enum inject_refusal take_rows(struct appender *a, struct appender_source 
     struct batch_rows w = {
         .schemas = a->cfg.schemas,
         .gap = head->kind == FRAME_GAP ? a->gap : NULL,
+        .gaps = d != NULL,
         .at = at,
         .bytes = bytes,
         .records = head->records,

@@ -99,7 +99,7 @@ static bool check_row(struct batch_rows *w, struct record *r, struct run_left *r
         run->calendar = c;
     }
     if (!s || s->feed != (run->end != NULL) || r->bytes < s->fixed || (w->gap && s != w->gap) ||
-        (!w->gap && !strcmp(s->name, "gap")))
+        (!w->gap && !w->gaps && !strcmp(s->name, "gap")))
         return false;
     if (s->nstrings && !strings_inside(s, r))
         return false;

@@ -29,6 +29,7 @@ bool batch_texts(const struct inject_batch *b, const uint8_t *section, uint32_t 
 struct batch_rows {
     const struct schema_set *schemas;
     const struct schema *gap; /* not NULL: a gap batch, rows of this table only */
+    bool gaps;                /* of a source: rows of that table may stand among others */
     uint8_t *at;
     uint32_t bytes;
     uint32_t records; /* that the batch claims */

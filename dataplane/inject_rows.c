@@ -18,12 +18,13 @@ static void stage_empty(struct inject_rows *w)
     w->nsyms = w->syms_bytes = 0;
 }
 
-/* head | texts | body; the caller knows that it fits. */
-static void send(struct inject_rows *w, struct inject_batch *b, const void *body, uint32_t bytes)
+/* head | texts | lead | body; the caller knows that it fits. */
+static void send_led(struct inject_rows *w, struct inject_batch *b, const void *lead,
+                     uint32_t lead_bytes, const void *body, uint32_t bytes)
 {
     uint32_t syms = (uint32_t)pst_align8(w->syms_bytes);
     memset(w->syms + w->syms_bytes, 0, syms - w->syms_bytes);
-    b->bytes = (uint32_t)sizeof *b + syms + bytes;
+    b->bytes = (uint32_t)sizeof *b + syms + lead_bytes + bytes;
     b->new_syms = w->nsyms;
     b->syms_bytes = syms;
     b->time = w->time;
@@ -32,10 +33,18 @@ static void send(struct inject_rows *w, struct inject_batch *b, const void *body
     pst_must(p != NULL);
     memcpy(p, b, sizeof *b);
     memcpy(p + sizeof *b, w->syms, syms);
-    memcpy(p + sizeof *b + syms, body, bytes);
+    if (lead_bytes)
+        memcpy(p + sizeof *b + syms, lead, lead_bytes);
+    if (bytes)
+        memcpy(p + sizeof *b + syms + lead_bytes, body, bytes);
     w->ticket = inject_commit(w->cfg.q, b->bytes);
     w->restart = false;
     w->nsyms = w->syms_bytes = 0;
+}
+
+static void send(struct inject_rows *w, struct inject_batch *b, const void *body, uint32_t bytes)
+{
+    send_led(w, b, NULL, 0, body, bytes);
 }
 
 static void op_flush(struct rows *r)
@@ -178,6 +187,18 @@ void inject_rows_plain_commit(struct inject_rows *w, uint32_t bytes)
     w->rows.at += bytes;
     w->rows.records++;
     w->rows.rows_total++;
+}
+
+bool inject_rows_block(struct inject_rows *w, const void *records, uint32_t bytes, uint32_t n,
+                       uint16_t day, const struct derived_record *derived)
+{
+    uint32_t lead = derived ? (uint32_t)sizeof *derived : 0;
+    if (bytes + lead > FRAME_MAX - FRAME_HEADER || inject_rows_room(w) < bytes + lead)
+        return false;
+    op_flush(&w->rows);
+    struct inject_batch b = {.kind = FRAME_DATA, .stream = STREAM_DAILY, .day = day, .records = n};
+    send_led(w, &b, derived, lead, records, bytes);
+    return true;
 }
 
 /* A batch whose body is u32, u32, JSON, as in a mark or schema frame. */

@@ -67,6 +67,12 @@ uint64_t inject_rows_room(struct inject_rows *w);
 uint8_t *inject_rows_plain(struct inject_rows *w, uint32_t bytes, uint16_t day);
 void inject_rows_plain_commit(struct inject_rows *w, uint32_t bytes);
 
+/* Records made elsewhere, laid out and checked as batch.h says, with symbols of this producer
+ * (rows_symbol, all of them since the last flush): what is staged is flushed, then they are one
+ * batch, behind `derived` where they have a source. False: no room, nothing was sent. */
+bool inject_rows_block(struct inject_rows *w, const void *records, uint32_t bytes, uint32_t n,
+                       uint16_t day, const struct derived_record *derived);
+
 /* Flushes, then one batch of its own. False: too long or no room; nothing was sent. */
 bool inject_rows_mark(struct inject_rows *w, enum mark_type type, const char *json, uint32_t len);
 bool inject_rows_schema(struct inject_rows *w, const char *json, uint32_t len);
