@@ -54,20 +54,41 @@ static uint64_t number_in(json_t *o, const char *key)
     return (uint64_t)json_integer_value(json_object_get(o, key));
 }
 
+/* Sequences that are lost, to be declared in the journal. */
+static void owe(struct recovery *r, const struct recovery_session *s, uint64_t first, uint64_t last,
+                uint16_t day)
+{
+    r->gap = recovery_grow(r->gap, r->gaps, sizeof *r->gap);
+    struct recovery_gap *g = &r->gap[r->gaps++];
+    memset(g, 0, sizeof *g);
+    strcpy(g->feed, s->feed);
+    strcpy(g->session, s->session);
+    g->first = first;
+    g->last = last;
+    g->day = s->day >= 0 ? (uint16_t)s->day : day;
+}
+
+/* A gap row declares them. */
+static void paid(struct recovery *r, const struct recovery_session *s, uint64_t first,
+                 uint64_t last)
+{
+    for (uint32_t i = 0; i < r->gaps; i++) {
+        struct recovery_gap *g = &r->gap[i];
+        if (g->first < first || g->last > last || strcmp(g->feed, s->feed) ||
+            strcmp(g->session, s->session))
+            continue;
+        memmove(g, g + 1, (r->gaps - i - 1) * sizeof *g);
+        r->gaps--;
+        i--;
+    }
+}
+
 /* The session stands at n: what a hole before it cost. */
 static void stands_at(struct recovery *r, struct recovery_session *s, uint64_t n, uint16_t day)
 {
     uint64_t from = s->next ? s->next : s->first ? s->first : 1;
-    if (s->after_loss && n > from) {
-        r->gap = recovery_grow(r->gap, r->gaps, sizeof *r->gap);
-        struct recovery_gap *g = &r->gap[r->gaps++];
-        memset(g, 0, sizeof *g);
-        strcpy(g->feed, s->feed);
-        strcpy(g->session, s->session);
-        g->first = from;
-        g->last = n - 1;
-        g->day = s->day >= 0 ? (uint16_t)s->day : day;
-    }
+    if (s->after_loss && n > from)
+        owe(r, s, from, n - 1, day);
     s->after_loss = false;
     if (n > s->next)
         s->next = n;
@@ -95,6 +116,15 @@ static void state_mark(struct recovery *r, json_t *o, uint16_t day)
                : !strcmp(state, "replaced") ? RECOVERY_REPLACED
                                             : RECOVERY_LIVE;
     stands_at(r, s, number_in(o, "next"), day);
+    size_t i;
+    json_t *range;
+    json_array_foreach(json_object_get(o, "owed"), i, range)
+    {
+        uint64_t first = (uint64_t)json_integer_value(json_array_get(range, 0));
+        uint64_t last = (uint64_t)json_integer_value(json_array_get(range, 1));
+        paid(r, s, first, last); /* said twice */
+        owe(r, s, first, last, day);
+    }
     json_t *dec = json_object_get(o, "decoder");
     char *json = dec ? json_dumps(dec, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     if (!json)
@@ -134,9 +164,12 @@ static void tick_mark(struct recovery *r, json_t *o, uint16_t day)
     {
         const char *feed = json_string_value(json_array_get(e, 0));
         const char *session = json_string_value(json_array_get(e, 1));
-        if (feed && session)
-            stands_at(r, session_of(r, feed, session, true),
-                      (uint64_t)json_integer_value(json_array_get(e, 2)), day);
+        if (!feed || !session)
+            continue;
+        struct recovery_session *s = session_of(r, feed, session, true);
+        if (s->day < 0)
+            s->day = day; /* its own mark lies in a hole */
+        stands_at(r, s, (uint64_t)json_integer_value(json_array_get(e, 2)), day);
     }
 }
 
@@ -289,8 +322,9 @@ void recovery_mark(struct recovery *r, const struct frame *f)
     else if (type == MARK_EOD)
         eod_mark(r, f, o);
     else if (!r->costing) {
-        /* holes below it are the account of the incarnation that wrote it */
-        r->ranges = r->gaps = 0;
+        /* Holes below it are the account of the incarnation that wrote it. What it owes for them is
+         * paid by the gap rows behind it, if they are there. */
+        r->ranges = 0;
         r->restart_at = f->position;
         r->loss = false;
         for (uint32_t i = 0; i < r->sessions; i++)
@@ -339,6 +373,7 @@ static void gap_row(struct recovery *r, const struct record *rec, uint16_t day)
     if (s->after_loss)
         stands_at(r, s, first, day);
     stands_at(r, s, last + 1, day);
+    paid(r, s, first, last);
 }
 
 void recovery_rows(struct recovery *r, const struct frame *f)
@@ -809,21 +844,32 @@ static void say(struct states *s, json_t *o, uint16_t day, const char *decoder)
     free(text);
 }
 
-static void say_session(struct states *out, const struct recovery_session *s)
+/* `next` lies behind what holes cost; the gap rows that say so come behind the restart mark, and may
+ * be lost with it: they are owed until they are read. */
+static void say_session(struct states *out, const struct recovery *r,
+                        const struct recovery_session *s)
 {
     static const char *const names[] = {"live", "ended", "replaced"};
     if (s->day < 0)
         return;
     const struct recovery_piece *p = s->pieces;
+    json_t *owed = json_array();
+    for (uint32_t i = 0; i < r->gaps; i++)
+        if (!strcmp(r->gap[i].feed, s->feed) && !strcmp(r->gap[i].session, s->session))
+            json_array_append_new(owed, json_pack("[I,I]", (json_int_t)r->gap[i].first,
+                                                  (json_int_t)r->gap[i].last));
     do {
-        say(out,
+        json_t *o =
             json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:s}", "feed", s->feed, "session", s->session,
                       "day", (int)s->day, "epoch", (json_int_t)s->epoch, "first",
                       (json_int_t)s->first, "next", (json_int_t)s->next, "send",
-                      (json_int_t)s->send, "state", names[s->state]),
-            (uint16_t)s->day, p ? p->json : NULL);
+                      (json_int_t)s->send, "state", names[s->state]);
+        if (json_array_size(owed))
+            json_object_set(o, "owed", owed);
+        say(out, o, (uint16_t)s->day, p ? p->json : NULL);
         p = p ? p->next : NULL;
     } while (p);
+    json_decref(owed);
 }
 
 /* As dataplane/sources.c says them. */
@@ -854,7 +900,7 @@ void *recovery_states(const struct recovery *r, size_t *bytes)
         say(&s, json_pack("{s:O}", "calendars", dates), (uint16_t)r->open_day, NULL);
     json_decref(dates);
     for (uint32_t i = 0; i < r->sessions; i++)
-        say_session(&s, &r->session[i]);
+        say_session(&s, r, &r->session[i]);
     for (uint32_t i = 0; i < r->sources; i++)
         say_source(&s, &r->source[i], (uint16_t)(r->open_day < 0 ? 0 : r->open_day));
     *bytes = s.bytes;
