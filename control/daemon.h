@@ -34,6 +34,7 @@ struct appender;
 struct cmd_request;
 struct day;
 struct error_log;
+struct disks;
 struct feed;
 struct helper;
 struct log;
@@ -72,6 +73,7 @@ struct daemon {
     struct helper *helper;      /* the process that starts others; NULL in a replay */
     struct query_pool *queries; /* NULL in a replay */
     struct ledger *ledger;
+    struct disks *disks;      /* what may hang: disks.h */
     struct error_log *errors; /* NULL in a replay */
     struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */
     struct inject inject;     /* control's own way into the journal: marks, schemas, publishers */

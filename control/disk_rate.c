@@ -40,7 +40,8 @@ double disk_rate_now(const struct disk_rate *r, uint64_t ahead, int64_t *until)
     double fell = (double)r->free[0] - (double)r->free[last];
     double wrote = (double)(r->wrote[last] - r->wrote[0]);
     double apart = fell > wrote ? fell - wrote : wrote - fell;
-    double rate = (apart <= (double)ahead ? wrote : fell) / ((double)(r->at[last] - r->at[0]) / 1e9);
+    double rate =
+        (apart <= (double)ahead ? wrote : fell) / ((double)(r->at[last] - r->at[0]) / 1e9);
     if (rate < 1)
         return 0;
     double ns = (double)r->free[last] / rate * 1e9;

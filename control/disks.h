@@ -33,8 +33,8 @@ struct disks *disks_open(struct daemon *d, struct err *err);
 bool disks_start(struct disks *k, struct err *err);
 /* What was handed over so far is on the disk. False: it was not within ns. */
 bool disks_flush(struct disks *k, int64_t ns);
-/* Ends the threads; one that hangs is left behind, with what it may still touch. */
-void disks_close(struct disks *k);
+/* Ends the threads; one that hangs is left behind, with what it may still touch (false). */
+bool disks_close(struct disks *k);
 
 /* A text file in state_directory, written beside and renamed; `done` follows on stderr. Both texts
  * are copied. */
