@@ -8,7 +8,8 @@
     FUNCTION(function_salvage)                                                                     \
     FUNCTION(function_truncate)                                                                    \
     FUNCTION(function_refuse)                                                                      \
-    FUNCTION(function_none)
+    FUNCTION(function_none)                                                                        \
+    FUNCTION(function_csv)
 
 #define FUNCTION(name) extern const struct pst_daemon_function name;
 FUNCTIONS_BUILT_IN
