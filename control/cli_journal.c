@@ -15,30 +15,17 @@ static void on_interrupt(int sig)
     interrupted = 1;
 }
 
-static bool open_files(struct cli_journal *j, const char *dir, const char *spill,
-                       const char *prefix, struct err *err)
+bool cli_journal_files(struct cli_journal *j, const char *dir, const char *prefix, struct err *err)
 {
     memset(j, 0, sizeof *j);
     j->io = io_posix_create(err);
-    struct cursor_config cc = {.io = j->io, .dirs = {dir, spill}, .prefix = prefix};
+    struct cursor_config cc = {.io = j->io, .dirs = {dir}, .prefix = prefix ? prefix : "log"};
     if (!j->io || !cursor_open(&j->cursor, &cc, err)) {
         io_destroy(j->io);
         j->io = NULL;
         return false;
     }
     return true;
-}
-
-bool cli_journal_files(struct cli_journal *j, const char *dir, const char *prefix, struct err *err)
-{
-    return open_files(j, dir, NULL, prefix ? prefix : "log", err);
-}
-
-bool cli_journal_files_of(struct cli_journal *j, const struct cli_journal *attached,
-                          struct err *err)
-{
-    return open_files(j, attached->dir[0], *attached->dir[1] ? attached->dir[1] : NULL,
-                      attached->prefix, err);
 }
 
 /* What the daemon knows already, so that the files need not be skimmed for it. */
@@ -128,8 +115,7 @@ bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code)
     json_decref(r);
     j->attached = ok;
     if (!ok) {
-        fprintf(stderr, "penstock: %s\n",
-                *err.text ? err.text : "the daemon's journal cannot be read");
+        fprintf(stderr, "penstock: %s\n", *err.text ? err.text : "the daemon's journal cannot be read");
         *code = EXIT_DEGRADED;
     }
     return ok;

@@ -90,7 +90,7 @@ static bool survey(struct again *a, struct io *io, struct err *err)
     while (ok && (v = cursor_next(&c, &f)) != CURSOR_END && v != CURSOR_WAIT && v != CURSOR_ERROR) {
         if (v != CURSOR_FRAME || f->day != (uint32_t)a->day)
             continue;
-        bool mark = days_eod(f, name), rows = f->kind == FRAME_DATA || f->kind == FRAME_GAP;
+        bool mark = days_eod(f, name), rows = frame_has_rows(f);
         if (mark && !*a->calendar)
             memcpy(a->calendar, name, sizeof name);
         if (!mark && !rows)

@@ -35,6 +35,7 @@
 
 enum config_durability { CONFIG_ASYNC, CONFIG_WRITTEN, CONFIG_DURABLE };
 enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
+enum config_buffer_limit { CONFIG_LIMIT_SPILL, CONFIG_LIMIT_PASSTHROUGH, CONFIG_LIMIT_END };
 enum config_existing { CONFIG_REFUSE, CONFIG_MERGE, CONFIG_SUPERSEDE };
 enum config_wait { CONFIG_SPIN, CONFIG_ADAPTIVE, CONFIG_SLEEP };
 enum config_checksum { CONFIG_SUM_IGNORE, CONFIG_SUM_COUNT, CONFIG_SUM_DROP };
@@ -100,7 +101,7 @@ struct config_cpus {
 };
 struct config_alarms {
     int file_line;
-    int64_t clear_after, durable_lag, disk_full_in, ring_used, symbols_used, cursor_lag, rdb_lag, rdb_used,
+    int64_t clear_after, durable_lag, ring_used, symbols_used, cursor_lag, rdb_lag, rdb_used,
         gaps_per_minute, line_loss_ratio, clock_error;
 };
 struct config_calendar {
@@ -267,6 +268,10 @@ struct config {
     struct config_names dpdk_arguments;
     int64_t dpdk_memory;
     const char *log_recovery_function, *initial_state_function;
+    bool buffer_enabled, buffer_concurrent;
+    const char *buffer_function;
+    int64_t buffer_limit;
+    int buffer_limit_policy;
     int time_type;
     int64_t time_offset;
     bool log_update_error;

@@ -437,6 +437,12 @@ static bool check_processes(const struct config *c, struct err *err)
     if (!function_check(PST_FUNCTION_RECOVERY, c->log_recovery_function, &why)) {
         FAIL(0, "log_recovery_function: %s", why.text);
     }
+    if (!function_check(PST_FUNCTION_BUFFER, c->buffer_function, &why)) {
+        FAIL(0, "buffer_function: %s", why.text);
+    }
+    if (c->buffer_limit && c->buffer_limit < 1 << 20) {
+        FAIL(0, "buffer_limit: %lld bytes is less than 1 MB", (long long)c->buffer_limit);
+    }
     if (!function_check(PST_FUNCTION_INITIAL, c->initial_state_function, &why)) {
         FAIL(0, "initial_state_function: %s", why.text);
     }

@@ -117,6 +117,7 @@ static bool parse_number(const struct config_key *k, const char *text, int64_t *
                          size_t why_size)
 {
     static const struct scale plain[] = {{"", 1}};
+    static const struct scale megabytes[] = {{"", 1 << 20}};
     int32_t part;
     bool ok;
     switch (k->kind) {
@@ -126,6 +127,9 @@ static bool parse_number(const struct config_key *k, const char *text, int64_t *
         }
         break;
     case KIND_SIZE:
+        if (!strcmp(k->unit, "MB") && parse_scaled(text, megabytes, PST_COUNT(megabytes), out)) {
+            break;
+        }
         if (!parse_scaled(text, sizes, PST_COUNT(sizes), out)) {
             return WHY("\"%.40s\" is not a size; write bytes, or 64k, 512M, 4G (powers of 1024)",
                        text);

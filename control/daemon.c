@@ -5,13 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "alarm_rules.h"
+#include "buffer.h"
 #include "calendar.h"
 #include "check.h"
 #include "dataplane/inject_rows.h"
 #include "daemon.h"
 #include "day.h"
 #include "error_log.h"
-#include "disks.h"
 #include "figures.h"
 #include "helper.h"
 #include "hooks.h"
@@ -38,7 +38,6 @@ static void catch_signals(void)
     sigaction(SIGINT, &a, NULL);
     a.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &a, NULL);
-    sigaction(SIGXFSZ, &a, NULL); /* a file-size limit is an errno of a write */
     sigaction(SIGHUP, &a, NULL);
 }
 
@@ -198,6 +197,11 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
         return true;
     }
     enum inject_refusal why = inject_refused(&d->inject, req->before, req->ticket);
+    if (why == INJECT_EVENT_OVER) {
+        err_set(err, -ENOENT,
+                "the event reached its limit and ended just before; buffer list shows");
+        return true;
+    }
     if (why == INJECT_NOT_NEXT) {
         err_set(err, -ESTALE, "append: the source went on meanwhile: open it anew");
         return true;
@@ -273,9 +277,6 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     if (!d->ledger || !wiring_start(d, err) || !ledger_start(d->ledger, err) ||
         (days && !day_start(d->days, err)))
         return false;
-    d->disks = disks_open(d, err);
-    if (!d->disks || !disks_start(d->disks, err))
-        return false;
     if (d->replay)
         return true;
     d->errors = error_log_open(d, err);
@@ -325,6 +326,7 @@ void daemon_run(struct daemon *d)
             error_log_tick(d->errors);
             if (d->days)
                 day_tick(d->days);
+            buffers_tick(d);
             rates_sample(&d->rates, d->status);
             int32_t day = load_relaxed(&d->wiring->appender.days.open[0]);
             if (day != d->day && d->ledger && !d->replay)
@@ -355,10 +357,6 @@ int daemon_close(struct daemon *d)
         wiring_stop_rx(d);
         wiring_port_tick(d);
         drained = wiring_drain(d, 30 * NS_PER_S);
-        bool answers = disks_close(d->disks);
-        d->disks = NULL;
-        if (drained && answers)
-            wiring_closed(d);
     }
     if (!drained)
         fprintf(stderr,
@@ -394,8 +392,6 @@ void daemon_free(struct daemon *d)
         ledger_close(d->ledger);
         d->ledger = NULL;
     }
-    disks_close(d->disks);
-    d->disks = NULL;
     day_close(d->days);
     d->days = NULL;
     if (d->wiring)

@@ -9,7 +9,6 @@
 #include "core/crc.h"
 #include "daemon.h"
 #include "day.h"
-#include "disks.h"
 #include "dataplane/packet.h"
 #include "ledger.h"
 #include "storage/cursor.h"
@@ -53,7 +52,7 @@ struct snapshot {
     unsigned n_feeds;
     struct feed_entry feed[STATUS_FEEDS];
     /* journal and memory at the last position that both have passed; 0 = none yet */
-    uint64_t rdb_position, rdb_counted, rdb_taken, rdb_refused;
+    uint64_t rdb_position, rdb_counted, rdb_taken, rdb_refused, rdb_buffered;
     int64_t diff_rdb;
 };
 
@@ -61,6 +60,7 @@ struct snapshot {
 struct probe {
     uint64_t at;         /* asked for; 0 = none */
     uint64_t mine, here; /* rows below, and the frame's position; here 0 = not passed yet */
+    uint64_t buffered;   /* of those, in buffering events */
 };
 
 /* A cursor with its counts. */
@@ -71,7 +71,7 @@ struct follower {
     /* Totals when it crossed this process's first position: the log and the feeds count from there.
      */
     bool based;
-    uint64_t rows_base, base[LEDGER_SESSIONS], base_rows[LEDGER_SESSIONS];
+    uint64_t rows_base, buffered_base, base[LEDGER_SESSIONS], base_rows[LEDGER_SESSIONS];
 };
 
 struct ledger {
@@ -84,8 +84,8 @@ struct ledger {
     int64_t snap_at;
     struct snapshot next;
     struct probe probe;
-    uint64_t rdb_position, rdb_counted, rdb_taken, rdb_refused; /* the last answer */
-    pthread_mutex_t lock;                                       /* guards `snap` */
+    uint64_t rdb_position, rdb_counted, rdb_taken, rdb_refused, rdb_buffered; /* the last answer */
+    pthread_mutex_t lock;                                                     /* guards `snap` */
     struct snapshot snap;
     int64_t wrong_since; /* control: 0 = balances */
     _Atomic bool wanted; /* control asks for a fresh snapshot */
@@ -139,6 +139,7 @@ static void note_base(struct follower *f)
 {
     f->based = true;
     f->rows_base = rows_of(&f->count);
+    f->buffered_base = f->count.buffered_rows;
     for (uint32_t i = 0; i < f->count.count && i < LEDGER_SESSIONS; i++) {
         f->base[i] = total_of(&f->count.session[i]);
         f->base_rows[i] = f->count.session[i].rows;
@@ -165,6 +166,7 @@ static int follow(struct ledger *l, struct follower *f, int budget)
                          frame->position >= l->probe.at)) {
             l->probe.here = frame->position;
             l->probe.mine = rows_of(&f->count) - f->rows_base;
+            l->probe.buffered = f->count.buffered_rows - f->buffered_base;
         }
         const struct packet_record *runs;
         uint32_t nruns;
@@ -262,6 +264,7 @@ static void probe_rdb(struct ledger *l)
     if (l->probe.at && !l->probe.here && l->all.cursor.position == l->probe.at) {
         l->probe.here = l->probe.at; /* there, and nothing behind it yet */
         l->probe.mine = rows_of(&l->all.count) - l->all.rows_base;
+        l->probe.buffered = l->all.count.buffered_rows - l->all.buffered_base;
     }
     if (l->probe.at && l->probe.here && day_probed(y, &a)) {
         if (a.position == l->probe.here) {
@@ -269,6 +272,7 @@ static void probe_rdb(struct ledger *l)
             l->rdb_counted = l->probe.mine;
             l->rdb_taken = a.taken;
             l->rdb_refused = a.refused;
+            l->rdb_buffered = l->probe.buffered;
         }
         l->probe.at = 0;
     }
@@ -318,7 +322,8 @@ static void take_snapshot(struct ledger *l)
     s->rdb_counted = l->rdb_counted;
     s->rdb_taken = l->rdb_taken;
     s->rdb_refused = l->rdb_refused;
-    s->diff_rdb = (int64_t)(l->rdb_counted - l->rdb_taken - l->rdb_refused);
+    s->rdb_buffered = l->rdb_buffered;
+    s->diff_rdb = (int64_t)(l->rdb_counted - l->rdb_taken - l->rdb_refused - l->rdb_buffered);
     uint64_t counted = rows_of(&l->all.count) - l->all.rows_base;
     uint64_t made = load_relaxed(&st->counter[COUNTER_APPEND_ROWS]);
     int64_t off = l->all.based ? outside(counted, b.rows, made) : 0;
@@ -615,9 +620,14 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
     if (s.rdb_position) {
         struct day_rdb_figures f;
         day_rdb_figures(l->d->days, &f);
-        snprintf(text, sizeof text, "%-20s journaled %s - in memory %s - in the log only %s = %s%s",
-                 "rdb", print_count((int64_t)s.rdb_counted), print_count((int64_t)s.rdb_taken),
-                 print_count((int64_t)s.rdb_refused), print_count(s.diff_rdb),
+        char buffered[48] = "";
+        if (s.rdb_buffered)
+            snprintf(buffered, sizeof buffered, " - in buffers %s",
+                     print_count((int64_t)s.rdb_buffered));
+        snprintf(text, sizeof text,
+                 "%-20s journaled %s - in memory %s - in the log only %s%s = %s%s", "rdb",
+                 print_count((int64_t)s.rdb_counted), print_count((int64_t)s.rdb_taken),
+                 print_count((int64_t)s.rdb_refused), buffered, print_count(s.diff_rdb),
                  s.diff_rdb ? "  <- missing in memory" : "");
         if (f.behind > (1u << 20))
             snprintf(text + strlen(text), sizeof text - strlen(text), "; %s behind",
@@ -640,14 +650,14 @@ json_t *ledger_json(struct ledger *l, bool verify, struct err *err)
     line(lines, !s.caught_up ? "the ledger is still counting (catching up with the journal)"
                 : ok         ? "ledger balances"
                              : "LEDGER DOES NOT BALANCE");
-    return json_pack("{s:s?,s:b,s:b,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I},s:o,s:o}", "hop",
+    return json_pack("{s:s?,s:b,s:b,s:I,s:I,s:I,s:I,s:{s:I,s:I,s:I,s:I,s:I,s:I},s:o,s:o}", "hop",
                      s.caught_up ? hop : NULL, "balanced", ok && s.caught_up, "caught_up",
                      s.caught_up, "position", (json_int_t)s.position, "durable_position",
                      (json_int_t)s.durable_position, "rows", (json_int_t)s.rows_counted,
                      "diff_rows", (json_int_t)rows, "rdb", "position", (json_int_t)s.rdb_position,
                      "counted", (json_int_t)s.rdb_counted, "taken", (json_int_t)s.rdb_taken,
-                     "refused", (json_int_t)s.rdb_refused, "diff", (json_int_t)s.diff_rdb,
-                     "sessions", sessions, "lines", lines);
+                     "refused", (json_int_t)s.rdb_refused, "buffered", (json_int_t)s.rdb_buffered,
+                     "diff", (json_int_t)s.diff_rdb, "sessions", sessions, "lines", lines);
 }
 
 json_t *ledger_brief(struct ledger *l)
@@ -665,7 +675,7 @@ void ledger_certificate(struct ledger *l, int32_t day)
 {
     struct err err = {0};
     const struct daemon *d = l->d;
-    char date[CIVIL_TEXT], path[1100], now[CIVIL_STAMP_TEXT];
+    char date[CIVIL_TEXT], path[1100], temp[1110], now[CIVIL_STAMP_TEXT];
     json_t *o = ledger_json(l, false, &err);
     civil_format(day, date);
     json_object_set_new(o, "instance", json_string(d->config->instance));
@@ -675,13 +685,17 @@ void ledger_certificate(struct ledger *l, int32_t day)
     bool balanced = json_is_true(json_object_get(o, "balanced"));
     json_decref(o);
     snprintf(path, sizeof path, "%s/ledger%s.json", d->config->state_directory, date);
-    char done[80], *sealed = NULL;
-    snprintf(done, sizeof done, "end of day %s: the ledger %s", date,
-             balanced ? "balances" : "does NOT balance");
-    if (text && asprintf(&sealed, "%s\n{\"crc32c\":\"%08x\"}\n", text,
-                         crc32c(0xFFFFFFFFu, text, strlen(text))) > 0)
-        disks_write(d->disks, path, sealed, done);
-    free(sealed);
+    snprintf(temp, sizeof temp, "%s.new", path);
+    FILE *f = text ? fopen(temp, "w") : NULL;
+    bool ok = f && fprintf(f, "%s\n{\"crc32c\":\"%08x\"}\n", text,
+                           crc32c(0xFFFFFFFFu, text, strlen(text))) > 0;
+    ok = f && !fflush(f) && !fsync(fileno(f)) && ok;
+    if (f && fclose(f))
+        ok = false;
+    ok = ok && !rename(temp, path);
+    fprintf(stderr, "penstockd: end of day %s: the ledger %s%s%s\n", date,
+            balanced ? "balances" : "does NOT balance",
+            ok ? ", certificate " : "; no certificate: ", ok ? path : strerror(errno));
     free(text);
 }
 

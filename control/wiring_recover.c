@@ -2,6 +2,7 @@
 /* What the state and log directories hold: lock, lease, catalogue, and where everything goes on. */
 #include <errno.h>
 #include <fcntl.h>
+#include "buffer.h"
 #include "calendar.h"
 #include "storage/log_file.h"
 #include "wiring_parts.h"
@@ -238,6 +239,9 @@ void wiring_catalogue(struct daemon *d)
     struct log_event e;
     while (log_event_next(w->log, &e)) {
         int bad;
+        buffers_news(d, &e);
+        if (e.type == LOG_RENAMED)
+            continue;
         if (e.type == LOG_REMOVED) {
             bad = catalogue_remove_file(&w->catalogue, e.name);
         } else {
@@ -260,4 +264,23 @@ void wiring_catalogue(struct daemon *d)
                     d->config->state_directory, strerror(-bad));
         w->catalogue_errno = bad < 0 ? bad : 0;
     }
+}
+
+/* Long before the lease ends: at half. A full state disk must not stop the journal at once. */
+void wiring_lease(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    uint64_t tail = ring_tail(&d->ring);
+    if (lease_end(&w->lease) > tail && lease_end(&w->lease) - tail > LEASE_BYTES / 2)
+        return;
+    struct err err;
+    bool ok = lease_renew(&w->lease, tail, &err);
+    if (!ok && !w->lease_warned)
+        fprintf(stderr, "penstockd: %s\n", err.text);
+    w->lease_warned = !ok;
+}
+
+bool wiring_lease_warned(const struct wiring *w)
+{
+    return w->lease_warned;
 }

@@ -116,7 +116,7 @@ static bool event_mark(struct appender *a, const struct divert_event *e, enum ma
 static void start_event(struct appender *a, struct divert_event *e, uint64_t position)
 {
     divert_start(a->cfg.divert, e, position);
-    a->diverting = true;
+    a->diverting = a->cfg.divert->nactive != 0;
 }
 
 static void event_over(struct appender *a, struct divert_event *e, uint64_t position)
@@ -162,11 +162,11 @@ pst_inline void write_one(struct appender *a, struct frame *f)
         write_frame(a, f);
 }
 
-/* What the marks of events may take in one frame, at most two of each: its limit is more than a
- * frame becomes. */
+/* What the marks of events may take in one frame, at most four of each: buffer_limit is 1 MiB at
+ * least. */
 pst_inline uint64_t event_room(const struct appender *a)
 {
-    return pst_unlikely(a->diverting) ? (uint64_t)a->cfg.divert->nactive * 2 *
+    return pst_unlikely(a->diverting) ? (uint64_t)a->cfg.divert->nactive * 4 *
                                             (FRAME_HEADER + 16 + DIVERT_TEXT + DIVERT_FACTS)
                                       : 0;
 }
@@ -971,7 +971,8 @@ bool appender_resume_event(struct appender *a, struct divert_event *e)
     if (!fits(a, FRAME_HEADER + 16 + DIVERT_TEXT + DIVERT_FACTS, true))
         return false;
     op_flush(&a->rows);
-    if (!event_mark(a, e, MARK_BUFFER_START, e->text, e->text_len, "resumed", &position))
+    if (!event_mark(a, e, MARK_BUFFER_START, e->text, e->text_len,
+                    e->passing ? "passthrough" : "resumed", &position))
         return false;
     start_event(a, e, position);
     return true;

@@ -112,7 +112,12 @@ void divert_start(struct divert *d, struct divert_event *e, uint64_t position)
 {
     unsigned slot = (unsigned)(e - d->event), at = d->nactive;
     store_relaxed(&e->start, e->since ? e->since : position);
-    store_relaxed(&e->files, e->file_base + 1);
+    store_relaxed(&e->files, e->file_base + !e->passing);
+    if (e->passing) {
+        store_relaxed(&e->limited, true);
+        store_release(&e->state, DIVERT_PASSING); /* V1 */
+        return;
+    }
     for (; at && d->event[d->active[at - 1]].order > e->order; at--)
         d->active[at] = d->active[at - 1];
     d->active[at] = slot;

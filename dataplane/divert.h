@@ -84,6 +84,7 @@ struct divert_event {
     uint32_t end_len;
     uint64_t since;     /* position of its first start mark; 0 = starts now */
     bool resumed;       /* it was active when the last incarnation ended */
+    bool passing;       /* and at its limit */
     uint64_t order;     /* events are asked in this order */
     uint64_t file_base; /* of a resumed one: files that it has already */
     /* figures: the appender's, relaxed but for the state */

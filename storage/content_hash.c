@@ -291,7 +291,7 @@ bool content_hash_row(struct content_hash *h, struct dictionary *d, const struct
 
 bool content_hash_frame(struct content_hash *h, struct dictionary *d, const struct frame *f)
 {
-    if (f->kind != FRAME_DATA && f->kind != FRAME_GAP)
+    if (!frame_has_rows(f))
         return true;
     struct record_walk w;
     const struct record *r;

@@ -138,8 +138,10 @@ static bool superseded(const struct cursor *c, const struct cursor_file *f, uint
         const struct log_file_header *h = &c->file[i]->header;
         if (h->first <= f->header.first)
             return false;
-        if (h->first <= position && h->stream == f->header.stream && h->day == f->header.day &&
-            h->minute == f->header.minute)
+        bool same = h->stream == f->header.stream && h->since == f->header.since;
+        if (!stream_is_buffer(h->stream))
+            same &= h->day == f->header.day && h->minute == f->header.minute;
+        if (h->first <= position && same)
             return true;
     }
     return false;
@@ -745,7 +747,7 @@ static uint64_t count_rows(void *arg, struct dictionary *d, const struct frame *
 {
     (void)arg;
     (void)d;
-    if (f->kind != FRAME_DATA && f->kind != FRAME_GAP)
+    if (!frame_has_rows(f))
         return 0;
     struct record_walk w;
     uint64_t n = 0;

@@ -234,17 +234,21 @@ void ledger_frame(struct ledger_count *l, const struct dictionary *d, const stru
     if (f->kind != FRAME_DATA)
         return;
     const uint8_t *at = frame_payload(f), *end = at + frame_payload_bytes(f);
+    bool buffered = stream_is_buffer(f->stream);
     record_derived(&at, end);
     if (end - at >= 16 && le16(at) != TABLE_PACKET) {
         l->plain_rows += f->count;
+        l->buffered_rows += buffered ? f->count : 0;
         if (l->slow)
             verify(l, f);
         return;
     }
     bool bad = false;
     const struct packet_record *p;
-    while ((p = packet_hop(&at, end, &bad)))
+    while ((p = packet_hop(&at, end, &bad))) {
         count_run(l, p);
+        l->buffered_rows += buffered ? p->rows : 0;
+    }
     if (l->slow)
         verify(l, f);
     else
@@ -256,8 +260,13 @@ void ledger_runs(struct ledger_count *l, const struct frame *head, const struct 
 {
     l->frames++;
     l->bytes += head->length;
+    bool buffered = stream_is_buffer(head->stream);
     if (!n)
         l->plain_rows += head->count;
+    if (buffered && !n)
+        l->buffered_rows += head->count;
+    for (uint32_t i = 0; buffered && i < n; i++)
+        l->buffered_rows += runs[i].rows;
     for (uint32_t i = 0; i < n; i++)
         count_run(l, &runs[i]);
 }

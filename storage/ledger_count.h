@@ -51,6 +51,7 @@ struct ledger_count {
     uint32_t gap_tables;
     uint64_t frames, bytes, runs;
     uint64_t replayed_rows; /* rows of runs of a source (RUN_REPLAYED): in no session's figures */
+    uint64_t buffered_rows; /* in streams of buffering events; counted among the others too */
     uint64_t plain_rows;    /* rows of data frames outside any run: published tables */
     uint64_t inconsistent;  /* frames whose packet records do not tile them; slow mode: whose
                                figures are wrong */

@@ -99,11 +99,13 @@ void log_destroy(struct log *l)
 
 /* ---- lanes ---- */
 
-static struct log_lane *lane_find(struct log *l, uint8_t stream, int32_t day)
+struct log_lane *lane_find(struct log *l, uint8_t stream, int32_t day)
 {
+    bool any_day = stream_is_buffer(stream);
     for (unsigned i = 0; i < LOG_LANES; i++) {
         struct log_lane *n = &l->lane[i];
-        if (n->used && n->close_at == LOG_NOWHERE && n->stream == stream && n->day == day)
+        if (n->used && n->close_at == LOG_NOWHERE && n->stream == stream &&
+            (any_day || n->day == day))
             return n;
     }
     return NULL;
@@ -119,7 +121,7 @@ static bool daily_open(const struct log *l)
 }
 
 /* False: all lanes are busy (closing ones wait for the disk); the scout waits too. */
-static bool lane_add(struct log *l, uint8_t stream, int32_t day, uint64_t pos)
+bool lane_add(struct log *l, uint8_t stream, int32_t day, uint64_t pos)
 {
     for (unsigned i = 0; i < LOG_LANES - 2; i++) /* two are kept for repairs */
         if (!l->lane[i].used) {
@@ -131,6 +133,11 @@ static bool lane_add(struct log *l, uint8_t stream, int32_t day, uint64_t pos)
                                   .cursor = pos,
                                   .close_at = LOG_NOWHERE,
                                   .counted = pos};
+            if (stream_is_buffer(stream)) {
+                const struct log_buffer *b = &l->buffer[STREAM_BUFFER - stream];
+                memcpy(l->lane[i].event, b->event, sizeof b->event);
+                l->lane[i].since = b->since;
+            }
             return true;
         }
     return false;
@@ -140,7 +147,8 @@ static bool takes(const struct log_lane *n, const struct frame *f)
 {
     if (f->kind == FRAME_PAD)
         return false;
-    return f->stream == STREAM_EVERY || (f->stream == n->stream && f->day == n->day);
+    return f->stream == STREAM_EVERY ||
+           (f->stream == n->stream && (f->day == n->day || stream_is_buffer(f->stream)));
 }
 
 static uint64_t slowest(const struct log *l)
@@ -191,7 +199,7 @@ static bool day_behind(const struct log *l, uint64_t pos, uint64_t tail, int32_t
     return false;
 }
 
-static void close_lane(struct log *l, struct log_lane *n, enum log_end_reason reason)
+void lane_close(struct log *l, struct log_lane *n, enum log_end_reason reason)
 {
     n->close_at = l->cursor;
     n->reason = reason;
@@ -208,10 +216,10 @@ static void roll(struct log *l, const struct frame *f, unsigned type)
         struct log_lane *n = &l->lane[i];
         if (!n->used || n->close_at != LOG_NOWHERE)
             continue;
-        if (type == MARK_EOD && n->day < open)
-            close_lane(l, n, LOG_END_DAY);
+        if (type == MARK_EOD && n->day < open && !stream_is_buffer(n->stream))
+            lane_close(l, n, LOG_END_DAY);
         if (type == MARK_EOI && n->stream == STREAM_INTERVAL)
-            close_lane(l, n, LOG_END_INTERVAL);
+            lane_close(l, n, LOG_END_INTERVAL);
     }
 }
 
@@ -238,6 +246,8 @@ static int scout(struct log *l, uint64_t tail)
         if (!known && f->kind != FRAME_PAD &&
             !lane_add(l, f->stream == STREAM_EVERY ? STREAM_DAILY : f->stream, day, l->cursor))
             break;
+        if (pst_unlikely(type == MARK_BUFFER_START) && !event_begins(l, f))
+            break;
         if (pst_unlikely(f->kind != FRAME_DATA)) {
             log_note(l, f);
             if (f->kind == FRAME_GAP) /* it will stand in several files */
@@ -246,6 +256,8 @@ static int scout(struct log *l, uint64_t tail)
         l->cursor += f->length;
         if (pst_unlikely(type == MARK_EOD || type == MARK_EOI))
             roll(l, f, type);
+        if (pst_unlikely(type == MARK_BUFFER_END))
+            event_ends(l, f);
         did++;
     }
     return did;
@@ -438,6 +450,8 @@ static void drain(struct log *l)
     for (unsigned i = 0; i < LOG_OUTS; i++)
         if (l->out[i].used)
             return;
+    if (events_pending(l))
+        return;
     if (l->cursor == ring_tail(l->ring))
         store_release(&l->drained, true); /* L5 */
     else
@@ -458,6 +472,7 @@ int log_work(struct log *l)
     for (unsigned i = 0; i < LOG_OUTS; i++)
         if (l->out[i].used)
             did += out_step(l, &l->out[i]);
+    did += events_done(l);
     publish(l);
     if (pst_unlikely(load_acquire(&l->drain)) && !load_relaxed(&l->drained)) /* L4 */
         drain(l);
@@ -493,8 +508,8 @@ static void look_around(struct log *l, struct log_lane *n)
         return;
     }
     uint64_t space = 0;
-    bool home = o->spilled && l->dir[0].bad_until <= l->now && l->home_at <= l->now &&
-                l->io->ops->free_space(l->io, l->dir[0].path, &space) == 0 && space >= LOG_HOME;
+    bool home = o->spilled && l->dir[0].bad_until <= l->now &&
+                l->io->ops->free_space(l->io, l->dir[0].path, &space) == 0 && space >= 8ull << 20;
     if (!astray && !home)
         return;
     n->out = NULL;

@@ -20,8 +20,7 @@
  * is believed, no second sync is tried, and those frames are copied again from the ring into a
  * fresh file (next suffix), in log_directory or else spill_directory, at once or each
  * retry_interval while the ring holds them. A fresh file that fails before anything in it is
- * durable is removed. From spill the log returns by itself when log_directory takes a new file;
- * after each return that failed it waits twice as long, up to 64 times retry_interval. A
+ * durable is removed. From spill the log returns by itself when log_directory takes a new file. A
  * file whose path vanished is still written while a fresh one is tried; when it was deleted it
  * counts as poisoned. At the levels async and written what a failed sync concerns may have left the
  * ring already.
@@ -34,6 +33,11 @@
  * file of the interval that the mark names. Other stream-255 frames go into every open file, and
  * into the daily file of their day when no daily file is open: so the daily files alone hold all of
  * them. A closed file gives back what was allocated and not written.
+ *
+ * EVENTS (core/event.h). A buffer_start mark opens the file of its event, whose frames may be of any
+ * day; one with status spilled turns to the next file; buffer_end is the file's last frame. When it
+ * and all others of the event are closed, END written and synced, they are renamed to .complete and
+ * the directory is synced (GAP-05); what fails is tried again each retry_interval, and at the start.
  *
  * THREADS. log_create, log_destroy: control, while the thread does not run. log_work,
  * log_housekeeping, log_fini: the log thread, or a test by hand; the io belongs to that thread.
@@ -119,7 +123,7 @@ struct log_counts {
 const struct log_counts *log_counts(const struct log *log);
 
 /* ---- news for the catalogue (control is its only writer) ---- */
-enum log_event_type { LOG_OPENED = 1, LOG_CLOSED, LOG_GAVE_UP, LOG_REMOVED };
+enum log_event_type { LOG_OPENED = 1, LOG_CLOSED, LOG_GAVE_UP, LOG_REMOVED, LOG_RENAMED };
 struct log_event {
     enum log_event_type type;
     char name[LOG_NAME_MAX];
@@ -128,6 +132,7 @@ struct log_event {
     int32_t day;
     uint64_t first, last; /* last: behind the last durable frame; 0 while open */
     int error;            /* -errno that poisoned it */
+    char to[LOG_NAME_MAX]; /* renamed: its name now */
 };
 /* False: no news. Events beyond 256 unread ones are dropped: the catalogue is rebuildable. */
 bool log_event_next(struct log *log, struct log_event *e);
@@ -139,6 +144,23 @@ bool log_event_next(struct log *log, struct log_event *e);
  */
 bool log_recycle(struct io *io, const char *directory, const char *prefix, const char *name,
                  struct err *err);
+
+/* ---- log_event.c: names of buffering events' files ---- */
+
+/*
+ * Renames the live files of events that are over to their .complete names, in one directory, and
+ * syncs it. `over`: is the event of that file over? header NULL: it cannot be read. `renamed` is
+ * told of each, may be NULL. 0 or -errno (what can be renamed is). Any thread with its own io.
+ */
+struct log_completion {
+    struct io *io;
+    const char *directory, *instance_name;
+    uint64_t instance;
+    bool (*over)(void *arg, const char *event, const struct log_file_header *header);
+    void (*renamed)(void *arg, const char *from, const char *to);
+    void *arg;
+};
+int log_events_complete(const struct log_completion *c);
 
 /* ---- log_policy.c: what a result means (reliability B5) ---- */
 enum log_action {

@@ -93,7 +93,8 @@ struct log_file_header { /* little endian, 512 bytes */
     char previous[128]; /* name (no directory) of the stream's file before this one; "" = none */
     char writer[32];    /* program version */
     char event[64];     /* of a buffering event's file: its id */
-    uint8_t pad1[160];
+    uint64_t since;     /* ditto: position of the mark that started it: ids return on other days */
+    uint8_t pad1[152];
 };
 _Static_assert(sizeof(struct log_file_header) == 512, "log file header is 512 bytes");
 
@@ -112,7 +113,8 @@ enum log_end_reason {
     LOG_END_STOP,     /* the daemon stopped */
     LOG_END_MOVED,    /* another file goes on: back from spill, or the directory was exchanged */
     LOG_END_INTERVAL, /* its interval ended (eoi mark) */
-    LOG_END_EVENT     /* its buffering event ended */
+    LOG_END_EVENT,    /* its buffering event ended */
+    LOG_END_LIMIT     /* it reached buffer_limit, another file of its event goes on */
 };
 
 /* ---- names ---- */

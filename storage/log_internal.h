@@ -16,12 +16,12 @@
 #define LOG_BUFFER  (1u << 20)
 #define LOG_LANES   16
 #define LOG_OUTS    24
-#define LOG_KEYS    4   /* (stream, day, minute) whose last suffix is remembered */
+#define LOG_DONE    16  /* ended events whose files have their live names still */
+#define LOG_KEYS    16   /* (stream, day, minute) whose last suffix is remembered */
 #define LOG_WRITES  256 /* buffers at most: depth + 2 for each open file */
 #define LOG_DELTAS  65536u
 #define LOG_EVENTS  256u
 #define LOG_NOWHERE UINT64_MAX
-#define LOG_HOME    (8ull << 20) /* free in log_directory before the log leaves spill */
 #define LOG_AHEAD   (4u << 20) /* the scout reads at most this far ahead of the slowest lane */
 
 enum write_state { WRITE_FREE, WRITE_FILLING, WRITE_QUEUED, WRITE_FLIGHT, WRITE_DONE };
@@ -80,6 +80,8 @@ struct log_lane {
     bool used;
     uint8_t stream;
     int32_t day, minute;
+    char event[LOG_EVENT_MAX]; /* of a buffering event: its id, and position of its start */
+    uint64_t since;
     uint64_t cursor, close_at;
     uint64_t counted; /* frames below it are in the ledger's figures */
     enum log_end_reason reason;
@@ -134,9 +136,20 @@ struct log {
         uint8_t stream;
         bool used;
         int32_t day, minute;
+        char event[LOG_EVENT_MAX];
         uint32_t suffix;            /* of the file made last */
     } key[LOG_KEYS];                /* newest first */
     char previous[2][LOG_NAME_MAX]; /* of the daily and of the interval stream */
+    /* buffering events, by STREAM_BUFFER - stream, as their last marks said */
+    struct log_buffer {
+        char event[LOG_EVENT_MAX], previous[LOG_NAME_MAX];
+        uint64_t since;
+    } buffer[STREAM_BUFFER - STREAM_BUFFER_LAST + 1];
+    struct log_done { /* ended: its files are renamed when all are closed */
+        bool used;
+        char event[LOG_EVENT_MAX];
+        int64_t retry_at;
+    } done[LOG_DONE];
     /* the prepared file and the ballast */
     int spare_fd;
     bool spare_direct;
@@ -144,7 +157,6 @@ struct log {
     struct io_op spare_op;
     bool spare_busy;
     int64_t spare_at, space_at, check_at, busy_at;
-    int64_t home_at, home_wait; /* log_directory is not tried again from spill before home_at */
     bool ballast;
     uint8_t *zeros;
     /* ledger */
@@ -183,7 +195,19 @@ void log_grow(struct log *l, struct log_out *o);
 void log_idle(struct log *l);                        /* spare, zeroing ahead, ballast */
 void log_note(struct log *l, const struct frame *f); /* schemas, symbols, states */
 void log_sentence(struct log *l, int error);         /* errno into the status */
+void log_tell_renamed(struct log *l, const char *from, const char *to);
 void log_tell(struct log *l, const struct log_out *o, enum log_event_type type);
+
+/* log_event.c */
+bool event_begins(struct log *l, const struct frame *f); /* the scout, before it passes the mark; */
+void event_ends(struct log *l, const struct frame *f);   /* behind it */
+int events_done(struct log *l);                          /* files of ended events get their names */
+bool events_pending(const struct log *l);                /* any that can be renamed now */
+
+/* log.c */
+struct log_lane *lane_find(struct log *l, uint8_t stream, int32_t day);
+bool lane_add(struct log *l, uint8_t stream, int32_t day, uint64_t pos);
+void lane_close(struct log *l, struct log_lane *n, enum log_end_reason reason);
 
 void states_free(struct log_state *s);
 

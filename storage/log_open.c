@@ -11,8 +11,9 @@
 
 #define FILE_MODE   0640
 #define LEAST_ALLOC (1ull << 20)
-#define HOME_WAITS  64 /* retry_interval times, at most, between two returns from spill */
 #define ZERO_AHEAD  (64ull << 20)
+#define EVENT_ALLOC (64ull << 20) /* allocated at once for the file of a buffering event */
+#define HOME_SPACE  (8ull << 20) /* free in log_directory before the log leaves spill */
 
 enum preamble_stage { STAGE_HEADERS, STAGE_SCHEMAS, STAGE_SYMBOLS, STAGE_STATES, STAGE_JOURNAL };
 
@@ -43,6 +44,18 @@ void log_tell(struct log *l, const struct log_out *o, enum log_event_type type)
         e->last = o->durable.pos;
     memcpy(e->name, o->name, sizeof e->name);
     store_release(&l->event_tail, tail + 1); /* L2: pairs with log_event_next */
+}
+
+void log_tell_renamed(struct log *l, const char *from, const char *to)
+{
+    uint64_t tail = load_relaxed(&l->event_tail);
+    if (tail - load_acquire(&l->event_head) == LOG_EVENTS)
+        return;
+    struct log_event *e = &l->event[tail % LOG_EVENTS];
+    *e = (struct log_event){.type = LOG_RENAMED};
+    snprintf(e->name, sizeof e->name, "%s", from);
+    snprintf(e->to, sizeof e->to, "%s", to);
+    store_release(&l->event_tail, tail + 1); /* L2 */
 }
 
 bool log_event_next(struct log *l, struct log_event *e)
@@ -116,7 +129,9 @@ void log_note(struct log *l, const struct frame *f)
             return;
         if (type == MARK_EOD || type == MARK_RESTART)
             l->states_due = true;
-        if (type == MARK_STATE)
+        /* an event that began behind them stands among the states of its generation, so that a file
+         * made later knows it */
+        if (type == MARK_STATE || type == MARK_BUFFER_START || type == MARK_BUFFER_END)
             note_state(l, f);
     }
 }
@@ -260,12 +275,19 @@ static int64_t allocate(struct log *l, int fd, uint64_t from, uint64_t want)
     return r == -EFBIG ? (int64_t)from : r;
 }
 
+/* Bytes to allocate at once: an event's file is an uncertain thing. */
+static uint64_t ahead(const struct log *l, const struct log_out *o)
+{
+    bool less = *o->header.event && l->cfg.preallocate > EVENT_ALLOC;
+    return less ? EVENT_ALLOC : l->cfg.preallocate;
+}
+
 void log_grow(struct log *l, struct log_out *o)
 {
     if (o->no_alloc || !l->cfg.preallocate)
         return;
     uint64_t from = o->alloc > o->handed ? o->alloc : pst_align_up(o->handed, o->block);
-    int64_t end = allocate(l, o->fd, from, l->cfg.preallocate);
+    int64_t end = allocate(l, o->fd, from, ahead(l, o));
     if (end <= (int64_t)from)
         o->no_alloc = true; /* the writes will say what is wrong */
     else
@@ -332,12 +354,6 @@ void out_fail(struct log *l, struct log_out *o, int error)
     if (a != LOG_ACT_FULL && a != LOG_ACT_LIMIT)
         alarm_signal(l->st, ALARM_LOG_POISONED);
     blame(l, o->spilled, error);
-    if (!o->spilled && l->dir[1].path) { /* it says that it has room, and has not: ever later */
-        int64_t longest = HOME_WAITS * l->cfg.retry_ns;
-        l->home_wait = l->home_wait ? 2 * l->home_wait : l->cfg.retry_ns;
-        l->home_wait = l->home_wait < longest ? l->home_wait : longest;
-        l->home_at = l->now + l->home_wait;
-    }
     uint64_t from = out_position(o, &o->durable), guard = load_relaxed(&l->ring->head->guard);
     if (from == LOG_NOWHERE)
         from = o->copied;
@@ -360,7 +376,9 @@ void out_fail(struct log *l, struct log_out *o, int error)
                                            .cursor = from,
                                            .close_at = o->copied,
                                            .counted = o->copied,
-                                           .reason = o->reason};
+                                           .reason = o->reason,
+                                           .since = o->header.since};
+            memcpy(l->lane[i].event, o->header.event, sizeof o->header.event);
             return;
         }
     pst_must(!"log: no lane left to repair a poisoned file");
@@ -378,8 +396,11 @@ static bool suffix_seen(void *arg, const char *name)
 {
     struct suffix_scan *s = arg;
     struct log_name n;
-    if (log_name_parse(&n, s->l->cfg.prefix, name) && n.stream == s->h->stream &&
-        n.day == s->h->day && n.minute == s->h->minute && n.suffix >= s->next)
+    if (!log_name_parse(&n, s->l->cfg.prefix, name) || strcmp(n.event, s->h->event))
+        return true;
+    bool same = n.event[0] || (n.stream == s->h->stream && n.day == s->h->day &&
+                               n.minute == s->h->minute);
+    if (same && n.suffix >= s->next)
         s->next = n.suffix + 1;
     return true;
 }
@@ -388,7 +409,7 @@ static struct log_key *key_find(struct log *l, const struct log_file_header *h)
 {
     for (unsigned i = 0; i < LOG_KEYS; i++)
         if (l->key[i].used && l->key[i].stream == h->stream && l->key[i].day == h->day &&
-            l->key[i].minute == h->minute)
+            l->key[i].minute == h->minute && !strcmp(l->key[i].event, h->event))
             return &l->key[i];
     return NULL;
 }
@@ -400,7 +421,12 @@ static void key_note(struct log *l, const struct log_file_header *h)
     if (!k)
         k = &l->key[LOG_KEYS - 1];
     memmove(&l->key[1], &l->key[0], (size_t)(k - l->key) * sizeof *k);
-    l->key[0] = (struct log_key){h->stream, true, h->day, h->minute, h->suffix};
+    l->key[0] = (struct log_key){.stream = h->stream,
+                                 .used = true,
+                                 .day = h->day,
+                                 .minute = h->minute,
+                                 .suffix = h->suffix};
+    memcpy(l->key[0].event, h->event, sizeof h->event);
 }
 
 static int open_any(struct log *l, const char *path, int flags, bool *direct)
@@ -455,18 +481,20 @@ static int make(struct log *l, struct log_out *o, unsigned d)
                          .day = o->header.day,
                          .minute = o->header.minute,
                          .suffix = s.next};
-    if (!log_name_format(o->name, l->cfg.prefix, &n))
+    bool event = *o->header.event;
+    memcpy(n.event, o->header.event, sizeof n.event);
+    if (!log_name_format(o->name, event ? o->header.name : l->cfg.prefix, &n))
         return -ENAMETOOLONG;
     snprintf(o->path, sizeof o->path, "%s/%s", l->dir[d].path, o->name);
     o->header.suffix = n.suffix;
     o->header.spilled = (uint8_t)d;
     o->spilled = d;
     int64_t end = 0;
-    if (d != 0 || !take_spare(l, o)) {
+    if (d != 0 || event || !take_spare(l, o)) {
         o->fd = open_any(l, o->path, O_RDWR | O_CREAT | O_EXCL, &o->direct);
         if (o->fd < 0)
             return o->fd;
-        end = allocate(l, o->fd, 0, l->cfg.preallocate);
+        end = allocate(l, o->fd, 0, ahead(l, o));
         if (end == -ENOSPC || end == -EDQUOT) {
             io->ops->close(io, o->fd);
             io->ops->unlink(io, o->path);
@@ -514,7 +542,10 @@ bool lane_open(struct log *l, struct log_lane *n, bool home_only)
         if (getrandom(&h->epoch, sizeof h->epoch, 0) != sizeof h->epoch)
             h->epoch = clock_ticks();
         snprintf(h->name, sizeof h->name, "%s", l->cfg.instance_name ? l->cfg.instance_name : "");
-        char *previous = l->previous[n->stream == STREAM_INTERVAL];
+        memcpy(h->event, n->event, sizeof h->event);
+        h->since = n->since;
+        char *previous = stream_is_buffer(n->stream) ? l->buffer[STREAM_BUFFER - n->stream].previous
+                                                     : l->previous[n->stream == STREAM_INTERVAL];
         memcpy(h->previous, previous, sizeof h->previous);
         snprintf(h->writer, sizeof h->writer, "%s", PST_VERSION);
         int r = make(l, o, d);

@@ -118,7 +118,7 @@ void rdb_publish(struct rdb *r)
 uint32_t rdb_append(struct rdb *r, const struct schema_set *schemas, const struct frame *f)
 {
     uint32_t taken = 0, refused = 0;
-    if (f->kind == FRAME_DATA || f->kind == FRAME_GAP)
+    if (frame_has_rows(f))
         append_rows(r, schemas, f, &taken, &refused);
     r->position = f->position + f->length;
     r->time = f->time;

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include "core/civil.h"
+#include "core/event.h"
 #include "core/tables.h"
 #include "recovery_internal.h"
 
@@ -291,12 +292,48 @@ static void calendars_mark(struct recovery *r, json_t *dates)
     json_object_foreach(dates, name, day) open_at(r, name, json_integer_value(day));
 }
 
+/* ---- buffering events ---- */
+
+static void drop_event(struct recovery *r, uint32_t i)
+{
+    free(r->event[i].json);
+    memmove(&r->event[i], &r->event[i + 1], (r->events - i - 1) * sizeof *r->event);
+    r->events--;
+}
+
+static void buffer_mark(struct recovery *r, const struct event_mark *m, bool end)
+{
+    uint32_t i = 0;
+    while (i < r->events && (r->event[i].id != m->id || r->event[i].since != m->since))
+        i++;
+    if (end) {
+        if (i < r->events)
+            drop_event(r, i);
+        return;
+    }
+    if (i == r->events) {
+        char *json = strndup(m->json, m->facts);
+        struct recovery_event *list = realloc(r->event, (r->events + 1) * sizeof *list);
+        pst_must(json && list);
+        r->event = list;
+        list[r->events++] =
+            (struct recovery_event){.id = m->id, .since = m->since, .json = json, .len = m->facts};
+    }
+    r->event[i].stream = m->stream;
+    r->event[i].passes = m->status == EVENT_PASSTHROUGH;
+}
+
 void recovery_mark(struct recovery *r, const struct frame *f)
 {
+    struct event_mark event;
     unsigned type;
-    uint32_t len;
+    uint32_t len = 0;
     const char *text = frame_mark(f, &type, &len);
     r->end_mark = text && type == MARK_END;
+    if (pst_unlikely(event_of(f, &event, &type))) {
+        buffer_mark(r, &event, type == MARK_BUFFER_END);
+        return;
+    }
     if (!text || (type != MARK_STATE && type != MARK_SESSION && type != MARK_TICK &&
                   type != MARK_EOD && type != MARK_RESTART))
         return;
@@ -464,7 +501,8 @@ static bool small_frame(void *arg, const struct frame *f)
             pst_must(copy);
             memcpy(copy, f, f->length);
             k->tick = copy;
-        } else if (type == MARK_STATE || type == MARK_SESSION || type == MARK_EOD) {
+        } else if (type == MARK_STATE || type == MARK_SESSION || type == MARK_EOD ||
+                   type == MARK_BUFFER_START || type == MARK_BUFFER_END) {
             keep(k, f);
         }
     }
@@ -763,6 +801,9 @@ static void forget(struct recovery *r)
     free(r->calendar);
     free(r->range);
     free(r->gap);
+    while (r->events)
+        drop_event(r, r->events - 1);
+    free(r->event);
     cursor_close(&r->cursor);
 }
 
@@ -815,32 +856,51 @@ struct states {
     uint32_t seed;
 };
 
-/* Takes o and one more member, as text; what JSON cannot say or no frame holds is left out. */
-static void say(struct states *s, json_t *o, uint16_t day, const char *decoder)
+/* What JSON cannot say or no frame holds is left out. */
+static void say_text(struct states *s, const char *text, size_t n, uint16_t day)
 {
-    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
-    json_decref(o);
-    size_t n = text ? strlen(text) : 0, more = decoder ? strlen(decoder) + 11 : 0;
-    char *whole = text ? malloc(n + more + 1) : NULL;
     if (s->room - s->bytes < FRAME_MAX) {
         uint8_t *p = realloc(s->frames, s->room + 4 * FRAME_MAX);
         pst_must(p);
         s->frames = p;
         s->room += 4 * FRAME_MAX;
     }
+    struct frame *f = (struct frame *)(s->frames + s->bytes);
+    uint32_t length = frame_build_mark(f, MARK_STATE, text, n);
+    if (length) {
+        f->day = day;
+        frame_seal(f, s->seed);
+        s->bytes += length;
+    }
+}
+
+/* Takes o and one more member, as text. */
+static void say(struct states *s, json_t *o, uint16_t day, const char *decoder)
+{
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    size_t n = text ? strlen(text) : 0, more = decoder ? strlen(decoder) + 11 : 0;
+    char *whole = text ? malloc(n + more + 1) : NULL;
     if (whole) {
         memcpy(whole, text, n);
         if (decoder) /* before the closing brace */
             n = n - 1 + (size_t)snprintf(whole + n - 1, more + 2, ",\"decoder\":%s}", decoder);
-        struct frame *f = (struct frame *)(s->frames + s->bytes);
-        uint32_t length = frame_build_mark(f, MARK_STATE, whole, n);
-        if (length) {
-            f->day = day;
-            frame_seal(f, s->seed);
-            s->bytes += length;
-        }
+        say_text(s, whole, n, day);
     }
     free(whole);
+    free(text);
+}
+
+static void say_event(struct states *s, const struct recovery_event *e, uint16_t day)
+{
+    char *text = NULL;
+    int n = asprintf(&text,
+                     "{\"buffer\":%.*s,\"status\":\"%s\",\"since\":%llu,\"rows\":0,\"bytes\":0,"
+                     "\"files\":0}}",
+                     (int)e->len, e->json, e->passes ? "passthrough" : "active",
+                     (unsigned long long)e->since);
+    pst_must(n > 0);
+    say_text(s, text, (size_t)n, day);
     free(text);
 }
 
@@ -901,6 +961,8 @@ void *recovery_states(const struct recovery *r, size_t *bytes)
     json_decref(dates);
     for (uint32_t i = 0; i < r->sessions; i++)
         say_session(&s, r, &r->session[i]);
+    for (uint32_t i = 0; i < r->events; i++)
+        say_event(&s, &r->event[i], (uint16_t)(r->open_day < 0 ? 0 : r->open_day));
     for (uint32_t i = 0; i < r->sources; i++)
         say_source(&s, &r->source[i], (uint16_t)(r->open_day < 0 ? 0 : r->open_day));
     *bytes = s.bytes;

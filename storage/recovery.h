@@ -62,6 +62,9 @@
  * level below durable). It is synced before anything is built upon what was read of it: else a later
  * power cut would take frames away that a restart mark calls the journal.
  *
+ * EVENTS. A buffering event whose end mark is not there is active: start marks, the state marks
+ * that repeat them and end marks tell, also from the heads of files.
+ *
  * IDS. Symbols get their old ids. An id that a data frame uses but whose text is lost is skipped
  * (symbols_skip): no new text ever gets it. Schemas keep theirs.
  *
@@ -140,6 +143,15 @@ struct recovery_source {
     struct source_progress p;
 };
 
+struct recovery_event { /* a buffering event without end mark (core/event.h) */
+    int64_t id;
+    uint8_t stream;
+    uint64_t since; /* position of the mark that started it */
+    bool passes;    /* it was at its limit */
+    char *json;     /* what it was started with: {"id":…,"args":{…},… without the closing brace */
+    uint32_t len;
+};
+
 struct recovery_damage {
     uint32_t kind;        /* enum pst_damage */
     int32_t answer;       /* enum pst_answer; 0 = not asked */
@@ -182,6 +194,8 @@ struct recovery {
     struct recovery_source *source;
     uint32_t sources, sources_doubtful; /* doubtful: an island that found no place, or a mark behind
                                          * a hole had to be believed */
+    struct recovery_event *event; /* that are active, in the order of their start */
+    uint32_t events;
     uint32_t symbols, symbols_lost;
     uint32_t torn_files, files, files_unseen;
     uint32_t unsynced; /* files that could not be synced: what was read of them may not be durable */

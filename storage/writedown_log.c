@@ -374,7 +374,7 @@ int wd_log_step(struct wd_log *l, const _Atomic bool *cancel, struct err *err)
             l->bytes += f->length;
             l->reached = f->position + f->length;
             if (f->day == l->day && f->position >= l->first &&
-                (f->kind == FRAME_DATA || f->kind == FRAME_GAP) && !frame_rows(l, f)) {
+                frame_has_rows(f) && !frame_rows(l, f)) {
                 if (l->mode != WD_COLLECT)
                     return err_set(err, -ENOMEM, "no memory to survey the log") - 1;
                 l->full = true;

@@ -87,6 +87,12 @@ pst_inline bool stream_is_buffer(uint8_t stream)
     return stream >= STREAM_BUFFER_LAST && stream <= STREAM_BUFFER;
 }
 
+/* A frame of rows that belong to their day: what readers of rows take. */
+pst_inline bool frame_has_rows(const struct frame *f)
+{
+    return (f->kind == FRAME_DATA || f->kind == FRAME_GAP) && !stream_is_buffer(f->stream);
+}
+
 /* The seed makes a frame of another instance invalid. */
 pst_inline uint32_t frame_seed(uint64_t instance_id)
 {
