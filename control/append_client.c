@@ -157,6 +157,8 @@ bool append_open(struct append_client *a, const char *socket, const char *source
     json_t *x;
     a->at = source_point((uint64_t)json_integer_value(json_object_get(r, "position")),
                          (uint32_t)json_integer_value(json_object_get(r, "row")));
+    const char *instance = json_string_value(json_object_get(r, "instance"));
+    snprintf(a->instance, sizeof a->instance, "%s", instance ? instance : "");
     a->dates = json_is_true(json_object_get(r, "dates"));
     json_array_foreach(json_object_get(r, "have"), i, x) if (i < SOURCE_ISLANDS)
     {

@@ -51,6 +51,7 @@ struct append_client {
     struct schema_set *schemas;       /* the tables that take rows, with the daemon's ids */
     uint16_t open_day[TABLE_MAX];     /* by id: its calendar's earliest open date */
     uint8_t calendar[TABLE_MAX];
+    char instance[24];    /* the daemon's id, in hex */
     bool dates;           /* may say dates; where not, `day` is left out */
     enum ack_level level; /* of requests that are full; ACK_SUBMITTED at first */
     struct err err;

@@ -4,12 +4,12 @@
  *
  * OPEN       {"cmd":"append","args":[{"source":S}]}\n            S may be left out: no source
  *   reply    {"ok":true,"result":{"position":P,"row":R,"have":[[p,r,p2,r2],…],
- *             "tables":[{"schema":SCHEMA,"calendar":c,"open":"2026.11.22"},…],"dates":true}}
+ *             "tables":[{"schema":SCHEMA,"calendar":c,"open":"2026.11.22"},…],"dates":true,"instance":"00c0…"}}
  *   The point at which the source stands (0, 0 where it is new) and what lies beyond it already
  *   (source.h: islands), when all that was sent before has been taken; every table that takes rows
  *   from this peer, SCHEMA as in a schema frame (schema.h), whose ids and layouts the records must
  *   use, the number of its calendar and that one's earliest open date; whether the peer may say
- *   dates.
+ *   dates; the instance's id in hex.
  *
  * ROWS       {"cmd":"append","args":[{"source":S,"bytes":N,"level":L}]}\n, then N bytes at once
  *   L is submitted, written or durable (the default). N: 8 … APPEND_MAX, a multiple of 8, of at

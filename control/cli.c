@@ -21,6 +21,10 @@ static const struct verb {
     {"query-kill", "ID", "Stops a query that runs or waits.", cli_query_kill},
     {"log", "ls|verify|dump [FILE|DIR] [TABLE]",
      "Lists, checks or prints log files; works without a daemon.", cli_log},
+    {"replay",
+     "FILE|DIR... --to INSTANCE [--speed N|max] [--from F] [--until U] [--tables A,B] [--sym S,T] "
+     "[--marks] [--source NAME] [--yes]",
+     "The rows of log files into a running instance, in their order, each once.", cli_replay},
     {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild ...",
      "The historical database: look, check, change; `penstock hdb help`.", cli_hdb},
 };

@@ -33,6 +33,7 @@ int cli_log(struct cli *c, int argc, char **argv);
 int cli_tail(struct cli *c, int argc, char **argv);
 int cli_gaps(struct cli *c, int argc, char **argv);
 int cli_ledger(struct cli *c, int argc, char **argv);
+int cli_replay(struct cli *c, int argc, char **argv);
 int cli_publish(struct cli *c, int argc, char **argv);
 int cli_eod(struct cli *c, int argc, char **argv);
 int cli_rdb(struct cli *c, int argc, char **argv);

@@ -66,9 +66,11 @@ json_t *append_opened(struct daemon *d, enum level level, const char *source)
                                                 (int)calendar, "open", day));
         free(text);
     }
-    return json_pack("{s:I,s:I,s:o,s:o,s:b}", "position", (json_int_t)p.at.position, "row",
+    char instance[24];
+    snprintf(instance, sizeof instance, "%016llx", (unsigned long long)d->instance_id);
+    return json_pack("{s:I,s:I,s:o,s:o,s:b,s:s}", "position", (json_int_t)p.at.position, "row",
                      (json_int_t)p.at.row, "have", have, "tables", tables, "dates",
-                     level >= LEVEL_ADMIN);
+                     level >= LEVEL_ADMIN, "instance", instance);
 }
 
 /* ---- rows ---- */

@@ -53,14 +53,10 @@ static bool read_header(struct cursor *c, const char *path, struct log_file_head
     return v == LOG_HEADER_OK || v == LOG_HEADER_ONE_COPY;
 }
 
-static bool found_name(void *arg, const char *name)
+static bool add_file(struct listing *l, const char *path)
 {
-    struct listing *l = arg;
     struct cursor *c = l->c;
-    struct log_name parsed;
-    char path[CURSOR_PATH];
-    if (!log_name_parse(&parsed, c->cfg.prefix, name) ||
-        snprintf(path, sizeof path, "%s/%s", l->dir, name) >= (int)sizeof path || known(c, path))
+    if (known(c, path))
         return true;
     struct log_file_header h;
     c->err.code = 0;
@@ -94,6 +90,18 @@ static bool found_name(void *arg, const char *name)
     return true;
 }
 
+static bool found_name(void *arg, const char *name)
+{
+    struct listing *l = arg;
+    struct cursor *c = l->c;
+    struct log_name parsed;
+    char path[CURSOR_PATH];
+    if (!log_name_parse(&parsed, c->cfg.prefix, name) ||
+        snprintf(path, sizeof path, "%s/%s", l->dir, name) >= (int)sizeof path)
+        return true;
+    return add_file(l, path);
+}
+
 bool cursor_refresh(struct cursor *c)
 {
     struct listing l = {.c = c, .ok = true};
@@ -105,6 +113,9 @@ bool cursor_refresh(struct cursor *c)
         if (!l.ok)
             return c->err.code ? false : err_set(&c->err, -ENOMEM, "no memory to list %s", l.dir);
     }
+    for (const char *const *f = c->cfg.files; f && *f; f++)
+        if (!add_file(&l, *f))
+            return c->err.code ? false : err_set(&c->err, -ENOMEM, "no memory to read %s", *f);
     if (!c->cfg.instance && c->files) {
         /* mixed directories: the newest file's instance is meant */
         const struct log_file_header *newest = &c->file[0]->header;

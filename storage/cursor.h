@@ -63,9 +63,11 @@ struct cursor_file;
 struct cursor_config {
     struct io *io;
     const char *dirs[CURSOR_DIRS]; /* log_directory, spill_directory; NULL ends the list */
-    const char *prefix;            /* log_prefix */
-    uint64_t instance;             /* 0: that of the newest file */
-    const struct ring *ring;       /* NULL: files only */
+    const char *const
+        *files;         /* NULL-terminated: these, whatever their names, beside what lies in dirs */
+    const char *prefix; /* log_prefix */
+    uint64_t instance;  /* 0: that of the newest file */
+    const struct ring *ring; /* NULL: files only */
     enum cursor_limit limit;
     bool headers_only;
     bool no_skim; /* the caller knows all symbols and schemas already */
@@ -101,8 +103,7 @@ struct cursor {
     uint64_t rewound_old, rewound_new;
     struct err err;
     /* figures */
-    uint64_t frames, bytes, lapped, lost_ranges, lost_bytes, repeats, damaged_ranges,
-        conflicts;
+    uint64_t frames, bytes, lapped, lost_ranges, lost_bytes, repeats, damaged_ranges, conflicts;
     /* own */
     uint8_t *buf;
     struct packet_record *runs;
