@@ -11,7 +11,7 @@ const struct cmd cmd_table[] = {
 };
 const unsigned cmd_count = PST_COUNT(cmd_table);
 
-static const char *const level_names[] = {"view", "operate", "admin"};
+static const char *const level_names[] = {"none", "view", "operate", "admin"};
 
 const struct cmd *cmd_find(const char *name)
 {

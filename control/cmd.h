@@ -18,7 +18,7 @@
 struct daemon;
 struct query;
 
-enum level { LEVEL_VIEW, LEVEL_OPERATE, LEVEL_ADMIN };
+enum level { LEVEL_NONE, LEVEL_VIEW, LEVEL_OPERATE, LEVEL_ADMIN };
 
 struct peer {
     uid_t uid;

@@ -140,7 +140,9 @@ enum level daemon_level(struct daemon *d, uid_t uid, gid_t gid, pid_t pid)
     const struct config_access *a = &d->config->access;
     if (uid == 0 || uid == d->uid || listed(&a->admin, uid, gid))
         return LEVEL_ADMIN;
-    return listed(&a->operate, uid, gid) ? LEVEL_OPERATE : LEVEL_VIEW;
+    if (listed(&a->operate, uid, gid))
+        return LEVEL_OPERATE;
+    return !a->view.count || listed(&a->view, uid, gid) ? LEVEL_VIEW : LEVEL_NONE;
 }
 
 bool daemon_operator_mark(struct daemon *d, const struct peer *peer, const char *command,
@@ -307,6 +309,7 @@ void daemon_run(struct daemon *d)
 {
     static struct alarm_rules rules;
     int64_t tick = 0, check = 0;
+    house_control(d->config); /* all other threads run, with CPUs of their own */
     while (!daemon_signal) {
         if (d->socket) {
             socket_poll(d->socket, socket_finish(d->socket)    ? 0

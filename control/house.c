@@ -25,3 +25,15 @@ void house_leave(void)
     if (known)
         sched_setaffinity(0, sizeof given, &given);
 }
+
+void house_control(const struct config *c)
+{
+    cpu_set_t set;
+    if (c->cpus.control < 0)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((int)c->cpus.control, &set);
+    if (sched_setaffinity(0, sizeof set, &set))
+        fprintf(stderr, "penstockd: cpus.control: no CPU %lld here; control stays unpinned\n",
+                (long long)c->cpus.control);
+}

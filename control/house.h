@@ -17,3 +17,6 @@
 void house_enter(const struct config *c);
 /* The set that the process was started with, for a moment: DPDK pins within what its caller has. */
 void house_leave(void);
+
+/* Pins the calling thread to cpus.control: after all others were started, since they inherit. */
+void house_control(const struct config *c);

@@ -359,7 +359,7 @@ static void socket_accept(struct socket *s)
         return;
     }
     c->fd = fd;
-    c->peer = (struct peer){cred.uid, cred.gid, cred.pid, LEVEL_VIEW};
+    c->peer = (struct peer){cred.uid, cred.gid, cred.pid, LEVEL_NONE};
     c->peer.level = s->c.level(s->c.daemon, cred.uid, cred.gid, cred.pid);
     c->last = clock_monotonic();
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};

@@ -127,6 +127,167 @@ assert [(r["kind"], r["from"], r["table"], r["reason"], r["seq"], r["bytes"], r[
 PY
     is "errors told, without log_update_error" "$(grep -c "update error" "$work/daemon.log")" 0
     ;;
+paths) # where things lie, and what they are called
+    group=$(id -gn)
+    [ "$(id -u)" != 0 ] || group=daemon
+    configure "instance: ours
+state_directory: $work/state2
+log_directory: $work/log2
+log_prefix: tp
+log_preallocate: 3M
+log_ballast: 2M
+retry_interval: 50ms
+run_directory: $work/run
+socket_group: $group
+$trade"
+    sed -i '/^control_socket/d' "$work/p.yaml"
+    "$bin/penstockd" --config "$work/p.yaml" >>"$work/daemon.log" 2>&1 & daemon=$!
+    for _ in $(seq 60); do [ -S "$work/run/ours.sock" ] && break; sleep 0.05; done
+    [ -S "$work/run/ours.sock" ] || die "no control socket in run_directory: $(ls "$work" "$work"/run*)"
+    ln -s "$work/run/ours.sock" "$work/s.sock"
+    is "status: instance" "$(figure status 'r["instance"]')" ours
+    is "mode and group of the socket" "$(stat -c '%a %G' "$work/run/ours.sock")" "660 $group"
+    [ -s "$work/state2/catalogue" ] || die "no catalogue in state_directory"
+    log=$(figure status 'r["log"]["file"]')
+    case $log in "$work/log2/tp2"*) ;; *) die "the log is $log" ;; esac
+    is "size of a new log file" "$(stat -c %s "$log")" 3145728
+    until_is "size of the ballast" 2097152 stat -c %s "$work/log2/tpballast"
+    stop || die "the daemon's exit code"
+    rm "$work/s.sock"
+    echo "control_socket: $work/elsewhere.sock" >>"$work/p.yaml"
+    "$bin/penstockd" --config "$work/p.yaml" >>"$work/daemon.log" 2>&1 & daemon=$!
+    for _ in $(seq 60); do [ -S "$work/elsewhere.sock" ] && break; sleep 0.05; done
+    [ -S "$work/elsewhere.sock" ] || die "no control socket where control_socket says"
+    ln -s "$work/elsewhere.sock" "$work/s.sock"
+    for _ in $(seq 60); do p commands >/dev/null 2>&1 && break; sleep 0.05; done
+    ;;
+writes) # durability: async syncs each second; log_depth: as many writes as that can be in flight
+    configure "durability: async
+log_depth: 2
+retry_interval: 50ms
+$trade"
+    start
+    publish 2026.11.20D12:00:00,A,1
+    from=$(date +%s%N)
+    publish 2026.11.20D12:00:00,A,2
+    took=$((($(date +%s%N) - from) / 1000000))
+    [ $took -gt 400 ] || die "a row was durable after $took ms"
+    is "status: level" "$(figure status 'r["log"]["level"]')" async
+    uring=$(grep -l SqMask /proc/"$daemon"/fdinfo/* 2>/dev/null | head -1)
+    if [ -n "$uring" ]; then is "requests that the log's io_uring holds" "$(awk '/^SqMask/ {print $2}' "$uring")" 0x7; else echo "log_depth: no io_uring here"; fi
+    # the log's directory is gone: it is tried again each retry_interval, not each second
+    mv "$work/log" "$work/gone"
+    ;;
+sizes) # what is held in memory
+    configure "ring_size: 24M
+rdb_memory: 160M
+symbols_max: 1024
+max_new_symbols: 30
+check_interval: 100ms
+alarms: {rdb_used: 1, rdb_lag: 300ms}
+$trade"
+    start
+    is "ring" "$(figure status 'r["ring"]["size"]')" $((32 << 20))
+    is "rdb" "$(figure rdb 'r["memory"]')" $((160 << 20))
+    publish "2026.11.20D12:00:00,A,1"
+    until_raised rdb.full
+    p rdb pause >/dev/null || die "rdb pause"
+    publish "2026.11.20D12:00:00,A,2"
+    from=$(date +%s)
+    until_raised rdb.lag
+    [ $(($(date +%s) - from)) -lt 4 ] || die "rdb.lag was raised late"
+    p rdb resume >/dev/null || die "rdb resume"
+    python3 -c "
+print('time,sym,price')
+for i in range(40): print('2026.11.20D11:00:00,N%d,1' % i)" | p publish trade - >"$work/out" 2>&1 && die "more than max_new_symbols were taken"
+    grep -q "symbol .N[0-9]*. is refused" "$work/out" || die "the refusal: $(cat "$work/out")"
+    stop || die "the daemon's exit code"
+    sed -i 's/^max_new_symbols.*/max_new_symbols: 100k/; s/^ring_size.*/peak_rate: 10M/' "$work/p.yaml"
+    "$bin/penstockd" --config "$work/p.yaml" --check | grep -q "ring  *2.0 GiB = 2.* at peak_rate, 10,000,000" ||
+        die "--check: $("$bin/penstockd" --config "$work/p.yaml" --check | grep ring)"
+    sed -i 's/^peak_rate.*/ring_size: 16M/' "$work/p.yaml"
+    start
+    python3 -c "
+print('time,sym,price')
+for i in range(1100): print('2026.11.20D11:00:00,M%d,1' % i)" | p publish trade - >"$work/out" 2>&1 && die "more than symbols_max were taken"
+    grep -q "symbol .M[0-9]*. is refused\|symbols_max" "$work/out" || die "the refusal: $(cat "$work/out")"
+    ;;
+interval) # an alarm is only seen at a check
+    configure "check_interval: 1h
+alarms: {symbols_used: 1}
+symbols_max: 1024
+$trade"
+    start
+    sleep 0.3 # past the first check
+    publish "$(for i in $(seq 40); do echo "2026.11.20D12:00:00,S$i,1"; done)"
+    sleep 1.3
+    is "raised alarms" "$(raised)" ""
+    ;;
+cpus) # the threads' CPUs
+    [ "$(nproc)" -gt 1 ] || skip "one CPU: nothing to see"
+    configure "database: $work/hdb
+cpus: {control: 0, log: 1, ledger: 0, rdb: 1, writedown: 0}
+$trade"
+    start
+    for t in penstockd:0 log:1 ledger:0 rdb:1 writedown:0; do
+        until_is "CPUs of ${t%:*}" "${t#*:}" sh -c "for d in /proc/$daemon/task/*; do [ \"\$(cat \$d/comm)\" != ${t%:*} ] || sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' \$d/status; done"
+    done
+    ;;
+access) # who may do what: three users, each on one list
+    [ "$(id -u)" = 0 ] && [ -z "${PST_USER:-}" ] || skip "needs root to be other users"
+    chmod 711 "$work"
+    configure "access: {view: [bin], operate: [daemon], admin: [nobody]}
+socket_group: users
+$trade"
+    start
+    as() { # USER COMMAND...
+        user=$1; shift
+        setpriv --reuid "$user" --regid users --clear-groups "$bin/penstock" --socket "$work/s.sock" "$@" >"$work/out" 2>&1
+    }
+    as bin tables || die "access.view: $(cat "$work/out")"
+    as sys tables && die "everyone may view, though access.view names one"
+    as daemon ack dates.missed; grep -q "needs level" "$work/out" && die "access.operate: $(cat "$work/out")"
+    as bin ack dates.missed && die "who may view operates"
+    grep -q "needs level operate" "$work/out" || die "who may view operates: $(cat "$work/out")"
+    as nobody config reload || die "access.admin: $(cat "$work/out")"
+    as daemon config reload && die "who may operate administers"
+    ;;
+queries) # processes, threads, limits, plugins
+    [ -z "${PST_USER:-}" ] || skip "plugins belong to root, whom a user namespace does not show"
+    configure "query_processes: 1
+query_threads: 3
+query_memory: 100M
+query_timeout: 700ms
+query_rows: 5
+query_queue: 1
+plugins: [$BUILD/tests/misbehave.so]
+views: {dear: {sql: 'SELECT time, sym FROM trade WHERE price > 1'}}
+$trade"
+    start
+    until_is "processes that are ready" "[True]" figure queries '[x["state"] == "ready" for x in r["processes"]]'
+    is "echo of the plugin" "$(p call echo text=hi --format csv -q 2>&1 | tail -1)" "hi 7 0.5"
+    python3 -c "
+print('time,sym,price')
+for i in range(250000): print('2026.11.20D12:00:00,S%d,%d' % (i % 7, i))" | p publish trade - --level submitted >"$work/out" || die "publish"
+    for _ in $(seq 100); do [ "$(p sql 'select count(*) from trade' --format csv -q 2>/dev/null | tail -1)" = 250000 ] && break; sleep 0.05; done
+    p sql "select * from trade" >"$work/out" 2>&1 && die "more than query_rows"
+    grep -q "5 rows" "$work/out" || die "query_rows: $(cat "$work/out")"
+    p sql "select max(price) from trade" >"$work/out" 2>&1 || die "max: $(cat "$work/out")"
+    is "rows of a view" "$(p sql 'select count(*) from dear' --format csv -q | tail -1)" 249998
+    p sql "select price from dear" >"$work/out" 2>&1 && die "a column that the view does not name"
+    pid=$(figure queries 'r["processes"][0]["pid"]')
+    is "threads of the process" "$(cat /proc/"$pid"/task/*/comm | grep -c .)" 4 # its own, and three that run queries
+    from=$(date +%s%N)
+    p call polite --timeout 4s >"$work/polite" 2>&1 & one=$!
+    until_is "queries" 1 figure queries 'len(r["queries"])'
+    p call polite --timeout 4s >"$work/two" 2>&1 & two=$!
+    until_is "queries" 2 figure queries 'len(r["queries"])'
+    p call echo text=hi >"$work/out" 2>&1 && die "a third query was taken"
+    grep -q query_queue "$work/out" || die "query_queue: $(cat "$work/out")"
+    wait "$one" && die "polite ended well"
+    [ $((($(date +%s%N) - from) / 1000000)) -lt 2500 ] || die "query_timeout: it ran for long"
+    wait "$two"
+    ;;
 *) die "no case $name" ;;
 esac
 [ -z "$daemon" ] || stop || die "the daemon's exit code"
