@@ -19,8 +19,8 @@ static const struct verb {
     {"gaps", "[FEED] [-n N]", "The newest gaps, from the journal: what was lost, when, why.",
      cli_gaps},
     {"query-kill", "ID", "Stops a query that runs or waits.", cli_query_kill},
-    {"log", "ls|verify|dump [FILE|DIR] [TABLE]",
-     "Lists, checks or prints log files; works without a daemon.", cli_log},
+    {"log", "ls|verify|stat|dump|repair [FILE|DIR] [TABLE] [--from X] [--to Y] [--kind K,...] [--yes]",
+     "Lists, checks, counts, prints or repairs log files; works without a daemon.", cli_log},
     {"replay",
      "FILE|DIR... --to INSTANCE [--speed N|max] [--from F] [--until U] [--tables A,B] [--sym S,T] "
      "[--marks] [--source NAME] [--yes]",

@@ -114,11 +114,10 @@ static bool of_file(const struct log_name *n, const struct frame *f)
 }
 
 /* The first frame behind the headers that tells what stood in them. */
-static bool find_origin(struct survey *v, const char *path, const struct log_name *name,
-                        struct log_file_header *h)
+bool recovery_origin(struct io *io, const char *path, const struct log_name *name,
+                     uint64_t instance, bool spilled, uint8_t *buf, struct log_file_header *h)
 {
-    struct io *io = v->r->cfg.io;
-    uint32_t seed = frame_seed(v->r->cfg.instance);
+    uint32_t seed = frame_seed(instance);
     int fd = io->ops->open(io, path, O_RDONLY, 0);
     bool found = false;
     uint64_t work = 4 * REBUILD_REACH;
@@ -126,7 +125,7 @@ static bool find_origin(struct survey *v, const char *path, const struct log_nam
          at += LOGSCAN_WINDOW) {
         size_t fill = 0;
         while (fill < LOGSCAN_BUFFER) {
-            int64_t n = io->ops->pread(io, fd, v->buf + fill, LOGSCAN_BUFFER - fill, at + fill);
+            int64_t n = io->ops->pread(io, fd, buf + fill, LOGSCAN_BUFFER - fill, at + fill);
             if (n == -EINTR)
                 continue;
             if (n <= 0)
@@ -134,7 +133,7 @@ static bool find_origin(struct survey *v, const char *path, const struct log_nam
             fill += (size_t)n;
         }
         for (size_t i = 0; i + FRAME_HEADER <= fill && i < LOGSCAN_WINDOW && !found; i += 8) {
-            const struct frame *f = (const struct frame *)(v->buf + i);
+            const struct frame *f = (const struct frame *)(buf + i);
             if (f->length < FRAME_HEADER || f->length > FRAME_MAX || f->length % FRAME_ALIGN ||
                 f->kind < FRAME_DATA || f->kind > FRAME_FILE || f->length > fill - i ||
                 !of_file(name, f) || work < f->length)
@@ -147,14 +146,14 @@ static bool find_origin(struct survey *v, const char *path, const struct log_nam
                 .magic = LOG_MAGIC,
                 .format = LOG_FORMAT,
                 .suffix = name->suffix,
-                .instance = v->r->cfg.instance,
+                .instance = instance,
                 .epoch = crc32c(seed, &f->position, 8),
                 .first = f->position,
                 .created = f->time,
                 .day = f->day,
                 .minute = name->minute,
                 .stream = *name->event && f->kind == FRAME_FILE ? f->stream : name->stream,
-                .spilled = v->spilled};
+                .spilled = spilled};
             snprintf(h->writer, sizeof h->writer, "recovered");
             snprintf(h->event, sizeof h->event, "%s", name->event);
         }
@@ -166,12 +165,28 @@ static bool find_origin(struct survey *v, const char *path, const struct log_nam
     return found;
 }
 
+/* Both copies. */
+int recovery_put_header(struct io *io, const char *path, const struct log_file_header *h)
+{
+    uint8_t *two = aligned_alloc(64, LOG_PREAMBLE), *frame = aligned_alloc(64, FRAME_MAX);
+    int rc = -ENOMEM;
+    if (two && frame) {
+        log_file_frame(frame, h, LOG_FILE_HEADER, h, sizeof *h, h->created);
+        memcpy(two, frame, LOG_BLOCK);
+        memcpy(two + LOG_BLOCK, frame, LOG_BLOCK);
+        rc = put_header(io, path, two, LOG_PREAMBLE, 0);
+    }
+    free(two);
+    free(frame);
+    return rc;
+}
+
 /* Both copies are lost. */
 static void rebuild(struct survey *v, const char *path, const struct log_name *name, size_t n)
 {
     struct recovery *r = v->r;
     struct log_file_header h;
-    bool found = find_origin(v, path, name, &h);
+    bool found = recovery_origin(r->cfg.io, path, name, r->cfg.instance, v->spilled, v->buf, &h);
     /* A header of which the very first write was torn has nothing behind it. */
     struct recovery_damage *d = recovery_note(r, PST_NO_HEADER, path, 0, n, found ? h.first : 0, 0);
     if (d->done)
@@ -192,23 +207,14 @@ static void rebuild(struct survey *v, const char *path, const struct log_name *n
                                       : "not read; what only it held counts as missing");
         return;
     }
-    uint8_t *two = aligned_alloc(64, LOG_PREAMBLE), *frame = aligned_alloc(64, FRAME_MAX);
     char aside[CURSOR_PATH + 64];
-    int rc = -ENOMEM;
-    if (two && frame) {
-        if (r->cfg.quarantine && recovery_make_quarantine(r))
-            snprintf(aside, sizeof aside, "%s/%s.header", r->cfg.quarantine, recovery_base(path));
-        else
-            snprintf(aside, sizeof aside, "%s.header", path);
-        rc = recovery_copy(r->cfg.io, path, 0, LOG_PREAMBLE, aside);
-        log_file_frame(frame, &h, LOG_FILE_HEADER, &h, sizeof h, h.created);
-        memcpy(two, frame, LOG_BLOCK);
-        memcpy(two + LOG_BLOCK, frame, LOG_BLOCK);
-        if (rc >= 0)
-            rc = put_header(r->cfg.io, path, two, LOG_PREAMBLE, 0);
-    }
-    free(two);
-    free(frame);
+    if (r->cfg.quarantine && recovery_make_quarantine(r))
+        snprintf(aside, sizeof aside, "%s/%s.header", r->cfg.quarantine, recovery_base(path));
+    else
+        snprintf(aside, sizeof aside, "%s.header", path);
+    int rc = recovery_copy(r->cfg.io, path, 0, LOG_PREAMBLE, aside);
+    if (rc >= 0)
+        rc = recovery_put_header(r->cfg.io, path, &h);
     d->error = rc < 0 ? rc : 0;
     if (rc < 0)
         recovery_say(r, "%s: both copies of its header are damaged and cannot be made anew: %s",

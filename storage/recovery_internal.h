@@ -22,6 +22,11 @@ bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err);
 int recovery_copy(struct io *io, const char *from_path, uint64_t from, uint64_t to,
                   const char *to_path);
 int recovery_sync_parent(struct io *io, const char *path);
+/* What a file's lost header said, from its first frame of that instance. buf: LOGSCAN_BUFFER bytes.
+ * False: there is none. */
+bool recovery_origin(struct io *io, const char *path, const struct log_name *name,
+                     uint64_t instance, bool spilled, uint8_t *buf, struct log_file_header *h);
+int recovery_put_header(struct io *io, const char *path, const struct log_file_header *h);
 const char *recovery_base(const char *path);
 
 /* recovery_damage.c */
