@@ -370,6 +370,7 @@ static void forget_old(struct buffers *b, int32_t day)
 bool buffer_start(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, struct err *err)
 {
     struct buffers *b = d->buffers;
+    buffers_tick(d); /* what has ended since is no longer in the way */
     const struct buffer_event *active = b ? event_active(b) : NULL, *used;
     char text[64];
     if (!b || !b->divert)
@@ -422,6 +423,7 @@ bool buffer_start(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, 
 bool buffer_end(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, struct err *err)
 {
     struct buffers *b = d->buffers;
+    buffers_tick(d);
     struct buffer_event *e = b ? event_find(b, id, 0) : NULL;
     if (!e || !e->slot)
         return err_set(err, -ENOENT, "no event %lld is active; buffer list shows them",
@@ -592,6 +594,8 @@ json_t *buffer_list(struct daemon *d)
 {
     struct buffers *b = d->buffers;
     json_t *all = json_array();
+    buffers_tick(d);
+    wiring_catalogue(d); /* the log's news: files and their names */
     for (uint32_t i = 0; b && i < b->events; i++) {
         const struct buffer_event *e = b->event[i];
         char day[CIVIL_TEXT];
@@ -615,6 +619,8 @@ json_t *buffer_list(struct daemon *d)
 static struct buffer_event *finished(struct daemon *d, int64_t id, uint64_t since, struct err *err)
 {
     struct buffers *b = d->buffers;
+    buffers_tick(d);
+    wiring_catalogue(d);
     struct buffer_event *e = b ? event_find(b, id, since) : NULL;
     if (!e) {
         err_set(err, -ENOENT, "there is no event %lld; buffer list shows them", (long long)id);

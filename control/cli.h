@@ -17,6 +17,7 @@ struct cli {
     bool json;
     const char *zone; /* --zone; NULL: as the daemon's time_type and time_offset say */
     struct time_shown shown;
+    const char *buffer; /* tail --buffer ID */
     bool patient; /* the answer may take as long as it takes */
     struct client_conn conn;
 };
@@ -36,6 +37,7 @@ int cli_ledger(struct cli *c, int argc, char **argv);
 int cli_replay(struct cli *c, int argc, char **argv);
 int cli_publish(struct cli *c, int argc, char **argv);
 int cli_eod(struct cli *c, int argc, char **argv);
+int cli_buffer(struct cli *c, int argc, char **argv);
 int cli_rdb(struct cli *c, int argc, char **argv);
 int cli_rebuild(struct cli *c, int argc, char **argv); /* also: hdb rebuild */
 /* The same with --database DIR: in this process, without a daemon (cli_rebuild.c). */

@@ -28,6 +28,18 @@ bool cli_journal_files(struct cli_journal *j, const char *dir, const char *prefi
     return true;
 }
 
+bool cli_journal_paths(struct cli_journal *j, const char *const *paths, struct err *err)
+{
+    memset(j, 0, sizeof *j);
+    j->io = io_posix_create(err);
+    struct cursor_config cc = {.io = j->io, .files = paths, .prefix = "log"};
+    if (j->io && cursor_open(&j->cursor, &cc, err))
+        return true;
+    io_destroy(j->io);
+    j->io = NULL;
+    return false;
+}
+
 /* What the daemon knows already, so that the files need not be skimmed for it. */
 static void teach(struct cli_journal *j, json_t *schemas)
 {
@@ -115,7 +127,8 @@ bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code)
     json_decref(r);
     j->attached = ok;
     if (!ok) {
-        fprintf(stderr, "penstock: %s\n", *err.text ? err.text : "the daemon's journal cannot be read");
+        fprintf(stderr, "penstock: %s\n",
+                *err.text ? err.text : "the daemon's journal cannot be read");
         *code = EXIT_DEGRADED;
     }
     return ok;
@@ -160,10 +173,16 @@ static bool matches(const struct cli_filter *f, struct dictionary *d, const stru
     return true;
 }
 
+static bool has_rows(const struct cli_filter *filter, const struct frame *f)
+{
+    return filter->buffered ? f->kind == FRAME_DATA && stream_is_buffer(f->stream)
+                            : frame_has_rows(f);
+}
+
 static uint64_t count_rows(void *arg, struct dictionary *d, const struct frame *f)
 {
     const struct cli_filter *filter = arg;
-    if (f->kind != FRAME_DATA && f->kind != FRAME_GAP)
+    if (!has_rows(filter, f))
         return 0;
     struct record_walk w;
     record_walk_start(&w, f);
@@ -228,10 +247,10 @@ int cli_journal_print(struct cli_journal *j, const struct cli_filter *filter, ui
             code = EXIT_DEGRADED;
             break;
         }
-        if (v == CURSOR_LOST)
+        if (v == CURSOR_LOST && !filter->buffered) /* an event's files hold its own frames only */
             fprintf(stderr, "penstock: positions %llu to %llu stand in no file\n",
                     (unsigned long long)c->lost_from, (unsigned long long)c->lost_to);
-        if (v != CURSOR_FRAME || (f->kind != FRAME_DATA && f->kind != FRAME_GAP))
+        if (v != CURSOR_FRAME || !has_rows(filter, f))
             continue;
         struct record_walk w;
         record_walk_start(&w, f);

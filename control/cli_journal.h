@@ -28,6 +28,8 @@ json_t *cli_attach(struct cli *c, int *code);
 
 /* Through the daemon. *code is the CLI's exit code on failure (the error is printed). */
 bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code);
+/* These files alone, whatever their names; NULL-terminated, kept. */
+bool cli_journal_paths(struct cli_journal *j, const char *const *paths, struct err *err);
 /* A directory's files; prefix NULL = "log". */
 bool cli_journal_files(struct cli_journal *j, const char *dir, const char *prefix, struct err *err);
 void cli_journal_close(struct cli_journal *j);
@@ -35,6 +37,7 @@ void cli_journal_close(struct cli_journal *j);
 struct cli_filter {
     const char *table; /* NULL = all */
     const char *sym;   /* NULL = all */
+    bool buffered;     /* rows of buffering events instead of the others */
     const char *feed;  /* NULL = all; by the packet record, or a column `feed` */
 };
 /* Prints the last n matching rows; follow: and then those that come. */

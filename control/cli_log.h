@@ -54,5 +54,6 @@ struct log_dump {
     uint64_t from, to; /* positions */
     int64_t since, until;
     bool csv;
+    bool buffered; /* rows of buffering events instead of the others; of an event's file: always */
 };
 int log_dump(struct cli *c, const struct log_where *w, const struct log_dump *o);

@@ -13,6 +13,7 @@ struct dumping {
     const struct log_dump *o;
     struct render r;
     struct dictionary *d;
+    bool buffered;
 };
 
 static void write_out(struct render *r)
@@ -62,9 +63,18 @@ static void bare(struct dumping *x, const struct frame *f)
     json_decref(data);
 }
 
+/* Rows of buffering events are no part of the day. */
+static bool left_out(const struct dumping *x, const struct frame *f)
+{
+    bool rows = f->kind == FRAME_DATA || f->kind == FRAME_GAP;
+    return rows && (x->buffered ? !stream_is_buffer(f->stream) : !frame_has_rows(f));
+}
+
 static void dump(struct dumping *x, const struct frame *f)
 {
     const struct log_dump *o = x->o;
+    if (left_out(x, f))
+        return;
     if (!(o->kinds & 1u << f->kind) || f->time < o->since || f->time >= o->until ||
         (f->kind != FRAME_FILE && (f->position + f->length <= o->from || f->position >= o->to)))
         return;
@@ -131,6 +141,7 @@ static int file(struct dumping *x, const struct log_where *w)
         code = EXIT_DEGRADED;
     }
     x->d = &d;
+    x->buffered |= o < LOG_IS_FRESH && stream_is_buffer(s.header.stream);
     for (bool more = o < LOG_IS_FRESH; more;) {
         enum logscan_verdict v = logscan_step(&s, &f, UINT64_MAX);
         more = v == LOGSCAN_FRAME || v == LOGSCAN_DAMAGE;
@@ -158,7 +169,7 @@ static int file(struct dumping *x, const struct log_where *w)
 
 int log_dump(struct cli *c, const struct log_where *w, const struct log_dump *o)
 {
-    struct dumping x = {.c = c, .o = o};
+    struct dumping x = {.c = c, .o = o, .buffered = o->buffered};
     render_init(&x.r, c->json ? RENDER_JSON : o->csv ? RENDER_CSV : RENDER_TEXT);
     x.r.header = !c->json;
     x.r.shown = &c->shown;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* penstock tail, penstock gaps: rows from the journal itself. */
+#include "cli_buffer.h"
 #include "cli_journal.h"
 
 static int parse(struct cli *c, int argc, char **argv, struct cli_filter *f, uint64_t *n,
                  bool *follow, const char *verb)
 {
+    c->buffer = NULL;
     const char **word = !strcmp(verb, "gaps") ? &f->feed : &f->table;
-    (void)c;
     for (int i = 0; i < argc; i++) {
         if (!strcmp(argv[i], "-n") && i + 1 < argc) {
             char *end;
@@ -17,6 +18,9 @@ static int parse(struct cli *c, int argc, char **argv, struct cli_filter *f, uin
             *follow = true;
         } else if (!strcmp(argv[i], "--sym") && i + 1 < argc && !strcmp(verb, "tail")) {
             f->sym = argv[++i];
+        } else if (!strcmp(argv[i], "--buffer") && i + 1 < argc && !strcmp(verb, "tail")) {
+            c->buffer = argv[++i];
+            f->buffered = true;
         } else if (*argv[i] != '-' && !*word) {
             *word = argv[i];
         } else {
@@ -24,6 +28,27 @@ static int parse(struct cli *c, int argc, char **argv, struct cli_filter *f, uin
         }
     }
     return EXIT_HEALTHY;
+}
+
+/* The files of an event alone. */
+static int print_event(struct cli *c, const struct cli_filter *f, uint64_t n, bool follow)
+{
+    struct cli_journal j;
+    struct buffer_paths paths;
+    struct err err = {0};
+    int code;
+    if (!buffer_paths(c, c->buffer, &paths, &code))
+        return code;
+    if (paths.n && cli_journal_paths(&j, paths.path, &err)) {
+        j.shown = &c->shown;
+        code = cli_journal_print(&j, f, n, follow, c->json);
+        cli_journal_close(&j);
+    } else {
+        fprintf(stderr, "penstock: %s\n", paths.n ? err.text : "its files are gone");
+        code = EXIT_DEGRADED;
+    }
+    buffer_paths_free(&paths);
+    return code;
 }
 
 static int print(struct cli *c, const struct cli_filter *f, uint64_t n, bool follow)
@@ -54,7 +79,7 @@ int cli_tail(struct cli *c, int argc, char **argv)
     uint64_t n = 10;
     bool follow = false;
     int code = parse(c, argc, argv, &f, &n, &follow, "tail");
-    return code ? code : print(c, &f, n, follow);
+    return code ? code : c->buffer ? print_event(c, &f, n, follow) : print(c, &f, n, follow);
 }
 
 int cli_gaps(struct cli *c, int argc, char **argv)
