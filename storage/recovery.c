@@ -125,6 +125,7 @@ static void state_mark(struct recovery *r, json_t *o, uint16_t day)
         uint64_t last = (uint64_t)json_integer_value(json_array_get(range, 1));
         paid(r, s, first, last); /* said twice */
         owe(r, s, first, last, day);
+        r->owed_at = (uint64_t)json_integer_value(json_array_get(range, 2));
     }
     json_t *dec = json_object_get(o, "decoder");
     char *json = dec ? json_dumps(dec, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
@@ -398,6 +399,9 @@ static struct recovery_session *by_ids(struct recovery *r, uint32_t feed, uint32
 static void gap_row(struct recovery *r, const struct record *rec, uint16_t day)
 {
     const struct schema *t = dictionary_schema(&r->cursor.dict, rec->table);
+    struct schema built_in; /* its schema frame lies in a hole: gap frames hold nothing else */
+    if (!t && tables_gap(&built_in, NULL))
+        t = &built_in;
     if (!t || strcmp(t->name, "gap") || t->ncols <= GAP_LINES || rec->bytes < t->fixed)
         return;
     const uint8_t *b = (const uint8_t *)rec;
@@ -509,6 +513,17 @@ static bool small_frame(void *arg, const struct frame *f)
     return true;
 }
 
+static struct kept *skim_file(struct recovery *r, struct kept *list, uint32_t *n, uint32_t file)
+{
+    const struct cursor_file *f = r->cursor.file[file];
+    list = recovery_grow(list, *n, sizeof *list);
+    struct kept *k = &list[(*n)++];
+    *k = (struct kept){.r = r, .file = file};
+    k->reached =
+        logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX, small_frame, k, &k->whole);
+    return list;
+}
+
 /* The newest file of all and the newest daily one; where a crash damaged their heads (the last
  * file's, before it was durable), those before them, back to one that is whole. Newest first. */
 static struct kept *skim_newest(struct recovery *r, uint32_t *n)
@@ -518,19 +533,24 @@ static struct kept *skim_newest(struct recovery *r, uint32_t *n)
     bool whole = false, daily = false;
     *n = 0;
     for (uint32_t i = c->files; i-- > 0 && !(whole && daily);) {
-        const struct cursor_file *f = c->file[i];
-        bool is_daily = f->header.stream == STREAM_DAILY;
+        bool is_daily = c->file[i]->header.stream == STREAM_DAILY;
         if (*n && whole && !is_daily)
             continue;
-        list = recovery_grow(list, *n, sizeof *list);
-        struct kept *k = &list[(*n)++];
-        *k = (struct kept){.r = r, .file = i};
-        k->reached = logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX, small_frame, k,
-                                  &k->whole);
-        whole |= k->whole;
-        daily |= is_daily && k->whole;
+        list = skim_file(r, list, n, i);
+        whole |= list[*n - 1].whole;
+        daily |= is_daily && list[*n - 1].whole;
     }
     return list;
+}
+
+/* Forgets what the last stretch said: it is read again, from further back. */
+static void read_nothing(struct recovery *r)
+{
+    for (uint32_t i = 0; i < r->sessions; i++)
+        free_pieces(&r->session[i]);
+    r->sessions = r->sources = r->gaps = r->ranges = 0;
+    r->loss = r->end_mark = false;
+    r->restart_at = r->owed_at = 0;
 }
 
 /* ---- all of it ---- */
@@ -579,7 +599,11 @@ static bool read_window(struct recovery *r, uint64_t from, struct err *err)
     struct cursor *c = &r->cursor;
     const struct frame *f;
     cursor_seek(c, from);
-    while (c->position < r->old_end) {
+    /* a header that was made anew: what stood before its first frame is lost */
+    const struct log_file_header *first = &c->file[0]->header;
+    r->loss |= from == first->first && !strcmp(first->writer, RECOVERY_WRITER);
+    r->blind = false;
+    for (bool any = false; c->position < r->old_end;) {
         enum cursor_verdict v = cursor_next(c, &f);
         if (v == CURSOR_END)
             break;
@@ -588,8 +612,11 @@ static bool read_window(struct recovery *r, uint64_t from, struct err *err)
                 *err = c->err;
             return false;
         }
-        if (v == CURSOR_LOST)
+        if (v == CURSOR_LOST) {
             lost_range(r, c->lost_from, c->lost_to);
+            r->blind |= !any;
+        }
+        any = true;
         if (v != CURSOR_FRAME)
             continue;
         r->end_mark = false;
@@ -600,6 +627,30 @@ static bool read_window(struct recovery *r, uint64_t from, struct err *err)
             recovery_rows(r, f);
     }
     return true;
+}
+
+/* The gap rows that an incarnation owed at its start stand right behind its restart mark, before
+ * its first tick; `from`: what is read in any case. */
+static void look_for_payment(struct recovery *r, uint64_t from)
+{
+    struct cursor *c = &r->cursor;
+    const struct frame *f;
+    unsigned type;
+    uint32_t len;
+    if (!r->owed_at || r->owed_at >= from)
+        return;
+    cursor_seek(c, r->owed_at);
+    for (bool tick = false;
+         !tick && c->position < from && c->position - r->owed_at < RECOVERY_WINDOW / 16;) {
+        enum cursor_verdict v = cursor_next(c, &f);
+        if (v == CURSOR_END || v == CURSOR_ERROR)
+            return;
+        if (v != CURSOR_FRAME)
+            continue;
+        tick = f->kind == FRAME_MARK && frame_mark(f, &type, &len) && type == MARK_TICK;
+        if (f->kind == FRAME_GAP)
+            recovery_rows(r, f);
+    }
 }
 
 static void on_damage(void *arg, const struct cursor_file *f)
@@ -740,27 +791,44 @@ static bool run_once(struct recovery *r, struct err *err)
         if (r->durable < from && r->durable >= newest->header.first)
             from = r->durable;
     }
-    /* Where the newest heads are damaged, from the last tick of the one that is whole. */
-    struct kept *base = nkept > 2 || !k->whole ? &kept[nkept - 1] : k;
-    if (base != k) {
-        uint64_t told = base->tick ? base->tick->position : c->file[base->file]->header.first;
-        from = told < from ? told : from;
-    }
     if (cfg->decide_all) {
         int32_t day = earliest_open(r, k);
         for (uint32_t i = 0; i < c->files; i++)
             if (c->file[i]->header.day >= day && c->file[i]->header.first < from)
                 from = c->file[i]->header.first;
     }
-    if (from < c->file[0]->header.first)
-        from = c->file[0]->header.first;
-    for (uint32_t i = 0; i < base->n; i++)
-        if (base->mark[i]->position < from)
-            recovery_mark(r, base->mark[i]);
+    bool ok = true;
+    for (bool older = nkept > 2 || !k->whole;; older = true) {
+        /* Where the newest heads are damaged, or a hole stands where reading begins (the restart
+         * mark may lie in it, with what was owed): from a file before it, one incarnation at least,
+         * what it had in flight included. */
+        struct kept *base = older ? &kept[nkept - 1] : k;
+        if (base != k) {
+            uint64_t told = base->reached > RECOVERY_WINDOW ? base->reached - RECOVERY_WINDOW : 0;
+            if (base->tick && base->tick->position < told)
+                told = base->tick->position;
+            if (!base->tick || told < c->file[base->file]->header.first)
+                told = c->file[base->file]->header.first;
+            from = told < from ? told : from;
+        }
+        if (from < c->file[0]->header.first)
+            from = c->file[0]->header.first;
+        for (uint32_t i = 0; i < base->n; i++)
+            if (base->mark[i]->position < from)
+                recovery_mark(r, base->mark[i]);
+        if (r->gaps)
+            look_for_payment(r, from);
+        ok = read_window(r, from, err);
+        if (!ok || !r->blind || !kept[nkept - 1].file)
+            break;
+        read_nothing(r);
+        kept = skim_file(r, kept, &nkept, kept[nkept - 1].file - 1);
+        k = &kept[0];
+    }
     for (uint32_t i = 0; i < nkept; i++)
         drop_kept(&kept[i]);
     free(kept);
-    if (!read_window(r, from, err))
+    if (!ok)
         return false;
     if (cfg->noted > r->durable)
         r->durable = cfg->noted;
@@ -904,8 +972,8 @@ static void say_event(struct states *s, const struct recovery_event *e, uint16_t
     free(text);
 }
 
-/* `next` lies behind what holes cost; the gap rows that say so come behind the restart mark, and may
- * be lost with it: they are owed until they are read. */
+/* `next` lies behind what holes cost; the gap rows that say so come behind the restart mark, and
+ * may be lost with it: they are owed until they are read. */
 static void say_session(struct states *out, const struct recovery *r,
                         const struct recovery_session *s)
 {
@@ -916,14 +984,14 @@ static void say_session(struct states *out, const struct recovery *r,
     json_t *owed = json_array();
     for (uint32_t i = 0; i < r->gaps; i++)
         if (!strcmp(r->gap[i].feed, s->feed) && !strcmp(r->gap[i].session, s->session))
-            json_array_append_new(owed, json_pack("[I,I]", (json_int_t)r->gap[i].first,
-                                                  (json_int_t)r->gap[i].last));
+            json_array_append_new(owed,
+                                  json_pack("[I,I,I]", (json_int_t)r->gap[i].first,
+                                            (json_int_t)r->gap[i].last, (json_int_t)r->start));
     do {
-        json_t *o =
-            json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:s}", "feed", s->feed, "session", s->session,
-                      "day", (int)s->day, "epoch", (json_int_t)s->epoch, "first",
-                      (json_int_t)s->first, "next", (json_int_t)s->next, "send",
-                      (json_int_t)s->send, "state", names[s->state]);
+        json_t *o = json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:s}", "feed", s->feed, "session",
+                              s->session, "day", (int)s->day, "epoch", (json_int_t)s->epoch,
+                              "first", (json_int_t)s->first, "next", (json_int_t)s->next, "send",
+                              (json_int_t)s->send, "state", names[s->state]);
         if (json_array_size(owed))
             json_object_set(o, "owed", owed);
         say(out, o, (uint16_t)s->day, p ? p->json : NULL);

@@ -19,6 +19,9 @@
  * writes them as gap frames with reason `lost_log` right behind the restart mark. Holes below the
  * last restart mark are that incarnation's account and are not reported again.
  *
+ * The debt outlives a start that is interrupted: a state of a file's head names it (`owed`), and it
+ * is paid when its gap rows are read behind the restart mark, not by the mark.
+ *
  * SEQUENCES. next = the highest of: state marks (of the file's head and later), tick marks, data
  * and gap frames behind the last tick. A `down` gap is not made here: the feed makes it from `next`
  * at its first packet.
@@ -58,9 +61,9 @@
  * derived records of the last stretch. Behind a hole marks are not believed, since they count rows
  * that were lost with it; what the records behind it say becomes islands.
  *
- * SYNC. A file without END may hold bytes that only the page cache has (a process that was killed, a
- * level below durable). It is synced before anything is built upon what was read of it: else a later
- * power cut would take frames away that a restart mark calls the journal.
+ * SYNC. A file without END may hold bytes that only the page cache has (a process that was killed,
+ * a level below durable). It is synced before anything is built upon what was read of it: else a
+ * later power cut would take frames away that a restart mark calls the journal.
  *
  * EVENTS. A buffering event whose end mark is not there is active: start marks, the state marks
  * that repeat them and end marks tell, also from the heads of files.
@@ -148,7 +151,7 @@ struct recovery_event { /* a buffering event without end mark (core/event.h) */
     uint8_t stream;
     uint64_t since; /* position of the mark that started it */
     bool passes;    /* it was at its limit */
-    char *json;     /* what it was started with: {"id":…,"args":{…},… without the closing brace */
+    char *json; /* what it was started with: {"id":…,"args":{…},… without the closing brace */
     uint32_t len;
 };
 
@@ -194,11 +197,12 @@ struct recovery {
     struct recovery_source *source;
     uint32_t sources, sources_doubtful; /* doubtful: an island that found no place, or a mark behind
                                          * a hole had to be believed */
-    struct recovery_event *event; /* that are active, in the order of their start */
+    struct recovery_event *event;       /* that are active, in the order of their start */
     uint32_t events;
     uint32_t symbols, symbols_lost;
     uint32_t torn_files, files, files_unseen;
-    uint32_t unsynced; /* files that could not be synced: what was read of them may not be durable */
+    uint32_t
+        unsynced; /* files that could not be synced: what was read of them may not be durable */
     uint64_t torn_bytes, scanned;
     int64_t took;
     bool over_budget;
@@ -217,8 +221,9 @@ struct recovery {
     struct recovery_config cfg;
     struct cursor cursor;
     uint64_t restart_at; /* position of the last restart mark of the stretch */
+    uint64_t owed_at;    /* where the incarnation began whose file's head says what is owed */
     uint32_t max_id;     /* highest symbol id used + 1 */
-    bool loss, end_mark, again, costing;
+    bool loss, end_mark, again, costing, blind;
 };
 
 /* The earliest open date of a calendar, from its eod marks and the state marks that repeat it; -1:

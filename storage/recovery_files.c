@@ -113,6 +113,19 @@ static bool of_file(const struct log_name *n, const struct frame *f)
     return *n->event || f->stream == n->stream || (f->kind != FRAME_FILE && f->stream == 255);
 }
 
+/* A state mark may be a copy in the body of a `state` file frame whose own head is torn: then it lies
+ * below the file's first position. It is the journal's only where the journal goes on behind it. */
+static bool repeated_state(const struct frame *f, size_t avail, uint32_t seed)
+{
+    unsigned type;
+    uint32_t len;
+    if (f->kind != FRAME_MARK || !frame_mark(f, &type, &len) || type != MARK_STATE)
+        return false;
+    const struct frame *next = (const struct frame *)((const uint8_t *)f + f->length);
+    return frame_check(next, avail - f->length, seed) != FRAME_OK || next->kind == FRAME_FILE ||
+           next->position < f->position + f->length;
+}
+
 /* The first frame behind the headers that tells what stood in them. */
 bool recovery_origin(struct io *io, const char *path, const struct log_name *name,
                      uint64_t instance, bool spilled, uint8_t *buf, struct log_file_header *h)
@@ -139,7 +152,7 @@ bool recovery_origin(struct io *io, const char *path, const struct log_name *nam
                 !of_file(name, f) || work < f->length)
                 continue;
             work -= f->length;
-            if (frame_check(f, fill - i, seed) != FRAME_OK)
+            if (frame_check(f, fill - i, seed) != FRAME_OK || repeated_state(f, fill - i, seed))
                 continue;
             found = true;
             *h = (struct log_file_header){
@@ -154,7 +167,7 @@ bool recovery_origin(struct io *io, const char *path, const struct log_name *nam
                 .minute = name->minute,
                 .stream = *name->event && f->kind == FRAME_FILE ? f->stream : name->stream,
                 .spilled = spilled};
-            snprintf(h->writer, sizeof h->writer, "recovered");
+            snprintf(h->writer, sizeof h->writer, "%s", RECOVERY_WRITER);
             snprintf(h->event, sizeof h->event, "%s", name->event);
         }
         if (fill < LOGSCAN_BUFFER)
@@ -182,11 +195,14 @@ int recovery_put_header(struct io *io, const char *path, const struct log_file_h
 }
 
 /* Both copies are lost. */
-static void rebuild(struct survey *v, const char *path, const struct log_name *name, size_t n)
+static void rebuild(struct survey *v, const char *path, const struct log_name *name, size_t n,
+                    bool begun)
 {
     struct recovery *r = v->r;
     struct log_file_header h;
     bool found = recovery_origin(r->cfg.io, path, name, r->cfg.instance, v->spilled, v->buf, &h);
+    if (!found && !begun)
+        return; /* nothing was ever in it */
     /* A header of which the very first write was torn has nothing behind it. */
     struct recovery_damage *d = recovery_note(r, PST_NO_HEADER, path, 0, n, found ? h.first : 0, 0);
     if (d->done)
@@ -260,8 +276,8 @@ static bool look_at(void *arg, const char *name)
     int any = log_file_header_find(&h, v->buf, n, 0);
     if (begun && (any == LOG_HEADER_OK || any == LOG_HEADER_ONE_COPY))
         recovery_note(r, PST_FOREIGN, path, 0, 0, 0, 0);
-    else if (begun && n == LOG_PREAMBLE)
-        rebuild(v, path, &parsed, n);
+    else if (n == LOG_PREAMBLE) /* its first write may be lost while later ones are there */
+        rebuild(v, path, &parsed, n, begun);
     return true; /* shorter than its headers: nothing was ever in it */
 }
 

@@ -4,6 +4,7 @@
 
 #include "recovery.h"
 
+#define RECOVERY_WRITER "recovered" /* of a header that was made anew */
 #define RECOVERY_WINDOW (64ull << 20) /* the last stretch of the journal is always read whole */
 
 /* Room is doubled at powers of two. */
