@@ -548,6 +548,8 @@ static void read_nothing(struct recovery *r)
 {
     for (uint32_t i = 0; i < r->sessions; i++)
         free_pieces(&r->session[i]);
+    while (r->events)
+        drop_event(r, r->events - 1);
     r->sessions = r->sources = r->gaps = r->ranges = 0;
     r->loss = r->end_mark = false;
     r->restart_at = r->owed_at = 0;
@@ -594,16 +596,30 @@ static void lost_range(struct recovery *r, uint64_t from, uint64_t to)
     recovery_after_loss(r, true);
 }
 
-static bool read_window(struct recovery *r, uint64_t from, struct err *err)
+/* State marks that lie in a hole, but are repeated in the head of a later file. */
+static void repeated(struct recovery *r, const struct kept *k, uint64_t from, uint64_t to)
+{
+    for (uint32_t i = 0; i < k->n; i++)
+        if (k->mark[i]->position >= from && k->mark[i]->position < to)
+            recovery_mark(r, k->mark[i]);
+    recovery_after_loss(r, true); /* behind them something is missing still */
+}
+
+/* r->blind: a hole comes before the first tick, that is before it is known where all sessions
+ * stood.
+ */
+static bool read_window(struct recovery *r, uint64_t from, const struct kept *k, struct err *err)
 {
     struct cursor *c = &r->cursor;
     const struct frame *f;
+    unsigned type;
+    uint32_t len;
     cursor_seek(c, from);
     /* a header that was made anew: what stood before its first frame is lost */
     const struct log_file_header *first = &c->file[0]->header;
     r->loss |= from == first->first && !strcmp(first->writer, RECOVERY_WRITER);
     r->blind = false;
-    for (bool any = false; c->position < r->old_end;) {
+    for (bool tick = false; c->position < r->old_end;) {
         enum cursor_verdict v = cursor_next(c, &f);
         if (v == CURSOR_END)
             break;
@@ -613,14 +629,15 @@ static bool read_window(struct recovery *r, uint64_t from, struct err *err)
             return false;
         }
         if (v == CURSOR_LOST) {
+            r->blind |= !tick;
             lost_range(r, c->lost_from, c->lost_to);
-            r->blind |= !any;
+            repeated(r, k, c->lost_from, c->lost_to);
         }
-        any = true;
         if (v != CURSOR_FRAME)
             continue;
         r->end_mark = false;
         r->scanned += f->length;
+        tick = tick || (f->kind == FRAME_MARK && frame_mark(f, &type, &len) && type == MARK_TICK);
         if (f->kind == FRAME_MARK)
             recovery_mark(r, f);
         else if (f->kind == FRAME_DATA || f->kind == FRAME_GAP)
@@ -798,17 +815,18 @@ static bool run_once(struct recovery *r, struct err *err)
                 from = c->file[i]->header.first;
     }
     bool ok = true;
-    for (bool older = nkept > 2 || !k->whole;; older = true) {
-        /* Where the newest heads are damaged, or a hole stands where reading begins (the restart
-         * mark may lie in it, with what was owed): from a file before it, one incarnation at least,
-         * what it had in flight included. */
+    for (bool older = nkept > 2 || !k->whole;;) {
+        /* Where the newest heads are damaged, or a hole stands where reading begins (with it the
+         * restart mark and what was owed may be lost): from further back, where needed an older
+         * file's last stretch, what was in flight at its end included. */
         struct kept *base = older ? &kept[nkept - 1] : k;
-        if (base != k) {
+        uint64_t begins = c->file[base->file]->header.first;
+        if (base != k && begins < from) {
             uint64_t told = base->reached > RECOVERY_WINDOW ? base->reached - RECOVERY_WINDOW : 0;
             if (base->tick && base->tick->position < told)
                 told = base->tick->position;
-            if (!base->tick || told < c->file[base->file]->header.first)
-                told = c->file[base->file]->header.first;
+            if (!base->tick || told < begins)
+                told = begins;
             from = told < from ? told : from;
         }
         if (from < c->file[0]->header.first)
@@ -818,12 +836,20 @@ static bool run_once(struct recovery *r, struct err *err)
                 recovery_mark(r, base->mark[i]);
         if (r->gaps)
             look_for_payment(r, from);
-        ok = read_window(r, from, err);
-        if (!ok || !r->blind || !kept[nkept - 1].file)
+        ok = read_window(r, from, k, err);
+        if (!ok || !r->blind || from == c->file[0]->header.first ||
+            recovery_elapsed(r, t0) > cfg->budget)
             break;
         read_nothing(r);
+        if (begins < from) {
+            from = from - begins > RECOVERY_WINDOW ? from - RECOVERY_WINDOW : begins;
+            older = base != k;
+            continue;
+        }
+        uint32_t reaches = (uint32_t)(k - kept);
         kept = skim_file(r, kept, &nkept, kept[nkept - 1].file - 1);
-        k = &kept[0];
+        k = &kept[reaches];
+        older = true;
     }
     for (uint32_t i = 0; i < nkept; i++)
         drop_kept(&kept[i]);
