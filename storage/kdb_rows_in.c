@@ -286,14 +286,14 @@ static const char *convert(const struct kdb_target *t, uint8_t to, uint8_t *out,
 
 /* ---- rows ---- */
 
-static const char *packet_names[] = {"rxtime", "feed", "session", "seq", "line", "flags"};
+#define PACKET_COLUMNS 6u /* rxtime, feed, session, seq, line, flags */
 
 bool kdb_in_begin(struct kdb_in *in, const struct kdb_target *t, const struct kdb_update *u,
                   struct err *err)
 {
     const struct schema *s = t->schema;
     bool taken[SCHEMA_COLUMNS_MAX] = {false};
-    bool bare = !u->named && s->feed && u->ncols + PST_COUNT(packet_names) == s->ncols;
+    bool bare = !u->named && s->feed && u->ncols + PACKET_COLUMNS == s->ncols;
     in->target = t;
     in->update = u;
     in->row = 0;
