@@ -63,7 +63,7 @@ struct append_client {
 };
 
 bool append_open(struct append_client *a, const char *socket, const char *source, struct err *err);
-void append_close(struct append_client *a);
+void append_close(struct append_client *a); /* the figures and `at` stay */
 /* A table of the daemon by name, NULL = it takes no rows from us (no such table, or the level). */
 const struct schema *append_table(const struct append_client *a, const char *name);
 

@@ -19,6 +19,7 @@
 #include "storage/cursor.h"
 
 #define WORDS 256
+#define TRIES 10
 
 struct words { /* a list "a,b,c" */
     char *text;
@@ -49,6 +50,7 @@ struct job {
     struct replay_rows rows;
     uint64_t begin, end;                         /* positions of the log */
     uint64_t lost;                               /* bytes in no file */
+    uint64_t taken, late, there;                 /* rows, of connections before this one */
     int64_t started, told, first_time, first_at; /* pacing: journal and wall time of its begin */
     unsigned ended, not_ended;                   /* end-of-day marks */
 };
@@ -352,7 +354,7 @@ static bool run(struct job *j, struct err *err)
     uint64_t from = j->append.at.position;
     if (j->from.given && !j->from.is_time && from < j->from.position)
         from = j->from.position;
-    if (from > j->begin && !cursor_seek(c, from)) {
+    if (!cursor_seek(c, from > j->begin ? from : j->begin)) {
         *err = c->err;
         return false;
     }
@@ -368,7 +370,7 @@ static bool run(struct job *j, struct err *err)
             j->lost += c->lost_to - c->lost_from;
         if (v != CURSOR_FRAME)
             continue;
-        if (f->position + f->length > j->end)
+        if (f->position >= j->end)
             break;
         if (j->until.is_time && f->time >= j->until.time)
             break; /* times never fall */
@@ -387,6 +389,7 @@ static bool run(struct job *j, struct err *err)
 static int report(struct job *j)
 {
     const struct append_client *a = &j->append;
+    int64_t rows = (int64_t)(j->taken + a->rows), late = (int64_t)(j->late + a->late);
     double s = (double)(clock_monotonic() - j->started) / 1e9;
     bool done = !interrupted;
     if (j->cli->json) {
@@ -404,13 +407,13 @@ static int report(struct job *j)
         if (!j->quiet && isatty(2))
             fprintf(stderr, "\n");
         printf("%s rows are durable in %s (%.2f s, %s rows/s); source %s %s position %llu\n",
-               print_count((int64_t)a->rows), j->to ? j->to : j->socket, s,
-               print_count((int64_t)((double)a->rows / (s > 0 ? s : 1))), j->name,
+               print_count(rows), j->to ? j->to : j->socket, s,
+               print_count((int64_t)((double)rows / (s > 0 ? s : 1))), j->name,
                done ? "is done at" : "was interrupted at", (unsigned long long)a->at.position);
-        if (a->late)
+        if (late)
             printf(
                 "%s rows were of dates closed there: they went to the open one, flagged late_day\n",
-                print_count((int64_t)a->late));
+                print_count(late));
         if (j->ended || j->not_ended)
             printf("%u dates were ended there%s\n", j->ended,
                    j->not_ended ? ", others could not be: see above" : "");
@@ -436,9 +439,32 @@ static bool own_log(struct job *j, struct err *err)
     snprintf(id, sizeof id, "%016llx", (unsigned long long)j->cursor.instance);
     bool buffer = !j->directory && stream_is_buffer(j->cursor.file[0]->header.stream);
     return strcmp(id, j->append.instance) || buffer || j->again ||
-           !err_set(err, -EINVAL,
-                    "this log is that instance's own: its rows would be there twice; --yes if that "
-                    "is wanted");
+           err_set(err, -EINVAL,
+                   "this log is that instance's own: its rows would be there twice; --yes if that "
+                   "is wanted");
+}
+
+/* One connection's part. -ESTALE: another program, perhaps one that died a moment ago, brought the
+ * source further meanwhile. */
+static bool connect_and_run(struct job *j, struct err *err)
+{
+    j->taken += j->append.rows;
+    j->late += j->append.late;
+    j->there += j->append.passed_over;
+    if (!append_open(&j->append, j->socket, j->name, err))
+        return false;
+    struct replay_filter filter = {.tables = j->tables.n ? j->tables.at : NULL,
+                                   .syms = j->syms.n ? j->syms.at : NULL,
+                                   .buffered = !j->directory};
+    uint64_t damaged = j->rows.damaged, nameless = j->rows.nameless, filtered = j->rows.filtered;
+    replay_rows_init(&j->rows, &j->append, &j->cursor.dict, &filter);
+    j->rows.damaged = damaged;
+    j->rows.nameless = nameless;
+    j->rows.filtered = filtered;
+    bool ok = own_log(j, err) && run(j, err);
+    replay_rows_free(&j->rows);
+    append_close(&j->append);
+    return ok;
 }
 
 int cli_replay(struct cli *c, int argc, char **argv)
@@ -456,30 +482,22 @@ int cli_replay(struct cli *c, int argc, char **argv)
     j->started = clock_monotonic();
     socket_of(j);
     c->socket = j->socket;
-    bool ok = open_log(j, &err), opened = false;
+    bool ok = open_log(j, &err);
     if (ok) {
         name_source(j);
-        ok = opened = append_open(&j->append, j->socket, j->name, &err);
+        ok = connect_and_run(j, &err);
+        for (int i = 0; !ok && err.code == -ESTALE && i < TRIES; i++) {
+            nanosleep(&(struct timespec){0, NS_PER_S / 5}, NULL);
+            err.code = 0;
+            ok = connect_and_run(j, &err);
+        }
     }
-    ok = ok && own_log(j, &err);
-    if (ok) {
-        struct replay_filter filter = {.tables = j->tables.n ? j->tables.at : NULL,
-                                       .syms = j->syms.n ? j->syms.at : NULL,
-                                       .buffered = !j->directory};
-        replay_rows_init(&j->rows, &j->append, &j->cursor.dict, &filter);
-        ok = run(j, &err);
-        code = ok ? report(j) : failed(&err);
-        if (!ok)
-            fprintf(stderr,
-                    "penstock: replay: %s stands at position %llu; the same command goes on "
-                    "from there\n",
-                    j->name, (unsigned long long)j->append.at.position);
-    } else {
-        code = failed(&err);
-    }
-    replay_rows_free(&j->rows);
-    if (opened)
-        append_close(&j->append);
+    code = ok ? report(j) : failed(&err);
+    if (!ok && j->append.at.position)
+        fprintf(
+            stderr,
+            "penstock: replay: %s stands at position %llu; the same command goes on from there\n",
+            j->name, (unsigned long long)j->append.at.position);
     if (j->io)
         cursor_close(&j->cursor);
     io_destroy(j->io);
