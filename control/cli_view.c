@@ -170,6 +170,9 @@ static int view_line(json_t *r)
     printf("received %s = accepted %s + duplicate %s + late %s + old %s + unsequenced %s\n",
            count(l, "messages"), count(l, "accepted"), count(l, "duplicate"), count(l, "late"),
            count(l, "old"), count(l, "unsequenced"));
+    if (json_object_get(l, "sent"))
+        printf("the last packet was sent at %s, by its own stamp %s before it came\n",
+               print_time(json_long(l, "sent")), print_duration(json_long(l, "sent_before_ns")));
     return strcmp(text(l, "state"), "silent") ? EXIT_HEALTHY : EXIT_DEGRADED;
 }
 

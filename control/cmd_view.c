@@ -160,9 +160,17 @@ json_t *cmd_line(struct cmd_request *req, struct err *err)
                 d->status->feeds[f].name, name ? name : "", d->status->feeds[f].name);
         return NULL;
     }
-    if (!verb)
-        return json_pack("{s:o}", "line",
-                         figures_line(d->status, &d->rates, (unsigned)f, (unsigned)l));
+    if (!verb) {
+        json_t *o = figures_line(d->status, &d->rates, (unsigned)f, (unsigned)l);
+        const struct status_line *x = &d->status->feeds[f].line[l];
+        int64_t sent = wiring_sent(d, (unsigned)f, x);
+        if (sent) {
+            json_object_set_new(o, "sent", json_integer(sent));
+            json_object_set_new(o, "sent_before_ns",
+                                json_integer(load_relaxed(&x->send_rx) - sent));
+        }
+        return json_pack("{s:o}", "line", o);
+    }
     if (!cmd_need(req, LEVEL_OPERATE, err) || !wiring_feed_command(d, (unsigned)f, l, verb, err))
         return NULL;
     if (!daemon_operator_mark(d, req->peer, "line", req->args)) {

@@ -82,3 +82,7 @@ bool wiring_feed_command(struct daemon *d, unsigned feed, int line, const char *
 bool wiring_group_add(struct daemon *d, const char *feed, const char *line, const char *group,
                       const char *source, struct err *err);
 json_t *wiring_reload(struct daemon *d, struct err *err);
+
+/* When the last packet of a line was sent, by its own stamp (send_time of the framing), 0: unknown.
+ */
+int64_t wiring_sent(const struct daemon *d, unsigned feed, const struct status_line *l);

@@ -603,6 +603,15 @@ static void heartbeat(struct feed *f, struct session *s, const struct origin *o,
     }
 }
 
+/* For control, which knows the stamp's unit; the two may be of neighbouring packets when read. */
+static void sent(struct status_line *st, const struct packet_view *v, const struct origin *o)
+{
+    if (v->send_time) {
+        store_relaxed(&st->send_time, v->send_time);
+        store_relaxed(&st->send_rx, o->rx);
+    }
+}
+
 /* A copy of what was accepted, known by its bytes: needs no walk. */
 static bool quick_copy(struct feed *f, struct session *s, const struct origin *o,
                        const struct packet_view *v)
@@ -622,6 +631,7 @@ static bool quick_copy(struct feed *f, struct session *s, const struct origin *o
     lag_add(f, o, p);
     line_progress(f, s, o, v->seq, end);
     sl->send_time = v->send_time;
+    sent(st, v, o);
     sl->offset = v->offset;
     s->last_rx = o->rx;
     return true;
@@ -684,6 +694,7 @@ static void view_take(struct feed *f, struct origin *o, struct packet_view *v, u
     uint64_t end = v->seq + v->seqs;
     if (v->seq >= sl->next) {
         sl->send_time = v->send_time;
+        sent(f->line[o->line].st, v, o);
         sl->offset = v->offset;
         sl->fell = false;
     }
