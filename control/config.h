@@ -272,6 +272,7 @@ struct config {
     const char *buffer_function;
     int64_t buffer_limit;
     int buffer_limit_policy;
+    bool include_columns;
     int time_type;
     int64_t time_offset;
     bool log_update_error;

@@ -106,6 +106,8 @@ bool wiring_feeds(struct daemon *d, struct err *err)
             return false;
         for (unsigned k = 0; fc.decoder && k < fc.decoder->ntables; k++)
             fc.tables[k] = schema_set_find(d->schemas, fc.decoder->tables[k].name);
+        fc.home = feed_home(fc.decoder, fc.tables, schema_set_find(d->schemas, "undecoded"),
+                            d->wiring->appender.cfg.stream_of);
         struct daemon_feed *x = &d->feeds[i];
         x->feed = feed_open(&fc, d->status, i, err);
         if (!x->feed)

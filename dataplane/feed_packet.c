@@ -34,7 +34,8 @@ static struct run run_make(const struct feed *f, const struct session *s, const 
                         .flags = flags,
                         .day = (uint16_t)s->day,
                         .quality = o->quality,
-                        .calendar = f->cfg.calendar};
+                        .calendar = f->cfg.calendar,
+                        .home = f->cfg.home};
 }
 
 static void keep_whole(struct feed *f, int32_t type, uint32_t reason, const uint8_t *p,
@@ -127,7 +128,8 @@ static void malformed(struct feed *f, const struct origin *o, const uint8_t *p, 
                                (o->quality == CLOCK_DOUBTFUL ? (uint32_t)ROW_BAD_TIME : 0),
                       .day = (uint16_t)feed_day(f, o->rx),
                       .quality = o->quality,
-                      .calendar = f->cfg.calendar};
+                      .calendar = f->cfg.calendar,
+                      .home = f->cfg.home};
     rows_run(out, &run);
     keep_whole(f, PST_NULL_INT, f->sym_malformed, p, len, out);
 }
