@@ -24,6 +24,7 @@ bool wiring_start(struct daemon *d, struct err *err);   /* log thread, then rx l
 void wiring_stop_rx(struct daemon *d);                  /* feeds flushed, end mark written */
 bool wiring_drain(struct daemon *d,
                   int64_t deadline_ns); /* log: everything durable, files closed */
+void wiring_closed(struct daemon *d); /* drained: the next start may go on right here */
 void wiring_close(struct daemon *d);
 bool wiring_rx_ended(const struct daemon *d); /* replay: the capture has been read */
 
@@ -31,7 +32,6 @@ bool wiring_rx_ended(const struct daemon *d); /* replay: the capture has been re
 void wiring_tick(struct daemon *d);
 void wiring_port_tick(struct daemon *d); /* device counters, links, joins */
 
-bool wiring_lease_warned(const struct wiring *w); /* the last renewal failed */
 unsigned wiring_rx_count(const struct wiring *w);
 uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring); /* topo's ring names */
 const char *wiring_eal_text(const struct wiring *w);

@@ -1,0 +1,126 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# disk.sh CASE: trouble with the log's disk under traffic, on real filesystems. Clients ask meanwhile and are
+# answered; then the trouble ends, and without a restart everything is as before: alarms gone, the ledger
+# balances, files verify, and every message that was sent is a row or lies in a gap.
+#   tmpfs ext4 xfs     the filesystem fills up and is freed
+#   lying lying-buffered   reliability.md B3.1: a sparse image without room behind it, direct and through the page cache
+#   readonly           the filesystem aborts and is read-only, until it is mounted again
+#   moved removed      the log directory is renamed away, or deleted, and comes back
+#   unwritable         no file can be made in the log directory when the date turns
+#   stalled full       the device does not answer: the ring absorbs it; or is full, and the gap is exact
+#   fsize              RLIMIT_FSIZE
+case $1 in
+moved | removed | fsize) ;;
+*) if [ -z "${PST_MOUNTS:-}" ]; then # mounts of its own
+       [ "$(id -u)" = 0 ] || { echo "SKIP: needs root to mount filesystems"; exit 77; }
+       export PST_MOUNTS=1
+       exec unshare -m "$0" "$@"
+   fi ;;
+esac
+. "$(dirname "$0")/../system/lib.sh"
+enter_namespace "$@"
+. "$(dirname "$0")/disklib.sh"
+want=exact # gaps: exactly those that the simulator made (none)
+
+case $1 in
+tmpfs | ext4 | xfs)
+    disk_make "$1" 96
+    begin
+    rows_reach 20000
+    fill
+    alarms_come log.space log.stalled
+    status_says "No space left"
+    sleep 0.5
+    unfill
+    if [ "$1" = tmpfs ]; then # and told beforehand, with the time; a live key
+        sed -i 's/disk_full_in: 0/disk_full_in: 1h/' "$work/p.yaml"
+        p reload >"$work/reload.txt" || die "reload: $(cat "$work/reload.txt")"
+        alarms_come disk.filling
+        p alarms | grep "disk.filling\|disk of log is full in 0.0 hours" | grep -q "MB/s" || die "no time, no rate: $(p alarms)"
+        p status | grep -q "disk log  free .* full in" || die "status does not say it: $(p status)"
+        sed -i 's/disk_full_in: 1h/disk_full_in: 0/' "$work/p.yaml"
+        p reload >"$work/reload.txt" || die "reload: $(cat "$work/reload.txt")"
+    fi
+    ;;
+lying | lying-buffered) # only the spill disk really takes what this one said it had
+    disk_make sparse 256 48
+    mkdir "$work/spill"
+    [ "$1" = lying ] || export PST_LOG_BUFFERED=1
+    RATE=60000 begin "spill_directory: $work/spill"
+    alarms_come log.poisoned log.spill
+    echo 3 >/proc/sys/vm/drop_caches # what is not on the device is gone now
+    ;;
+readonly)
+    disk_make ext4 96
+    begin
+    rows_reach 20000
+    mount -o remount,abort "$disk" || skip "cannot abort the filesystem"
+    alarms_come log.stalled
+    status_says "Read-only file system\|Input/output error\|Structure needs cleaning"
+    for _ in $(seq 50); do umount "$disk" 2>/dev/null && gone=1 && break; sleep 0.1; done
+    [ -n "${gone:-}" ] || die "the daemon keeps files of the dead filesystem open: $(ls -l /proc/$daemon/fd | grep "$disk")"
+    e2fsck -fy "$loop" >"$work/fsck.txt" 2>&1
+    mount "$loop" "$disk" || die "cannot mount it again"
+    ;;
+moved)
+    LOGDIR=$work/log
+    begin
+    rows_reach 20000
+    mv "$work/log" "$work/away"
+    status_comes "No such file"
+    sleep 0.5
+    mv "$work/away" "$work/log"
+    ;;
+removed) # what had been durable went with the files; what the ring holds is written again
+    LOGDIR=$work/log
+    begin
+    rows_reach 20000
+    rm -rf "$work/log"
+    alarms_come log.stalled
+    mkdir "$work/log"
+    want=superset
+    ;;
+unwritable)
+    disk_make ext4 96
+    begin
+    rows_reach 20000
+    chattr +i "$disk/log" || skip "no immutable directories here"
+    p eod >"$work/eod.txt" 2>&1 & asked=$!
+    alarms_come log.stalled
+    status_says "not permitted"
+    chattr -i "$disk/log"
+    wait $asked
+    ;;
+stalled) # five seconds: the ring has room
+    disk_make "${2:-ext4}" 96
+    begin
+    rows_reach 20000
+    freeze
+    alarms_come log.stalled disk.hung
+    sleep 2
+    thaw
+    ;;
+full) # until the ring is full
+    disk_make "${2:-ext4}" 256
+    RING=16M RATE=100000 begin
+    rows_reach 20000
+    freeze
+    alarms_come log.stalled ring.full
+    sleep 1
+    thaw
+    want=superset
+    ;;
+fsize)
+    LOGDIR=$work/log PREALLOCATE=0
+    begin
+    rows_reach 10000
+    prlimit --pid "$daemon" --fsize=3000000:unlimited || skip "no prlimit"
+    sleep 3
+    prlimit --pid "$daemon" --fsize=unlimited:unlimited
+    [ "$(find "$LOGDIR" -name 'log2*' | wc -l)" -ge 3 ] || die "no further files: $(ls -l "$LOGDIR")"
+    ;;
+*) die "no case $1" ;;
+esac
+back_to_normal
+finish_disk
