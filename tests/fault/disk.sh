@@ -7,7 +7,7 @@
 #   lying lying-buffered   reliability.md B3.1: a sparse image without room behind it, direct and through the page cache
 #   readonly           the filesystem aborts and is read-only, until it is mounted again
 #   moved removed      the log directory is renamed away, or deleted, and comes back
-#   unwritable         no file can be made in the log directory when the date turns
+#   unwritable         no file can be made in the log directory when one is needed
 #   stalled full       the device does not answer: the ring absorbs it; or is full, and the gap is exact
 #   fsize              RLIMIT_FSIZE
 case $1 in
@@ -35,21 +35,23 @@ tmpfs | ext4 | xfs)
     unfill
     if [ "$1" = tmpfs ]; then # and told beforehand, with the time; a live key
         sed -i 's/disk_full_in: 0/disk_full_in: 1h/' "$work/p.yaml"
-        p reload >"$work/reload.txt" || die "reload: $(cat "$work/reload.txt")"
+        p config reload >"$work/reload.txt" || die "reload: $(cat "$work/reload.txt")"
         alarms_come disk.filling
         p alarms | grep "disk.filling\|disk of log is full in 0.0 hours" | grep -q "MB/s" || die "no time, no rate: $(p alarms)"
         p status | grep -q "disk log  free .* full in" || die "status does not say it: $(p status)"
         sed -i 's/disk_full_in: 1h/disk_full_in: 0/' "$work/p.yaml"
-        p reload >"$work/reload.txt" || die "reload: $(cat "$work/reload.txt")"
+        p config reload >"$work/reload.txt" || die "reload: $(cat "$work/reload.txt")"
     fi
     ;;
 lying | lying-buffered) # only the spill disk really takes what this one said it had
-    disk_make sparse 256 48
+    disk_make sparse 128 24
     mkdir "$work/spill"
     [ "$1" = lying ] || export PST_LOG_BUFFERED=1
     RATE=60000 begin "spill_directory: $work/spill"
     alarms_come log.poisoned log.spill
-    echo 3 >/proc/sys/vm/drop_caches # what is not on the device is gone now
+    [ -n "${NODROP:-}" ] || echo 3 >/proc/sys/vm/drop_caches # what is not on the device is gone now
+    sleep 0.5
+    mount -o remount,size=200m "$work/under" || die "remount" # now there is something behind it
     ;;
 readonly)
     disk_make ext4 96
@@ -72,25 +74,25 @@ moved)
     sleep 0.5
     mv "$work/away" "$work/log"
     ;;
-removed) # what had been durable went with the files; what the ring holds is written again
+removed) # what was in the files went with them: from some sequence on all is there
     LOGDIR=$work/log
     begin
     rows_reach 20000
     rm -rf "$work/log"
     alarms_come log.stalled
     mkdir "$work/log"
-    want=superset
+    want=tail
     ;;
 unwritable)
     disk_make ext4 96
     begin
     rows_reach 20000
     chattr +i "$disk/log" || skip "no immutable directories here"
-    p eod >"$work/eod.txt" 2>&1 & asked=$!
+    prlimit --pid "$daemon" --fsize=4000000:unlimited || skip "no prlimit" # a further file is needed
     alarms_come log.stalled
     status_says "not permitted"
     chattr -i "$disk/log"
-    wait $asked
+    prlimit --pid "$daemon" --fsize=unlimited:unlimited
     ;;
 stalled) # five seconds: the ring has room
     disk_make "${2:-ext4}" 96

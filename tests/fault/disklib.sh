@@ -2,7 +2,8 @@
 # disklib.sh - what tests of disk trouble share; sourced behind system/lib.sh.
 loop= mounted= disk=$work/disk lines="--line A,239.192.1.1:26400 --line B,239.192.1.2:26400"
 
-release() { # whatever a test left behind
+release() { # whatever a test left behind; PST_KEEP keeps the log too
+    [ -z "${PST_KEEP:-}" ] || [ "$LOGDIR" = "$work/log" ] || cp -a "$LOGDIR" "$work/kept"
     for m in $mounted; do fsfreeze -u "$m" 2>/dev/null; done
     for q in $others $daemon; do kill -9 "$q" 2>/dev/null; done
     wait 2>/dev/null
@@ -115,13 +116,23 @@ finish_disk() {
     [ ! -s "$work/refused" ] || die "a client was refused: $(head -3 "$work/refused")"
     echo "slowest answer $(cat "$work/worst") ms"
     [ "$(cat "$work/worst")" -lt 2000 ] || die "control did not answer for $(cat "$work/worst") ms"
-    p ledger --verify >"$work/verify.txt" || [ "$want" = superset ] || die "ledger --verify: $(cat "$work/verify.txt")"
+    p ledger --verify >"$work/verify.txt" || [ "$want" = tail ] || die "ledger --verify: $(cat "$work/verify.txt")"
     [ "$(figure topo 'r["pid"]')" = "$pid" ] || die "the daemon is another one"
     stop || die "the daemon's exit code"
     dirs=$LOGDIR
     [ ! -d "$work/spill" ] || { cp "$work"/spill/log2* "$LOGDIR/" 2>/dev/null || dirs=$work/spill; }
     "$bin/penstock" log verify "$dirs" >"$work/verify.txt" 2>&1 || die "log verify: $(cat "$work/verify.txt")"
     "$bin/penstock" log dump "$dirs" --json >"$work/rows.json" || die "log dump"
+    if [ "$want" = tail ]; then
+        python3 - "$work/rows.json" "$work/sent.json" <<'PY' || die "the log has holes behind its first row"
+import json, sys
+seqs = sorted(r["seq"] for r in map(json.loads, open(sys.argv[1])) if r.get("seq") is not None)
+sent = json.load(open(sys.argv[2]))["messages"]
+print(f"rows {seqs[0]} to {seqs[-1]} of {sent}")
+sys.exit(seqs != list(range(seqs[0], sent + 1)))
+PY
+        return
+    fi
     "$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(TZ=America/New_York date +%F)" --gaps $want \
         <"$work/rows.json" || die "what was logged is not what was sent"
 }
