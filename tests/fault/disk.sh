@@ -8,8 +8,23 @@
 #   readonly           the filesystem aborts and is read-only, until it is mounted again
 #   moved removed      the log directory is renamed away, or deleted, and comes back
 #   unwritable         no file can be made in the log directory when one is needed
-#   stalled full       the device does not answer: the ring absorbs it; or is full, and the gap is exact
+#   stalled-ext4 stalled-xfs   the device does not answer for five seconds: the ring absorbs it
+#   full-ext4 full-xfs until the ring is full: the gap is exact
 #   fsize              RLIMIT_FSIZE
+# A group of these is `disk.sh any CASE...`: with PST_ALL=1 all of them, else one, rotating by PST_SEED.
+if [ "$1" = any ]; then
+    shift
+    seed=$((16#$(printf %s "${PST_SEED:-1}" | tr -cd 0-9a-f | cut -c1-7)))
+    if [ -n "${PST_ALL:-}" ]; then cases=$*; else
+        all=("$@")
+        cases=${all[$((seed % $#))]}
+    fi
+    for c in $cases; do
+        echo "== $c"
+        "$0" "$c" || exit $?
+    done
+    exit 0
+fi
 case $1 in
 moved | removed | fsize) ;;
 *) if [ -z "${PST_MOUNTS:-}" ]; then # mounts of its own
@@ -94,8 +109,8 @@ unwritable)
     chattr -i "$disk/log"
     prlimit --pid "$daemon" --fsize=unlimited:unlimited
     ;;
-stalled) # five seconds: the ring has room
-    disk_make "${2:-ext4}" 96
+stalled-*) # five seconds: the ring has room
+    disk_make "${1#*-}" 96
     begin
     rows_reach 20000
     freeze
@@ -103,13 +118,12 @@ stalled) # five seconds: the ring has room
     sleep 2
     thaw
     ;;
-full) # until the ring is full
-    disk_make "${2:-ext4}" 256
-    RING=16M RATE=100000 begin
+full-*) # until the ring is full
+    disk_make "${1#*-}" 256
+    RING=16M RATE=60000 DEVICE=net_af_packet0,iface=in,blocksz=65536,framesz=2048,framecnt=512 begin
     rows_reach 20000
     freeze
-    alarms_come log.stalled ring.full
-    sleep 1
+    alarms_come log.stalled ring.full port.drops
     thaw
     want=superset
     ;;
