@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/random.h>
 #include "buffer.h"
+#include "initial.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
@@ -145,7 +146,7 @@ bool wiring_start(struct daemon *d, struct err *err)
                   d->config->wait == CONFIG_SLEEP ? WAIT_SLEEP : WAIT_ADAPTIVE, t->nice,
                   (int)d->config->cpus.log);
     w->log_thread.idle_us = 1000; /* it is woken by nobody, and idle machines should be idle */
-    return thread_start(&w->log_thread, err) && wiring_start_rx(d, err);
+    return thread_start(&w->log_thread, err) && initial_run(d, err) && wiring_start_rx(d, err);
 }
 
 bool wiring_drain(struct daemon *d, int64_t deadline_ns)

@@ -20,7 +20,7 @@ bool wiring_ports(struct daemon *d, struct err *err);   /* EAL, ports, groups, j
 bool wiring_journal(struct daemon *d, struct err *err); /* ring, appender, log, inject rings */
 bool wiring_resume(struct daemon *d, struct err *err);  /* sessions, restart mark, schemas */
 int32_t wiring_first_day(const struct daemon *d);       /* of the ledger's recount */
-bool wiring_start(struct daemon *d, struct err *err);   /* log thread, then rx lcores */
+bool wiring_start(struct daemon *d, struct err *err);   /* log thread, initial rows, rx lcores */
 void wiring_stop_rx(struct daemon *d);                  /* feeds flushed, end mark written */
 bool wiring_drain(struct daemon *d,
                   int64_t deadline_ns); /* log: everything durable, files closed */
