@@ -35,7 +35,6 @@ struct buffers;
 struct cmd_request;
 struct day;
 struct error_log;
-struct disks;
 struct feed;
 struct helper;
 struct log;
@@ -74,7 +73,6 @@ struct daemon {
     struct helper *helper;      /* the process that starts others; NULL in a replay */
     struct query_pool *queries; /* NULL in a replay */
     struct ledger *ledger;
-    struct disks *disks;      /* what may hang: disks.h */
     struct error_log *errors; /* NULL in a replay */
     struct buffers *buffers;  /* buffering events: buffer.h */
     struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */

@@ -97,6 +97,13 @@ static void write_frame(struct appender *a, struct frame *f)
 
 /* ---- buffering events ---- */
 
+/* perf/bench_buffer measures what the question costs against a build that does not ask. */
+#ifdef PST_NO_DIVERT
+#define diverting(a) ((void)(a), false)
+#else
+#define diverting(a) pst_unlikely((a)->diverting)
+#endif
+
 /* One mark of an event, from its text; true: it stands in the journal at *position. */
 static bool event_mark(struct appender *a, const struct divert_event *e, enum mark_type type,
                        const char *text, uint32_t len, const char *status, uint64_t *position)
@@ -156,7 +163,7 @@ static pst_noinline void write_diverted(struct appender *a, struct frame *f)
 /* Every data frame of one stream goes through here. */
 pst_inline void write_one(struct appender *a, struct frame *f)
 {
-    if (pst_unlikely(a->diverting) && !(a->from.on && a->from.unmasked))
+    if (diverting(a) && !(a->from.on && a->from.unmasked))
         write_diverted(a, f);
     else
         write_frame(a, f);
@@ -166,9 +173,9 @@ pst_inline void write_one(struct appender *a, struct frame *f)
  * least. */
 pst_inline uint64_t event_room(const struct appender *a)
 {
-    return pst_unlikely(a->diverting) ? (uint64_t)a->cfg.divert->nactive * 4 *
-                                            (FRAME_HEADER + 16 + DIVERT_TEXT + DIVERT_FACTS)
-                                      : 0;
+    return diverting(a) ? (uint64_t)a->cfg.divert->nactive * 4 *
+                              (FRAME_HEADER + 16 + DIVERT_TEXT + DIVERT_FACTS)
+                        : 0;
 }
 
 /* ---- rows ---- */
@@ -194,31 +201,11 @@ static void stage_empty(struct rows *r)
     r->run_rows = 0;
 }
 
-/* What is staged, of one stream, and what was put aside for the other. */
-static void write_both(struct appender *a, struct frame *f)
-{
-    struct rows *r = &a->rows;
-    f->stream = r->home - 1;
-    if (r->records)
-        write_one(a, f);
-    if (!r->aside.records)
-        return;
-    struct frame *o = (struct frame *)a->other;
-    *o = *f;
-    o->stream = f->stream ^ 1;
-    o->length = (uint32_t)(r->aside.at - a->other);
-    o->count = (uint16_t)r->aside.records;
-    write_one(a, o);
-    r->aside.at = r->aside.base;
-    r->aside.records = 0;
-    r->aside.head = NULL;
-}
-
 static void op_flush(struct rows *r)
 {
     struct appender *a = r->owner;
     rows_close_run(r);
-    if (!r->records && !r->aside.records) {
+    if (!r->records) {
         put_symbols(a);
         return;
     }
@@ -230,10 +217,7 @@ static void op_flush(struct rows *r)
         .count = (uint16_t)r->records,
         .day = r->frame_day,
     };
-    if (pst_unlikely(r->home))
-        write_both(a, f);
-    else
-        write_data(a, f);
+    write_data(a, f);
     stage_empty(r);
     a->published = true;
     count_add(a->cfg.status, APPEND_ROWS, r->rows_total - a->rows_counted);
@@ -331,11 +315,8 @@ static const struct rows_ops appender_rows = {op_flush, op_intern, op_gap, op_ma
 /* Bytes that flushing now would take. */
 static uint64_t staged(const struct appender *a)
 {
-    const struct rows *r = &a->rows;
-    uint64_t n = r->records ? (uint64_t)(r->at - a->stage) : 0;
-    if (pst_unlikely(r->aside.records))
-        n += (uint64_t)(r->aside.at - a->other);
-    if (pst_unlikely(a->diverting)) /* cut at each row: by mask, stream or both */
+    uint64_t n = a->rows.records ? (uint64_t)(a->rows.at - a->stage) : 0;
+    if (diverting(a)) /* cut at each row: by mask, stream or both */
         n = n * DIVERT_SPREAD + event_room(a);
     else if (pst_unlikely(a->cfg.stream_of != NULL))
         n += (uint64_t)a->rows.records * STREAM_CUT_COST;
@@ -345,7 +326,7 @@ static uint64_t staged(const struct appender *a)
 uint64_t appender_room(struct appender *a)
 {
     uint64_t taken = staged(a) + RING_RESERVE + ROOM_MARGIN;
-    unsigned share = pst_unlikely(a->diverting)               ? DIVERT_SPREAD
+    unsigned share = diverting(a)                             ? DIVERT_SPREAD
                      : pst_unlikely(a->cfg.stream_of != NULL) ? CUT_SHARE
                                                               : 1;
     taken += event_room(a);
@@ -490,21 +471,14 @@ bool appender_init(struct appender *a, const struct appender_config *cfg, struct
     a->syms = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
     a->small = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
     a->sources = calloc(1, sizeof *a->sources);
-    if (cfg->stream_of)
-        a->other = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
-    if (!a->stage || !a->syms || !a->small || !a->sources || (cfg->stream_of && !a->other)) {
+    if (!a->stage || !a->syms || !a->small || !a->sources) {
         appender_fini(a);
         return err_set(err, -ENOMEM, "appender: no memory for its staging frames");
     }
     memset(a->stage, 0, FRAME_MAX + STAGE_SLACK); /* faulted in */
     memset(a->syms, 0, FRAME_MAX + STAGE_SLACK);
     memset(a->small, 0, FRAME_MAX + STAGE_SLACK);
-    if (a->other) {
-        memset(a->other, 0, FRAME_MAX + STAGE_SLACK);
-        a->rows.aside.base = a->rows.aside.at = a->other + FRAME_HEADER;
-    }
     a->rows.ops = &appender_rows;
-    a->rows.stream_of = cfg->stream_of;
     a->rows.owner = a;
     a->rows.base = a->stage + FRAME_HEADER;
     a->rows.limit = a->rows.base + ROWS_FRAME_TARGET;
@@ -528,8 +502,7 @@ void appender_fini(struct appender *a)
     free(a->syms);
     free(a->small);
     free(a->sources);
-    free(a->other);
-    a->stage = a->syms = a->small = a->other = NULL;
+    a->stage = a->syms = a->small = NULL;
     a->sources = NULL;
     for (unsigned i = 0; i < a->nsrc; i++)
         free(a->src[i].map);
@@ -1124,10 +1097,10 @@ static bool take_one(struct appender *a, struct appender_source *s)
                      le16((const uint8_t *)(offered + 1) + b.syms_bytes) == TABLE_DERIVED;
     /* With several dates open, streams or events, each record, of 16 bytes at least, may get a
      * frame of its own. */
-    uint64_t each = pst_unlikely(a->diverting) ? DIVERT_PER_ROW
-                    : a->cfg.stream_of         ? STREAM_CUT_COST
-                    : a->spread                ? FRAME_HEADER
-                                               : 0;
+    uint64_t each = diverting(a)       ? DIVERT_PER_ROW
+                    : a->cfg.stream_of ? STREAM_CUT_COST
+                    : a->spread        ? FRAME_HEADER
+                                       : 0;
     if (of_source && each)
         each += sizeof(struct derived_record);
     uint64_t need = bytes + SYMBOL_FRAME + bytes / 16 * each + event_room(a);

@@ -42,7 +42,7 @@ void event_ends(struct log *l, const struct frame *f)
         lane_close(l, n, LOG_END_EVENT);
     for (unsigned i = 0; i < LOG_DONE; i++)
         if (!l->done[i].used) {
-            l->done[i] = (struct log_done){.used = true};
+            l->done[i] = (struct log_done){.used = true, .since = m.since};
             snprintf(l->done[i].event, sizeof l->done[i].event, "%lld", (long long)m.id);
             return;
         }
@@ -51,13 +51,13 @@ void event_ends(struct log *l, const struct frame *f)
 
 /* ---- names ---- */
 
-static bool still_open(const struct log *l, const char *event)
+static bool still_open(const struct log *l, uint64_t since)
 {
     for (unsigned i = 0; i < LOG_LANES; i++)
-        if (l->lane[i].used && !strcmp(l->lane[i].event, event))
+        if (l->lane[i].used && l->lane[i].since == since)
             return true;
     for (unsigned i = 0; i < LOG_OUTS; i++)
-        if (l->out[i].used && !strcmp(l->out[i].header.event, event))
+        if (l->out[i].used && l->out[i].header.since == since)
             return true;
     return false;
 }
@@ -73,8 +73,7 @@ bool events_pending(const struct log *l)
 static bool this_one(void *arg, const char *event, const struct log_file_header *header)
 {
     struct log_done *d = ((void **)arg)[1];
-    (void)header;
-    return !strcmp(d->event, event);
+    return header ? header->since == d->since : !strcmp(d->event, event);
 }
 
 static void tell(void *arg, const char *from, const char *to)
@@ -87,7 +86,7 @@ int events_done(struct log *l)
     int did = 0;
     for (unsigned i = 0; i < LOG_DONE; i++) {
         struct log_done *d = &l->done[i];
-        if (!d->used || d->retry_at > l->now || still_open(l, d->event))
+        if (!d->used || d->retry_at > l->now || still_open(l, d->since))
             continue;
         int bad = 0;
         void *arg[] = {l, d};

@@ -78,7 +78,7 @@ static inline bool event_json(struct event_mark *m, const char *json, uint32_t l
         return false;
     m->id = negative ? (int64_t)(0 - v) : (int64_t)v;
     if (!event_number(&at, end, ",\"stream\":", &v, &negative) || negative || v > STREAM_BUFFER ||
-        !stream_is_buffer((uint8_t)v))
+        !stream_is_buffer((uint8_t)v) || (size_t)(end - at) < sizeof key - 1)
         return false;
     m->stream = (uint8_t)v;
     const char *status = NULL;

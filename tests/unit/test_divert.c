@@ -3,6 +3,7 @@
  * Buffering events in the appender: random frames and masks against a naive split, the exact cut,
  * limits, sequences and room.
  */
+#include <pthread.h>
 #include "journal_kit.h"
 #include "divert.h"
 
@@ -568,13 +569,73 @@ static void room(void **state)
     desk_free(x);
 }
 
+/* Control starts and ends events and reads their figures while the appender runs. */
+static _Atomic bool enough;
+static void *appends(void *arg)
+{
+    struct desk *x = arg;
+    struct appender *a = &x->k->app;
+    int64_t i = 0;
+    while (!load_relaxed(&enough)) {
+        for (int k = 0; k < 50; k++)
+            quote(x, i++);
+        appender_flush(a);
+        appender_take(a, 8);
+        kit_drain(x->k);
+    }
+    appender_take(a, 8);
+    return NULL;
+}
+
+static void threads(void **state)
+{
+    (void)state;
+    struct desk *x = desk_new();
+    struct divert_event *on[3] = {0};
+    pthread_t t;
+    uint64_t started = 0, rows = 0;
+    kit_run(&x->k->app.rows, 1, 0, KIT_DAY);
+    store_relaxed(&enough, false);
+    assert_int_equal(pthread_create(&t, NULL, appends, x), 0);
+    for (int64_t until = clock_monotonic() + NS_PER_S / 2, n = 0; clock_monotonic() < until; n++) {
+        struct divert_event **e = &on[n % 3];
+        char json[64];
+        if (*e) {
+            int len = snprintf(json, sizeof json, "{\"id\":%lld}", (long long)(*e)->id);
+            assert_true(inject_rows_event(&x->w, MARK_BUFFER_END, json, (uint32_t)len,
+                                          (unsigned)(*e - x->d->event)));
+            inject_rows_flush(&x->w);
+            while (divert_state(*e) != DIVERT_ENDED)
+                cpu_relax();
+            assert_true(load_relaxed(&(*e)->end_at) > load_relaxed(&(*e)->start));
+            rows += load_relaxed(&(*e)->rows);
+            divert_release(*e);
+        }
+        *e = offer(x->d, n, 3, n % 3);
+        int len = snprintf(json, sizeof json, "%.*s}", (int)(*e)->text_len, (*e)->text);
+        assert_true(inject_rows_event(&x->w, MARK_BUFFER_START, json, (uint32_t)len,
+                                      (unsigned)(*e - x->d->event)));
+        inject_rows_flush(&x->w);
+        while (divert_state(*e) != DIVERT_ACTIVE)
+            cpu_relax();
+        started++;
+    }
+    store_relaxed(&enough, true);
+    pthread_join(t, NULL);
+    for (unsigned i = 0; i < 3; i++)
+        rows += on[i] ? load_relaxed(&on[i]->rows) : 0;
+    assert_true(started > 3);
+    assert_int_equal(rows, load_relaxed(&x->k->status->counter[COUNTER_APPEND_DIVERTED]));
+    desk_free(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_splits), cmocka_unit_test(exact_cut),
         cmocka_unit_test(who_may_start), cmocka_unit_test(several),
         cmocka_unit_test(limits),        cmocka_unit_test(states_and_resume),
-        cmocka_unit_test(room),
+        cmocka_unit_test(room),          cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
