@@ -362,6 +362,10 @@ void recovery_mark(struct recovery *r, const struct frame *f)
     else if (!r->costing) {
         /* Holes below it are the account of the incarnation that wrote it. What it owes for them is
          * paid by the gap rows behind it, if they are there. */
+        for (uint32_t i = 0; i < r->ranges; i++) {
+            r->told = recovery_grow(r->told, r->tolds, sizeof *r->told);
+            r->told[r->tolds++] = r->range[i];
+        }
         r->ranges = 0;
         r->restart_at = f->position;
         r->loss = false;
@@ -550,7 +554,7 @@ static void read_nothing(struct recovery *r)
         free_pieces(&r->session[i]);
     while (r->events)
         drop_event(r, r->events - 1);
-    r->sessions = r->sources = r->gaps = r->ranges = 0;
+    r->sessions = r->sources = r->gaps = r->ranges = r->tolds = 0;
     r->loss = r->end_mark = false;
     r->restart_at = r->owed_at = 0;
 }
@@ -719,33 +723,24 @@ static int32_t earliest_open(const struct recovery *r, const struct kept *k)
     return day;
 }
 
-/*
- * Entries below the last restart mark. Either the start behind that mark has accounted for them, or
- * they came later: then verify_rest finds them - or, when a function wants to hear of everything,
- * they are handled here as it would.
- */
+/* Damaged bytes below the last restart mark: either some start has accounted for them - then a copy
+ * or marker says so - or they came since. (What they cost is owed until gap rows pay it.) */
 static void sort_out(struct recovery *r)
 {
+    struct recovery_damage *list = NULL;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < r->damages; i++) {
         struct recovery_damage *d = &r->damage[i];
         bool below = (d->kind == PST_ALTERED || d->kind == PST_HOLE) && d->first < r->restart_at;
-        if (!d->done && below && (!r->cfg.decide_all || recovery_known(r, d))) {
+        if (!d->done && below && (!r->cfg.quarantine || recovery_known(r, d))) {
+            for (uint32_t k = 0; k < r->tolds; k++)
+                if (d->first < r->told[k].to && d->last > r->told[k].from)
+                    r->told[k].to = r->told[k].from; /* explained */
             free(d->path);
             continue;
         }
-        if (!d->done && below && !d->late) {
-            d->late = true;
-            recovery_cost(r, d->first, d->last, &d->gap, &d->gaps, &d->lost);
-            d->was_durable = d->lost;
-        }
-        r->damage[kept++] = *d;
-    }
-    /* what is grown next must find room */
-    struct recovery_damage *list = NULL;
-    for (uint32_t i = 0; i < kept; i++) {
-        list = recovery_grow(list, i, sizeof *list);
-        list[i] = r->damage[i];
+        list = recovery_grow(list, kept, sizeof *list);
+        list[kept++] = *d;
     }
     free(r->damage);
     r->damage = list;
@@ -836,6 +831,7 @@ static bool run_once(struct recovery *r, struct err *err)
                 recovery_mark(r, base->mark[i]);
         if (r->gaps)
             look_for_payment(r, from);
+        r->window = from;
         ok = read_window(r, from, k, err);
         if (!ok || !r->blind || from == c->file[0]->header.first ||
             recovery_elapsed(r, t0) > cfg->budget)

@@ -50,7 +50,8 @@
  *
  * What lies below the stretch that a start reads is found by recovery_verify_rest behind it: it is
  * always salvaged; `gap` of the entry says what it cost. With `decide_all` a start reads everything
- * of the dates that are still open, so that the function hears of all of it.
+ * of the dates that are still open, so that the function hears of all of it. What is accounted for
+ * has its copy or marker in `quarantine`, and is not told again.
  *
  * DATES. Every end of a date writes an eod mark and, in the state marks behind it, the open dates
  * of all calendars; these stand at the head of each later file. So the newest file tells them,
@@ -220,9 +221,11 @@ struct recovery {
     /* own */
     struct recovery_config cfg;
     struct cursor cursor;
-    uint64_t restart_at; /* position of the last restart mark of the stretch */
-    uint64_t owed_at;    /* where the incarnation began whose file's head says what is owed */
-    uint32_t max_id;     /* highest symbol id used + 1 */
+    uint64_t window, restart_at; /* where the stretch begins, and its last restart mark stands */
+    uint64_t owed_at; /* where the incarnation began whose file's head says what is owed */
+    struct recovery_range *told; /* ranges below that: an earlier start's account */
+    uint32_t tolds;
+    uint32_t max_id; /* highest symbol id used + 1 */
     bool loss, end_mark, again, costing, blind;
 };
 

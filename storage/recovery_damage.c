@@ -426,28 +426,37 @@ void recovery_tell(const struct recovery *r, const struct recovery_damage *d, ch
 }
 
 /* Which of the lost ranges it is part of. */
+static const struct recovery_range *in_list(const struct recovery_damage *d,
+                                            const struct recovery_range *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (d->first < list[i].to && (d->last ? d->last : UINT64_MAX) > list[i].from)
+            return &list[i];
+    return NULL;
+}
 static const struct recovery_range *range_of(const struct recovery *r,
                                              const struct recovery_damage *d)
 {
-    for (uint32_t i = 0; i < r->ranges; i++)
-        if (d->first < r->range[i].to && (d->last ? d->last : UINT64_MAX) > r->range[i].from)
-            return &r->range[i];
-    return NULL;
+    const struct recovery_range *x = in_list(d, r->range, r->ranges);
+    return x ? x : in_list(d, r->told, r->tolds);
 }
 
 /* Every lost range without bytes that explain it. */
-static void note_missing(struct recovery *r)
+static void note_missing(struct recovery *r, const struct recovery_range *list, uint32_t n,
+                         bool told_before)
 {
-    for (uint32_t i = 0; i < r->ranges; i++) {
-        const struct recovery_range *x = &r->range[i];
-        bool told = false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct recovery_range *x = &list[i];
+        bool told = x->from == x->to;
         for (uint32_t k = 0; k < r->damages && !told; k++) {
             const struct recovery_damage *d = &r->damage[k];
             told = (d->kind == PST_ALTERED || d->kind == PST_HOLE || d->kind == PST_MISSING) &&
                    d->last && d->first < x->to && d->last > x->from;
         }
-        if (!told)
-            recovery_note(r, PST_MISSING, NULL, 0, 0, x->from, x->to);
+        struct recovery_damage key = {.kind = PST_MISSING, .first = x->from, .last = x->to};
+        if (told || (told_before && (!r->cfg.quarantine || recovery_known(r, &key))))
+            continue;
+        recovery_note(r, PST_MISSING, NULL, 0, 0, x->from, x->to);
     }
 }
 
@@ -466,7 +475,8 @@ static bool refused(const struct recovery *r, const struct recovery_damage *d, s
 bool recovery_settle(struct recovery *r, struct err *err)
 {
     uint64_t cut = UINT64_MAX;
-    note_missing(r);
+    note_missing(r, r->range, r->ranges, false);
+    note_missing(r, r->told, r->tolds, true);
     for (uint32_t i = 0; i < r->damages; i++) {
         struct recovery_damage *d = &r->damage[i];
         if (d->done || d->late)

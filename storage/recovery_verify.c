@@ -66,7 +66,8 @@ static void found(struct recovery *r, uint32_t kind, const char *path, uint64_t 
         r->damages--;
         return;
     }
-    recovery_cost(r, first, last, &d->gap, &d->gaps, &d->lost);
+    if (first < r->window) /* else the start has seen what it cost */
+        recovery_cost(r, first, last, &d->gap, &d->gaps, &d->lost);
     d->was_durable = d->lost; /* what is that old was, but for a hole that nobody accounted for */
 }
 

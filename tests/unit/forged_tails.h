@@ -25,7 +25,12 @@ enum forged {
     RECYCLED_MISALIGNED,
     STALE_FILE_FRAME,
     SPLIT_HEADER,
+    SHORT_AT_BLOCK_END, /* its second half, with the rest of the header, was never written */
     CUT_PAYLOAD,
+    SPAN_ZERO, /* a frame over two blocks, of which only the first was written: behind it zeros, */
+    SPAN_GARBAGE, /* garbage, */
+    SPAN_STALE,   /* what the recycled file held, */
+    SPAN_REPEAT,  /* or another block of this very file (a misdirected write) */
     FORGED
 };
 
@@ -45,22 +50,30 @@ static const enum logscan_verdict forged_want[FORGED] = {
     [RECYCLED_MISALIGNED] = LOGSCAN_END,
     [STALE_FILE_FRAME] = LOGSCAN_END,
     [SPLIT_HEADER] = LOGSCAN_TORN,
+    [SHORT_AT_BLOCK_END] = LOGSCAN_TORN,
     [CUT_PAYLOAD] = LOGSCAN_TORN,
+    [SPAN_ZERO] = LOGSCAN_TORN,
+    [SPAN_GARBAGE] = LOGSCAN_TORN,
+    [SPAN_STALE] = LOGSCAN_TORN,
+    [SPAN_REPEAT] = LOGSCAN_TORN,
 };
 
 /* Adds such bytes. *good: where the sound part ends in the file, *end: its journal position. */
 static inline void forge_tail(struct lk *k, enum forged kind, uint64_t *good, uint64_t *end)
 {
+    static const uint8_t padding[8192];
     struct lk old;
     *good = k->len;
     *end = k->position;
     struct frame *f;
-    if (kind == SPLIT_HEADER || kind == ZERO_PAGE || kind == GARBAGE_PAGE) {
-        /* bring the end to 16 bytes before a block's, or right to it */
-        size_t want_at = pst_align_up(k->len + 4096, LOG_BLOCK) - (kind == SPLIT_HEADER) * 16;
+    bool split = kind == SPLIT_HEADER || kind == SHORT_AT_BLOCK_END, span = kind >= SPAN_ZERO;
+    if (split || span || kind == ZERO_PAGE || kind == GARBAGE_PAGE) {
+        /* bring the end to 16 or 200 bytes before a block's, or right to it */
+        size_t want_at =
+            pst_align_up(k->len + 4096, LOG_BLOCK) - (size_t)split * 16 - (size_t)span * 200;
         while (k->len + FRAME_HEADER + 2000 < want_at)
-            lk_frame(k, FRAME_PAD, 0, 0, k->data, 1000);
-        lk_frame(k, FRAME_PAD, 0, 0, k->data, (uint32_t)(want_at - k->len - FRAME_HEADER));
+            lk_frame(k, FRAME_PAD, 0, 0, padding, 1000);
+        lk_frame(k, FRAME_PAD, 0, 0, padding, (uint32_t)(want_at - k->len - FRAME_HEADER));
         assert_int_equal(k->len, want_at);
         *good = k->len;
         *end = k->position;
@@ -122,6 +135,27 @@ static inline void forge_tail(struct lk *k, enum forged kind, uint64_t *good, ui
     case SPLIT_HEADER: /* only the 16 bytes before the block's end were written */
         lk_rows(k, 3, 5000);
         memset(k->data + *good + 16, 0, k->len - *good - 16);
+        break;
+    case SHORT_AT_BLOCK_END:
+        f = (struct frame *)(k->data + lk_rows(k, 3, 5000));
+        f->length = 24;
+        memset(k->data + *good + 16, 0, k->len - *good - 16);
+        break;
+    case SPAN_ZERO:
+    case SPAN_GARBAGE:
+    case SPAN_STALE:
+    case SPAN_REPEAT:
+        lk_rows(k, 40, 5000);
+        size_t second = *good + 200; /* where the next block begins */
+        lk_start(&old, k->h.first - (1 << 20), LK_DAY - 30, 0);
+        for (int i = 0; i < 60; i++)
+            lk_rows(&old, 3, i);
+        for (size_t i = second; i < k->len; i++)
+            k->data[i] = kind == SPAN_ZERO      ? 0
+                         : kind == SPAN_GARBAGE ? (uint8_t)(i * 167 + 13)
+                         : kind == SPAN_STALE   ? old.data[LOG_PREAMBLE + (i - second)]
+                                                : k->data[LOG_PREAMBLE + (i - second)];
+        lk_free(&old);
         break;
     case CUT_PAYLOAD:
         lk_rows(k, 40, 5000);

@@ -156,6 +156,22 @@ static inline int mem_unlink(struct io *io, const char *path)
     *f->path = 0;
     return 0;
 }
+static inline int mem_rename(struct io *io, const char *from, const char *to)
+{
+    struct mem_file *f = mem_find(io, from);
+    if (!f)
+        return -ENOENT;
+    mem_unlink(io, to);
+    snprintf(f->path, sizeof f->path, "%s", to);
+    return 0;
+}
+static inline int mem_mkdir(struct io *io, const char *path, unsigned mode)
+{
+    (void)io;
+    (void)path;
+    (void)mode;
+    return 0; /* names alone make directories here */
+}
 static inline int64_t mem_monotonic(struct io *io)
 {
     (void)io;
@@ -171,7 +187,9 @@ static const struct io_ops mem_ops = {.name = "memory",
                                       .ftruncate = mem_truncate,
                                       .fstat = mem_fstat,
                                       .stat = mem_stat,
+                                      .rename = mem_rename,
                                       .unlink = mem_unlink,
+                                      .mkdir = mem_mkdir,
                                       .sync_dir = mem_sync_dir,
                                       .list = mem_list,
                                       .monotonic = mem_monotonic};
