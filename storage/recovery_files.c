@@ -149,7 +149,7 @@ bool recovery_origin(struct io *io, const char *path, const struct log_name *nam
             const struct frame *f = (const struct frame *)(buf + i);
             if (f->length < FRAME_HEADER || f->length > FRAME_MAX || f->length % FRAME_ALIGN ||
                 f->kind < FRAME_DATA || f->kind > FRAME_FILE || f->length > fill - i ||
-                !of_file(name, f) || work < f->length)
+                !f->position || !of_file(name, f) || work < f->length)
                 continue;
             work -= f->length;
             if (frame_check(f, fill - i, seed) != FRAME_OK || repeated_state(f, fill - i, seed))
