@@ -441,8 +441,8 @@ static bool arrived(struct append_client *a)
             }
             b->from = b->target;
             next_target(b);
-        } else {
-            if (!seal(a))
+        } else { /* what follows the island is another request's */
+            if (!seal(a) || !dispatch(a, a->level))
                 return false;
             b->skipping = true;
             b->target = b->have.island[0].to;

@@ -21,7 +21,7 @@
 #include "base.h"
 
 #define SOURCE_NAME_MAX     64u /* bytes: letters, digits and . _ - : / @ */
-#define SOURCE_ISLANDS      8u
+#define SOURCE_ISLANDS      16u
 #define SOURCE_POSITION_MAX ((uint64_t)INT64_MAX)
 
 struct source_point {
