@@ -980,6 +980,92 @@ static void budget(void **state)
     recovery_free(&r);
 }
 
+/* A frame of rows that lead source AAPL from a to b; no rows of a session. */
+static void derived(struct lk *k, uint64_t a, uint32_t ar, uint64_t b, uint32_t br)
+{
+    struct derived_record d = {.table = TABLE_DERIVED,
+                               .bytes = sizeof d,
+                               .source = AAPL,
+                               .after = a,
+                               .after_row = ar,
+                               .position = b,
+                               .row = br};
+    pk_clear(&pk);
+    memcpy(pk.data, &d, sizeof d);
+    pk.len = sizeof d;
+    pk_run(&pk, ITCH, S1, LINE_A, 500, RUN_REPLAYED); /* no sequence of ours */
+    put32(pk_row(&pk, quote.id, AAPL, 1, quote.fixed) + quote.col[9].offset, PST_NULL_SYMBOL);
+    pk_frame(&pk, k, FRAME_DATA);
+}
+static void stands(const struct recovery *r, uint64_t position, uint32_t row, uint32_t islands)
+{
+    assert_int_equal(r->sources, 1);
+    assert_string_equal(r->source[0].name, "AAPL");
+    assert_int_equal(r->source[0].p.at.position, position);
+    assert_int_equal(r->source[0].p.at.row, row);
+    assert_int_equal(r->source[0].p.islands, islands);
+}
+
+static void sources(void **state)
+{
+    (void)state;
+    struct lk k = {0};
+    struct recovery r;
+    struct recovery_config cfg = config();
+    struct symbols symbols;
+    struct err e;
+    /* a mark, then what stands behind it; the sessions are left alone */
+    start(&k);
+    lk_mark(&k, MARK_STATE, "{\"sources\":[[\"AAPL\",7,2]]}");
+    derived(&k, 7, 2, 9, 0);
+    lk_mark(&k, MARK_TICK, "{\"durable\":1,\"next\":[],\"sources\":[[\"AAPL\",9,0]]}");
+    derived(&k, 9, 0, 9, 4);
+    lk_save(&k, mem, LOG);
+    assert_true(symbols_create(&symbols, 100, &e));
+    cfg.symbols = &symbols;
+    run(&r, &cfg);
+    stands(&r, 9, 4, 0);
+    assert_null(session(&r, "S1"));
+    assert_int_equal(r.sources_doubtful, 0);
+    assert_int_equal(symbols_count(&symbols), TAUGHT);
+    recovery_free(&r);
+    symbols_close(&symbols);
+    cfg.symbols = NULL;
+    /* a hole: what stands behind it is an island, and marks behind it are not believed */
+    hole(&k);
+    derived(&k, 12, 0, 15, 0);
+    lk_mark(&k, MARK_TICK, "{\"durable\":1,\"next\":[],\"sources\":[[\"AAPL\",15,0]]}");
+    derived(&k, 15, 0, 16, 0);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    stands(&r, 9, 4, 1);
+    assert_true(!source_cmp(r.source[0].p.island[0].from, source_point(12, 0)) &&
+                !source_cmp(r.source[0].p.island[0].to, source_point(16, 0)));
+    /* the next file's head says it, so that the next crash finds it there */
+    size_t bytes;
+    uint8_t *frames = recovery_states(&r, &bytes);
+    bool found = false;
+    for (size_t at = 0; at < bytes; at += ((struct frame *)(frames + at))->length) {
+        unsigned type = 0;
+        uint32_t len = 0;
+        const char *text = frame_mark((struct frame *)(frames + at), &type, &len);
+        static const char want[] = "{\"sources\":[[\"AAPL\",9,4,[[12,0,16,0]]]]}";
+        found |= len == sizeof want - 1 && !memcmp(text, want, len);
+    }
+    assert_true(found);
+    free(frames);
+    recovery_free(&r);
+    /* the next incarnation's marks are believed again, islands and all */
+    lk_mark(&k, MARK_RESTART, "{\"old_end\":1,\"start\":2}");
+    lk_mark(&k, MARK_STATE, "{\"sources\":[[\"AAPL\",9,4,[[12,0,16,0]]]]}");
+    derived(&k, 9, 4, 12, 0);
+    lk_save(&k, mem, LOG);
+    run(&r, &cfg);
+    stands(&r, 16, 0, 0);
+    recovery_free(&r);
+    lk_free(&k);
+}
+
 static int set_up(void **state)
 {
     pk_clear(&pk);
@@ -1006,6 +1092,7 @@ int main(void)
         CASE(overlap),
         CASE(headers),
         CASE(budget),
+        CASE(sources),
     };
     schemas_make();
     return cmocka_run_group_tests(tests, NULL, NULL);
