@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "day.h"
 #include "error_log.h"
+#include "disks.h"
 #include "hooks.h"
 #include "ledger.h"
 #include "wiring.h"
@@ -189,12 +190,15 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
         int64_t age = mono - load_relaxed(&x->heartbeat);
         /* one step of it may be a sync of gigabytes */
         int64_t limit = !strcmp(x->name, "writedown") ? MINUTE : 2 * NS_PER_S;
+        if (!strncmp(x->name, "disk-", 5))
+            continue; /* disk.hung */
         alarm_check(&d->alarms, now, ALARM_THREAD_STUCK, x->name,
                     load_relaxed(&x->state) == THREAD_RUN && age > limit, 0,
                     "no heartbeat for %lld ms", (long long)(age / NS_PER_MS));
     }
-    alarm_check(&d->alarms, now, ALARM_STATE_DISK, "", wiring_lease_warned(d->wiring), 0,
+    alarm_check(&d->alarms, now, ALARM_STATE_DISK, "", disks_lease_failed(d->disks), 0,
                 "the lease in %s could not be renewed", d->config->state_directory);
+    disks_alarms(d->disks, &d->alarms, now);
     uint64_t behind = d->ledger ? ledger_behind(d->ledger) / 64 : 0;
     alarm_check(&d->alarms, now, ALARM_READER_LAG, "ledger",
                 behind > (uint64_t)d->config->alarms.cursor_lag && !d->replay,

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 #include "cli.h"
+#include "cli_kdb.h"
 #include "cli_print.h"
 #include "cli_sql.h"
 #include "cmd.h"
@@ -19,8 +20,13 @@ static const struct verb {
     {"gaps", "[FEED] [-n N]", "The newest gaps, from the journal: what was lost, when, why.",
      cli_gaps},
     {"query-kill", "ID", "Stops a query that runs or waits.", cli_query_kill},
-    {"log", "ls|verify|stat|dump|repair [FILE|DIR] [TABLE] [--from X] [--to Y] [--kind K,...] [--buffered] [--yes]",
-     "Lists, checks, counts, prints or repairs log files; works without a daemon.", cli_log},
+    {"log",
+     "ls|verify|stat|dump|repair [FILE|DIR] [TABLE] [--from X] [--to Y] [--kind K,...] "
+     "[--buffered] "
+     "[--yes] | export|import ...",
+     "Lists, checks, counts, prints or repairs log files, and moves rows to and from kdb+ logs; "
+     "works without a daemon.",
+     cli_log},
     {"replay",
      "FILE|DIR... --to INSTANCE [--speed N|max] [--from F] [--until U] [--tables A,B] [--sym S,T] "
      "[--marks] [--source NAME] [--yes]",
@@ -66,6 +72,8 @@ int cli_help(const char *name)
         return sql_help();
     if (v) {
         printf("penstock %s %s\n  %s\n", v->name, v->args, v->sentence);
+        if (!strcmp(name, "log"))
+            cli_kdb_help();
         return EXIT_HEALTHY;
     }
     printf("penstock [--socket PATH] [--json] VERB [ARGUMENTS]\n\n");

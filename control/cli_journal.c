@@ -15,11 +15,12 @@ static void on_interrupt(int sig)
     interrupted = 1;
 }
 
-bool cli_journal_files(struct cli_journal *j, const char *dir, const char *prefix, struct err *err)
+static bool open_files(struct cli_journal *j, const char *dir, const char *spill,
+                       const char *prefix, struct err *err)
 {
     memset(j, 0, sizeof *j);
     j->io = io_posix_create(err);
-    struct cursor_config cc = {.io = j->io, .dirs = {dir}, .prefix = prefix ? prefix : "log"};
+    struct cursor_config cc = {.io = j->io, .dirs = {dir, spill}, .prefix = prefix};
     if (!j->io || !cursor_open(&j->cursor, &cc, err)) {
         io_destroy(j->io);
         j->io = NULL;
@@ -38,6 +39,18 @@ bool cli_journal_paths(struct cli_journal *j, const char *const *paths, struct e
     io_destroy(j->io);
     j->io = NULL;
     return false;
+}
+
+bool cli_journal_files(struct cli_journal *j, const char *dir, const char *prefix, struct err *err)
+{
+    return open_files(j, dir, NULL, prefix ? prefix : "log", err);
+}
+
+bool cli_journal_files_of(struct cli_journal *j, const struct cli_journal *attached,
+                          struct err *err)
+{
+    return open_files(j, attached->dir[0], *attached->dir[1] ? attached->dir[1] : NULL,
+                      attached->prefix, err);
 }
 
 /* What the daemon knows already, so that the files need not be skimmed for it. */

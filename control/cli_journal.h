@@ -32,6 +32,9 @@ bool cli_journal_attach(struct cli *c, struct cli_journal *j, int *code);
 bool cli_journal_paths(struct cli_journal *j, const char *const *paths, struct err *err);
 /* A directory's files; prefix NULL = "log". */
 bool cli_journal_files(struct cli_journal *j, const char *dir, const char *prefix, struct err *err);
+/* The files of an attached journal alone, of both its directories. */
+bool cli_journal_files_of(struct cli_journal *j, const struct cli_journal *attached,
+                          struct err *err);
 void cli_journal_close(struct cli_journal *j);
 
 struct cli_filter {

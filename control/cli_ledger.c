@@ -33,7 +33,7 @@ int cli_ledger(struct cli *c, int argc, char **argv)
     /* The files only, up to where the daemon's own durable count stood. */
     uint64_t end = (uint64_t)json_long(r, "durable_position");
     struct cli_journal files;
-    if (!cli_journal_files(&files, j.dir[0], j.prefix, &err)) {
+    if (!cli_journal_files_of(&files, &j, &err)) {
         fprintf(stderr, "penstock: %s\n", err.text);
         return EXIT_DEGRADED;
     }

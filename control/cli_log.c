@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 #include "cli_journal.h"
+#include "cli_kdb.h"
 #include "cli_print.h"
 #include "csv.h"
 
@@ -256,6 +257,10 @@ int cli_log(struct cli *c, int argc, char **argv)
     struct stat st;
     struct err err;
     int code = EXIT_USAGE;
+    if (argc && !strcmp(argv[0], "export"))
+        return cli_log_export(c, argc - 1, argv + 1);
+    if (argc && !strcmp(argv[0], "import"))
+        return cli_log_import(c, argc - 1, argv + 1);
     if (!arguments(&a, argc, argv))
         return EXIT_USAGE;
     if (!a.path) {

@@ -61,6 +61,18 @@ static void print_alarm(json_t *a)
            print_duration(json_long(a, "age_ns")), text(a, "code"));
 }
 
+/* Of interest only when it fills up or does not answer; the log's free space stands above. */
+static void print_disk(json_t *x)
+{
+    if (!json_is_true(json_object_get(x, "answers")))
+        printf("disk %s  does not answer for %s  %s\n", text(x, "name"),
+               print_duration(json_long(x, "age_ns")), text(x, "path"));
+    else if (json_long(x, "full_in_ns") >= 0)
+        printf("disk %s  free %s of %s  fills at %s/s  full in %s\n", text(x, "name"),
+               print_bytes(json_long(x, "free")), print_bytes(json_long(x, "size")),
+               print_bytes(json_long(x, "fill_rate")), print_duration(json_long(x, "full_in_ns")));
+}
+
 static int view_status(json_t *r)
 {
     json_t *log = json_object_get(r, "log"), *ring = json_object_get(r, "ring");
@@ -87,6 +99,7 @@ static int view_status(json_t *r)
            print_bytes(json_long(log, "tail") - json_long(log, "submitted")),
            print_bytes(json_long(log, "tail") - json_long(log, "durable")),
            print_bytes(json_long(log, "free")));
+    json_array_foreach(json_object_get(r, "disks"), i, a) print_disk(a);
     json_t *days = json_object_get(r, "days");
     cli_day_rdb_line(json_object_get(days, "rdb"));
     cli_day_database_line(json_object_get(days, "database"));
@@ -170,6 +183,9 @@ static int view_line(json_t *r)
     printf("received %s = accepted %s + duplicate %s + late %s + old %s + unsequenced %s\n",
            count(l, "messages"), count(l, "accepted"), count(l, "duplicate"), count(l, "late"),
            count(l, "old"), count(l, "unsequenced"));
+    if (json_object_get(l, "sent"))
+        printf("the last packet was sent at %s, by its own stamp %s before it came\n",
+               print_time(json_long(l, "sent")), print_duration(json_long(l, "sent_before_ns")));
     return strcmp(text(l, "state"), "silent") ? EXIT_HEALTHY : EXIT_DEGRADED;
 }
 

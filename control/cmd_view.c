@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "daemon.h"
 #include "day.h"
+#include "disks.h"
 #include "figures.h"
 #include "ledger.h"
 #include "core/nearest.h"
@@ -90,11 +91,12 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
     if (d->queries)
         query_pool_figures(d->queries, &q);
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o,s:{s:i,s:i,s:i,s:i}}", "instance",
-        s->instance, "version", PST_VERSION, "day", figures_day(d->day, day), "health", health(d),
-        "up_ns", (json_int_t)(clock_system() - s->started), "durable_lag_ns",
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o,s:{s:i,s:i,s:i,s:i}}",
+        "instance", s->instance, "version", PST_VERSION, "day", figures_day(d->day, day), "health",
+        health(d), "up_ns", (json_int_t)(clock_system() - s->started), "durable_lag_ns",
         (json_int_t)(oldest ? now - oldest : 0), "alarms", alarms_json(d), "feeds", feeds_json(d),
-        "log", log_json(d), "ring", "size", (json_int_t)ring_size(&d->ring), "used",
+        "log", log_json(d), "disks", disks_json(d->disks), "ring", "size",
+        (json_int_t)ring_size(&d->ring), "used",
         (json_int_t)(load_acquire(&h->tail) - load_relaxed(&h->guard)), "ledger",
         ledger_brief(d->ledger), "days", day_brief(d->days), "queries", "processes",
         (int)q.processes, "ready", (int)q.ready, "running", (int)q.running, "queued",
@@ -160,9 +162,17 @@ json_t *cmd_line(struct cmd_request *req, struct err *err)
                 d->status->feeds[f].name, name ? name : "", d->status->feeds[f].name);
         return NULL;
     }
-    if (!verb)
-        return json_pack("{s:o}", "line",
-                         figures_line(d->status, &d->rates, (unsigned)f, (unsigned)l));
+    if (!verb) {
+        json_t *o = figures_line(d->status, &d->rates, (unsigned)f, (unsigned)l);
+        const struct status_line *x = &d->status->feeds[f].line[l];
+        int64_t sent = wiring_sent(d, (unsigned)f, x);
+        if (sent) {
+            json_object_set_new(o, "sent", json_integer(sent));
+            json_object_set_new(o, "sent_before_ns",
+                                json_integer(load_relaxed(&x->send_rx) - sent));
+        }
+        return json_pack("{s:o}", "line", o);
+    }
     if (!cmd_need(req, LEVEL_OPERATE, err) || !wiring_feed_command(d, (unsigned)f, l, verb, err))
         return NULL;
     if (!daemon_operator_mark(d, req->peer, "line", req->args)) {

@@ -101,7 +101,7 @@ struct config_cpus {
 };
 struct config_alarms {
     int file_line;
-    int64_t clear_after, durable_lag, ring_used, symbols_used, cursor_lag, rdb_lag, rdb_used,
+    int64_t clear_after, durable_lag, disk_full_in, ring_used, symbols_used, cursor_lag, rdb_lag, rdb_used,
         gaps_per_minute, line_loss_ratio, clock_error;
 };
 struct config_calendar {
@@ -272,6 +272,7 @@ struct config {
     const char *buffer_function;
     int64_t buffer_limit;
     int buffer_limit_policy;
+    bool include_columns;
     int time_type;
     int64_t time_offset;
     bool log_update_error;

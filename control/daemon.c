@@ -12,6 +12,7 @@
 #include "daemon.h"
 #include "day.h"
 #include "error_log.h"
+#include "disks.h"
 #include "figures.h"
 #include "helper.h"
 #include "hooks.h"
@@ -38,6 +39,7 @@ static void catch_signals(void)
     sigaction(SIGINT, &a, NULL);
     a.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &a, NULL);
+    sigaction(SIGXFSZ, &a, NULL); /* a file-size limit is an errno of a write */
     sigaction(SIGHUP, &a, NULL);
 }
 
@@ -279,6 +281,9 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     if (!d->ledger || !wiring_start(d, err) || !ledger_start(d->ledger, err) ||
         (days && !day_start(d->days, err)))
         return false;
+    d->disks = disks_open(d, err);
+    if (!d->disks || !disks_start(d->disks, err))
+        return false;
     if (d->replay)
         return true;
     d->errors = error_log_open(d, err);
@@ -360,6 +365,10 @@ int daemon_close(struct daemon *d)
         wiring_stop_rx(d);
         wiring_port_tick(d);
         drained = wiring_drain(d, 30 * NS_PER_S);
+        bool answers = disks_close(d->disks);
+        d->disks = NULL;
+        if (drained && answers)
+            wiring_closed(d);
     }
     if (!drained)
         fprintf(stderr,
@@ -395,6 +404,8 @@ void daemon_free(struct daemon *d)
         ledger_close(d->ledger);
         d->ledger = NULL;
     }
+    disks_close(d->disks);
+    d->disks = NULL;
     day_close(d->days);
     d->days = NULL;
     if (d->wiring)

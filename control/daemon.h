@@ -35,6 +35,7 @@ struct buffers;
 struct cmd_request;
 struct day;
 struct error_log;
+struct disks;
 struct feed;
 struct helper;
 struct log;
@@ -73,6 +74,7 @@ struct daemon {
     struct helper *helper;      /* the process that starts others; NULL in a replay */
     struct query_pool *queries; /* NULL in a replay */
     struct ledger *ledger;
+    struct disks *disks;      /* what may hang: disks.h */
     struct error_log *errors; /* NULL in a replay */
     struct buffers *buffers;  /* buffering events: buffer.h */
     struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */

@@ -9,6 +9,7 @@
     FUNCTION(function_truncate)                                                                    \
     FUNCTION(function_refuse)                                                                      \
     FUNCTION(function_none)                                                                        \
+    FUNCTION(function_csv)                                                                         \
     FUNCTION(function_late)
 
 #define FUNCTION(name) extern const struct pst_daemon_function name;

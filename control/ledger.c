@@ -9,6 +9,7 @@
 #include "core/crc.h"
 #include "daemon.h"
 #include "day.h"
+#include "disks.h"
 #include "dataplane/packet.h"
 #include "ledger.h"
 #include "storage/cursor.h"
@@ -675,7 +676,7 @@ void ledger_certificate(struct ledger *l, int32_t day)
 {
     struct err err = {0};
     const struct daemon *d = l->d;
-    char date[CIVIL_TEXT], path[1100], temp[1110], now[CIVIL_STAMP_TEXT];
+    char date[CIVIL_TEXT], path[1100], now[CIVIL_STAMP_TEXT];
     json_t *o = ledger_json(l, false, &err);
     civil_format(day, date);
     json_object_set_new(o, "instance", json_string(d->config->instance));
@@ -685,17 +686,13 @@ void ledger_certificate(struct ledger *l, int32_t day)
     bool balanced = json_is_true(json_object_get(o, "balanced"));
     json_decref(o);
     snprintf(path, sizeof path, "%s/ledger%s.json", d->config->state_directory, date);
-    snprintf(temp, sizeof temp, "%s.new", path);
-    FILE *f = text ? fopen(temp, "w") : NULL;
-    bool ok = f && fprintf(f, "%s\n{\"crc32c\":\"%08x\"}\n", text,
-                           crc32c(0xFFFFFFFFu, text, strlen(text))) > 0;
-    ok = f && !fflush(f) && !fsync(fileno(f)) && ok;
-    if (f && fclose(f))
-        ok = false;
-    ok = ok && !rename(temp, path);
-    fprintf(stderr, "penstockd: end of day %s: the ledger %s%s%s\n", date,
-            balanced ? "balances" : "does NOT balance",
-            ok ? ", certificate " : "; no certificate: ", ok ? path : strerror(errno));
+    char done[80], *sealed = NULL;
+    snprintf(done, sizeof done, "end of day %s: the ledger %s", date,
+             balanced ? "balances" : "does NOT balance");
+    if (text && asprintf(&sealed, "%s\n{\"crc32c\":\"%08x\"}\n", text,
+                         crc32c(0xFFFFFFFFu, text, strlen(text))) > 0)
+        disks_write(d->disks, path, sealed, done);
+    free(sealed);
     free(text);
 }
 

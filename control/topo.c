@@ -17,6 +17,8 @@ const struct topo_thread topo_threads[] = {
     {"rdb", CORE_HOUSE, true, -5,
      "frames to columns in memory; may be behind, nobody waits for it"},
     {"writedown", CORE_HOUSE, true, 15, "ended days to partitions of the database, then published"},
+    {"disk", CORE_HOUSE, true, 5,
+     "one for each directory: free space, time until full; what is kept in state_directory"},
     {"ledger", CORE_HOUSE, true, 5, "counts every frame of the journal, from ring and files"},
     {"errors", CORE_HOUSE, true, 10,
      "refused batches and undecodable messages, with the reason, to the error log"},

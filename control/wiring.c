@@ -2,8 +2,8 @@
 /* The journal: ring, appender, log; what happens at an instant; start and stop. */
 #include <errno.h>
 #include <sys/random.h>
-#include <sys/statvfs.h>
 #include "buffer.h"
+#include "initial.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
@@ -94,6 +94,9 @@ bool wiring_journal(struct daemon *d, struct err *err)
                             .states_bytes = w->states_bytes,
                             .interval = w->appender.interval.minute,
                             .previous = *w->previous ? w->previous : NULL};
+#ifdef PST_FAULTS
+    lc.buffered = getenv("PST_LOG_BUFFERED") != NULL;
+#endif
     for (unsigned i = 0; i < w->owners.n; i++)
         lc.open_day[i] = w->open[i].day;
     w->log = log_create(&lc, err);
@@ -143,7 +146,7 @@ bool wiring_start(struct daemon *d, struct err *err)
                   d->config->wait == CONFIG_SLEEP ? WAIT_SLEEP : WAIT_ADAPTIVE, t->nice,
                   (int)d->config->cpus.log);
     w->log_thread.idle_us = 1000; /* it is woken by nobody, and idle machines should be idle */
-    return thread_start(&w->log_thread, err) && wiring_start_rx(d, err);
+    return thread_start(&w->log_thread, err) && initial_run(d, err) && wiring_start_rx(d, err);
 }
 
 bool wiring_drain(struct daemon *d, int64_t deadline_ns)
@@ -155,8 +158,6 @@ bool wiring_drain(struct daemon *d, int64_t deadline_ns)
     wiring_catalogue(d);
     thread_stop(&w->log_thread);
     wiring_catalogue(d);
-    if (ok)
-        wiring_closed(d);
     return ok;
 }
 
@@ -186,7 +187,6 @@ void wiring_tick(struct daemon *d)
     int64_t now = clock_monotonic();
     wiring_extend_due(d);
     wiring_catalogue(d);
-    wiring_lease(d);
     wiring_late_tick(d);
     uint32_t days = load_relaxed(&w->appender.days.version);
     if (days != w->control_days) {
@@ -196,12 +196,7 @@ void wiring_tick(struct daemon *d)
     if (now - w->second_at < NS_PER_S && w->second_at)
         return;
     w->second_at = now;
-    lock_beat(&w->lock, clock_now(&d->clock));
     wiring_port_tick(d);
-    struct statvfs v;
-    if (!statvfs(d->config->log_directory, &v))
-        /* a full disk has one byte: 0 is not known yet */
-        store_relaxed(&d->status->log_free, v.f_bavail ? (uint64_t)v.f_bavail * v.f_frsize : 1);
 }
 
 uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring)

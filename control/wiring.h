@@ -20,10 +20,11 @@ bool wiring_ports(struct daemon *d, struct err *err);   /* EAL, ports, groups, j
 bool wiring_journal(struct daemon *d, struct err *err); /* ring, appender, log, inject rings */
 bool wiring_resume(struct daemon *d, struct err *err);  /* sessions, restart mark, schemas */
 int32_t wiring_first_day(const struct daemon *d);       /* of the ledger's recount */
-bool wiring_start(struct daemon *d, struct err *err);   /* log thread, then rx lcores */
+bool wiring_start(struct daemon *d, struct err *err);   /* log thread, initial rows, rx lcores */
 void wiring_stop_rx(struct daemon *d);                  /* feeds flushed, end mark written */
 bool wiring_drain(struct daemon *d,
                   int64_t deadline_ns); /* log: everything durable, files closed */
+void wiring_closed(struct daemon *d); /* drained: the next start may go on right here */
 void wiring_close(struct daemon *d);
 bool wiring_rx_ended(const struct daemon *d); /* replay: the capture has been read */
 
@@ -31,7 +32,6 @@ bool wiring_rx_ended(const struct daemon *d); /* replay: the capture has been re
 void wiring_tick(struct daemon *d);
 void wiring_port_tick(struct daemon *d); /* device counters, links, joins */
 
-bool wiring_lease_warned(const struct wiring *w); /* the last renewal failed */
 unsigned wiring_rx_count(const struct wiring *w);
 uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring); /* topo's ring names */
 const char *wiring_eal_text(const struct wiring *w);
@@ -82,3 +82,7 @@ bool wiring_feed_command(struct daemon *d, unsigned feed, int line, const char *
 bool wiring_group_add(struct daemon *d, const char *feed, const char *line, const char *group,
                       const char *source, struct err *err);
 json_t *wiring_reload(struct daemon *d, struct err *err);
+
+/* When the last packet of a line was sent, by its own stamp (send_time of the framing), 0: unknown.
+ */
+int64_t wiring_sent(const struct daemon *d, unsigned feed, const struct status_line *l);

@@ -106,6 +106,8 @@ bool wiring_feeds(struct daemon *d, struct err *err)
             return false;
         for (unsigned k = 0; fc.decoder && k < fc.decoder->ntables; k++)
             fc.tables[k] = schema_set_find(d->schemas, fc.decoder->tables[k].name);
+        fc.home = feed_home(fc.decoder, fc.tables, schema_set_find(d->schemas, "undecoded"),
+                            d->wiring->appender.cfg.stream_of);
         struct daemon_feed *x = &d->feeds[i];
         x->feed = feed_open(&fc, d->status, i, err);
         if (!x->feed)
@@ -123,4 +125,44 @@ int wiring_line(const struct daemon *d, unsigned feed, const char *name)
         if (!strcmp(f->line[i].name, name))
             return (int)i;
     return -1;
+}
+
+/* Since midnight: of the day that puts it nearest to when it came. */
+static int64_t of_day(const struct tzone *zone, int64_t since, int64_t rx)
+{
+    int64_t best = 0, off = INT64_MAX;
+    int64_t local = rx / PST_SECOND_NS + PST_EPOCH_OFFSET_S;
+    local += tzone_offset(zone, local);
+    for (int day = -1; day <= 1; day++) {
+        int64_t midnight = (civil_floor_div(local, 86400) + day) * 86400;
+        int64_t t = (tzone_to_utc(zone, midnight) - PST_EPOCH_OFFSET_S) * PST_SECOND_NS + since;
+        if (llabs(t - rx) < off) {
+            off = llabs(t - rx);
+            best = t;
+        }
+    }
+    return best;
+}
+
+int64_t wiring_sent(const struct daemon *d, unsigned feed, const struct status_line *l)
+{
+    static const int64_t unit[] = {
+        [CONFIG_NS] = 1, [CONFIG_US] = NS_PER_US, [CONFIG_MS] = NS_PER_MS, [CONFIG_S] = NS_PER_S};
+    const struct config_feed *f = d->feeds[feed].config;
+    const struct config_framing *x = config_framing_named(d->config, f->framing);
+    const struct config_send_time builtin = {
+        .unit = CONFIG_NS, .epoch = CONFIG_EPOCH_UNIX, .fraction_at = -1};
+    const struct config_send_time *t = x ? &x->send_time : &builtin;
+    uint64_t raw = load_relaxed(&l->send_time);
+    int64_t fraction = 0, ns;
+    if (t->fraction_at >= 0) {
+        fraction = (int64_t)(uint32_t)raw;
+        raw >>= 32;
+    }
+    if (!raw || raw > INT64_MAX || __builtin_mul_overflow((int64_t)raw, unit[t->unit], &ns) ||
+        ns > INT64_MAX - UINT32_MAX)
+        return 0;
+    ns += fraction;
+    return t->epoch == CONFIG_EPOCH_UNIX ? ns - PST_EPOCH_OFFSET_S * PST_SECOND_NS
+                                         : of_day(f->tz, ns, load_relaxed(&l->send_rx));
 }

@@ -55,7 +55,7 @@ struct wiring {
     struct instance_lock lock;
     struct lease lease;
     struct catalogue catalogue;
-    bool locked, catalogued, lease_warned;
+    bool locked, catalogued; /* disks.h writes lease, catalogue and heartbeats while it runs */
     int catalogue_errno;
     struct recovery *recovery;
     struct function recovery_function, initial_function;
@@ -126,10 +126,8 @@ bool wiring_hard_reset(struct daemon *d, struct err *err);
 
 /* wiring_recover.c */
 bool wiring_resume_sessions(struct daemon *d, struct err *err);
-void wiring_closed(struct daemon *d);
 void wiring_recover_close(struct daemon *d);
 void wiring_catalogue(struct daemon *d); /* the log's news go into the catalogue */
-void wiring_lease(struct daemon *d);     /* renewed in time */
 
 bool wiring_start_rx(struct daemon *d, struct err *err);
 void wiring_close_ports(struct daemon *d);

@@ -265,22 +265,3 @@ void wiring_catalogue(struct daemon *d)
         w->catalogue_errno = bad < 0 ? bad : 0;
     }
 }
-
-/* Long before the lease ends: at half. A full state disk must not stop the journal at once. */
-void wiring_lease(struct daemon *d)
-{
-    struct wiring *w = d->wiring;
-    uint64_t tail = ring_tail(&d->ring);
-    if (lease_end(&w->lease) > tail && lease_end(&w->lease) - tail > LEASE_BYTES / 2)
-        return;
-    struct err err;
-    bool ok = lease_renew(&w->lease, tail, &err);
-    if (!ok && !w->lease_warned)
-        fprintf(stderr, "penstockd: %s\n", err.text);
-    w->lease_warned = !ok;
-}
-
-bool wiring_lease_warned(const struct wiring *w)
-{
-    return w->lease_warned;
-}

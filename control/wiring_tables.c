@@ -3,6 +3,7 @@
 #include <errno.h>
 #include "core/tables.h"
 #include "dataplane/decoder.h"
+#include "initial.h"
 #include "wiring_parts.h"
 
 static bool intern(struct daemon *d, struct schema *s, struct err *err)
@@ -71,7 +72,7 @@ bool wiring_tables(struct daemon *d, struct err *err)
     for (unsigned i = 0; i < d->config->tables.count; i++)
         if (!declared(d, &d->config->tables.at[i], err))
             return false;
-    return true;
+    return initial_load(d, err) && initial_declare(d, intern, err);
 }
 
 const struct decoder_ops *wiring_decoder(const struct config_feed *f)

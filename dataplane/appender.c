@@ -201,11 +201,31 @@ static void stage_empty(struct rows *r)
     r->run_rows = 0;
 }
 
+/* What is staged, of one stream, and what was put aside for the other. */
+static void write_both(struct appender *a, struct frame *f)
+{
+    struct rows *r = &a->rows;
+    f->stream = r->home - 1;
+    if (r->records)
+        write_one(a, f);
+    if (!r->aside.records)
+        return;
+    struct frame *o = (struct frame *)a->other;
+    *o = *f;
+    o->stream = f->stream ^ 1;
+    o->length = (uint32_t)(r->aside.at - a->other);
+    o->count = (uint16_t)r->aside.records;
+    write_one(a, o);
+    r->aside.at = r->aside.base;
+    r->aside.records = 0;
+    r->aside.head = NULL;
+}
+
 static void op_flush(struct rows *r)
 {
     struct appender *a = r->owner;
     rows_close_run(r);
-    if (!r->records) {
+    if (!r->records && !r->aside.records) {
         put_symbols(a);
         return;
     }
@@ -217,7 +237,10 @@ static void op_flush(struct rows *r)
         .count = (uint16_t)r->records,
         .day = r->frame_day,
     };
-    write_data(a, f);
+    if (pst_unlikely(r->home))
+        write_both(a, f);
+    else
+        write_data(a, f);
     stage_empty(r);
     a->published = true;
     count_add(a->cfg.status, APPEND_ROWS, r->rows_total - a->rows_counted);
@@ -315,7 +338,10 @@ static const struct rows_ops appender_rows = {op_flush, op_intern, op_gap, op_ma
 /* Bytes that flushing now would take. */
 static uint64_t staged(const struct appender *a)
 {
-    uint64_t n = a->rows.records ? (uint64_t)(a->rows.at - a->stage) : 0;
+    const struct rows *r = &a->rows;
+    uint64_t n = r->records ? (uint64_t)(r->at - a->stage) : 0;
+    if (pst_unlikely(r->aside.records))
+        n += (uint64_t)(r->aside.at - a->other);
     if (diverting(a)) /* cut at each row: by mask, stream or both */
         n = n * DIVERT_SPREAD + event_room(a);
     else if (pst_unlikely(a->cfg.stream_of != NULL))
@@ -471,14 +497,21 @@ bool appender_init(struct appender *a, const struct appender_config *cfg, struct
     a->syms = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
     a->small = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
     a->sources = calloc(1, sizeof *a->sources);
-    if (!a->stage || !a->syms || !a->small || !a->sources) {
+    if (cfg->stream_of)
+        a->other = aligned_alloc(64, FRAME_MAX + STAGE_SLACK);
+    if (!a->stage || !a->syms || !a->small || !a->sources || (cfg->stream_of && !a->other)) {
         appender_fini(a);
         return err_set(err, -ENOMEM, "appender: no memory for its staging frames");
     }
     memset(a->stage, 0, FRAME_MAX + STAGE_SLACK); /* faulted in */
     memset(a->syms, 0, FRAME_MAX + STAGE_SLACK);
     memset(a->small, 0, FRAME_MAX + STAGE_SLACK);
+    if (a->other) {
+        memset(a->other, 0, FRAME_MAX + STAGE_SLACK);
+        a->rows.aside.base = a->rows.aside.at = a->other + FRAME_HEADER;
+    }
     a->rows.ops = &appender_rows;
+    a->rows.stream_of = cfg->stream_of;
     a->rows.owner = a;
     a->rows.base = a->stage + FRAME_HEADER;
     a->rows.limit = a->rows.base + ROWS_FRAME_TARGET;
@@ -502,7 +535,8 @@ void appender_fini(struct appender *a)
     free(a->syms);
     free(a->small);
     free(a->sources);
-    a->stage = a->syms = a->small = NULL;
+    free(a->other);
+    a->stage = a->syms = a->small = a->other = NULL;
     a->sources = NULL;
     for (unsigned i = 0; i < a->nsrc; i++)
         free(a->src[i].map);

@@ -168,6 +168,7 @@ struct appender {
     uint8_t *stage;  /* FRAME_MAX + slack: frame under construction */
     uint8_t *syms;   /* FRAME_MAX: the pending symbol frame */
     uint8_t *small;  /* FRAME_MAX: marks, gaps, schemas */
+    uint8_t *other;  /* FRAME_MAX, with streams: rows of the smaller one */
     uint32_t nsyms;  /* texts pending */
     uint16_t source; /* on whose behalf symbols are interned now; 0 = own feeds */
     uint32_t max_new, new_today;

@@ -40,6 +40,9 @@ struct decoder_ops {
     const char *name; /* configuration: decoder: NAME */
     const struct decoder_table *tables;
     unsigned ntables;
+    /* The first tables, whose rows are frequent: all other rows are committed with
+     * rows_commit_other (core/rows.h). 0 = not known */
+    unsigned frequent;
     size_t state_bytes;
     void (*init)(void *state); /* a new session begins */
     enum decode (*decode)(void *state, const struct decode_env *env, const uint8_t *msg,

@@ -110,6 +110,18 @@ static void status_fill(struct feed *f)
     }
 }
 
+uint8_t feed_home(const struct decoder_ops *decoder, const struct schema *const *tables,
+                  const struct schema *undecoded, const uint8_t *stream_of)
+{
+    if (!stream_of || (decoder && !decoder->frequent))
+        return 0;
+    unsigned home = stream_of[decoder ? tables[0]->id : undecoded->id];
+    for (unsigned i = 1; decoder && i < decoder->frequent; i++)
+        if (stream_of[tables[i]->id] != home)
+            return 0;
+    return (uint8_t)(home + 1);
+}
+
 struct feed *feed_open(const struct feed_config *c, struct status *st, unsigned index,
                        struct err *err)
 {

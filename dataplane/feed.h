@@ -79,6 +79,7 @@ struct feed_config {
     uint32_t max_sessions;  /* 0 = 16 */
     uint64_t room_reserve;  /* bytes of output the window must leave for the rest of a burst */
     uint8_t calendar;       /* that owns its tables */
+    uint8_t home;           /* run.home: feed_home */
     int32_t fixed_date;     /* days since 2000-01-01 of every session, or -1 */
     /* Pure; called only when a session begins (open: when silence is judged). NULL = UTC days,
      * always open. `open` false means outside the feed's hours. */
@@ -94,6 +95,11 @@ struct feed;
 struct feed *feed_open(const struct feed_config *c, struct status *st, unsigned index,
                        struct err *err);
 void feed_close(struct feed *f);
+
+/* run.home of a feed: the stream + 1 of the decoder's frequent tables, or of `undecoded` without a
+ * decoder; 0 where they have several, or there are no streams. */
+uint8_t feed_home(const struct decoder_ops *decoder, const struct schema *const *tables,
+                  const struct schema *undecoded, const uint8_t *stream_of);
 
 /* One UDP payload. rxtime: UTC ns. The caller polls only when `out` has room for the largest output
  * of a burst. */

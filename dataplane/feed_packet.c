@@ -34,7 +34,8 @@ static struct run run_make(const struct feed *f, const struct session *s, const 
                         .flags = flags,
                         .day = (uint16_t)s->day,
                         .quality = o->quality,
-                        .calendar = f->cfg.calendar};
+                        .calendar = f->cfg.calendar,
+                        .home = f->cfg.home};
 }
 
 static void keep_whole(struct feed *f, int32_t type, uint32_t reason, const uint8_t *p,
@@ -127,7 +128,8 @@ static void malformed(struct feed *f, const struct origin *o, const uint8_t *p, 
                                (o->quality == CLOCK_DOUBTFUL ? (uint32_t)ROW_BAD_TIME : 0),
                       .day = (uint16_t)feed_day(f, o->rx),
                       .quality = o->quality,
-                      .calendar = f->cfg.calendar};
+                      .calendar = f->cfg.calendar,
+                      .home = f->cfg.home};
     rows_run(out, &run);
     keep_whole(f, PST_NULL_INT, f->sym_malformed, p, len, out);
 }
@@ -603,6 +605,15 @@ static void heartbeat(struct feed *f, struct session *s, const struct origin *o,
     }
 }
 
+/* For control, which knows the stamp's unit; the two may be of neighbouring packets when read. */
+static void sent(struct status_line *st, const struct packet_view *v, const struct origin *o)
+{
+    if (v->send_time) {
+        store_relaxed(&st->send_time, v->send_time);
+        store_relaxed(&st->send_rx, o->rx);
+    }
+}
+
 /* A copy of what was accepted, known by its bytes: needs no walk. */
 static bool quick_copy(struct feed *f, struct session *s, const struct origin *o,
                        const struct packet_view *v)
@@ -622,6 +633,7 @@ static bool quick_copy(struct feed *f, struct session *s, const struct origin *o
     lag_add(f, o, p);
     line_progress(f, s, o, v->seq, end);
     sl->send_time = v->send_time;
+    sent(st, v, o);
     sl->offset = v->offset;
     s->last_rx = o->rx;
     return true;
@@ -684,6 +696,7 @@ static void view_take(struct feed *f, struct origin *o, struct packet_view *v, u
     uint64_t end = v->seq + v->seqs;
     if (v->seq >= sl->next) {
         sl->send_time = v->send_time;
+        sent(f->line[o->line].st, v, o);
         sl->offset = v->offset;
         sl->fell = false;
     }

@@ -52,6 +52,9 @@ static void make_feed(void)
         intern(&s);
         c.tables[i] = schema_set_find(front.schemas, t->name);
     }
+    if (front.cfg.streams)
+        front.cfg.streams[c.tables[0]->id] = STREAM_INTERVAL;
+    c.home = feed_home(itch, c.tables, NULL, front.cfg.streams);
     if (!decoder_bind(itch, c.tables, &e) || !(front.feed = feed_open(&c, front.status, 0, &e)))
         front_die(&e);
     front.status->n_feeds = 1;
@@ -81,6 +84,7 @@ static void make_front(void)
                                  .clock = &front.clock,
                                  .hooks = {&front.rx, rx_states, rx_sessions},
                                  .open_day = FRONT_DAY,
+                                 .stream_of = front.cfg.streams,
                                  .last_time = INT64_MIN,
                                  .max_new_symbols = 65536,
                                  .ticks = true};

@@ -20,6 +20,7 @@ struct front_config {
     unsigned lines, per_packet, packets;
     uint64_t messages; /* rounded up to whole loops; 0 = for ever */
     uint64_t ring;
+    uint8_t *streams; /* by table id: itch_order goes to the interval stream; NULL = one stream */
 };
 
 extern struct front {

@@ -184,20 +184,43 @@ static int format_line(char *out, const char *json)
     return snprintf(out, LINE_MAX_BYTES, "%08x %s\n", crc32c(0xFFFFFFFFu, json, len), json);
 }
 
-static int put_line(struct catalogue *c, int fd, uint64_t *at, char *json)
+/* Adds one line; takes json. */
+static bool add_line(char **text, size_t *len, char *json)
 {
     char line[LINE_MAX_BYTES];
     int n = json ? format_line(line, json) : -ENOMEM;
+    char *more = n < 0 ? NULL : realloc(*text, *len + (size_t)n + 1);
     free(json);
-    if (n < 0)
-        return n;
-    int r = io_pwrite_all(c->io, fd, line, (size_t)n, *at);
-    if (r == 0)
-        *at += (uint64_t)n;
-    return r;
+    if (!more)
+        return false;
+    memcpy(more + *len, line, (size_t)n + 1);
+    *text = more;
+    *len += (size_t)n;
+    return true;
 }
 
-static int rewrite(struct catalogue *c)
+/* All lines that still say something; NULL = no memory. */
+static char *content(struct catalogue *c, size_t *len)
+{
+    char *text = strdup("");
+    *len = 0;
+    bool ok = text != NULL;
+    for (unsigned i = 0; ok && i < c->nfiles; i++)
+        ok = add_line(&text, len, file_json(&c->file[i]));
+    for (unsigned i = 0; ok && i < c->ndays; i++)
+        ok = add_line(&text, len, day_json(&c->day[i]));
+    if (ok && c->epoch)
+        ok = add_line(&text, len, epoch_json(c));
+    if (ok) {
+        c->lines = c->nfiles + c->ndays + (c->epoch != 0);
+        c->bad_lines = 0;
+        return text;
+    }
+    free(text);
+    return NULL;
+}
+
+int catalogue_file_replace(struct catalogue *c, const char *text, size_t len)
 {
     char path[1100];
     struct io *io = c->io;
@@ -205,14 +228,7 @@ static int rewrite(struct catalogue *c)
     int fd = io->ops->open(io, path, O_RDWR | O_CREAT | O_TRUNC, 0640);
     if (fd < 0)
         return fd;
-    uint64_t at = 0;
-    int r = 0;
-    for (unsigned i = 0; r == 0 && i < c->nfiles; i++)
-        r = put_line(c, fd, &at, file_json(&c->file[i]));
-    for (unsigned i = 0; r == 0 && i < c->ndays; i++)
-        r = put_line(c, fd, &at, day_json(&c->day[i]));
-    if (r == 0 && c->epoch)
-        r = put_line(c, fd, &at, epoch_json(c));
+    int r = io_pwrite_all(io, fd, text, len, 0);
     if (r == 0)
         r = io->ops->fsync(io, fd);
     if (r == 0)
@@ -226,28 +242,64 @@ static int rewrite(struct catalogue *c)
     if (c->fd >= 0)
         io->ops->close(io, c->fd);
     c->fd = fd;
-    c->size = at;
-    c->lines = c->nfiles + c->ndays + (c->epoch != 0);
-    c->bad_lines = 0;
+    c->size = len;
     return 0;
 }
 
-static int append(struct catalogue *c, char *json)
+int catalogue_file_append(struct catalogue *c, const char *text, size_t len)
 {
-    if (c->fd < 0) { /* an earlier append failed: nothing in that file is believed */
-        free(json);
-        return rewrite(c);
-    }
-    int r = put_line(c, c->fd, &c->size, json);
+    if (c->fd < 0)
+        return -EBADF;
+    int r = io_pwrite_all(c->io, c->fd, text, len, c->size);
     if (r == 0)
         r = c->io->ops->fdatasync(c->io, c->fd);
-    if (r < 0) {
+    if (r < 0) { /* nothing in that file is believed any more */
         c->io->ops->close(c->io, c->fd);
         c->fd = -1;
         return r;
     }
-    c->lines++;
+    c->size += len;
     return 0;
+}
+
+static int rewrite(struct catalogue *c)
+{
+    size_t len;
+    char *text = content(c, &len);
+    int r = text ? catalogue_file_replace(c, text, len) : -ENOMEM;
+    free(text);
+    return r;
+}
+
+static int append(struct catalogue *c, char *json)
+{
+    bool whole =
+        c->post ? atomic_exchange_explicit(&c->failed, false, memory_order_relaxed) : c->fd < 0;
+    if (whole && !c->post) {
+        free(json);
+        return rewrite(c);
+    }
+    size_t len = 0;
+    char *text = NULL;
+    bool ok = true;
+    if (whole) {
+        free(json);
+        ok = (text = content(c, &len)) != NULL;
+    } else {
+        ok = add_line(&text, &len, json);
+        c->lines++;
+    }
+    if (!ok) {
+        free(text);
+        return -ENOMEM;
+    }
+    if (c->post) {
+        c->post(c->post_arg, text, len, whole);
+        return 0;
+    }
+    int r = catalogue_file_append(c, text, len);
+    free(text);
+    return r;
 }
 
 bool catalogue_open(struct catalogue *c, struct io *io, const char *state_directory,

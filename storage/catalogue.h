@@ -15,10 +15,14 @@
  * and counted. When more than half of many lines is stale, opening rewrites the file (temporary,
  * synced, renamed).
  *
- * THREADS: control only (and recovery before threads start). Appends are synced before they return.
+ * THREADS: control only (and recovery before threads start). Appends are synced before they return,
+ * unless `post` is set: then the lines are handed to it, and one other thread writes them with
+ * catalogue_file_append and catalogue_file_replace; path, fd and size are that thread's from then
+ * on. When it fails it sets `failed`, and the next change hands over the whole content.
  */
 #pragma once
 
+#include "core/atomics.h"
 #include "core/io.h"
 #include "log_file.h"
 
@@ -58,6 +62,10 @@ struct catalogue {
     char root[1024]; /* whose it is; "" = of none yet */
     unsigned lines, bad_lines;
     bool torn; /* a damaged tail was found and cut */
+    /* Takes malloc'd text; whole: it replaces what the file holds. NULL: written here and now. */
+    void (*post)(void *arg, char *text, size_t len, bool whole);
+    void *post_arg;
+    _Atomic bool failed; /* the writer; relaxed: a line too many in a broken file harms nobody */
 };
 
 /* Opens or creates. False: the directory cannot be used (err says why); a damaged content is not an
@@ -72,6 +80,9 @@ int catalogue_remove_file(struct catalogue *c, const char *name);
 int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d);
 /* A lower epoch of the same root changes nothing. */
 int catalogue_put_epoch(struct catalogue *c, uint64_t epoch, const char *root);
+/* The writer: 0 or -errno. After a failed append only a replacement is taken. */
+int catalogue_file_append(struct catalogue *c, const char *text, size_t len);
+int catalogue_file_replace(struct catalogue *c, const char *text, size_t len);
 const struct catalogue_file *catalogue_file(const struct catalogue *c, const char *name);
 const struct catalogue_day *catalogue_day(const struct catalogue *c, const char *calendar,
                                           int32_t day);

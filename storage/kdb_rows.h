@@ -101,9 +101,13 @@ bool kdb_in_begin(struct kdb_in *in, const struct kdb_target *t, const struct kd
                   struct err *err);
 /* 1: a row, without symbols; 0: no more; -1: refused, err says why, the next call goes on. */
 int kdb_in_next(struct kdb_in *in, struct err *err);
-/* Then: the row's symbols. False: fn refused one (SYMBOL_REFUSED, rows.h). */
-bool kdb_in_symbols(struct kdb_in *in, uint32_t (*fn)(void *arg, const char *text, uint32_t len),
-                    void *arg);
+/* The text that belongs at a symbol's place in `record` or `packet`; "" when null. */
+const char *kdb_in_text(const struct kdb_in *in, const void *place, uint32_t *len);
+const char *kdb_in_sym(const struct kdb_in *in, uint32_t *len);
+/* Then: ids for the row's symbols, those of the packet record only if asked for. False: fn refused
+ * one (SYMBOL_REFUSED, rows.h). */
+bool kdb_in_symbols(struct kdb_in *in, bool packet,
+                    uint32_t (*fn)(void *arg, const char *text, uint32_t len), void *arg);
 
 /* ---- records -> update ---- */
 

@@ -509,14 +509,34 @@ int kdb_in_next(struct kdb_in *in, struct err *err)
     return ok ? 1 : -1;
 }
 
-bool kdb_in_symbols(struct kdb_in *in, uint32_t (*fn)(void *arg, const char *text, uint32_t len),
-                    void *arg)
+bool kdb_in_symbols(struct kdb_in *in, bool packet,
+                    uint32_t (*fn)(void *arg, const char *text, uint32_t len), void *arg)
 {
+    const uint8_t *facts = (const uint8_t *)&in->packet;
     for (uint32_t i = 0; i < in->symbols; i++) {
+        const uint8_t *to = (const uint8_t *)in->symbol[i].to;
+        if (!packet && to >= facts && to < facts + sizeof in->packet)
+            continue;
         uint32_t id = fn(arg, in->symbol[i].text, in->symbol[i].len);
         if (id == SYMBOL_REFUSED)
             return false;
         put32(in->symbol[i].to, id);
     }
     return true;
+}
+
+const char *kdb_in_text(const struct kdb_in *in, const void *place, uint32_t *len)
+{
+    for (uint32_t i = 0; i < in->symbols; i++)
+        if (in->symbol[i].to == place) {
+            *len = in->symbol[i].len;
+            return in->symbol[i].text;
+        }
+    *len = 0;
+    return "";
+}
+
+const char *kdb_in_sym(const struct kdb_in *in, uint32_t *len)
+{
+    return kdb_in_text(in, in->record + offsetof(struct record, sym), len);
 }

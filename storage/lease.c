@@ -177,14 +177,43 @@ bool lock_take(struct instance_lock *k, struct io *io, const char *state_directo
     return true;
 }
 
-void lock_beat(struct instance_lock *k, int64_t now)
+static bool still_there(struct io *io, int fd, const char *path)
+{
+    struct io_stat mine, there;
+    return io->ops->fstat(io, fd, &mine) == 0 && io->ops->stat(io, path, &there) == 0 &&
+           mine.ino == there.ino && mine.dev == there.dev;
+}
+
+int lock_beat_one(struct instance_lock *k, unsigned i, int64_t now)
 {
     char text[128];
+    struct io *io = k->io;
     int n = snprintf(text, sizeof text, "%-10ld %-63s %-20lld\n", (long)getpid(), k->name,
                      (long long)now);
-    for (int i = 0; i < 2; i++)
-        if (k->fd[i] >= 0) /* for people; a disk that does not take it is noticed elsewhere */
-            (void)io_pwrite_all(k->io, k->fd[i], text, (size_t)n, 0);
+    if (!*k->path[i])
+        return -ENOENT;
+    int r = k->fd[i] < 0 ? -EBADF : io_pwrite_all(io, k->fd[i], text, (size_t)n, 0);
+    /* a full disk is no reason to let go: the lock holds */
+    if ((r == 0 || r == -ENOSPC || r == -EDQUOT) && still_there(io, k->fd[i], k->path[i]))
+        return r;
+    int fd = io->ops->open(io, k->path[i], O_RDWR | O_CREAT, 0640);
+    if (fd >= 0 && io->ops->lock(io, fd) < 0) {
+        io->ops->close(io, fd);
+        fd = -1;
+    }
+    if (fd < 0 && r == 0)
+        return r; /* it was renamed away; the lock that we have is good where it is */
+    if (k->fd[i] >= 0)
+        io->ops->close(io, k->fd[i]);
+    k->fd[i] = fd;
+    return fd < 0 ? (r ? r : -EBADF) : io_pwrite_all(io, fd, text, (size_t)n, 0);
+}
+
+void lock_beat(struct instance_lock *k, int64_t now)
+{
+    for (unsigned i = 0; i < 2;
+         i++) /* for people; a disk that does not take it is noticed elsewhere */
+        (void)lock_beat_one(k, i, now);
 }
 
 void lock_drop(struct instance_lock *k)

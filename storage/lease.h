@@ -55,4 +55,9 @@ struct instance_lock {
 bool lock_take(struct instance_lock *k, struct io *io, const char *state_directory,
                const char *log_directory, const char *name, struct err *err);
 void lock_beat(struct instance_lock *k, int64_t now); /* writes pid, name, time */
+/* The same for one of the two, 0 = state directory; any thread, one for each. 0, -errno, or -ENOENT
+ * where both directories are one. A file that does not take it, or whose path is another file's now
+ * (the disk was mounted anew), is let go and the one at the path is locked instead, so that a dead
+ * filesystem can be unmounted. */
+int lock_beat_one(struct instance_lock *k, unsigned i, int64_t now);
 void lock_drop(struct instance_lock *k);

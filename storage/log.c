@@ -508,8 +508,8 @@ static void look_around(struct log *l, struct log_lane *n)
         return;
     }
     uint64_t space = 0;
-    bool home = o->spilled && l->dir[0].bad_until <= l->now &&
-                l->io->ops->free_space(l->io, l->dir[0].path, &space) == 0 && space >= 8ull << 20;
+    bool home = o->spilled && l->dir[0].bad_until <= l->now && l->home_at <= l->now &&
+                l->io->ops->free_space(l->io, l->dir[0].path, &space) == 0 && space >= LOG_HOME;
     if (!astray && !home)
         return;
     n->out = NULL;

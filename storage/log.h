@@ -20,7 +20,8 @@
  * is believed, no second sync is tried, and those frames are copied again from the ring into a
  * fresh file (next suffix), in log_directory or else spill_directory, at once or each
  * retry_interval while the ring holds them. A fresh file that fails before anything in it is
- * durable is removed. From spill the log returns by itself when log_directory takes a new file. A
+ * durable is removed. From spill the log returns by itself when log_directory takes a new file;
+ * after each return that failed it waits twice as long, up to 64 times retry_interval. A
  * file whose path vanished is still written while a fresh one is tried; when it was deleted it
  * counts as poisoned. At the levels async and written what a failed sync concerns may have left the
  * ring already.

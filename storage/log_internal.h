@@ -22,6 +22,7 @@
 #define LOG_DELTAS  65536u
 #define LOG_EVENTS  256u
 #define LOG_NOWHERE UINT64_MAX
+#define LOG_HOME    (8ull << 20) /* free in log_directory before the log leaves spill */
 #define LOG_AHEAD   (4u << 20) /* the scout reads at most this far ahead of the slowest lane */
 
 enum write_state { WRITE_FREE, WRITE_FILLING, WRITE_QUEUED, WRITE_FLIGHT, WRITE_DONE };
@@ -158,6 +159,7 @@ struct log {
     struct io_op spare_op;
     bool spare_busy;
     int64_t spare_at, space_at, check_at, busy_at;
+    int64_t home_at, home_wait; /* log_directory is not tried again from spill before home_at */
     bool ballast;
     uint8_t *zeros;
     /* ledger */

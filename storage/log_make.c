@@ -538,7 +538,7 @@ static int by_day(const void *a, const void *b)
     return (x->day > y->day) - (x->day < y->day);
 }
 
-bool log_make_end(struct log_make *m, struct err *err)
+bool log_make_end(struct log_make *m, struct log_make_figures *figures, struct err *err)
 {
     bool ok = seal(m, err);
     qsort(m->day, m->days, sizeof *m->day, by_day);
@@ -559,6 +559,11 @@ bool log_make_end(struct log_make *m, struct err *err)
         ok = fail(m, err, r, m->directory);
     if (!ok)
         return false;
+    *figures = (struct log_make_figures){.rows = m->rows,
+                                         .bytes = m->bytes,
+                                         .files = m->made,
+                                         .days = m->days,
+                                         .symbols = m->symbols};
     release(m);
     return true;
 }
@@ -568,13 +573,4 @@ void log_make_abandon(struct log_make *m)
     for (uint32_t i = 0; i < m->paths; i++)
         m->io->ops->unlink(m->io, m->path[i]);
     release(m);
-}
-
-struct log_make_figures log_make_figures(const struct log_make *m)
-{
-    return (struct log_make_figures){.rows = m->rows,
-                                     .bytes = m->bytes,
-                                     .files = m->made,
-                                     .days = m->days,
-                                     .symbols = m->symbols};
 }

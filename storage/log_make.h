@@ -9,7 +9,7 @@
  *     s = log_make_table(m, &schema, &err)      a table, once for each version
  *     id = log_make_symbol(m, text, len)        then the symbols of a row ...
  *     log_make_row(m, s, day, record, packet, &err)   ... and the row
- *     log_make_end(m, &err)                     eod marks, END frames, synced, freed
+ *     log_make_end(m, &figures, &err)           eod marks, END frames, synced, freed
  *     log_make_abandon(m)                       instead: removes what was written
  *
  * Rows go to the file of their date, in the order in which they come; a date that returns after
@@ -44,12 +44,9 @@ uint32_t log_make_symbol(void *m, const char *text, uint32_t len);
  * that go on where the one before stood share a packet record. */
 bool log_make_row(struct log_make *m, const struct schema *s, int32_t day, const struct record *r,
                   const struct packet_record *packet, struct err *err);
-bool log_make_end(struct log_make *m, struct err *err);
-void log_make_abandon(struct log_make *m);
-
-/* figures, before the end */
 struct log_make_figures {
     uint64_t rows, bytes;
     uint32_t files, days, symbols;
 };
-struct log_make_figures log_make_figures(const struct log_make *m);
+bool log_make_end(struct log_make *m, struct log_make_figures *figures, struct err *err);
+void log_make_abandon(struct log_make *m);

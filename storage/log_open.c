@@ -11,9 +11,9 @@
 
 #define FILE_MODE   0640
 #define LEAST_ALLOC (1ull << 20)
+#define HOME_WAITS  64 /* retry_interval times, at most, between two returns from spill */
 #define ZERO_AHEAD  (64ull << 20)
 #define EVENT_ALLOC (64ull << 20) /* allocated at once for the file of a buffering event */
-#define HOME_SPACE  (8ull << 20) /* free in log_directory before the log leaves spill */
 
 enum preamble_stage { STAGE_HEADERS, STAGE_SCHEMAS, STAGE_SYMBOLS, STAGE_STATES, STAGE_JOURNAL };
 
@@ -354,6 +354,12 @@ void out_fail(struct log *l, struct log_out *o, int error)
     if (a != LOG_ACT_FULL && a != LOG_ACT_LIMIT)
         alarm_signal(l->st, ALARM_LOG_POISONED);
     blame(l, o->spilled, error);
+    if (!o->spilled && l->dir[1].path) { /* it says that it has room, and has not: ever later */
+        int64_t longest = HOME_WAITS * l->cfg.retry_ns;
+        l->home_wait = l->home_wait ? 2 * l->home_wait : l->cfg.retry_ns;
+        l->home_wait = l->home_wait < longest ? l->home_wait : longest;
+        l->home_at = l->now + l->home_wait;
+    }
     uint64_t from = out_position(o, &o->durable), guard = load_relaxed(&l->ring->head->guard);
     if (from == LOG_NOWHERE)
         from = o->copied;

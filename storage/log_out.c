@@ -240,6 +240,8 @@ static void reached_durable(struct log *l, struct log_out *o, struct log_mark m)
     if (m.pos == o->header.first)
         return; /* only preamble: proves little */
     l->dir[o->spilled].failures = 0;
+    if (!o->spilled && l->home_wait && l->now - l->home_at > l->home_wait)
+        l->home_wait = 0; /* it has stayed for as long as it was waited for */
     log_sentence(l, 0);
 }
 

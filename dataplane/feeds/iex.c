@@ -348,6 +348,7 @@ const struct decoder_ops iex_decoder = {
     .name = "iex",
     .tables = iex_tables,
     .ntables = PST_COUNT(iex_tables),
+    .frequent = PST_COUNT(iex_tables), /* TOPS and DEEP differ in what they are full of */
     .state_bytes = sizeof(struct iex_state) + SYMCACHE_BYTES(IEX_CACHE_BITS),
     .init = iex_init,
     .decode = iex_decode,

@@ -241,7 +241,7 @@ pst_inline enum decode put_trade(const struct decode_env *env, const uint8_t *m,
     r->type = type;
     r->side = side;
     r->cross = cross;
-    rows_commit(out, sizeof *r);
+    rows_commit_other(out, sizeof *r);
     return DECODE_ROW;
 }
 
@@ -261,7 +261,7 @@ static enum decode put_imbalance(const struct decode_env *env, const uint8_t *m,
     r->direction = (char)m[27];
     r->cross = (char)m[48];
     r->variation = (char)m[49];
-    rows_commit(out, sizeof *r);
+    rows_commit_other(out, sizeof *r);
     return DECODE_ROW;
 }
 
@@ -286,7 +286,7 @@ static enum decode put_directory(const struct decode_env *env, const uint8_t *m,
     r->etp = (char)m[33];
     r->inverse = (char)m[38];
     r->pad[0] = r->pad[1] = 0;
-    rows_commit(out, sizeof *r);
+    rows_commit_other(out, sizeof *r);
     return DECODE_ROW;
 }
 
@@ -358,7 +358,7 @@ static enum decode put_status(const struct decode_env *env, const uint8_t *m, st
         r->collar_high = feeds_price32(be32(m + 44));
         break;
     }
-    rows_commit(out, sizeof *r);
+    rows_commit_other(out, sizeof *r);
     return DECODE_ROW;
 }
 
@@ -612,6 +612,7 @@ const struct decoder_ops itch50_decoder = {
     .name = "itch50",
     .tables = itch_tables,
     .ntables = PST_COUNT(itch_tables),
+    .frequent = T_ORDER + 1,
     .state_bytes = sizeof(struct itch_state) + SYMCACHE_BYTES(ITCH_CACHE_BITS),
     .init = itch_init,
     .decode = itch_decode,

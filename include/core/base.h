@@ -109,14 +109,18 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "penstock's formats ar
  * Named fault points. PST_FAULT("log.after_submit") does nothing in a release build. In a build
  * with -Dfaults=true the environment variable PST_FAULT_AT="name:n" kills the process with SIGKILL
  * at the n-th visit of that point; PST_FAULT_DROP="name:n" makes PST_FAULT_HIT("name") true once,
- * at the n-th visit (mutation tests drop one message at a hop with it).
+ * at the n-th visit (mutation tests drop one message at a hop with it); PST_FAULT_STALL="name:FILE"
+ * keeps the thread at that stall point as long as FILE exists.
  */
 #ifdef PST_FAULTS
 void pst_fault_visit(const char *name);
 bool pst_fault_hit(const char *name);
+void pst_fault_stall(const char *name);
+#define PST_FAULT_STALL(name) pst_fault_stall(name)
 #define PST_FAULT(name)     pst_fault_visit(name)
 #define PST_FAULT_HIT(name) pst_unlikely(pst_fault_hit(name))
 #else
-#define PST_FAULT(name)     ((void)0)
-#define PST_FAULT_HIT(name) (false)
+#define PST_FAULT(name)       ((void)0)
+#define PST_FAULT_HIT(name)   (false)
+#define PST_FAULT_STALL(name) ((void)0)
 #endif

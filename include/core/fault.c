@@ -29,6 +29,16 @@ bool pst_fault_hit(const char *name)
     static _Atomic uint64_t visits;
     return hit("PST_FAULT_DROP", name, &visits);
 }
+
+void pst_fault_stall(const char *name)
+{
+    const char *spec = getenv("PST_FAULT_STALL");
+    size_t len = strlen(name);
+    if (!spec || strncmp(spec, name, len) || spec[len] != ':')
+        return;
+    while (access(spec + len + 1, F_OK) == 0)
+        usleep(1000);
+}
 #else
 typedef int fault_points_are_compiled_out;
 #endif

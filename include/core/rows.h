@@ -16,6 +16,13 @@
  * In a message-sequenced run each commit advances the sequence by one, which is what readers
  * reconstruct; a message without a row would shift all that follow.
  *
+ * Streams. Where tables have different ones (stream_of), a feed whose decoder names its frequent
+ * tables says in run.home which stream they have; the few rows of other tables are committed with
+ * rows_commit_other, which puts those of the other stream aside at once, behind a packet record of
+ * their own: two frames come of it at the seal, without a look at the rows in between. Each keeps
+ * its order; the order of both is told by the sequences. Where run.home is not known the seal cuts
+ * frames at each change (dataplane/stream_cut.h).
+ *
  * All rows of a run belong to tables of one calendar, so that a run has one day: a feed's own
  * tables have run.calendar, and a row of `undecoded`, where that has another one, is a run by
  * itself.
@@ -40,6 +47,7 @@ struct run {
     uint16_t day;
     uint8_t quality;
     uint8_t calendar; /* that owns the tables of its rows, but `undecoded` */
+    uint8_t home;     /* stream + 1 of all rows but those of rows_commit_other; 0 = not known */
     uint32_t seqs; /* RUN_PACKET_SEQ: numbers that the run covers; 0 means 1. An opaque block that
                     * carries several numbered messages in one row says how many */
 };
@@ -52,6 +60,14 @@ struct gap {
     int64_t time;
     uint16_t day;
 };
+
+/* Rows of the other stream than the staging frame's. */
+struct rows_aside {
+    uint8_t *base, *at;
+    uint32_t records;
+    struct packet_record *head; /* of the run that may go on; NULL = none */
+};
+#define ROWS_ASIDE_MOST (128u * 1024) /* sealed beyond it */
 
 struct rows;
 struct rows_ops {
@@ -83,6 +99,9 @@ struct rows {
                                        * there, with ROW_LATE_DAY */
     uint64_t rows_total;              /* rows committed since start */
     uint64_t rows_late_day;           /* of those, with ROW_LATE_DAY */
+    const uint8_t *stream_of;         /* by table id; NULL = one stream */
+    uint8_t home;                     /* run.home of the staging frame */
+    struct rows_aside aside;          /* with stream_of */
 };
 
 /* Closes the open run: patches its packet record. */
@@ -152,6 +171,16 @@ pst_inline void rows_commit(struct rows *r, uint32_t bytes)
     r->records++;
     r->rows_total++;
     r->seq += !(r->run.flags & RUN_PACKET_SEQ);
+}
+
+void rows_put_aside(struct rows *r, uint32_t bytes);
+
+/* The same for a row of a table that is not among those of run.home. */
+pst_inline void rows_commit_other(struct rows *r, uint32_t bytes)
+{
+    rows_commit(r, bytes);
+    if (pst_unlikely(r->stream_of != NULL))
+        rows_put_aside(r, bytes);
 }
 
 /* Text -> id in this sink's numbering. PST_NULL_SYMBOL for empty text, SYMBOL_REFUSED when refused.

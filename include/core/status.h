@@ -57,7 +57,10 @@ struct status_line {
     _Atomic uint64_t divergent;  /* messages */
     _Atomic uint64_t first;      /* messages that this line brought first */
     _Atomic int64_t last_rx;     /* UTC ns, 0 = never */
-    _Atomic int64_t lag_sum;     /* ns behind the first copy, over `lag_n` duplicates */
+    _Atomic uint64_t send_time; /* the sender's stamp in a packet, as on the wire (a fraction of its
+                                   own in the low half), 0 = none yet */
+    _Atomic int64_t send_rx;    /* when that packet came */
+    _Atomic int64_t lag_sum;    /* ns behind the first copy, over `lag_n` duplicates */
     _Atomic uint64_t lag_n;
 };
 

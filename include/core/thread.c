@@ -116,7 +116,8 @@ void thread_wait(struct thread *t, int did)
     }
     bool long_empty = now - t->empty_since > NS_PER_S;
     int deep = now - t->quiet_since > QUIET_NS ? 2 : 1;
-    long us = t->wait == WAIT_DOZE    ? 10000
+    long us = t->wait == WAIT_NAP     ? 100000
+              : t->wait == WAIT_DOZE  ? 10000
               : t->wait == WAIT_SLEEP ? 500
               : long_empty            ? t->idle_us * deep
                                       : 100;

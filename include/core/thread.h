@@ -11,6 +11,7 @@
  *             after five seconds without any work twice that
  *   sleep     sleeps 500 us after each empty round
  *   doze      sleeps 10 ms: for readers that nobody waits for
+ *   nap       sleeps 100 ms: for what is due once a second
  *
  * The 10,000 rounds are earned: each busy round allows 100 more, so that a lone tick mark on an
  * idle machine does not cost 10,000 polls. A wake-up is dear on a virtual machine (9 to 19 us
@@ -28,7 +29,7 @@
 #include "clock.h"
 #include "status.h"
 
-enum wait_kind { WAIT_SPIN, WAIT_ADAPTIVE, WAIT_SLEEP, WAIT_DOZE };
+enum wait_kind { WAIT_SPIN, WAIT_ADAPTIVE, WAIT_SLEEP, WAIT_DOZE, WAIT_NAP };
 
 struct thread_ops {
     bool (*init)(void *arg, struct err *err); /* on the caller of thread_start; may be NULL */

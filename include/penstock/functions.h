@@ -279,6 +279,11 @@ struct pst_start_api {
                        const char *source, int64_t position);
     /* The last position of a source in the journal; -1: none. */
     int64_t (*done)(struct pst_start *, const char *source);
+    /* The i-th table of the configuration's `tables:`; NULL past the last. */
+    const char *(*configured)(struct pst_start *, uint32_t i);
+    /* The rows of a CSV file, as `penstock publish` takes them; position of a row: its line. A file
+     * that is not there holds none. Rows taken now, or -1: the start fails. */
+    int64_t (*csv)(struct pst_start *, const char *table, const char *path, const char *source);
     /* Fails the start with this sentence; returns -1. */
     int32_t (*error)(struct pst_start *, const char *format, ...)
         __attribute__((format(printf, 2, 3)));

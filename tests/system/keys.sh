@@ -7,7 +7,7 @@ name=$1
 RING=${RING:-16M} PREALLOCATE=1M
 here=$(dirname "$0")
 case $name in
-messages) # feeds, by kernel sockets on the loopback interface (packets.py)
+messages | feeds | windows | silence | framing) # feeds, by kernel sockets on the loopback interface (packets.py)
     enter_namespace "$@"
     ip link set lo multicast on; ip route add 239.0.0.0/8 dev lo
     DEVICE=socket:lo ;;
@@ -30,11 +30,12 @@ publish() { # ROWS...: time,sym,price
     { echo time,sym,price; printf '%s\n' "$@"; } | p publish trade - --level durable >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"
 }
 raised() { p alarms --json | python3 -c 'import json,sys; print(" ".join(a["code"] for a in json.load(sys.stdin)["raised"]))'; }
-until_raised() { for _ in $(seq 100); do case " $(raised) " in *" $1 "*) return ;; esac; sleep 0.05; done; die "$1 was not raised: $(raised)"; }
+until_raised() { end=$((SECONDS + 6)); while [ $SECONDS -le $end ]; do case " $(raised) " in *" $1 "*) return ;; esac; sleep 0.05; done; die "$1 was not raised: $(raised)"; }
 counter() { figure counters "[c['value'] for c in r['counters'] if c['name'] == '$1'][0]"; }
-until_is() { # WHAT WANTED COMMAND...: within five seconds
+until_is() { # WHAT WANTED COMMAND...: within six seconds
     what=$1 wanted=$2 got=; shift 2
-    for _ in $(seq 100); do got=$("$@" 2>&1); [ "$got" = "$wanted" ] && return; sleep 0.05; done
+    end=$((SECONDS + 6))
+    while [ $SECONDS -le $end ]; do got=$("$@" 2>&1); [ "$got" = "$wanted" ] && return; sleep 0.05; done
     die "$what is $got, not $wanted"
 }
 is() { # WHAT GOT WANTED
@@ -287,6 +288,99 @@ for i in range(250000): print('2026.11.20D12:00:00,S%d,%d' % (i % 7, i))" | p pu
     wait "$one" && die "polite ended well"
     [ $((($(date +%s%N) - from) / 1000000)) -lt 2500 ] || die "query_timeout: it ran for long"
     wait "$two"
+    ;;
+feeds) # names, times, dates, sessions; a spinning lcore
+    GROUPS_YAML='      - {group: "239.192.1.1:26400", feed: x, line: P}
+      - {group: "239.192.1.4:26400", feed: x, line: P, source: 127.0.0.5}
+      - {group: "239.192.1.2:26400", feed: y}'
+    FEEDS='  - {name: x, decoder: itch50, zone: Asia/Tokyo}
+  - {name: y, decoder: itch50, date: 2026-01-05, max_sessions: 2}' configure "wait: spin
+check_interval: 100ms"
+    sed -i 's/name: p0/name: left/' "$work/p.yaml"
+    start
+    packets "A S1 1 ok" "B S1 1 ok" "B S2 1 ok" "B S3 1 ok" "B S1 2 ok" "239.192.1.4:26400 S1 2 ok" "239.192.1.4:26400@127.0.0.5 S1 3 ok" "sleep 0.2"
+    until_is "rows of x" 2 figure "feed x" 'r["feed"]["decoded"]'
+    until_is "rows of y" 3 figure "feed y" 'r["feed"]["decoded"]'
+    is "port" "$(figure topo 'r["ports"][0]["name"]')" left
+    is "lines of x and y" "$(figure feeds '[l["name"] for f in r["feeds"] for l in f["lines"]]')" "['P', 'A']"
+    is "sessions of y" "$(figure "feed y" '[s["session"] for s in r["feed"]["sessions"]]')" "['S1', 'S2']"
+    p log dump --json | python3 -c '
+import datetime, json, sys
+rows = [r for r in map(json.loads, sys.stdin) if r["table"].startswith("itch_")]
+x, y = [[r for r in rows if r["feed"] == f] for f in "xy"]
+assert [r["seq"] for r in x] == [1, 3] and [r["line"] for r in x] == ["P", "P"], rows
+assert all(r["time"].endswith("D00:30:00.000000000") for r in x), x # 09:30 in Tokyo
+tokyo = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=9))).strftime("%Y.%m.%d")
+assert all(r["time"].startswith(tokyo) for r in x), x
+assert [r["seq"] for r in y] == [1, 1, 2] and all(r["time"] == "2026.01.05D14:30:00.000000000" for r in y), y
+' || die "the rows: $(p log dump --json | grep itch_)"
+    rx=$(figure topo '[t["tid"] for t in r["threads"] if t["name"].startswith("rx")][0]')
+    slept() { sed -n 's/^voluntary_ctxt_switches:[[:space:]]*//p' /proc/"$daemon"/task/"$rx"/status; }
+    before=$(slept); sleep 0.5 # a thread that spins never gives up its CPU by itself
+    [ $(($(slept) - before)) -le 20 ] || die "the lcore slept $(($(slept) - before)) times in half a second, though it spins"
+    ;;
+windows) # how much waits for a missing packet, and how long
+    GROUPS_YAML='      - {group: "239.192.1.1:26400", feed: count}
+      - {group: "239.192.1.2:26400", feed: bytes}
+      - {group: "239.192.1.3:26400", feed: time}'
+    FEEDS='  - {name: count, decoder: itch50, window_count: 2, window_time: 1m}
+  - {name: bytes, decoder: itch50, window_bytes: 4096, window_time: 1m}
+  - {name: time, decoder: itch50, window_time: 2s}' configure "check_interval: 100ms"
+    start
+    packets "A S1 1 ok" "B S1 1 ok" "C S1 1 ok" "C S1 3 ok" "sleep 0.3" "C S1 2 ok" \
+        "A S1 3 ok" "A S1 4 ok" "A S1 5 ok" "A S1 6 ok" "B S1 3 ok*90" "B S1 93 ok*90" "B S1 183 ok*90" "B S1 273 ok*90" "B S1 363 ok*90"
+    until_is "gaps by feed" "{'count': 1, 'bytes': 1, 'time': 0}" figure feeds '{f["name"]: f["gaps"] for f in r["feeds"]}'
+    until_is "rows of time" 3 figure "feed time" 'r["feed"]["decoded"]'
+    ;;
+silence) # lines that may be silent, and feeds outside their hours
+    day() { date -u -d "$1" +%F; }
+    other=$(LC_ALL=C date -u -d "3 days" +%a)
+    GROUPS_YAML='      - {group: "239.192.1.1:26400", feed: x, line: P}
+      - {group: "239.192.1.2:26400", feed: x, line: Q}
+      - {group: "239.192.1.3:26400", feed: shut}
+      - {group: "239.192.1.5:26400", feed: away}
+      - {group: "239.192.1.6:26400", feed: slow}'
+    FEEDS="  - {name: x, silence: 300ms, lines: [P, {name: Q, role: retransmission}]}
+  - {name: shut, silence: 300ms, hours: $other 00:00-23:59 UTC}
+  - {name: away, silence: 300ms, hours: Mon-Sun 00:00-24:00 UTC, holidays: [$(day yesterday), $(day today), $(day tomorrow)]}
+  - {name: slow, silence: 1h}" configure "check_interval: 100ms
+alarms: {clear_after: 0}"
+    start
+    packets "A S1 1 none" "239.192.1.3:26400 S1 1 none" "239.192.1.5:26400 S1 1 none" "239.192.1.6:26400 S1 1 none" \
+        "sleep 0.2" "A S1 1 none" "sleep 0.2" "A S1 1 none" "sleep 0.2" "A S1 1 none" "sleep 0.2" "A S1 1 none" "sleep 0.2" "A S1 1 none" "sleep 0.2" "A S1 1 none"
+    is "alarms while only P of x speaks" "$(raised)" ""
+    until_raised feed.silent
+    sleep 0.3
+    is "silent feeds" "$(figure alarms '[a["subject"] for a in r["raised"] if a["code"] == "feed.silent"]')" "['x']"
+    ;;
+framing) # a framing of one's own: another first number, messages with a header of their own, a send time
+    FEEDS='  - {name: itch, framing: own, decoder: itch50, zone: Asia/Tokyo}' configure "framings:
+  own:
+    header: 24
+    stream_key: [{at: 0, width: 10, session: true}]
+    seq: {at: 10, width: 8}
+    count: {at: 18, width: 2}
+    first_seq: 5
+    message: {length: {at: 1, width: 2, add: 1}, body: 4}
+    unsequenced: [{at: 0, width: 1, value: 0x55, in: message}]
+    send_time: {at: 20, width: 4, unit: s, epoch: midnight}"
+    start
+    packets "$(python3 -c '
+event = b"S" + bytes(4) + int(34200e9).to_bytes(6, "big") + b"Q"
+def packet(seq, tag, n):
+    message = bytes([tag]) + len(event).to_bytes(2, "big") + b"\0" + event
+    return b"S1        " + seq.to_bytes(8, "big") + n.to_bytes(2, "big") + (34201).to_bytes(4, "big") + n * message
+print("A raw " + packet(7, 1, 2).hex())')" "$(python3 -c '
+event = b"S" + bytes(4) + int(34200e9).to_bytes(6, "big") + b"Q"
+print("A raw " + (b"S1        " + (500).to_bytes(8, "big") + (1).to_bytes(2, "big") + (34202).to_bytes(4, "big") + b"\x55" + len(event).to_bytes(2, "big") + b"\0" + event).hex())')"
+    until_is "rows" 3 figure "feed itch" 'r["feed"]["decoded"]'
+    is "gap before the first number" "$(p log dump --json | python3 -c '
+import json, sys
+print([(r["first"], r["last"], r["reason"]) for r in map(json.loads, sys.stdin) if r["table"] == "gap"])')" "[(5, 6, 'before_start')]"
+    is "next number" "$(figure "feed itch" 'r["feed"]["sessions"][0]["next"]')" 9
+    is "rows outside the numbering" "$(figure "feed itch" 'r["feed"]["lines"][0]["unsequenced"]')" 1
+    is "sent" "$(figure "line itch A" '(r["line"]["sent"] // 10**9 + 9 * 3600) % 86400')" 34201
+    [ "$(figure "line itch A" 'abs(r["line"]["sent_before_ns"]) <= 13 * 3600 * 10**9')" = True ] || die "sent_before_ns: $(p line itch A)"
     ;;
 *) die "no case $name" ;;
 esac

@@ -4,6 +4,7 @@
 #   LINE SESSION SEQ MESSAGE...   LINE: A 239.192.1.1, B 239.192.1.2, C 239.192.1.3, all at port 26400; or GROUP:PORT,
 #                                 GROUP:PORT@SOURCE; MESSAGE: hexadecimal, or ok: an ITCH system event; ok*N: N of them;
 #                                 ok@HH:MM:SS: at that time of day; none: a heartbeat; end: the end of the session
+#   LINE raw HEX                  the payload itself
 #   sleep SECONDS
 import socket, struct, sys, time
 
@@ -23,7 +24,7 @@ for packet in sys.argv[1:]:
         continue
     to, _, source = GROUPS.get(words[0], words[0]).partition("@")
     messages, count = [], None
-    for w in words[3:]:
+    for w in words[3:] if words[1] != "raw" else []:
         if w == "none":
             pass
         elif w == "end":
@@ -35,7 +36,7 @@ for packet in sys.argv[1:]:
         else:
             messages.append(bytes.fromhex(w))
     body = b"".join(struct.pack(">H", len(m)) + m for m in messages)
-    head = words[1].ljust(10).encode()[:10] + struct.pack(">QH", int(words[2]), len(messages) if count is None else count)
+    head = bytes.fromhex(words[2]) if words[1] == "raw" else words[1].ljust(10).encode()[:10] + struct.pack(">QH", int(words[2]), len(messages) if count is None else count)
     out = s
     if source:
         out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -632,6 +632,26 @@ static void test_effects_of_keys(void **state)
     assert_int_equal(kind_of(&f, "\0\7\0\0\0\0\0\2\0\0\0\3\4\0xx\3\0y", 19, &v), PACKET_DATA);
     assert_int_equal(v.count, 2);
     assert_int_equal(v.send_time, 2ull << 32 | 3);
+    /* the text of a stream key */
+    static const char *const as[][2] = {{"auto", "12849"}, {"text", "21"}, {"hex", "3231"}};
+    for (unsigned i = 0; i < PST_COUNT(as); i++) {
+        char text[64];
+        snprintf(keys, sizeof keys,
+                 "header: 6, seq: {at: 0, width: 2}, counts: packets, stream_key: [{at: 2, width: "
+                 "2, as: %s}]",
+                 as[i][0]);
+        struct framing k;
+        if (!parse_one(keys, &k, &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(kind_of(&k,
+                                 "\0\7"
+                                 "21\0\0xx",
+                                 8, &v),
+                         PACKET_DATA);
+        uint32_t n = framing_key_text(&k, v.key, text, sizeof text);
+        text[n] = 0;
+        assert_string_equal(text, as[i][1]);
+    }
     /* shorter than message.header */
     assert_int_equal(kind_of(&f, "\0\7\0\0\0\0\0\2\0\0\0\3\2\0", 14, &v), PACKET_MALFORMED);
 }
