@@ -454,7 +454,7 @@ static bool open_cursor(struct export *e, struct cli *c, struct cursor *cursor, 
             err_set(&e->err, -EBADMSG,
                     "%s is no log file of ours, or of another instance than the rest", files[i]);
     }
-    if (ok && !cursor->files)
+    if (ok && !cursor->files && e->npaths) /* a daemon's may have none yet */
         ok = err_set(&e->err, -ENOENT, "%s holds no file %sYYYY.MM.DD", cc.dirs[0], cc.prefix);
     if (!ok)
         cursor_close(cursor);
