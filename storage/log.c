@@ -402,7 +402,10 @@ static void publish(struct log *l)
         count_durable(l, durable);
         raise(&h->durable, durable);
     }
-    raise(&h->guard, l->cfg.level == LOG_DURABLE ? durable : written); /* G1 */
+    /* Below level durable the ring keeps what is not synced too, while there is room: a sync that
+     * fails then costs nothing, and `durable` never passes over what it concerned. */
+    bool room = ring_tail(l->ring) - l->durable <= ring_size(l->ring) / 2;
+    raise(&h->guard, l->cfg.level == LOG_DURABLE || room ? durable : written); /* G1 */
 }
 
 /* ---- drain ---- */

@@ -12,8 +12,8 @@
  *
  * LEVELS, published in the ring's head (release: pairs with the readers' acquire): over all files,
  * every byte below `submitted` is in an SQE, below `written` completed, below `durable` synced.
- * guard = durable at level durable, else written. At async and written files are synced each second
- * and when they close.
+ * guard = durable, but at the levels below it written where more than half of the ring is not
+ * durable. At async and written files are synced each second and when they close.
  *
  * FAILURE (log_policy.c). Short writes are continued, EINTR, EAGAIN, ECANCELED and ENOMEM tried
  * again. Any other failed write or sync poisons its file: nothing of it that was not known durable
@@ -24,7 +24,7 @@
  * after each return that failed it waits twice as long, up to 64 times retry_interval. A
  * file whose path vanished is still written while a fresh one is tried; when it was deleted it
  * counts as poisoned. At the levels async and written what a failed sync concerns may have left the
- * ring already.
+ * ring already where that is more than half full: it stays in the poisoned file, unproven.
  *
  * ROLL. The eod mark with which the last calendar closes day D is the last frame of D's file; the
  * next frame opens the file of its own day (state marks after eod carry the new day). Until then
@@ -35,10 +35,11 @@
  * into the daily file of their day when no daily file is open: so the daily files alone hold all of
  * them. A closed file gives back what was allocated and not written.
  *
- * EVENTS (core/event.h). A buffer_start mark opens the file of its event, whose frames may be of any
- * day; one with status spilled turns to the next file; buffer_end is the file's last frame. When it
- * and all others of the event are closed, END written and synced, they are renamed to .complete and
- * the directory is synced (GAP-05); what fails is tried again each retry_interval, and at the start.
+ * EVENTS (core/event.h). A buffer_start mark opens the file of its event, whose frames may be of
+ * any day; one with status spilled turns to the next file; buffer_end is the file's last frame.
+ * When it and all others of the event are closed, END written and synced, they are renamed to
+ * .complete and the directory is synced (GAP-05); what fails is tried again each retry_interval,
+ * and at the start.
  *
  * THREADS. log_create, log_destroy: control, while the thread does not run. log_work,
  * log_housekeeping, log_fini: the log thread, or a test by hand; the io belongs to that thread.
@@ -131,8 +132,8 @@ struct log_event {
     uint8_t stream;
     bool spilled;
     int32_t day;
-    uint64_t first, last; /* last: behind the last durable frame; 0 while open */
-    int error;            /* -errno that poisoned it */
+    uint64_t first, last;  /* last: behind the last durable frame; 0 while open */
+    int error;             /* -errno that poisoned it */
     char to[LOG_NAME_MAX]; /* renamed: its name now */
 };
 /* False: no news. Events beyond 256 unread ones are dropped: the catalogue is rebuildable. */

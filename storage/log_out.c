@@ -151,8 +151,9 @@ static void close_out(struct log *l, struct log_out *o)
 
 static void close_failed(struct log *l, struct log_out *o)
 {
-    bool nothing =
-        o->durable.pos == o->header.first && o->durable.pos >= load_relaxed(&l->ring->head->guard);
+    /* What was announced as written stays until it is written elsewhere. */
+    bool nothing = o->durable.pos == o->header.first &&
+                   o->durable.pos >= load_relaxed(&l->ring->head->written);
     if (nothing) {
         l->io->ops->unlink(l->io, o->path);
         log_tell(l, o, LOG_REMOVED);
