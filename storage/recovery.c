@@ -815,17 +815,21 @@ static bool run_once(struct recovery *r, struct err *err)
          * restart mark and what was owed may be lost): from further back, where needed an older
          * file's last stretch, what was in flight at its end included. */
         struct kept *base = older ? &kept[nkept - 1] : k;
-        uint64_t begins = c->file[base->file]->header.first;
-        if (base != k && begins < from) {
+        if (base != k && c->file[base->file]->header.first < from) {
             uint64_t told = base->reached > RECOVERY_WINDOW ? base->reached - RECOVERY_WINDOW : 0;
             if (base->tick && base->tick->position < told)
                 told = base->tick->position;
-            if (!base->tick || told < begins)
-                told = begins;
             from = told < from ? told : from;
         }
         if (from < c->file[0]->header.first)
             from = c->file[0]->header.first;
+        while (base != k && c->file[base->file]->header.first > from) {
+            uint32_t reaches = (uint32_t)(k - kept);
+            kept = skim_file(r, kept, &nkept, base->file - 1);
+            k = &kept[reaches];
+            base = &kept[nkept - 1];
+        }
+        uint64_t begins = c->file[base->file]->header.first;
         for (uint32_t i = 0; i < base->n; i++)
             if (base->mark[i]->position < from)
                 recovery_mark(r, base->mark[i]);

@@ -113,8 +113,9 @@ static bool of_file(const struct log_name *n, const struct frame *f)
     return *n->event || f->stream == n->stream || (f->kind != FRAME_FILE && f->stream == 255);
 }
 
-/* A state mark may be a copy in the body of a `state` file frame whose own head is torn: then it lies
- * below the file's first position. It is the journal's only where the journal goes on behind it. */
+/* A state mark may be a copy in the body of a `state` file frame whose own head is torn: then it
+ * lies below the file's first position. It is the journal's only where the journal goes on right
+ * behind it. */
 static bool repeated_state(const struct frame *f, size_t avail, uint32_t seed)
 {
     unsigned type;
@@ -123,7 +124,7 @@ static bool repeated_state(const struct frame *f, size_t avail, uint32_t seed)
         return false;
     const struct frame *next = (const struct frame *)((const uint8_t *)f + f->length);
     return frame_check(next, avail - f->length, seed) != FRAME_OK || next->kind == FRAME_FILE ||
-           next->position < f->position + f->length;
+           next->position != f->position + f->length;
 }
 
 /* The first frame behind the headers that tells what stood in them. */
