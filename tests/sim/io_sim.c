@@ -1339,6 +1339,10 @@ struct sim *sim_copy(const struct sim *d)
     c->fds = 0;
     c->hook = NULL;
     memset(c->fault, 0, sizeof c->fault);
+    for (unsigned i = 0; i < SIM_VOLUMES; i++) { /* looked at on a sound disk */
+        c->limit[i] = SIM_EVER;
+        c->dead[i] = false;
+    }
     return c;
 }
 

@@ -103,7 +103,7 @@ struct texts {
 struct reading {
     struct life *l;
     struct recovery *r;
-    uint64_t at; /* where the next frame is due */
+    uint64_t begin, at; /* where the first frame stands, where the next one is due */
     bool first;
     struct texts texts;
     const struct symbols *table; /* as recovery restored it: whose texts are lost, nobody reads */
@@ -269,9 +269,35 @@ static bool all_there(struct life *l, unsigned k, uint64_t upto, const uint8_t *
     return true;
 }
 
+/* What stood in files before the first one that is left: nobody can tell that from retention. */
+static void before_first(struct reading *g)
+{
+    for (unsigned k = 0; k < g->l->incs; k++) {
+        const struct life_inc *i = &g->l->inc[k];
+        for (uint64_t p = i->start; p < i->end && p < g->begin;) {
+            const struct frame *f = (const struct frame *)(i->bytes + (p - i->start));
+            struct record_walk w;
+            const struct record *r;
+            record_walk_start(&w, f);
+            while ((f->kind == FRAME_DATA || f->kind == FRAME_GAP) && (r = record_walk_next(&w))) {
+                const uint8_t *b = (const uint8_t *)r;
+                if (w.packet)
+                    cover_weakly(g, i, w.packet->session, w.packet->seq, w.packet->seqs);
+                else if (r->table == g->l->gap.id)
+                    cover_weakly(g, i, le32(b + g->l->gap.col[GAP_SESSION].offset),
+                                 le64(b + g->l->gap.col[GAP_FIRST].offset),
+                                 le64(b + g->l->gap.col[GAP_LAST].offset) + 1 -
+                                     le64(b + g->l->gap.col[GAP_FIRST].offset));
+            }
+            p += f->length;
+        }
+    }
+}
+
 static bool check_sessions(struct reading *g)
 {
     struct life *l = g->l;
+    before_first(g);
     for (uint32_t i = 0; i < g->r->gaps; i++) {
         const struct recovery_gap *x = &g->r->gap[i];
         for (unsigned s = 0; s < LIFE_SESSIONS; s++)
@@ -351,7 +377,7 @@ static bool read_all(struct reading *g, struct io *io, const struct recovery_con
     if (!cursor_open(&c, &cc, &err))
         return life_fail(l, "the cursor does not open: %s", err.text);
     bool ok = true;
-    g->at = c.position;
+    g->at = g->begin = c.position;
     for (bool end = false; ok && !end;) {
         switch (cursor_next(&c, &f)) {
         case CURSOR_FRAME:
@@ -1308,7 +1334,7 @@ void life_open(struct life *l, const struct life_config *c)
     l->disk->align = chance(l, 2) ? 512 : 4096;
     l->spill = chance(l, 2);
     l->depth = 1 + (uint32_t)life_random(l, 6);
-    l->preallocate = chance(l, 2) ? 0 : 1u << 20;
+    l->preallocate = chance(l, 4) ? 1u << 20 : 0;
     l->ballast = chance(l, 4) ? 1u << 20 : 0;
     if (c->canary == CANARY_EARLY_ACK) {
         l->level = LOG_DURABLE;
