@@ -226,7 +226,10 @@ static int replay_opened(struct replay *r)
         if (r->append.late)
             printf(", %s of them in the open date, theirs has ended",
                    print_count((int64_t)r->append.late));
-        printf("; its %s files end in .replayed\n", print_count(json_long(done, "files")));
+        long long files = json_long(done, "files");
+        printf(files == 1 ? "; its file ends in .replayed\n"
+                          : "; its %lld files end in .replayed\n",
+               files);
     }
     json_decref(done);
     return EXIT_HEALTHY;
