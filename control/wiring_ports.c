@@ -76,6 +76,8 @@ static bool start_eal(struct daemon *d, struct err *err)
     struct wiring *w = d->wiring;
     const struct config *c = d->config;
     struct eal_config e = {.memory_mb = (unsigned)(c->dpdk_memory >> 20),
+                           .argument = c->dpdk_arguments.at,
+                           .n_arguments = (int)c->dpdk_arguments.count,
                            .no_hugepages = c->hugepages == CONFIG_HUGE_OFF};
     bool any = false;
     snprintf(w->eal.text, sizeof w->eal.text, "no DPDK port");

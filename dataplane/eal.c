@@ -123,9 +123,10 @@ bool eal_start(const struct eal_config *cfg, struct eal_info *info, struct err *
         return err_set(err, -EALREADY,
                        "DPDK can be started only once in a process; restart the program");
     }
-    if (cfg->n_cpus > EAL_LCORES_MAX || cfg->n_pci > EAL_PCI_MAX) {
-        return err_set(err, -E2BIG, "at most %d lcores and %d PCI ports", EAL_LCORES_MAX,
-                       EAL_PCI_MAX);
+    if (cfg->n_cpus > EAL_LCORES_MAX || cfg->n_pci > EAL_PCI_MAX ||
+        cfg->n_arguments > EAL_ARGS_MAX) {
+        return err_set(err, -E2BIG, "at most %d lcores, %d PCI ports and %d dpdk_arguments",
+                       EAL_LCORES_MAX, EAL_PCI_MAX, EAL_ARGS_MAX);
     }
     if (!lcores_text(cfg, lcores, sizeof lcores, err)) {
         return false;
@@ -146,7 +147,7 @@ bool eal_start(const struct eal_config *cfg, struct eal_info *info, struct err *
     /* getopt reorders and DPDK keeps the strings: they live as long as the process. */
     static struct {
         char text[ARGS][40];
-        char *argv[ARGS + 1];
+        char *argv[ARGS + EAL_ARGS_MAX + 1];
         int argc;
     } args;
 #define ARG(...)                                                                                   \
@@ -177,6 +178,9 @@ bool eal_start(const struct eal_config *cfg, struct eal_info *info, struct err *
         ARG("%s", cfg->pci[i]);
     }
 #undef ARG
+    for (int i = 0; i < cfg->n_arguments; i++) {
+        args.argv[args.argc++] = (char *)cfg->argument[i]; /* DPDK does not write to them */
+    }
     args.argv[args.argc] = NULL;
 
     eal.tried = true;

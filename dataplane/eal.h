@@ -20,13 +20,16 @@
 
 #define EAL_LCORES_MAX 64
 #define EAL_PCI_MAX    32
+#define EAL_ARGS_MAX   64
 
 struct eal_config {
     int cpus[EAL_LCORES_MAX]; /* one rx lcore on each */
     int n_cpus;
     const char *pci[EAL_PCI_MAX]; /* addresses */
     int n_pci;
-    unsigned memory_mb;                       /* 0: 256 */
+    unsigned memory_mb;          /* 0: 256 */
+    const char *const *argument; /* further ones, after ours; they live as long as the process */
+    int n_arguments;
     bool no_hugepages;                        /* do not use them even if there are any */
     void (*log)(void *arg, const char *line); /* NULL: discarded; may run in any DPDK thread */
     void *log_arg;

@@ -11,6 +11,17 @@ messages | feeds | windows | silence | framing) # feeds, by kernel sockets on th
     enter_namespace "$@"
     ip link set lo multicast on; ip route add 239.0.0.0/8 dev lo
     DEVICE=socket:lo ;;
+dpdk) # a DPDK port on one end of a veth pair
+    enter_namespace "$@"
+    DEVICE=net_af_packet0,iface=in ;;
+disk) # a small disk of its own
+    if [ -z "${PST_MOUNTS:-}" ]; then
+        [ "$(id -u)" = 0 ] || { echo "SKIP: needs root to mount a tmpfs"; exit 77; }
+        export PST_MOUNTS=1
+        exec unshare -m "$0" "$@"
+    fi
+    workdir; PORTS=" " FEEDS=" "
+    trap 'c=$?; umount -l "$work/log" "$work/hdb" 2>/dev/null; (exit $c); finish' EXIT ;;
 *) workdir; PORTS=" " FEEDS=" " ;;
 esac
 packets() { python3 "$here/packets.py" "$@" || die "packets"; }
@@ -278,6 +289,10 @@ for i in range(250000): print('2026.11.20D12:00:00,S%d,%d' % (i % 7, i))" | p pu
     p sql "select price from dear" >"$work/out" 2>&1 && die "a column that the view does not name"
     pid=$(figure queries 'r["processes"][0]["pid"]')
     is "threads of the process" "$(cat /proc/"$pid"/task/*/comm | grep -c .)" 4 # its own, and three that run queries
+    p call hog >"$work/out" 2>&1 && die "a query had all memory"
+    hogged=$(sed -n 's/.* after \([0-9]*\) MiB.*/\1/p' "$work/out")
+    [ "${hogged:-0}" -gt 10 ] && [ "$hogged" -lt 600 ] || die "query_memory: $(cat "$work/out")"
+    until_is "processes that are ready" "[True]" figure queries '[x["state"] == "ready" for x in r["processes"]]'
     from=$(date +%s%N)
     p call polite --timeout 4s >"$work/polite" 2>&1 & one=$!
     until_is "queries" 1 figure queries 'len(r["queries"])'
@@ -381,6 +396,151 @@ print([(r["first"], r["last"], r["reason"]) for r in map(json.loads, sys.stdin) 
     is "rows outside the numbering" "$(figure "feed itch" 'r["feed"]["lines"][0]["unsequenced"]')" 1
     is "sent" "$(figure "line itch A" '(r["line"]["sent"] // 10**9 + 9 * 3600) % 86400')" 34201
     [ "$(figure "line itch A" 'abs(r["line"]["sent_before_ns"]) <= 13 * 3600 * 10**9')" = True ] || die "sent_before_ns: $(p line itch A)"
+    ;;
+calendar) # when dates end, and which of them passed while nothing ran
+    shift_clock=$BUILD/tests/shift_clock.so
+    [ -f "$shift_clock" ] && ! ldd "$bin/penstockd" | grep -q lib.san || skip "the clock cannot be shifted here"
+    calendars() { # KEYS-OF-DEFAULT KEYS-OF-FAR
+        configure "calendar: {zone: America/New_York, eod_time: -03:30, late_window: 1h${1:-}}
+calendars:
+  - {name: far, zone: Asia/Tokyo, eod_time: '09:10', late_window: 45m, tables: [trade]${2:-}}
+$trade"
+    }
+    calendars
+    LD_PRELOAD=$shift_clock PST_SHIFT_CLOCK=-691200 start # eight days ago
+    opens=$(figure eod '" ".join(c["open"].replace(".", "-") for c in r["calendars"])')
+    stop || die "the daemon's exit code"
+    day() { LC_ALL=C date -u -d "${opens% *} $1 days" +"$2"; }
+    off() { echo ", weekend: [$(day 1 %a), $(day 2 %a), $(day 3 %a)], holidays: [$(day 7 %F)]"; }
+    default=$(off) missed=$(day 4 %Y.%m.%d)" to "$(day 6 %Y.%m.%d)
+    opens=${opens#* }
+    calendars "$default" "$(off)"
+    start
+    missed() { figure alarms '[a["text"][:24] for a in r["raised"] if a["code"] == "dates.missed" and a["subject"] == "'"$1"'"]'; }
+    until_is "dates missed" "['$missed']" missed default
+    until_is "dates missed of far" "['$(day 4 %Y.%m.%d) to $(day 6 %Y.%m.%d)']" missed far
+    is "calendars" "$(figure eod '[c["calendar"] for c in r["calendars"]]')" "['default', 'far']"
+    is "late windows in minutes" "$(figure eod '[(c["closes"] - c["ends"]) // 60 // 10**9 for c in r["calendars"]]')" "[60, 45]"
+    is "ends" "$(p eod --json | python3 -c '
+import datetime, json, sys, zoneinfo
+for c, zone in zip(json.load(sys.stdin)["calendars"], ("America/New_York", "Asia/Tokyo")):
+    t = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(microseconds=c["ends"] // 1000)
+    print(t.astimezone(zoneinfo.ZoneInfo(zone)).strftime("%H:%M"), end=" ")')" "20:30 09:10 "
+    publish ,A,1
+    until_is "the row's calendar" "[('far', 1)]" figure rdb '[(d["calendar"], d["rows"]) for d in r["days"] if d["calendar"] != "default" and d["rows"]]'
+    ;;
+database) # an ended date: where it goes, what stands in its way, who is told
+    cat >"$work/tell" <<SH
+#!/bin/sh
+echo "\$1 \$PENSTOCK_ALARM \$PENSTOCK_DATE" >>$work/told
+SH
+    chmod 755 "$work/tell"
+    configure "database: $work/hdb
+existing_partition: supersede
+hdb_lockfile: $work/locks/hdb.lock
+eod_retry: 200ms
+check_interval: 100ms
+alarm_exec: [$work/tell, alarm]
+post_save_exec: [$work/tell, saved]
+tables:
+  trade: {columns: {time: timestamp, sym: symbol, price: float}}
+  last: {columns: {time: timestamp, sym: symbol, price: float}, key: [sym]}"
+    rows() { p sql "select count(*) from $1" --format csv -q 2>&1 | tail -1; }
+    for round in 1 2; do # the second instance finds a partition that is not its own
+        start
+        day=$(figure eod 'r["calendars"][0]["open"]')
+        { echo sym,price; for i in $(seq "$round"); do echo "A,$i"; done; } >"$work/rows.csv"
+        for t in trade last; do p publish $t "$work/rows.csv" >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"; done
+        rm -rf "$work/locks"
+        p eod run --yes >"$work/out" && die "published without its lockfile: $(cat "$work/out")"
+        grep -q "hdb.lock" "$work/out" || die "the lockfile is not named: $(cat "$work/out")"
+        mkdir "$work/locks"
+        step() { figure eod "[d['step'] for d in r['days'] if d['day'] == '$day'][0]"; }
+        until_is "step of $day" written step
+        [ -d "$work/hdb/$day/trade" ] || die "no partition in database: $(ls "$work"/hdb*)"
+        until_is "rows of trade in round $round" "$round" rows trade
+        is "rows of last, whose key is sym" "$(rows last)" 1
+        grep -q "^alarm writedown.failed " "$work/told" || die "alarm_exec: $(cat "$work/told")"
+        until_is "lines of post_save_exec" "$round" grep -c "^saved .*$day" "$work/told"
+        stop || die "the daemon's exit code"
+        rm -rf "$work/state" "$work/log"
+    done
+    ;;
+dpdk) # what the port is set to
+    port() { # MTU ARGUMENT
+        PORTS="ports:
+  - name: p0
+    device: $DEVICE
+    mtu: $1
+    promiscuous: true
+    checksum: drop
+    rx_descriptors: 2048
+    groups: [{group: '239.192.1.1:26400', feed: itch}]" configure "dpdk_memory: 96M
+dpdk_arguments: [--no-telemetry, $2]"
+    }
+    port 1500 --no-such-thing
+    timeout 4 "$bin/penstockd" --config "$work/p.yaml" >"$work/out" 2>&1 && die "an argument that the EAL does not know"
+    grep -q "no-such-thing" "$work/out" || die "dpdk_arguments: $(cat "$work/out")"
+    port 2000 --no-shconf # packets longer than its frames: the driver says so, at the start
+    timeout 4 "$bin/penstockd" --config "$work/p.yaml" >"$work/out" 2>&1 && die "an mtu beyond the frames of af_packet"
+    grep -q "mtu 2000" "$work/out" || die "mtu: $(cat "$work/out")"
+    port 1500 --no-shconf
+    start
+    ip -o link show in | grep -q PROMISC || die "the interface is not promiscuous"
+    p topo --json | grep -q '"eal".* 96 MiB\|-m 96' || die "EAL: $(figure topo 'r["eal"]')"
+    is "the port's two rings, in MiB" "$(python3 -c "
+import re
+print(sum(int(m[2], 16) - int(m[1], 16) for m in (re.match('(\w+)-(\w+) .*socket:', l) for l in open('/proc/$daemon/maps')) if m) >> 20)")" 8
+    python3 - <<'PY' || die "raw packets"
+import socket, struct
+def checksum(b):
+    s = sum(struct.unpack(">%dH" % (len(b) // 2), b))
+    s = (s & 0xFFFF) + (s >> 16)
+    return ~((s & 0xFFFF) + (s >> 16)) & 0xFFFF
+def packet(seq, bad):
+    event = b"S" + bytes(4) + int(34200e9).to_bytes(6, "big") + b"Q"
+    payload = b"S1".ljust(10) + struct.pack(">QHH", seq, 1, len(event)) + event
+    src, dst = socket.inet_aton("192.0.2.1"), socket.inet_aton("239.192.1.1")
+    udp = struct.pack(">HHHH", 5000, 26400, 8 + len(payload), 0) + payload
+    ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 9, 17, 0) + src + dst
+    ip = ip[:10] + struct.pack(">H", checksum(ip)) + ip[12:]
+    pseudo = src + dst + struct.pack(">BBH", 0, 17, len(udp)) + udp
+    sum_ = checksum(pseudo + b"\0" * (len(pseudo) % 2)) ^ bad
+    return bytes.fromhex("01005e400101020000000001") + b"\x08\0" + ip + udp[:6] + struct.pack(">H", sum_) + udp[8:]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("out", 0))
+for seq, bad in ((1, 0), (2, 0x5555), (2, 0)):
+    s.send(packet(seq, bad))
+PY
+    until_is "rows" 2 figure "feed itch" 'r["feed"]["decoded"]'
+    is "duplicates: the packet with the wrong checksum was not taken" "$(figure "feed itch" 'r["feed"]["lines"][0]["duplicate"]')" 0
+    ;;
+disk) # a full disk: how often the log is tried, and which alarms are raised before
+    mkdir -p "$work/log" && mount -t tmpfs -o size=12m keys "$work/log" || skip "no tmpfs"
+    mkdir -p "$work/hdb" && mount -t tmpfs -o size=12m keys "$work/hdb" || skip "no tmpfs"
+    configure "database: $work/hdb
+retry_interval: 20ms
+log_low_space: 64k
+database_low_space: 64k
+log_preallocate: 0
+check_interval: 100ms
+$trade"
+    start
+    sleep 0.5
+    case " $(raised) " in *" hdb.space "*) die "hdb.space, with 12 MiB free and database_low_space at 64 KiB" ;; esac
+    head -c 13000000 /dev/zero >"$work/log/fill" 2>/dev/null
+    head -c 13000000 /dev/zero >"$work/hdb/fill" 2>/dev/null
+    until_raised hdb.space
+    { echo time,sym,price; echo 2026.11.20D12:00:00,A,1; } | p publish trade - --level submitted >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"
+    until_raised log.stalled
+    tries() { figure counters "sum(c['value'] for c in r['counters'] if c['name'] in ('log.retry', 'log.nospace'))"; }
+    before=$(tries)
+    sleep 1
+    now=$(tries)
+    [ $((now - before)) -ge 6 ] || die "the log was tried $((now - before)) times in a second"
+    rm "$work/log/fill" "$work/hdb/fill"
+    until_is "errors of the log" "" figure status 'r["log"]["error"]'
+    is "rows" "$(p tail trade --json | grep -c '"trade"')" 1
     ;;
 *) die "no case $name" ;;
 esac

@@ -578,6 +578,26 @@ static void test_each_change_gives_its_finding(void **state)
     }
 }
 
+/* Keys that only the report shows on a machine without such hardware. */
+static void test_keys_of_the_report(void **state)
+{
+    (void)state;
+    static struct check k;
+    int code;
+    reset_machine(); /* its clock is off by 2 us */
+    free(report(METAL "alarms: {clock_error: 1us}\n", &k, &code));
+    assert_true(k.raised[CHECK_TIME_ERROR]);
+    free(report(METAL "alarms: {clock_error: 3us}\n", &k, &code));
+    assert_false(k.raised[CHECK_TIME_ERROR]);
+    apply("- /sys/class/ptp/ptp0");
+    free(report(METAL, &k, &code));
+    assert_true(k.raised[CHECK_TIME_NO_PHC]);
+    free(report(DIRS "ports:\n" PORT("p", NIC, "lcore: 2, hw_timestamp: false") A "]}\n" FEED, &k,
+                &code));
+    assert_false(k.raised[CHECK_TIME_NO_PHC]);
+    apply("D /sys/class/ptp/ptp0");
+}
+
 static void test_virtual_machine_downgrades_tuning(void **state)
 {
     (void)state;
@@ -717,6 +737,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tuned_machine_has_no_findings),
         cmocka_unit_test(test_each_change_gives_its_finding),
+        cmocka_unit_test(test_keys_of_the_report),
         cmocka_unit_test(test_virtual_machine_downgrades_tuning),
         cmocka_unit_test(test_locked_directory),
         cmocka_unit_test(test_held_lock),
