@@ -198,7 +198,8 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
     }
     alarm_check(&d->alarms, now, ALARM_STATE_DISK, "", disks_lease_failed(d->disks), 0,
                 "the lease in %s could not be renewed", d->config->state_directory);
-    disks_alarms(d->disks, &d->alarms, now);
+    if (d->disks)
+        disks_alarms(d->disks, &d->alarms, now);
     uint64_t behind = d->ledger ? ledger_behind(d->ledger) / 64 : 0;
     alarm_check(&d->alarms, now, ALARM_READER_LAG, "ledger",
                 behind > (uint64_t)d->config->alarms.cursor_lag && !d->replay,
