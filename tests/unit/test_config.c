@@ -118,6 +118,17 @@ static void test_every_key_in_help_and_example(void **state)
             fail_msg("control/etc/penstock.yaml lacks %s", k->name);
         }
     }
+    char *readme = slurp(PST_SOURCE_ROOT "/README.md");
+    for (uint32_t i = 0; i < config_template_count; i++) {
+        char word[80];
+        snprintf(word, sizeof word, "| `%s` | `%s`", config_templates[i].parameter,
+                 config_templates[i].key);
+        if (strcmp(config_templates[i].key, "eoi_offset") != 0 && !strstr(readme, word)) {
+            fail_msg("README lacks %s", word);
+        }
+    }
+    assert_true(config_template_count >= 23);
+    free(readme);
     free(help);
     free(markdown);
     free(example);
