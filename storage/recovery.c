@@ -84,6 +84,54 @@ static void paid(struct recovery *r, const struct recovery_session *s, uint64_t 
     }
 }
 
+/* ---- two streams ---- */
+
+/* Rows jump over them: the other stream's frame of the same seal brings them, or a gap row has
+ * declared them. */
+static void expect(struct recovery_session *s, uint64_t first, uint64_t last)
+{
+    s->open = recovery_grow(s->open, s->opens, sizeof *s->open);
+    s->open[s->opens++] = (struct recovery_open){first, last};
+}
+
+/* Rows first … last are there. */
+static void expected(struct recovery_session *s, uint64_t first, uint64_t last)
+{
+    for (uint32_t i = s->opens; i-- > 0;) {
+        struct recovery_open o = s->open[i];
+        if (o.last < first || o.first > last)
+            continue;
+        s->open[i] = s->open[--s->opens];
+        if (o.first < first)
+            expect(s, o.first, first - 1);
+        if (o.last > last)
+            expect(s, last + 1, o.last);
+    }
+}
+
+static int by_first(const void *a, const void *b)
+{
+    const struct recovery_open *x = a, *y = b;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* All seals are complete. What is still expected went with what was lost since the last tick. */
+static void settle(struct recovery *r, struct recovery_session *s)
+{
+    if (r->lossy && s->opens)
+        qsort(s->open, s->opens, sizeof *s->open, by_first);
+    for (uint32_t k = 0; k < s->opens && r->lossy; k++)
+        owe(r, s, s->open[k].first, s->open[k].last, s->day >= 0 ? (uint16_t)s->day : 0);
+    s->opens = 0;
+}
+
+static void settle_all(struct recovery *r)
+{
+    for (uint32_t i = 0; i < r->sessions; i++)
+        settle(r, &r->session[i]);
+    r->lossy = false;
+}
+
 /* The session stands at n: what a hole before it cost. */
 static void stands_at(struct recovery *r, struct recovery_session *s, uint64_t n, uint16_t day)
 {
@@ -95,10 +143,11 @@ static void stands_at(struct recovery *r, struct recovery_session *s, uint64_t n
         s->next = n;
 }
 
-static void new_epoch(struct recovery_session *s, uint32_t epoch)
+static void new_epoch(struct recovery *r, struct recovery_session *s, uint32_t epoch)
 {
     if (epoch == s->epoch)
         return;
+    settle(r, s);
     s->epoch = epoch;
     s->next = 0;
     s->after_loss = false;
@@ -108,7 +157,7 @@ static void new_epoch(struct recovery_session *s, uint32_t epoch)
 static void state_mark(struct recovery *r, json_t *o, uint16_t day)
 {
     struct recovery_session *s = session_of(r, text_in(o, "feed"), text_in(o, "session"), true);
-    new_epoch(s, (uint32_t)number_in(o, "epoch"));
+    new_epoch(r, s, (uint32_t)number_in(o, "epoch"));
     s->day = (int32_t)number_in(o, "day");
     s->first = number_in(o, "first");
     s->send = number_in(o, "send");
@@ -145,7 +194,7 @@ static void session_mark(struct recovery *r, json_t *o, uint16_t day)
 {
     struct recovery_session *s = session_of(r, text_in(o, "feed"), text_in(o, "session"), true);
     const char *event = text_in(o, "event");
-    new_epoch(s, (uint32_t)number_in(o, "epoch"));
+    new_epoch(r, s, (uint32_t)number_in(o, "epoch"));
     s->day = (int32_t)number_in(o, "day");
     s->first = number_in(o, "first");
     s->state = !strcmp(event, "end") ? RECOVERY_ENDED : RECOVERY_LIVE;
@@ -162,6 +211,7 @@ static void tick_mark(struct recovery *r, json_t *o, uint16_t day)
         r->durable = durable;
     size_t i;
     json_t *e;
+    settle_all(r);
     json_array_foreach(json_object_get(o, "next"), i, e)
     {
         const char *feed = json_string_value(json_array_get(e, 0));
@@ -172,6 +222,7 @@ static void tick_mark(struct recovery *r, json_t *o, uint16_t day)
         if (s->day < 0)
             s->day = day; /* its own mark lies in a hole */
         stands_at(r, s, (uint64_t)json_integer_value(json_array_get(e, 2)), day);
+        s->read = true;
     }
 }
 
@@ -362,6 +413,7 @@ void recovery_mark(struct recovery *r, const struct frame *f)
     else if (!r->costing) {
         /* Holes below it are the account of the incarnation that wrote it. What it owes for them is
          * paid by the gap rows behind it, if they are there. */
+        settle_all(r);
         for (uint32_t i = 0; i < r->ranges; i++) {
             r->told = recovery_grow(r->told, r->tolds, sizeof *r->told);
             r->told[r->tolds++] = r->range[i];
@@ -418,6 +470,7 @@ static void gap_row(struct recovery *r, const struct record *rec, uint16_t day)
     if (s->after_loss)
         stands_at(r, s, first, day);
     stands_at(r, s, last + 1, day);
+    expected(s, first, last);
     paid(r, s, first, last);
 }
 
@@ -447,8 +500,14 @@ void recovery_rows(struct recovery *r, const struct frame *f)
             continue;
         if (s->day < 0)
             s->day = f->day;
-        if (s->after_loss)
+        if (s->read && p->seq > s->next)
+            expect(s, s->next, p->seq - 1);
+        else if (s->after_loss)
             stands_at(r, s, p->seq, f->day);
+        else if (p->seqs && p->seq < s->next)
+            expected(s, p->seq, p->seq + p->seqs - 1);
+        s->after_loss = false;
+        s->read = true;
         stands_at(r, s, p->seq + p->seqs, f->day);
     }
 }
@@ -588,8 +647,16 @@ static bool restore(struct recovery *r, struct err *err)
 
 void recovery_after_loss(struct recovery *r, bool loss)
 {
-    for (uint32_t i = 0; i < r->sessions; i++)
+    for (uint32_t i = 0; i < r->sessions; i++) {
         r->session[i].after_loss = loss;
+        r->session[i].opens = loss ? r->session[i].opens : 0;
+    }
+    r->lossy = loss;
+}
+
+void recovery_read_all(struct recovery *r)
+{
+    settle_all(r);
 }
 
 static void lost_range(struct recovery *r, uint64_t from, uint64_t to)
@@ -647,6 +714,9 @@ static bool read_window(struct recovery *r, uint64_t from, const struct kept *k,
         else if (f->kind == FRAME_DATA || f->kind == FRAME_GAP)
             recovery_rows(r, f);
     }
+    /* Of the last seal one stream's frame may be there without the other's: no hole tells. */
+    r->lossy = true;
+    settle_all(r);
     return true;
 }
 
@@ -800,7 +870,13 @@ static bool run_once(struct recovery *r, struct err *err)
         free(noted.session);
         free(noted.source);
         free(noted.calendar);
-        if (r->durable < from && r->durable >= newest->header.first)
+        /* the files that were open hold all of it: the newest of each stream */
+        uint64_t open = newest->header.first;
+        for (uint32_t i = c->files, daily = 0; i-- > 0 && !daily;) {
+            daily = c->file[i]->header.stream == STREAM_DAILY;
+            open = daily ? c->file[i]->header.first : open;
+        }
+        if (r->durable < from && r->durable >= open)
             from = r->durable;
     }
     if (cfg->decide_all) {
@@ -888,8 +964,10 @@ static bool run_once(struct recovery *r, struct err *err)
 /* All that a walk found out, but the troubles and what was done about them. */
 static void forget(struct recovery *r)
 {
-    for (uint32_t i = 0; i < r->sessions; i++)
+    for (uint32_t i = 0; i < r->sessions; i++) {
         free_pieces(&r->session[i]);
+        free(r->session[i].open);
+    }
     free(r->session);
     free(r->source);
     free(r->calendar);

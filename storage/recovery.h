@@ -135,6 +135,13 @@ struct recovery_session {
     enum { RECOVERY_LIVE, RECOVERY_ENDED, RECOVERY_REPLACED } state;
     struct recovery_piece *pieces, **tail; /* oldest first: later ones win */
     bool after_loss;                       /* own: the next run tells what a hole cost */
+    /* Own. Of two streams that share a seal the second frame brings what the first has left out
+     * (core/rows.h): sequences that are still expected, and whether rows were read at all. */
+    struct recovery_open {
+        uint64_t first, last;
+    } *open;
+    uint32_t opens;
+    bool read;
 };
 
 struct recovery_calendar {
@@ -226,7 +233,7 @@ struct recovery {
     struct recovery_range *told; /* ranges below that: an earlier start's account */
     uint32_t tolds;
     uint32_t max_id; /* highest symbol id used + 1 */
-    bool loss, end_mark, again, costing, blind;
+    bool loss, lossy, end_mark, again, costing, blind; /* lossy: since the last tick */
 };
 
 /* The earliest open date of a calendar, from its eod marks and the state marks that repeat it; -1:

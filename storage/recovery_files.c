@@ -299,16 +299,26 @@ bool recovery_survey(struct recovery *r, struct err *err)
 
 /* ---- ends ---- */
 
-/* Ends of all files, newest first, while the budget lasts (the newest two in any case). */
+/* Files of one stream that were begun behind it. */
+static unsigned newer(const struct cursor *c, uint32_t i)
+{
+    unsigned n = 0;
+    for (uint32_t k = i + 1; k < c->files; k++)
+        n += c->file[k]->header.stream == c->file[i]->header.stream;
+    return n;
+}
+
+/* Ends of all files, newest first, while the budget lasts. The newest two of each stream in any
+ * case: the daily file that was open to the end may be older than a hundred of intervals. */
 bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err)
 {
     struct cursor *c = &r->cursor;
     for (uint32_t i = c->files; i-- > 0;) {
         struct cursor_file *f = c->file[i];
-        if (c->files - i > 2 && recovery_elapsed(r, t0) > r->cfg.budget / 2) {
-            r->files_unseen = i + 1;
+        if (c->files - i > 2 && recovery_elapsed(r, t0) > r->cfg.budget / 2 && newer(c, i) >= 2) {
+            r->files_unseen++;
             r->over_budget = true;
-            break;
+            continue;
         }
         struct logscan s;
         struct err why = {0};

@@ -14,6 +14,7 @@ void recovery_mark(struct recovery *r, const struct frame *f);
 void recovery_rows(struct recovery *r, const struct frame *f);
 /* Sessions lost something here: what stands next tells what. */
 void recovery_after_loss(struct recovery *r, bool loss);
+void recovery_read_all(struct recovery *r); /* no more frames: what is still expected is lost */
 struct cursor_config recovery_cursor(const struct recovery *r);
 
 /* recovery_files.c */

@@ -41,6 +41,7 @@ bool recovery_cost(const struct recovery *r, uint64_t from, uint64_t to, struct 
         if (c->position > to && (!*lost || type == MARK_TICK))
             break;
     }
+    recovery_read_all(&x);
     *gap = x.gap;
     *gaps = x.gaps;
     x.gap = NULL;

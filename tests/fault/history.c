@@ -206,14 +206,14 @@ static void one_name_each(void)
 
 struct range {
     uint64_t first, last;
-    uint64_t taken; /* late rows within */
+    uint64_t taken; /* late rows within; of an open one: data frames before it */
 };
 struct session {
     uint32_t feed, session;
     uint64_t next;
     bool begun, restarted; /* nothing yet since the restart mark */
-    struct range *gap;
-    size_t gaps;
+    struct range *gap, *open;
+    size_t gaps, opens;
     uint64_t *late;
     size_t nlate;
     unsigned downs;
@@ -221,7 +221,10 @@ struct session {
 static struct session *sessions;
 static size_t n_sessions;
 static uint64_t rows, late_rows, gap_seqs, down_gaps, restarts, frames;
-static uint64_t hole_from; /* of a range that stands in no file; 0 = none since the restart */
+#define OPEN_FRAMES 8
+static uint64_t data_frames; /* read so far */
+static bool two_streams;     /* interval files were seen */
+static uint64_t hole_from;   /* of a range that stands in no file; 0 = none since the restart */
 
 static struct session *session_of(uint32_t feed, uint32_t session)
 {
@@ -233,10 +236,41 @@ static struct session *session_of(uint32_t feed, uint32_t session)
     return &sessions[n_sessions++];
 }
 
+/* Sequences that the frames before jumped over: of two streams that share a seal the second frame
+ * brings what the first left out, or a gap row after a start declares it. */
+static bool fills(struct session *s, uint64_t first, uint64_t last)
+{
+    for (size_t i = 0; i < s->opens; i++) {
+        struct range o = s->open[i];
+        if (first < o.first || last > o.last)
+            continue;
+        s->open[i] = s->open[--s->opens];
+        for (unsigned k = 0; k < 2; k++) {
+            struct range rest = k ? (struct range){last + 1, o.last, o.taken}
+                                  : (struct range){o.first, first - 1, o.taken};
+            if (rest.first > rest.last)
+                continue;
+            s->open = grown(s->open, s->opens, sizeof *s->open);
+            s->open[s->opens++] = rest;
+        }
+        return true;
+    }
+    return false;
+}
+
 static void goes_on(struct session *s, uint64_t first, uint64_t next, uint64_t position,
                     const char *what)
 {
-    if (s->begun && first != s->next) {
+    for (size_t i = 0; i < s->opens; i++)
+        if (*what == 'r' && s->open[i].taken + OPEN_FRAMES < data_frames)
+            fault("%" PRIu64 " to %" PRIu64 " are neither rows nor gap before position %" PRIu64,
+                  s->open[i].first, s->open[i].last, position);
+    if (s->begun && first < s->next && next > first && fills(s, first, next - 1))
+        return;
+    if (s->begun && first > s->next && *what == 'r' && !hole_from && two_streams) {
+        s->open = grown(s->open, s->opens, sizeof *s->open);
+        s->open[s->opens++] = (struct range){s->next, first - 1, data_frames};
+    } else if (s->begun && first != s->next) {
         if (first > s->next && hole_from) /* the hole took them: a lost_log gap has to say so */
             fault("%s %" PRIu64 " at position %" PRIu64 ": %" PRIu64 " to %" PRIu64
                   " went with the hole at %" PRIu64,
@@ -263,8 +297,14 @@ static void one_gap(struct cursor *c, const struct frame *f, const struct record
     uint32_t len = 0;
     const char *why = dictionary_peek(&c->dict, le32(b + t->col[GAP_REASON].offset), &len);
     bool down = why && len == 4 && !memcmp(why, "down", 4);
-    goes_on(s, first, last + 1, f->position, "gap");
-    if (down) {
+    bool owed = s->begun && first < s->next && fills(s, first, last);
+    if (!owed)
+        goes_on(s, first, last + 1, f->position, "gap");
+    if (owed) {
+        if (down)
+            fault("down gap %" PRIu64 " to %" PRIu64 " at position %" PRIu64 " goes back", first,
+                  last, f->position);
+    } else if (down) {
         down_gaps++;
         if (!s->restarted)
             fault("down gap %" PRIu64 " to %" PRIu64 " at position %" PRIu64
@@ -274,7 +314,7 @@ static void one_gap(struct cursor *c, const struct frame *f, const struct record
         fault("gap %" PRIu64 " to %" PRIu64 " after a restart says '%.*s', not down", first, last,
               (int)len, why ? why : "");
     }
-    s->restarted = false;
+    s->restarted &= owed;
     gap_seqs += last - first + 1;
     s->gap = grown(s->gap, s->gaps, sizeof *s->gap);
     s->gap[s->gaps++] = (struct range){first, last, 0};
@@ -389,6 +429,8 @@ static void read_journal(struct io *io, const char *dir)
             while ((r = record_walk_next(&w)))
                 one_gap(&c, f, r);
         } else if (f->kind == FRAME_DATA) {
+            data_frames++;
+            two_streams |= f->stream != STREAM_DAILY;
             const uint8_t *p = frame_payload(f), *end = p + frame_payload_bytes(f);
             bool bad = false;
             const struct packet_record *run;
@@ -436,8 +478,12 @@ static int check(const char *dir, const char *facts)
     scan_directory(io, dir);
     one_name_each();
     read_journal(io, dir);
-    for (size_t i = 0; i < n_sessions; i++)
+    for (size_t i = 0; i < n_sessions; i++) {
         late_in_gaps(&sessions[i]);
+        for (size_t k = 0; k < sessions[i].opens; k++)
+            fault("%" PRIu64 " to %" PRIu64 " are neither rows nor gap", sessions[i].open[k].first,
+                  sessions[i].open[k].last);
+    }
     unsigned n = announced(facts);
     printf("history: %u files, %u torn tails, %" PRIu64 " frames, %" PRIu64
            " unclean restarts, %u announcements kept; rows %" PRIu64 ", late %" PRIu64

@@ -332,6 +332,53 @@ static void holes(void **state)
     lk_free(&k);
 }
 
+/* Two frames of one seal share a stretch of sequences: 11 12 . 14 15 . 17 and 13 16. What either of
+ * them costs is told to the number, also where the other one jumps over it. */
+static void parted(void **state)
+{
+    (void)state;
+    for (unsigned lost = 0; lost < 4; lost++) { /* bit 0: the first, bit 1: the second */
+        struct lk k;
+        struct recovery r;
+        struct recovery_config cfg = config();
+        start(&k);
+        data(&k, S1, 1, 10);
+        tick(&k, 0, 11);
+        if (lost & 1) {
+            hole(&k);
+        } else {
+            pk_rows(&pk, quote.id, ITCH, S1, 11, 2, 0);
+            pk_rows(&pk, quote.id, ITCH, S1, 14, 2, 0);
+            pk_rows(&pk, quote.id, ITCH, S1, 17, 1, 0);
+            pk_frame(&pk, &k, FRAME_DATA);
+        }
+        if (lost & 2) {
+            hole(&k);
+        } else {
+            pk_rows(&pk, quote.id, ITCH, S1, 13, 1, 0);
+            pk_rows(&pk, quote.id, ITCH, S1, 16, 1, 0);
+            pk_frame(&pk, &k, FRAME_DATA);
+        }
+        data(&k, S1, 18, 3);
+        if (lost & 1)
+            tick(&k, 0, 21);
+        data(&k, S1, 21, 2);
+        lk_save(&k, mem, LOG);
+        run(&r, &cfg);
+        assert_int_equal(session(&r, "S1")->next, 23);
+        static const uint64_t want[4][3][2] = {{{0}},
+                                               {{11, 12}, {14, 15}, {17, 17}},
+                                               {{13, 13}, {16, 16}},
+                                               {{11, 17}}};
+        static const uint32_t n[4] = {0, 3, 2, 1};
+        assert_int_equal(r.gaps, n[lost]);
+        for (uint32_t i = 0; i < r.gaps; i++)
+            expect_gap(&r, i, "S1", want[lost][i][0], want[lost][i][1]);
+        recovery_free(&r);
+        lk_free(&k);
+    }
+}
+
 /* Holes below a restart mark were told by the incarnation that wrote it. */
 #define SECOND (FIRST + (1 << 20)) /* where the leases ended */
 #define THIRD  (FIRST + (2 << 20))
@@ -353,6 +400,7 @@ static void earlier_incarnations(void **state)
              (unsigned long long)a.position, (unsigned long long)SECOND);
     lk_mark(&b, MARK_RESTART, json);
     gap(&b, S1, 11, 13);
+    gap(&b, S1, 24, 29); /* down */
     data(&b, S1, 30, 5);
     lk_save(&b, mem, LOG ".1");
     run(&r, &cfg);
@@ -1082,6 +1130,7 @@ int main(void)
         CASE(unsure_is_untouched),
         CASE(forged),
         CASE(holes),
+        CASE(parted),
         CASE(earlier_incarnations),
         CASE(symbols_and_schemas),
         CASE(sessions),
