@@ -5,6 +5,7 @@
 #include "cli_print.h"
 #include "core/civil.h"
 #include "day_parts.h"
+#include "retention.h"
 #include "wiring_parts.h"
 
 #define RETRY_MAX   (600 * NS_PER_S)
@@ -301,7 +302,9 @@ static void take_outcome(struct day *y)
     y->writing = NULL;
     if (o.published)
         count_epoch(y, o.job->epoch);
-    if (o.job->rebuild) {
+    if (o.job->verify) {
+        retention_verified(y, &o);
+    } else if (o.job->rebuild) {
         rebuild_done(y, &o);
     } else if (!e) {
         json_decref(o.result);
@@ -365,6 +368,10 @@ static void give_work(struct day *y)
         struct day_job *after = j->next;
         if (day_write_give(y->write, j))
             y->queue = after;
+    } else {
+        struct day_job *j = retention_job(y);
+        if (j)
+            day_write_give(y->write, j); /* it is idle */
     }
 }
 
@@ -386,8 +393,10 @@ void day_tick(struct day *y)
     look_at_database(y);
     note_open(y);
     take_outcome(y);
-    if (!y->stopping)
+    if (!y->stopping) {
+        retention_tick(y);
         give_work(y);
+    }
     release_days(y);
 }
 

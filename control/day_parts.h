@@ -83,7 +83,9 @@ struct day_job {
     struct writedown_table *table;
     struct schema *schema; /* what table[] points to */
     unsigned ntables;
-    char **dir; /* rebuild --from: directories, NULL = the instance's own log */
+    bool verify;   /* nothing is written: does the database hold the date? */
+    uint64_t rows; /* verify: at least so many */
+    char **dir;    /* rebuild --from: directories, NULL = the instance's own log */
     unsigned ndirs;
     struct day_job *next;
 };
@@ -200,6 +202,15 @@ struct day {
     struct day_job *queue;      /* rebuilds that wait */
     struct day_result *results; /* of rebuilds, newest first */
     uint64_t next_job;
+    struct day_keep { /* retention.c */
+        int64_t at, wrong_until;
+        bool asked, given; /* a date is to be verified; the writedown thread has it */
+        int32_t day, wrong;
+        uint64_t rows;
+        int32_t verified[64];
+        bool used[64];
+        unsigned next;
+    } keep;
     struct rdb_cut cut; /* pins_take's copy; too large for the stack */
 };
 
@@ -225,3 +236,6 @@ void day_hook(struct day *y, struct day_entry *e); /* day_hook.c: post_save_exec
 struct day_job *day_job_eod(struct day *y, const struct day_entry *e, struct err *err);
 struct day_job *day_job_rebuild(struct day *y, const struct day_rebuild *r, unsigned calendar,
                                 struct err *err);
+/* retention.c: dates to be verified, and what came of it. */
+struct day_job *retention_job(struct day *y);
+void retention_verified(struct day *y, const struct day_outcome *o);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include "core/civil.h"
 #include "day_parts.h"
+#include "storage/hdb_verify.h"
 #include "storage/content_hash.h"
 #include "storage/hdb_publish.h"
 #include "topo.h"
@@ -248,9 +249,41 @@ static bool run_steps(struct day_write *w, struct day_outcome *out)
     return ok;
 }
 
+static void beat(void *arg, const struct hdb_checked *c)
+{
+    struct day_write *w = arg;
+    (void)c;
+    store_relaxed(&w->thread.status->heartbeat, clock_monotonic());
+}
+
+/* Before the log of that date goes: every row is read back. */
+static bool run_verify(struct day_write *w, struct day_outcome *out)
+{
+    const struct day_job *j = out->job;
+    char date[CIVIL_TEXT];
+    struct hdb_verify v = {
+        .hash = true, .one_date = true, .date = j->day, .checked = beat, .arg = w};
+    civil_format(j->day, date);
+    if (!hdb_refresh(w->hdb, &out->err))
+        return false;
+    if (!hdb_verify(w->hdb, &v, &out->err) && j->rows)
+        return false;
+    out->err.code = 0;
+    if (v.damages || v.unhashed)
+        return err_set(&out->err, -EBADMSG,
+                       "%s in the database has %llu damages and %llu tables without a hash: see "
+                       "penstock hdb verify",
+                       date, (unsigned long long)v.damages, (unsigned long long)v.unhashed);
+    return v.rows >= j->rows ||
+           err_set(&out->err, -ENODATA, "the database holds %llu rows of %s, %llu were written",
+                   (unsigned long long)v.rows, date, (unsigned long long)j->rows);
+}
+
 static bool run_job(struct day_write *w, struct day_outcome *out)
 {
     struct day_job *j = out->job;
+    if (j->verify)
+        return run_verify(w, out);
     const struct config *c = w->d->config;
     struct hdb_cleaned done;
     struct hdb_sym foreign;

@@ -46,6 +46,7 @@ struct snapshot {
     uint64_t packets, for_feeds, not_ours; /* what ports gave us, and where it went */
     int64_t diff_packets;
     uint64_t position, durable_position;
+    bool verified;
     uint64_t lost_ranges, lost_bytes, inconsistent;
     unsigned n;
     struct entry entry[LEDGER_SESSIONS];
@@ -315,6 +316,8 @@ static void take_snapshot(struct ledger *l)
     s->caught_up = l->all.waiting && l->durable.waiting;
     s->position = l->all.cursor.position;
     s->durable_position = l->durable.cursor.position;
+    const struct recovery *r = l->d->wiring->recovery;
+    s->verified = l->verified || !r || r->empty;
     s->lost_ranges = l->all.cursor.lost_ranges;
     s->lost_bytes = l->all.cursor.lost_bytes;
     s->inconsistent = l->all.count.inconsistent;
@@ -694,6 +697,15 @@ void ledger_certificate(struct ledger *l, int32_t day)
         disks_write(d->disks, path, sealed, done);
     free(sealed);
     free(text);
+}
+
+bool ledger_past(struct ledger *l, uint64_t position)
+{
+    pthread_mutex_lock(&l->lock);
+    bool past = l->snap.verified && l->snap.position >= position &&
+                l->snap.durable_position >= position;
+    pthread_mutex_unlock(&l->lock);
+    return past;
 }
 
 uint64_t ledger_behind(struct ledger *l)

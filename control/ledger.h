@@ -39,6 +39,8 @@ json_t *ledger_brief(struct ledger *l); /* array of {"line": text} for the statu
 /* At the end of `day`: the balance of every session of that day as <state_directory>/ledgerYYYY.MM.DD.json,
  * sealed with a CRC-32C of the text before it. An error costs the certificate, one line, nothing else. */
 void ledger_certificate(struct ledger *l, int32_t day);
+/* Have both of its readers, and the reader of what a start found, passed the position? */
+bool ledger_past(struct ledger *l, uint64_t position);
 uint64_t ledger_behind(struct ledger *l); /* bytes of journal not yet counted */
 /* Control, each second: raises ledger.imbalance. True = balances (or is still moving). */
 bool ledger_check(struct ledger *l, char *text, size_t cap);

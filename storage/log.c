@@ -237,8 +237,10 @@ static int scout(struct log *l, uint64_t tail)
         /* Only two generations of states are kept: lanes must not be further behind than that. */
         if (pst_unlikely(turn) && slowest(l) < l->cursor)
             break;
-        bool known =
-            f->stream == STREAM_EVERY ? daily_open(l) : lane_find(l, f->stream, f->day) != NULL;
+        /* a gap row stands in its own date's file, too: that one is kept until it is written */
+        bool known = f->kind == FRAME_GAP        ? lane_find(l, STREAM_DAILY, f->day) != NULL
+                     : f->stream == STREAM_EVERY ? daily_open(l)
+                                                 : lane_find(l, f->stream, f->day) != NULL;
         int32_t day = f->day;
         if (pst_unlikely(turn) && type == MARK_EOD && !known &&
             !day_behind(l, l->cursor, tail, &day) && !load_acquire(&l->drain)) /* L4 */

@@ -64,8 +64,8 @@ tables:
   bond: {columns: {time: timestamp, sym: symbol, size: long}}"
 sed -i "/^ *\$/d; /^feeds:/d; s|^calendar: .*|calendar: {zone: America/New_York, eod_time: \"10:02\"}|" "$work/p.yaml"
 today=$(date -d "yesterday" +%F)
-at() { # HH:MM:SS [ARGS]: the daemon starts at that time in New York
-    export PST_SHIFT_CLOCK=$(($(TZ=America/New_York date -d "$today $1" +%s) - $(date +%s)))
+at() { # HH:MM:SS [DATE]: the daemon starts at that time in New York
+    export PST_SHIFT_CLOCK=$(($(TZ=America/New_York date -d "${2:-$today} $1" +%s) - $(date +%s)))
     LD_PRELOAD=$shift start
 }
 rows=0
@@ -100,5 +100,35 @@ grep -q "rows daily .* interval $rows " "$work/live.txt" || die "rows of $rows: 
 tail -1 "$work/live.txt"
 for f in "$work/log"/log*"$old"*; do "$bin/penstock" log dump "$f" --json || die "log dump"; done >"$work/rows.json"
 python3 "$here/hdbread.py" "$work/hdb" "$old" "$work/rows.json" >"$work/out" 2>&1 || die "the database: $(cat "$work/out")"
+"$bin/penstock" log verify "$work/log" >"$work/verify.txt" || die "log verify: $(cat "$work/verify.txt")"
+
+# ---- log_keep: four days later the first date's log goes, once its partitions are read back; a damaged one stays ----
+left() { for f in "$work/log"/log*"$1"*; do [ -e "$f" ] && basename "$f"; done | wc -l; }
+later=$(date -d "$today + 4 days" +%F)
+before=$(left "$old")
+at 11:00:00 "$later" # log_keep is 0: nothing goes
+for _ in $(seq 100); do grep -q "end of day $new (default)" "$work/daemon.log" && break; sleep 0.1; done
+sleep 1.2
+[ "$(left "$old")" = "$before" ] && [ "$(figure counters "[c['value'] for c in r['counters'] if c['name'] == 'log.expired'][0]")" = 0 ] || die "log_keep 0: $before files of $old became $(left "$old")"
+stop || die "the stop before log_keep"
+sed -i "s/^intraday_freq/log_keep: 2\nintraday_freq/" "$work/p.yaml"
+cp "$work/hdb/$old/trade/size" "$work/size"
+printf '\377' | dd of="$work/hdb/$old/trade/size" bs=1 seek=40 conv=notrunc status=none
+at 11:00:00 "$later"
+for _ in $(seq 150); do grep -q "the log of $old stays" "$work/daemon.log" && break; sleep 0.1; done
+grep -q "the log of $old stays: $old in the database has 1 damages" "$work/daemon.log" || die "damage was not found"
+[ "$(left "$old")" = "$before" ] || die "the log of a damaged date went"
+stop || die "the stop with damage"
+cp "$work/size" "$work/hdb/$old/trade/size"
+at 11:00:00 "$later"
+for _ in $(seq 150); do [ "$(left "$old")" = 0 ] && break; sleep 0.1; done
+[ "$(left "$old")" = 0 ] || die "log_keep: $(left "$old") files of $old are left"
+[ "$(grep -c "^penstockd: log file .*is in the database, verified" "$work/daemon.log")" -ge "$before" ] || die "nothing was said"
+row 3
+count() { p sql "select count(*) from trade" --format csv -q 2>/dev/null | tail -1; }
+for _ in $(seq 100); do [ "$(count)" = $rows ] && break; sleep 0.1; done
+[ "$(count)" = $rows ] || die "$(count) rows of $rows are seen without the first logs"
+stop || die "the stop after log_keep"
+grep '"removed"' "$work/state/catalogue" | grep -q "logi.$old.1000" || die "the catalogue does not say that the file is gone"
 "$bin/penstock" log verify "$work/log" >"$work/verify.txt" || die "log verify: $(cat "$work/verify.txt")"
 exit 0

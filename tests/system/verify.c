@@ -5,11 +5,12 @@
  *
  *   penstock log dump DIR --json | verify --report R.json --truth T [--protocol itch|iex|raw]
  *       [--feed NAME] [--date YYYY-MM-DD] [--gaps exact|superset] [--first SEQ] [--divergent N]
- *       [--locates forgotten]
+ *       [--locates forgotten] [--interval TABLE]
  *
  * Checks, for every (session, epoch) of the truth:
  *   - every sequence is a row exactly once, or lies in a gap row that no late row took back
- *   - rows without `late` come in strictly rising sequence
+ *   - rows without `late` come in strictly rising sequence (--interval TABLE: those of that table,
+ *     which is in the interval stream, and those of all others each by themselves)
  *   - each row's fields, time, sym and table equal the second decoder's reading of the sent bytes
  *     (raw: the bytes of `undecoded` equal the sent message)
  *   - exact: the gaps are exactly the sequences that no line carried intact; superset: at least
@@ -51,7 +52,7 @@ struct session {
     struct message *m;
     size_t n, cap;
     size_t at;     /* raw: next message to match within a packet */
-    uint64_t last; /* of on-time rows */
+    uint64_t last[2]; /* of on-time rows, by stream */
     struct refdecode ref;
     bool known[65536]; /* locates whose stock some row has named */
 };
@@ -60,7 +61,7 @@ static struct session *sessions;
 static size_t nsessions;
 static uint64_t faults, rows, late, gap_rows, gap_seqs, unsequenced, divergent;
 static int64_t divergent_want;
-static const char *protocol = "itch", *feed_name;
+static const char *protocol = "itch", *feed_name, *interval;
 static bool exact = true, forgets; /* forgets: a locate may be unknown again after a kill */
 
 __attribute__((format(printf, 1, 2))) static void fault(const char *fmt, ...)
@@ -254,9 +255,10 @@ static void one_row(json_t *row)
         if (m->fate == FATE_GAP)
             fault("%s: on time, but declared a gap", where);
         m->fate = FATE_ROW;
-        if (raw ? seq < s->last : seq <= s->last)
-            fault("%s: comes after %" PRIu64, where, s->last);
-        s->last = seq;
+        uint64_t *last = &s->last[interval && !strcmp(table, interval)];
+        if (raw ? seq < *last : seq <= *last)
+            fault("%s: comes after %" PRIu64, where, *last);
+        *last = seq;
     }
     if (raw) {
         uint8_t got[4096];
@@ -399,6 +401,8 @@ int main(int argc, char **argv)
             exact = strcmp(v, "superset") != 0;
         else if (!strcmp(argv[i], "--locates"))
             forgets = !strcmp(v, "forgotten");
+        else if (!strcmp(argv[i], "--interval"))
+            interval = v;
         else if (!strcmp(argv[i], "--first"))
             first = strtoull(v, NULL, 10);
         else if (!strcmp(argv[i], "--divergent"))
