@@ -43,7 +43,7 @@ struct export
     const char *out, *prefix, *schema_path, *config_path;
     const char *path[64];
     unsigned npaths;
-    bool as_table, as_said, resume, no_packet;
+    bool as_table, as_said, resume, no_packet, only_files;
     char base[KDB_LOG_PATH];
     struct io *io;
     struct kdb_columns columns;
@@ -319,6 +319,8 @@ static int run(struct export *e, struct cursor *c)
     while (ok && (v = cursor_next(c, &f)) != CURSOR_END && v != CURSOR_WAIT) {
         if (v == CURSOR_ERROR) {
             ok = err_set(&e->err, c->err.code, "%s", c->err.text);
+        } else if (v == CURSOR_LOST && e->only_files) {
+            ; /* what lies between the files given was not asked for */
         } else if (v == CURSOR_LOST) {
             fprintf(stderr, "penstock: positions %llu to %llu stand in no file\n",
                     (unsigned long long)c->lost_from, (unsigned long long)c->lost_to);
@@ -442,6 +444,7 @@ static bool open_cursor(struct export *e, struct cli *c, struct cursor *cursor, 
             snprintf(dirs[n++], CURSOR_PATH, "%s", e->path[i]);
     }
     cc.files = nfiles ? files : NULL;
+    e->only_files = nfiles && !n;
     for (unsigned k = 0; k < n; k++)
         cc.dirs[k] = dirs[k];
     if (!ok || !cursor_open(cursor, &cc, &e->err))

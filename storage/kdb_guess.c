@@ -63,8 +63,9 @@ static uint8_t common(uint32_t bits)
 {
     if (!bits)
         return PST_STRING; /* lists without an item */
-    if (bits & KDB_SEEN_MIXED)
+    if (bits == KDB_SEEN_MIXED)
         return 0;
+    bits &= ~KDB_SEEN_MIXED; /* rows that hold lists are refused one by one */
     if (!(bits & ~(KDB_SEEN_TEXT | BIT(PST_CHAR))) && bits & KDB_SEEN_TEXT)
         return PST_STRING;
     if (!(bits & ~(KDB_SEEN_TEXT | BIT(PST_CHAR) | BIT(PST_SYMBOL))) && bits & BIT(PST_SYMBOL))
@@ -80,8 +81,8 @@ static uint8_t common(uint32_t bits)
 
 static bool clocks(uint32_t bits)
 {
-    const uint32_t any = BIT(PST_TIMESTAMP) | BIT(PST_TIMESPAN) | BIT(PST_TIME) | BIT(PST_SECOND) |
-                         BIT(PST_MINUTE) | BIT(KDB_DATETIME) | BIT(PST_DATE);
+    const uint32_t any = KDB_SEEN_MIXED | BIT(PST_TIMESTAMP) | BIT(PST_TIMESPAN) | BIT(PST_TIME) |
+                         BIT(PST_SECOND) | BIT(PST_MINUTE) | BIT(KDB_DATETIME) | BIT(PST_DATE);
     return bits && !(bits & ~any);
 }
 

@@ -541,7 +541,8 @@ static int by_day(const void *a, const void *b)
 bool log_make_end(struct log_make *m, struct log_make_figures *figures, struct err *err)
 {
     bool ok = seal(m, err);
-    qsort(m->day, m->days, sizeof *m->day, by_day);
+    if (m->days)
+        qsort(m->day, m->days, sizeof *m->day, by_day);
     for (uint32_t d = 0; ok && d < m->days; d++) {
         char json[100], date[CIVIL_TEXT];
         int n = snprintf(json, sizeof json, "{\"calendar\":\"default\",\"day\":\"%s\"}",

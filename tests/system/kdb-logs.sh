@@ -139,6 +139,30 @@ grep -q "4 messages and 0 rows were there already" "$work/out" || die "import ag
 answers two 400 | cmp - "$work/a2" || die "an import again changed the answers"
 l import "$work/lists$today" --to "$work/none.sock" >"$work/out" 2>&1 && die "imported into nowhere"
 
+# ---- what cannot be taken is named and counted, the rest is taken; nothing is run ----
+python3 - "$work/odd2026.11.20" <<'PY'
+import struct, sys
+sym = lambda s: s.encode() + b"\0"
+atom = lambda k, b: struct.pack("b", -k) + b
+vec = lambda k, n, b: bytes([k, 0]) + struct.pack("<i", n) + b
+lst = lambda items: b"\0\0" + struct.pack("<i", len(items)) + b"".join(items)
+upd = lambda t, d, f="upd": lst([atom(11, sym(f)), atom(11, sym(t)), d])
+q = lambda *v: struct.pack("<%dq" % len(v), *v)
+good = lambda *n: lst([vec(16, len(n), q(*n)), vec(11, len(n), sym("A") * len(n)), vec(7, len(n), q(*n))])
+out = b"\xff\1\0\0\0\0\0\0" + upd("trade", good(1, 2, 3))
+out += upd("trade", lst([vec(16, 2, q(5, 6)), vec(11, 2, sym("A") * 2), lst([vec(7, 2, q(1, 2)), atom(7, q(9))])]))
+out += upd("trade", lst([vec(16, 2, q(5, 6)), vec(11, 1, sym("A")), vec(7, 2, q(5, 6))]))
+out += lst([atom(11, sym(".u.end")), atom(14, struct.pack("<i", 9000))]) + vec(10, 6, b"exit 0")
+out += upd("nosym", lst([vec(16, 1, q(5)), vec(7, 1, q(5))])) + upd("trade", good(7, 8), ".u.upd")
+open(sys.argv[1], "wb").write(out)
+PY
+l import "$work/odd2026.11.20" --out "$work/odd" >"$work/out" && die "odd updates: all is said to be well"
+for words in "trade: 6 rows; LEFT OUT 2, first in message 1 .*column c3 (long) is a list of its own" "nosym: 0 rows; LEFT OUT 1" \
+    "1 messages call .u.end: not run" "6 rows in 1 files of 1 dates"; do
+    grep -q "$words" "$work/out" || die "odd updates: not said: $words; $(cat "$work/out")"
+done
+l dump "$work/odd" trade --csv | grep -q '^2026.11.20D00:00:00.000000006,A,9$' || die "odd updates: the sound row beside a list"
+
 # ---- real kdb+ logs: the counts in their bytes ----
 data=${PST_DATA:-$SOURCE/../shared/data}
 if [ -d "$data" ]; then

@@ -710,6 +710,27 @@ static void guesses(void **state)
     OK(kdb_guess_schema(&n, &s, &t, &err));
     assert_string_equal(s.col[2].name, "price");
     assert_true(t.ordered && t.position[0] == 2 && t.position[1] == 1 && t.position[2] == 0);
+    /* a list of lists in one update leaves the column its type; alone it has none */
+    struct kdb_guess mixed = {.table = "m"};
+    struct kdb_target tm = {0};
+    for (int i = 0; i < 2; i++) {
+        kdb_out_list(&out, 3);
+        kdb_out_vector(&out, PST_TIMESPAN, 0, 1, &(int64_t){5});
+        kdb_out_symbols(&out, cols, 1);
+        kdb_out_list(&out, 1);
+        kdb_out_vector(&out, PST_LONG, 0, 1, &(int64_t){5});
+        guess(&mixed);
+        assert_int_equal(kdb_guess_schema(&mixed, &s, &tm, &err), i);
+        if (i)
+            break;
+        assert_non_null(strstr(err.text, "column c3 holds lists"));
+        kdb_out_list(&out, 3);
+        kdb_out_vector(&out, PST_TIMESPAN, 0, 1, &(int64_t){5});
+        kdb_out_symbols(&out, cols, 1);
+        kdb_out_vector(&out, PST_LONG, 0, 1, &(int64_t){5});
+        guess(&mixed);
+    }
+    assert_int_equal(s.col[2].type, PST_LONG);
     static const char *const none[] = {"price", "sym", "when"};
     n = (struct kdb_guess){.table = "n"};
     kdb_out_columns(&out, none, 3);
