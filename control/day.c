@@ -230,9 +230,10 @@ static bool ready(const struct day *y, const struct day_entry *e)
 }
 
 /* Nothing was in it: no partition is made. What had no room in memory is looked for in the log. */
-static bool empty(const struct day_entry *e)
+static bool empty(const struct day *y, const struct day_entry *e)
 {
-    return e->met && !e->rdb_rows && !(e->rdb_flags & (RDB_DAY_INCOMPLETE | RDB_DAY_VOID));
+    return e->met && !day_unread(y, e->cat.day) && !e->rdb_rows &&
+           !(e->rdb_flags & (RDB_DAY_INCOMPLETE | RDB_DAY_VOID));
 }
 
 static void entry_failed(struct day *y, struct day_entry *e, const struct err *err)
@@ -353,7 +354,7 @@ static void give_work(struct day *y)
         struct day_entry *e = y->entry[i];
         if (!ready(y, e))
             continue;
-        if (!y->write || empty(e))
+        if (!y->write || empty(y, e))
             entry_written(y, e, y->write != NULL, 0, y->write ? 0 : e->rdb_rows);
         else if (!next || e->cat.day < next->cat.day)
             next = e;
@@ -411,7 +412,7 @@ bool day_ledger(struct day *y, json_t *lines)
     for (unsigned i = y->n; i-- > 0 && shown < 4;) {
         const struct day_entry *e = y->entry[i];
         char text[240], name[64], date[CIVIL_TEXT];
-        if (e->step != DAY_STEP_DONE || !e->counted)
+        if (e->step != DAY_STEP_DONE || !e->counted || day_unread(y, e->cat.day))
             continue;
         int64_t diff = (int64_t)(e->closed_rows - e->in);
         snprintf(name, sizeof name, "hdb %s %s", civil_format(e->cat.day, date), e->cat.calendar);
@@ -698,6 +699,12 @@ struct day *day_open(struct daemon *d, struct err *err)
         return NULL;
     }
     y->rdb.calendars = wiring_calendars(d);
+    y->unread = -1;
+    for (unsigned i = 0; i < wiring_calendars(d) && !d->wiring->recovery->empty; i++) {
+        struct wiring_calendar wc;
+        wiring_calendar(d, i, &wc);
+        y->unread = wc.newest > y->unread ? wc.newest : y->unread;
+    }
     return y;
 }
 

@@ -74,8 +74,9 @@ struct day_job *day_job_eod(struct day *y, const struct day_entry *e, struct err
         return NULL;
     }
     j->end = e->cat.eod;
-    bool memory = e->slot >= 0 && !(e->rdb_flags & (RDB_DAY_INCOMPLETE | RDB_DAY_VOID));
-    j->first = e->slot >= 0 ? e->first : 0;
+    bool partly = day_unread(y, e->cat.day); /* memory has only what came since --no-replay */
+    bool memory = e->slot >= 0 && !partly && !(e->rdb_flags & (RDB_DAY_INCOMPLETE | RDB_DAY_VOID));
+    j->first = e->slot >= 0 && !partly ? e->first : 0;
     if (!memory)
         return j;
     j->slot = e->slot;

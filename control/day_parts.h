@@ -188,6 +188,7 @@ struct day {
     unsigned n;
     struct day_entry *writing; /* what the writedown thread has, NULL: nothing or a rebuild */
     int32_t open[DAYS_CALENDARS];
+    int32_t unread; /* --no-replay: of dates up to this one memory lacks what came before */
     uint64_t epoch;
     bool loaded; /* the database is open; its path: */
     char root[CUT_ROOT_MAX];
@@ -233,6 +234,10 @@ struct day_entry *day_entry_find(struct day *y, const char *calendar, int32_t da
 json_t *day_entry_json(struct day *y, const struct day_entry *e);
 void day_hook(struct day *y, struct day_entry *e); /* day_hook.c: post_save_exec */
 /* day_jobs.c: what the writedown thread is asked to do. NULL: err. */
+static inline bool day_unread(const struct day *y, int32_t day)
+{
+    return y->d->options.no_replay && day <= y->unread;
+}
 struct day_job *day_job_eod(struct day *y, const struct day_entry *e, struct err *err);
 struct day_job *day_job_rebuild(struct day *y, const struct day_rebuild *r, unsigned calendar,
                                 struct err *err);

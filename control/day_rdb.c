@@ -125,13 +125,41 @@ static bool open_cursor(struct day_rdb *r)
     for (uint32_t i = 0; i < x->files; i++)
         if (x->file[i]->header.first < from && !day_is_written(r, x->file[i]->header.day))
             from = x->file[i]->header.first;
-    if (from < r->start && !r->d->replay)
+    if (from < r->start && r->d->options.no_replay)
+        fprintf(stderr,
+                "penstockd: --no-replay: of the log from position %llu on only the marks are read; "
+                "its rows stay out of memory\n",
+                (unsigned long long)from);
+    else if (from < r->start && !r->d->replay)
         fprintf(stderr,
                 "penstockd: the rows in memory are rebuilt from the log, from position %llu\n",
                 (unsigned long long)from);
     cursor_seek(x, from);
     r->cursor = x;
     return true;
+}
+
+/* --no-replay: of what stood in the log before this start only the marks, so that dates end. */
+static enum rdb_round pass_by(struct day_rdb *r, uint32_t *frames)
+{
+    struct cursor *c = r->cursor;
+    const struct frame *f;
+    *frames = 0;
+    for (uint64_t done = 0; c->position < r->start && done < ROUND_BYTES;) {
+        enum cursor_verdict v = cursor_next(c, &f);
+        if (v == CURSOR_ERROR)
+            return RDB_ROUND_ERROR;
+        if (v == CURSOR_WAIT || v == CURSOR_END)
+            return RDB_ROUND_IDLE;
+        if (v != CURSOR_FRAME)
+            continue;
+        done += f->length;
+        ++*frames;
+        if (f->kind == FRAME_MARK)
+            rdb_append(r->rdb, c->dict.schemas, f);
+    }
+    rdb_publish(r->rdb);
+    return RDB_ROUND_MORE;
 }
 
 static int work(void *arg)
@@ -142,7 +170,9 @@ static int work(void *arg)
     if (pst_unlikely(!r->cursor) && !open_cursor(r))
         return 0;
     uint32_t frames = 0;
-    enum rdb_round v = rdb_step(r->rdb, r->cursor, ROUND_BYTES, &frames);
+    bool before = r->d->options.no_replay && r->cursor->position < r->start;
+    enum rdb_round v =
+        before ? pass_by(r, &frames) : rdb_step(r->rdb, r->cursor, ROUND_BYTES, &frames);
     if (v == RDB_ROUND_ERROR)
         complain(r, &r->cursor->err);
     else if (load_relaxed(&r->error))

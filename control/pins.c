@@ -84,6 +84,10 @@ static uint32_t days_of(const struct day *y, const struct rdb_day_info *info, un
             day[(*n)++] = (struct cut_day){.day = s->day, .flags = CUT_DAY_CLOSED};
         if (s->state == RDB_DAY_OPEN)
             day[k].flags &= ~(uint32_t)CUT_DAY_CLOSED;
+        if (day_unread(y, s->day)) { /* refused stays 0: that is how the note tells */
+            flags |= CUT_INCOMPLETE;
+            day[k].flags |= CUT_DAY_INCOMPLETE;
+        }
         if (!(s->flags & RDB_DAY_INCOMPLETE))
             continue;
         flags |= CUT_INCOMPLETE;

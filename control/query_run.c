@@ -110,6 +110,12 @@ static void cut_notes(const struct cut *c, struct notes *n)
         char date[CIVIL_TEXT];
         if (!(d->flags & CUT_DAY_INCOMPLETE))
             continue;
+        if (!d->refused) {
+            note(n, RESULT_NOTE_INCOMPLETE,
+                 "%s is incomplete: what came before this start is in the log only (--no-replay)",
+                 civil_format(d->day, date));
+            continue;
+        }
         note(n, RESULT_NOTE_INCOMPLETE,
              "%s is incomplete: %llu rows are in the log only (rdb_memory was full)",
              civil_format(d->day, date), (unsigned long long)d->refused);
