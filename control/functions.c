@@ -99,6 +99,7 @@ static bool parse(struct parsed *p, char *text, struct pst_argument *arg, const 
                   struct err *err)
 {
     memset(p, 0, sizeof *p);
+    text = trim(text);
     char *args = strchr(text, '(');
     char *dot = strstr(text, ".so:");
     if (args && dot && dot > args) /* a bracket in a directory's name */
