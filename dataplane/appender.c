@@ -205,14 +205,14 @@ static void stage_empty(struct rows *r)
 static void write_both(struct appender *a, struct frame *f)
 {
     struct rows *r = &a->rows;
+    struct frame *o = (struct frame *)a->other;
     f->stream = r->home - 1;
+    *o = *f; /* before an event makes its own of f */
+    o->stream = f->stream ^ 1;
     if (r->records)
         write_one(a, f);
     if (!r->aside.records)
         return;
-    struct frame *o = (struct frame *)a->other;
-    *o = *f;
-    o->stream = f->stream ^ 1;
     o->length = (uint32_t)(r->aside.at - a->other);
     o->count = (uint16_t)r->aside.records;
     write_one(a, o);

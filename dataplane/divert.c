@@ -218,9 +218,6 @@ struct cut {
     uint8_t *from; /* its first record; NULL = none yet */
     uint32_t records, rows;
     uint8_t owner;
-    const struct derived_record *source; /* of the frame; NULL = no source */
-    struct derived_record derived;       /* as it was */
-    uint32_t sent;                       /* rows of the frame in parts before */
     /* the run at hand */
     bool run;
     struct packet_record whole,
@@ -290,34 +287,18 @@ static void finish(struct cut *c, struct frame *f, uint32_t rows, uint8_t owner)
     c->sink->frame(c->sink->arg, f, diverted ? rows : 0);
 }
 
-/* How far this part brings the source. It stands at the head of the part. */
-static void close_derived(struct cut *c, bool last)
-{
-    struct derived_record *r = (struct derived_record *)c->from;
-    const struct derived_record *w = &c->derived;
-    *r = *w;
-    r->after_row = c->sent ? w->after_row + c->sent : w->after_row;
-    if (!last) {
-        r->position = w->after;
-        r->row = w->after_row + c->sent + c->rows;
-    }
-}
-
 /* The part at hand ends before `end` and goes. */
-static void emit(struct cut *c, const uint8_t *end, bool last)
+static void emit(struct cut *c, const uint8_t *end)
 {
     if (!c->from)
         return;
     close_run(c, end);
-    if (c->source)
-        close_derived(c, last);
     struct frame *f = (struct frame *)(c->from - FRAME_HEADER);
     *f = c->head;
     f->length = (uint32_t)(end - c->from) + FRAME_HEADER;
     f->count = (uint16_t)c->records;
     finish(c, f, c->rows, c->owner);
     c->from = NULL;
-    c->sent += c->rows;
     c->done += c->mine;
     c->mine = 0;
     c->packet = NULL;
@@ -336,25 +317,20 @@ static void begin(struct cut *c, uint8_t *at, uint8_t owner, bool row)
         *c->packet = c->whole;
         c->records = 1;
     }
-    c->from = c->source ? at - sizeof c->derived : at;
+    c->from = at;
 }
 
 static void cut_frame(struct divert *d, struct frame *f, const struct divert_sink *sink)
 {
     struct cut c = {.d = d, .sink = sink, .head = *f};
-    const uint8_t *first = (const uint8_t *)f + FRAME_HEADER;
-    uint8_t *end = (uint8_t *)f + f->length;
-    c.source = record_derived(&first, end);
-    if (c.source)
-        c.derived = *c.source;
-    uint8_t *at = (uint8_t *)f + (first - (const uint8_t *)f);
+    uint8_t *at = (uint8_t *)f + FRAME_HEADER, *end = (uint8_t *)f + f->length;
     for (uint32_t i = 0; at < end;) {
         struct record *r = (struct record *)at;
         bool row = r->table != TABLE_PACKET;
         uint32_t bytes = r->bytes;   /* before what stands in front of it is overwritten */
         uint8_t owner = d->owner[i]; /* of the row; of a packet record's first row */
         if (c.from && c.owner != owner)
-            emit(&c, at, false);
+            emit(&c, at);
         else if (!row)
             close_run(&c, at);
         if (!c.from)
@@ -371,23 +347,12 @@ static void cut_frame(struct divert *d, struct frame *f, const struct divert_sin
         c.records++;
         at += bytes;
     }
-    emit(&c, end, true);
-}
-
-static bool buffered_before(const struct divert *d, const struct frame *f)
-{
-    const uint8_t *at = frame_payload(f);
-    const struct derived_record *r = record_derived(&at, at + frame_payload_bytes(f));
-    uint32_t len;
-    const char *name = r ? symbols_text(d->symbols, r->source, &len) : NULL;
-    return name && len >= sizeof DIVERT_SOURCE - 1 &&
-           !memcmp(name, DIVERT_SOURCE, sizeof DIVERT_SOURCE - 1);
+    emit(&c, end);
 }
 
 void divert_frame(struct divert *d, struct frame *f, const struct divert_sink *sink)
 {
-    bool once = buffered_before(d, f);
-    uint32_t n = once ? 0 : gather(d, f), taken = ask(d, n);
+    uint32_t n = gather(d, f), taken = ask(d, n);
     bool one = taken == n && n;
     for (uint32_t i = 1; one && i < n; i++)
         one = d->owner[i] == d->owner[0];

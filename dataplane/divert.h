@@ -21,8 +21,8 @@
  *   message-sequenced  seq of the part's first row, seqs = its rows
  *   packet-sequenced   seq of the packet; seqs stands in the first part, 0 in the others
  *   unsequenced        as it was
- * Rows of a source: each part has a derived record of its own, whose points join (core/source.h).
- * Those of the sources buffer:… are shown to no mask: they were buffered once. Nothing is copied:
+ * Rows of a source get their derived records behind this, each part its own (appender.c); those of
+ * the sources buffer:… are not shown to masks: they were buffered once. Nothing is copied:
  * the header of a further part takes the place of bytes before it, which are in the ring already.
  *
  * SEVERAL EVENTS. Masks are asked in the order in which the events were started; the first that
@@ -48,7 +48,6 @@
 #include "core/frame.h"
 #include "core/schema.h"
 #include "core/symbols.h"
-#include "core/source.h"
 #include "penstock/functions.h"
 
 #define DIVERT_EVENTS  8u    /* active at once */

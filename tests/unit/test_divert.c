@@ -64,9 +64,7 @@ struct out_row {
 struct outs {
     struct out_row *row;
     uint32_t n;
-    uint64_t seqs;          /* that the packet records count */
-    struct source_point at; /* of the derived records: they must join */
-    bool sources;
+    uint64_t seqs; /* that the packet records count */
     uint32_t frames, marks;
     struct divert *d;
 };
@@ -82,12 +80,6 @@ static void collect(void *arg, struct frame *f, uint32_t diverted)
     assert_true(f->length <= FRAME_MAX && f->length % 8 == 0);
     assert_int_equal(f->day, 4711);
     assert_int_equal(f->source, 3);
-    if (o->sources) {
-        assert_non_null(w.derived);
-        struct source_point from = {w.derived->after, w.derived->after_row};
-        assert_int_equal(source_cmp(from, o->at), 0);
-        o->at = source_point(w.derived->position, w.derived->row);
-    }
     while ((r = record_walk_next(&w))) {
         if (w.packet != last) {
             if (last)
@@ -124,25 +116,13 @@ static void no_mark(void *arg, struct divert_event *e, enum mark_type type, cons
 }
 
 /* A random frame; fills `want` with the naive split. */
-static void make(struct frame *f, struct outs *want, const struct divert *d, unsigned events,
-                 uint32_t source)
+static void make(struct frame *f, struct outs *want, const struct divert *d, unsigned events)
 {
     uint8_t *p = (uint8_t *)f + FRAME_HEADER;
     bool runs = dice(2);
     uint32_t left = 1 + dice(dice(4) ? 40 : 600), records = 0;
     uint64_t seq = 1000;
     static int64_t stamp;
-    if (source != PST_NULL_SYMBOL) {
-        *(struct derived_record *)p =
-            (struct derived_record){.table = TABLE_DERIVED,
-                                    .bytes = sizeof(struct derived_record),
-                                    .source = source,
-                                    .after = 50,
-                                    .after_row = 7,
-                                    .position = 60,
-                                    .row = 2};
-        p += sizeof(struct derived_record);
-    }
     want->n = 0;
     want->seqs = 0;
     while (left) {
@@ -212,9 +192,7 @@ static void random_splits(void **state)
     (void)state;
     struct kit *k = kit_new(1024, 1000);
     struct err err;
-    uint32_t other, own, asked = 0;
-    assert_int_equal(symbols_intern(&k->symbols, "pump", 4, &other), SYMBOLS_NEW);
-    assert_int_equal(symbols_intern(&k->symbols, "buffer:9", 8, &own), SYMBOLS_NEW);
+    uint32_t asked = 0;
     struct outs want = {.row = calloc(20000, sizeof(struct out_row))};
     struct outs got = {.row = calloc(20000, sizeof(struct out_row))};
     uint8_t *memory = aligned_alloc(64, 2 * FRAME_MAX);
@@ -228,25 +206,17 @@ static void random_splits(void **state)
             int64_t of = 1 + dice(dice(3) ? 4 : 200);
             divert_start(d, offer(d, e, of, dice((uint32_t)of)), 1);
         }
-        uint32_t source = dice(4) ? PST_NULL_SYMBOL : dice(2) ? own : other;
         memset(memory, 0xAA, 2 * FRAME_MAX);
         struct frame *f = (struct frame *)(memory + 4096);
-        make(f, &want, d, events, source);
-        if (source == own)
-            for (uint32_t i = 0; i < want.n; i++)
-                want.row[i].stream = STREAM_DAILY;
+        make(f, &want, d, events);
         got.n = got.frames = 0;
         got.seqs = 0;
-        got.sources = source != PST_NULL_SYMBOL;
-        got.at = source_point(50, 7);
         divert_frame(d, f, &sink);
         for (unsigned i = 0; i < 4096; i++)
             assert_int_equal(memory[i], 0xAA);
         assert_int_equal(got.n, want.n);
         assert_int_equal(got.seqs, want.seqs);
         assert_int_equal(got.marks, 0);
-        if (got.sources)
-            assert_int_equal(source_cmp(got.at, source_point(60, 2)), 0);
         uint64_t diverted = 0;
         for (uint32_t i = 0; i < got.n; i++) {
             struct out_row *a = &got.row[i], *b = &want.row[i];
@@ -284,14 +254,23 @@ struct desk {
     struct inject_rows w;
 };
 
-static struct desk *desk_new(void)
+static struct desk *desk_with(const char *interval)
 {
+    static uint8_t stream_of[TABLE_MAX];
     struct err err = {0};
     struct desk *x = calloc(1, sizeof *x);
     x->k = kit_new(1024, 1000);
     x->d = divert_create(&x->k->symbols, x->k->schemas, &err);
     assert_non_null(x->d);
-    x->k->app.cfg.divert = x->d;
+    struct appender_config ac = x->k->app.cfg;
+    appender_fini(&x->k->app);
+    ac.divert = x->d;
+    memset(stream_of, 0, sizeof stream_of);
+    if (interval)
+        stream_of[schema_set_find(x->k->schemas, interval)->id] = STREAM_INTERVAL;
+    ac.stream_of = interval ? stream_of : NULL;
+    assert_true(appender_init(&x->k->app, &ac, &err));
+    appender_begin(&x->k->app, clock_now(&x->k->clock));
     struct inject_options o = {
         .max_new_symbols = 1000, .symbols = 1024, .ends_days = true, .lossless = true};
     struct inject_rows_config c = {.q = &x->q,
@@ -303,6 +282,11 @@ static struct desk *desk_new(void)
     assert_true(appender_add_inject(&x->k->app, &x->q, 1, &o, &err));
     assert_true(inject_rows_init(&x->w, &c, &err));
     return x;
+}
+
+static struct desk *desk_new(void)
+{
+    return desk_with(NULL);
 }
 
 static void desk_free(struct desk *x)
@@ -497,6 +481,102 @@ static void limits(void **state)
     }
 }
 
+/* Rows of a source: each part says how far it leads, and they join; what was buffered once passes.
+ */
+static void sources(void **state)
+{
+    (void)state;
+    static pst_aligned(8) uint8_t rec[8192];
+    for (int again = 0; again < 2; again++) {
+        struct desk *x = desk_new();
+        struct divert_event *e = offer(x->d, 1, 3, 0);
+        const struct schema *t = x->k->trade;
+        char text[64];
+        x->k->app.src[0].sources = true;
+        assert_int_equal(command(x, e, MARK_BUFFER_START), INJECT_ACCEPTED);
+        struct derived_record d = {
+            .table = TABLE_DERIVED,
+            .bytes = sizeof d,
+            .source = rows_symbol(&x->w.rows, again ? "buffer:1" : "pump", again ? 8 : 4),
+            .position = 50,
+            .row = 2};
+        uint32_t bytes = 0;
+        for (uint32_t i = 0; i < 20; i++, bytes += t->fixed) {
+            memset(rec + bytes, 0, t->fixed);
+            *(struct record *)(rec + bytes) = (struct record){t->id, t->fixed, PST_NULL_SYMBOL, i};
+            put32(rec + bytes + t->col[4].offset, PST_NULL_SYMBOL);
+            put32(rec + bytes + t->col[5].offset, t->fixed);
+        }
+        assert_true(inject_rows_block(&x->w, rec, bytes, 20, KIT_DAY, &d));
+        uint64_t ticket = x->w.ticket, from = x->k->read;
+        while (appender_take(&x->k->app, 4))
+            ;
+        assert_int_equal(inject_verdict(&x->q, ticket), INJECT_ACCEPTED);
+        story(x, text);
+        assert_string_equal(text, again ? "<aaaaaaaaaaaaaaaaaaaa" : "<BaaBaaBaaBaaBaaBaaBa");
+        x->k->read = from, x->k->read_time = INT64_MIN, x->k->read_symbols = 0;
+        struct source_point at = {0, 0};
+        const struct frame *f;
+        while ((f = kit_find(x->k, FRAME_DATA))) {
+            struct record_walk w;
+            record_walk_start(&w, f);
+            assert_non_null(w.derived);
+            assert_int_equal(source_cmp(source_point(w.derived->after, w.derived->after_row), at),
+                             0);
+            at = source_point(w.derived->position, w.derived->row);
+        }
+        assert_int_equal(source_cmp(at, source_point(50, 2)), 0);
+        desk_free(x);
+    }
+}
+
+/* A feed's rows of the other stream, put aside as they are made, are shown to masks too. */
+static void two_streams(void **state)
+{
+    (void)state;
+    for (int64_t of = 1; of <= 3; of++) { /* every row, every second, every third goes */
+        struct desk *x = desk_with("quote");
+        struct rows *r = &x->k->app.rows;
+        const uint8_t *stream_of = x->k->app.cfg.stream_of;
+        struct divert_event *e = offer(x->d, 1, of, 1 % of);
+        assert_int_equal(command(x, e, MARK_BUFFER_START), INJECT_ACCEPTED);
+        struct run n = {.seq = 1,
+                        .rxtime = 60,
+                        .feed = rows_symbol(r, "f", 1),
+                        .session = rows_symbol(r, "s", 1),
+                        .line = rows_symbol(r, "A", 1),
+                        .day = KIT_DAY,
+                        .home = STREAM_INTERVAL + 1};
+        rows_run(r, &n);
+        for (int i = 0; i < 30; i++)
+            if (i % 5)
+                quote(x, i);
+            else
+                rows_undecoded(r, 'x', PST_NULL_SYMBOL, (const uint8_t *)"abc", 3);
+        appender_flush(&x->k->app);
+        uint32_t rows[256] = {0}, diverted = 0;
+        uint64_t seqs = 0;
+        const struct frame *f;
+        while ((f = kit_find(x->k, FRAME_DATA))) {
+            struct record_walk w;
+            const struct record *row;
+            record_walk_start(&w, f);
+            while ((row = record_walk_next(&w))) {
+                rows[f->stream]++;
+                diverted += stream_is_buffer(f->stream);
+                seqs += (uint64_t)record_walk_seq(&w);
+                assert_int_equal(stream_is_buffer(f->stream), row->time % of == 1 % of);
+                assert_true(stream_is_buffer(f->stream) || f->stream == stream_of[row->table]);
+            }
+        }
+        assert_int_equal(rows[STREAM_DAILY] + rows[STREAM_INTERVAL] + diverted, 30);
+        assert_int_equal(seqs, 30 * 31 / 2);
+        assert_int_equal(diverted, load_relaxed(&e->rows));
+        assert_true(of != 1 || diverted == 30);
+        desk_free(x);
+    }
+}
+
 /* Active events stand in the state marks of every roll; a resumed one begins with its mark. */
 static void states_and_resume(void **state)
 {
@@ -634,7 +714,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_splits), cmocka_unit_test(exact_cut),
         cmocka_unit_test(who_may_start), cmocka_unit_test(several),
-        cmocka_unit_test(limits),        cmocka_unit_test(states_and_resume),
+        cmocka_unit_test(limits),        cmocka_unit_test(sources),
+        cmocka_unit_test(two_streams),   cmocka_unit_test(states_and_resume),
         cmocka_unit_test(room),          cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
