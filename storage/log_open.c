@@ -262,9 +262,10 @@ static int64_t allocate(struct log *l, int fd, uint64_t from, uint64_t want)
     if (!want)
         return (int64_t)from;
     for (; want >= LEAST_ALLOC; want /= 2) {
+        unsigned tries = 0; /* the log's thread never waits for ever */
         do
             r = l->io->ops->fallocate(l->io, fd, from, want);
-        while (r == -EINTR);
+        while (r == -EINTR && ++tries < 16);
         if (r == 0)
             return (int64_t)(from + want);
         if (r == -EOPNOTSUPP || r == -ENOSYS || r == -EINVAL)
