@@ -13,10 +13,10 @@
 
 static const int errors[] = {ENOSPC,    EDQUOT, EIO,     ENODEV, ETIMEDOUT, EROFS, EINTR,  EAGAIN,
                              ECANCELED, ENOMEM, ENOBUFS, EINVAL, EBADF,     EFBIG, ENOENT, EACCES};
-static const enum sim_op kinds[] = {
-    SIM_CREATE,   SIM_OPEN,  SIM_CLOSE, SIM_FALLOCATE,  SIM_FTRUNCATE, SIM_FSYNC,
-    SIM_SYNC_DIR, SIM_WRITE, SIM_SYNC,  SIM_SUBMIT,     SIM_RENAME,    SIM_UNLINK,
-    SIM_STAT,     SIM_FSTAT, SIM_LIST,  SIM_FREE_SPACE, SIM_DIO_ALIGN};
+static const enum sim_op kinds[] = {SIM_CREATE, SIM_CLOSE,      SIM_FALLOCATE, SIM_FTRUNCATE,
+                                    SIM_FSYNC,  SIM_SYNC_DIR,   SIM_WRITE,     SIM_SYNC,
+                                    SIM_SUBMIT, SIM_RENAME,     SIM_STAT,      SIM_FSTAT,
+                                    SIM_LIST,   SIM_FREE_SPACE, SIM_DIO_ALIGN};
 
 struct figures {
     unsigned runs, hits, kinds[SIM_OPS];
@@ -76,6 +76,12 @@ static bool run(struct life *l, enum log_level level, bool buffered, enum sim_op
                                                    .kind = SIM_FAIL,
                                                    .error = error});
     for (unsigned i = 0; ok && i < 10; i++) {
+        if (i == 5 && !for_good) /* idle: the next file is prepared */
+            for (unsigned k = 0; k < 60; k++) {
+                life_work(l, 2);
+                log_housekeeping(l->log);
+                l->disk->now += 6 * NS_PER_MS;
+            }
         if (i == 6) { /* over the end of a day */
             clock_set(&l->clock, ((int64_t)LIFE_DAY + 1) * NS_PER_DAY + 2 * NS_PER_S);
         }
@@ -85,7 +91,7 @@ static bool run(struct life *l, enum log_level level, bool buffered, enum sim_op
         l->disk->now += 15 * NS_PER_MS;
     }
     if (ok && for_good) /* it lasts */
-        life_settle(l, 2 * NS_PER_S);
+        life_settle(l, 1300 * NS_PER_MS);
     else if (ok)
         ok =
             life_settle(l, 10 * NS_PER_S) ||
@@ -165,16 +171,17 @@ static bool short_writes(struct life *l, struct figures *sum)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"all", 0, NULL, 'a'},      {"level", 1, NULL, 'l'},
-                                            {"buffered", 1, NULL, 'b'}, {"op", 1, NULL, 'o'},
-                                            {"n", 1, NULL, 'n'},        {"errno", 1, NULL, 'e'},
-                                            {"good", 1, NULL, 'g'},     {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"all", 0, NULL, 'a'},      {"share", 1, NULL, 's'}, {"level", 1, NULL, 'l'},
+        {"buffered", 1, NULL, 'b'}, {"op", 1, NULL, 'o'},    {"n", 1, NULL, 'n'},
+        {"errno", 1, NULL, 'e'},    {"good", 1, NULL, 'g'},  {NULL, 0, NULL, 0}};
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
     setvbuf(stdout, NULL, _IOLBF, 0);
     static struct life l;
     struct figures sum = {0};
     bool all = false, one = false, good = false;
+    unsigned share = 1; /* one in so many */
     int level = 2, buffered = 0, error = EIO;
     uint64_t n = 0, seen;
     enum sim_op op = SIM_WRITE;
@@ -182,6 +189,9 @@ int main(int argc, char **argv)
         switch (o) {
         case 'a':
             all = true;
+            break;
+        case 's':
+            share = (unsigned)atoi(optarg);
             break;
         case 'l':
             level = atoi(optarg);
@@ -209,20 +219,25 @@ int main(int argc, char **argv)
         }
     if (one)
         return !run(&l, (enum log_level)level, buffered, op, n, error, good, &seen, &sum);
+    /* the share of CI: each level with each errno at each operation, the place and the way to write
+     * in turns */
     unsigned turn = 0;
     for (level = LOG_ASYNC; level <= LOG_DURABLE; level++)
-        for (buffered = 0; buffered < 2; buffered++)
-            for (unsigned k = 0; k < PST_COUNT(kinds); k++)
-                for (unsigned e = 0; e < PST_COUNT(errors); e++)
-                    for (int g = 0; g < 2; g++) {
-                        seen = 1;
-                        for (n = 0; n < seen; n += all ? 1 : 1 + turn++ % 7 * 2) {
+        for (unsigned k = 0; k < PST_COUNT(kinds); k++)
+            for (unsigned e = 0; e < PST_COUNT(errors); e++)
+                for (int g = 0; g < 2; g++)
+                    for (buffered = 0; buffered < 2; buffered++) {
+                        if (!all && buffered != (int)(turn++ / 3 % 2))
+                            continue;
+                        if (turn % share)
+                            continue;
+                        seen = 5;
+                        for (n = all ? 0 : turn % 5; n < seen; n += all ? 1 : 5)
                             if (!run(&l, (enum log_level)level, buffered, kinds[k], n, errors[e], g,
                                      &seen, &sum))
                                 return 1;
-                            if (!all && n > 3)
+                            else if (!all)
                                 break;
-                        }
                     }
     if (!short_writes(&l, &sum))
         return 1;
@@ -231,7 +246,7 @@ int main(int argc, char **argv)
         if (sum.kinds[k])
             printf(" %s %u", sim_op_name[k], sum.kinds[k]);
     printf("\n");
-    for (unsigned k = 0; k < PST_COUNT(kinds); k++)
+    for (unsigned k = 0; k < PST_COUNT(kinds) && share == 1; k++)
         if (!sum.kinds[kinds[k]]) {
             printf("FAILED: no fault hit %s\n", sim_op_name[kinds[k]]);
             return 1;
