@@ -221,6 +221,9 @@ static bool take_frame(struct reading *g, const struct frame *f)
         !(restart && start == f->position && old_end == g->at))
         return life_fail(l, "a frame at %llu follows without a word behind %llu",
                          (unsigned long long)f->position, (unsigned long long)g->at);
+    if (f->position == i->start && k && !i->fresh && i->start != l->inc[k - 1].end && !restart)
+        return life_fail(l, "the journal jumps to %llu without a restart mark",
+                         (unsigned long long)f->position);
     g->first = false;
     g->at = f->position + f->length;
     uint8_t *seen = l->seen[k] + (f->position - i->start) / 8;
@@ -902,6 +905,7 @@ bool life_start(struct life *l)
     l->inc[l->incs++] =
         (struct life_inc){.start = start, .end = start, .durable = start, .written = start};
     memset(l->inc[l->incs - 1].session, 0xFF, sizeof l->inc->session);
+    l->inc[l->incs - 1].fresh = r->empty;
     take_ring(l, start);
     struct schema *const mine[] = {&l->gap, &l->undecoded, &l->quote};
     for (unsigned i = 0; i < PST_COUNT(mine); i++) {
@@ -1353,8 +1357,9 @@ void life_open(struct life *l, const struct life_config *c)
     sim_volume(l->disk, LIFE_VOLUME_LOG, LIFE_LOG);
     sim_volume(l->disk, LIFE_VOLUME_SPILL, LIFE_SPILL);
     l->disk->ordered = chance(l, 2);
-    l->level =
-        (enum log_level[]){LOG_DURABLE, LOG_DURABLE, LOG_WRITTEN, LOG_ASYNC}[life_random(l, 4)];
+    static const enum log_level levels[] = {LOG_DURABLE, LOG_DURABLE, LOG_DURABLE,
+                                            LOG_DURABLE, LOG_WRITTEN, LOG_ASYNC};
+    l->level = levels[life_random(l, PST_COUNT(levels))];
     l->buffered = chance(l, 3);
     l->disk->no_direct = chance(l, 6);
     l->disk->align = chance(l, 2) ? 512 : 4096;

@@ -64,6 +64,7 @@ struct life_inc { /* an incarnation's history */
     size_t room;
     uint64_t durable, written;       /* announced */
     uint32_t session[LIFE_SESSIONS]; /* symbols of the sessions */
+    bool fresh;                      /* it found no log: no restart mark */
     uint64_t built;                  /* frames below it are what a later start built upon */
     uint8_t *kept, *next; /* one byte each 8: read back by the recovery that was built upon; by
                            * the one that comes */

@@ -61,7 +61,7 @@ int main(int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
     setvbuf(stdout, NULL, _IOLBF, 0);
     const char *env = getenv("PST_SEED");
-    struct life_config base = {.incarnations = 8, .steps = 80, .images = 40, .crashes = 8};
+    struct life_config base = {.incarnations = 6, .steps = 40, .images = 60, .crashes = 8};
     uint64_t seed = env ? strtoull(env, NULL, 16) % 1000000 + 1 : 1, lives = 0, total = 0;
     bool fixed = false, canaries = true;
     double limit = 0;
