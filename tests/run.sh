@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Builds and passes the whole suite on a fresh Debian 12 machine: packages, then
-#   build-test   gcc, release with fault points: unit, model, system and fault tests
-#   build-asan   clang, ASan + UBSan: units, fuzz corpora, the whole daemon on kernel sockets
+#   build-test   gcc, release with fault points: unit, model, sim, system and fault tests
+#   build-asan   clang, ASan + UBSan: units, fuzz corpora, a share of sim, the whole daemon on kernel sockets
 #   build-tsan   clang, TSan: what shares memory between threads, the whole daemon on kernel sockets
 #   build-clang  clang, everything compiled once with its warnings as errors
 # The last line is "N passed, N failed".
@@ -94,6 +94,7 @@ built() { # a build that fails is a failed test
 built build-test gcc --buildtype=release -Dfaults=true && {
     suite build-test --suite unit --num-processes "$jobs"
     suite build-test --suite model --num-processes "$jobs"
+    suite build-test --suite sim --num-processes "$jobs"
     retry=1 suite build-test --suite system --suite fault --num-processes 1
 }
 built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
