@@ -60,9 +60,9 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    const char *env = getenv("PST_SEED");
+    const char *env = getenv("PST_SIM_SEED"); /* CI always lives the same lives */
     struct life_config base = {.incarnations = 6, .steps = 40, .images = 60, .crashes = 8};
-    uint64_t seed = env ? strtoull(env, NULL, 16) % 1000000 + 1 : 1, lives = 0, total = 0;
+    uint64_t seed = env ? strtoull(env, NULL, 10) : 1, lives = 0, total = 0;
     bool fixed = false, canaries = true;
     double limit = 0;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
