@@ -616,6 +616,21 @@ json_t *buffer_list(struct daemon *d)
     return all;
 }
 
+json_t *buffer_active(const struct daemon *d)
+{
+    const struct buffers *b = d->buffers;
+    json_t *all = json_array();
+    for (uint32_t i = 0; b && i < b->events; i++) {
+        const struct buffer_event *e = b->event[i];
+        if (e->slot)
+            json_array_append_new(all, json_pack("{s:I,s:s,s:I,s:I}", "id", (json_int_t)e->id,
+                                                 "status", status_of(e), "rows",
+                                                 (json_int_t)load_relaxed(&e->slot->rows), "bytes",
+                                                 (json_int_t)load_relaxed(&e->slot->bytes)));
+    }
+    return all;
+}
+
 static struct buffer_event *finished(struct daemon *d, int64_t id, uint64_t since, struct err *err)
 {
     struct buffers *b = d->buffers;

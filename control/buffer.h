@@ -44,6 +44,8 @@ bool buffer_start(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, 
 bool buffer_end(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, struct err *err);
 /* [{"id","status","day","stream","since","rows","bytes","files":[…],…}], newest last */
 json_t *buffer_list(struct daemon *d);
+/* [{"id","status","rows","bytes"}] of those that are active, for the status screen */
+json_t *buffer_active(const struct daemon *d);
 /* Paths of the completed files of an event, in the order of its rows, for whoever replays them:
  * {"source":"buffer:ID.SINCE","since":P,"files":[…]}. -ENOENT: none; -EBUSY: it is active. */
 json_t *buffer_files(struct daemon *d, int64_t id, uint64_t since, struct err *err);

@@ -100,6 +100,9 @@ static int view_status(json_t *r)
            print_bytes(json_long(log, "tail") - json_long(log, "durable")),
            print_bytes(json_long(log, "free")));
     json_array_foreach(json_object_get(r, "disks"), i, a) print_disk(a);
+    json_array_foreach(json_object_get(r, "buffers"), i, a)
+        printf("buffer %lld  %s  rows %s (%s)\n", (long long)json_long(a, "id"), text(a, "status"),
+               count(a, "rows"), print_bytes(json_long(a, "bytes")));
     json_t *days = json_object_get(r, "days");
     cli_day_rdb_line(json_object_get(days, "rdb"));
     cli_day_database_line(json_object_get(days, "database"));

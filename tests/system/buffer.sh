@@ -77,6 +77,7 @@ sharding() {
     p buffer start 10 cutoff="$cutoff" from=test note='A-M "and" N-Z' >"$work/out" || die "start: $(cat "$work/out")"
     publish 300 3000 || die "publish: $(cat "$work/out")"
     publish 3300 3000 || die "publish: $(cat "$work/out")"
+    p status >"$work/out"; grep -q "^buffer 10  active  rows 2,000" "$work/out" || die "status does not tell of it: $(cat "$work/out")"
     [ "$(status 10)" = active ] || die "event 10 is $(status 10)"
     seen() { python3 "$here/buffer.py" shards "$work/am.json" "$work/nz.json" "$@" >"$work/shards" 2>&1; }
     # rows 0…299 all, of the others those of this hour
@@ -301,6 +302,57 @@ midway() {
     echo "a replay killed midway goes on where it stopped"
 }
 
+# ---- killed at any point of an event's life: what was acknowledged is there, everything once ----
+points() { # [point:visit ...]
+    local seen=0
+    for at in $*; do
+        fresh "buffer_enabled: true
+buffer_limit: 1"
+        stop || die "exit code"
+        : >"$work/acked"; : >"$work/tried"
+        go() { # FROM N: rows that the daemon acknowledged, and those that it may have
+            seq "$1" $(($1 + $2 - 1)) >>"$work/tried"
+            publish "$1" "$2" && seq "$1" $(($1 + $2 - 1)) >>"$work/acked"
+        }
+        PST_FAULT_AT=$at start 2>/dev/null
+        go 0 300
+        p buffer start 1 cutoff="$cutoff" >/dev/null 2>&1; began=$?
+        for k in 1 2 3 4; do go $((k * 20000)) 15000; done # enough for a second file
+        p buffer end 1 >/dev/null 2>&1; ended=$?
+        wait_for 1 test -e "$LOGDIR/test.1.buffer.1.complete"
+        kill -0 "$daemon" 2>/dev/null && kill -9 "$daemon" || seen=$((seen + 1))
+        wait "$daemon" 2>/dev/null; daemon=
+        start
+        case $(status 1) in
+        active) [ $ended != 0 ] || die "$at: the end was acknowledged, and the event is active"; p buffer end 1 >/dev/null || die "$at: end" ;;
+        "") [ $began != 0 ] || die "$at: the start was acknowledged, and there is no event" ;;
+        esac
+        if [ -n "$(status 1)" ]; then
+            complete 1
+            p buffer replay 1 >"$work/out" 2>&1 || die "$at: replay: $(cat "$work/out")"
+        fi
+        balanced
+        stop || die "exit code"
+        "$bin/penstock" log dump "$LOGDIR" trade --json 2>/dev/null | sizes >"$work/sizes"
+        [ -z "$(uniq -d "$work/sizes" | head -1)" ] || die "$at: rows are there twice: $(uniq -d "$work/sizes" | head -3)"
+        sort "$work/sizes" >"$work/there"
+        [ -z "$(sort "$work/acked" | comm -23 - "$work/there" | head -1)" ] || die "$at: acknowledged rows are missing: $(sort "$work/acked" | comm -23 - "$work/there" | head -3)"
+        [ -z "$(sort "$work/tried" | comm -13 - "$work/there" | head -1)" ] || die "$at: rows that nobody sent"
+    done
+    echo "killed at $seen of $# points of an event's life: acknowledged rows are there, each once"
+}
+few() {
+    RANDOM=${PST_SEED:-7}
+    points appender.after_publish:$((RANDOM % 40000 + 20)) log.after_write:$((RANDOM % 60 + 4)) log.open:3
+}
+all() {
+    RANDOM=${PST_SEED:-7}
+    points appender.before_publish:8 appender.after_publish:8 appender.after_publish:10 log.open:2 log.open:3 log.header:2 log.header:3 \
+        log.after_submit:6 log.after_durable:5 log.end:1 log.end:2 log.complete:1 log.complete:2 log.completed:1 log.completed:2 \
+        $(for _ in $(seq ${PST_POINTS:-40}); do echo appender.before_publish:$((RANDOM % 45000 + 5)) log.after_submit:$((RANDOM % 80 + 1)) \
+            log.after_write:$((RANDOM % 80 + 1)) log.after_durable:$((RANDOM % 80 + 1)); done)
+}
+
 # ---- the disk fills up while an event is active ----
 full() {
     [ "$(id -u)" = 0 ] || { echo "full: skipped, needs root"; return; }
@@ -330,4 +382,4 @@ full() {
     echo "a full disk: nothing lost, each row once"
 }
 
-for part in ${*:-sharding refusals limits restarts midway full}; do $part; done
+for part in ${*:-sharding refusals limits restarts midway few full}; do $part; done
