@@ -42,6 +42,11 @@ enum log_opened log_file_open(struct logscan *s, struct io *io, const struct log
                               const char *path, struct err *text);
 const char *log_base(const char *path);
 
+/* {TABLE: its columns}: all that a reader has learnt; those that a file declares at its start. */
+struct dictionary;
+json_t *log_schemas(const struct dictionary *d);
+json_t *log_head_schemas(const struct log_files *fs, const char *path, struct io *io);
+
 int log_ls(struct cli *c, const struct log_files *fs, struct io *io);
 int log_verify(struct cli *c, const struct log_files *fs, const struct log_where *w, struct io *io);
 int log_stat(struct cli *c, const struct log_files *fs, struct io *io);

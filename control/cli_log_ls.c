@@ -37,6 +37,15 @@ int log_ls(struct cli *c, const struct log_files *fs, struct io *io)
                            "stream", (int)s.header.stream, "first", (json_int_t)s.header.first,
                            "last", (json_int_t)s.position, "size", (json_int_t)s.size, "state",
                            state, "written", stamp, "spilled", s.header.spilled));
+        if (c->json) { /* as a log's metadata file would say it; counts: log stat */
+            json_t *x = json_array_get(all, json_array_size(all) - 1);
+            json_object_set_new(x, "sequence", json_integer((json_int_t)json_array_size(all)));
+            civil_format_stamp(time_shown(&c->shown, s.header.created), stamp);
+            json_object_set_new(x, "start", json_string(stamp));
+            civil_format_stamp(time_shown(&c->shown, last), stamp);
+            json_object_set_new(x, "end", v == LOGSCAN_CLEAN ? json_string(stamp) : json_null());
+            json_object_set_new(x, "schemas", log_head_schemas(fs, fs->path[i], io));
+        }
         char stream[8];
         snprintf(stream, sizeof stream, "%u", s.header.stream);
         print_table_row(&t, log_base(fs->path[i]), day, stream,

@@ -89,14 +89,14 @@ static json_t *report(struct cli *c, const struct tally *t, const struct diction
                                       json_long(o, "bytes") + (json_int_t)t->bytes[id]));
     }
     civil_format(s->header.day, day);
-    return json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:s}",
+    return json_pack("{s:s,s:s,s:i,s:I,s:I,s:I,s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:s}",
                      "file", path, "day", day, "stream", (int)s->header.stream, "first",
                      (json_int_t)s->header.first, "last", (json_int_t)s->position, "size",
                      (json_int_t)s->size, "bytes", (json_int_t)t->payload, "from", since, "to",
-                     until, "frames", frames, "tables", tables, "marks", marks_of(t), "symbols",
-                     (json_int_t)t->symbols, "gaps", (json_int_t)t->gaps, "gap_messages",
-                     (json_int_t)t->gap_messages, "damaged", (json_int_t)s->damaged_ranges, "end",
-                     logscan_verdict_name(end));
+                     until, "frames", frames, "tables", tables, "schemas", log_schemas(d), "marks",
+                     marks_of(t), "symbols", (json_int_t)t->symbols, "gaps", (json_int_t)t->gaps,
+                     "gap_messages", (json_int_t)t->gap_messages, "damaged",
+                     (json_int_t)s->damaged_ranges, "end", logscan_verdict_name(end));
 }
 
 static void print(json_t *o)
@@ -163,6 +163,7 @@ int log_stat(struct cli *c, const struct log_files *fs, struct io *io)
         if (!c->json)
             print(x);
         json_array_append_new(all, x);
+        json_object_set_new(x, "sequence", json_integer((json_int_t)json_array_size(all)));
         dictionary_free(&d);
         logscan_close(&s);
     }

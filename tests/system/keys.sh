@@ -161,10 +161,24 @@ $trade"
     is "mode and group of the socket" "$(stat -c '%a %G' "$work/run/ours.sock")" "660 $group"
     [ -s "$work/state2/catalogue" ] || die "no catalogue in state_directory"
     log=$(figure status 'r["log"]["file"]')
+    publish 2026.11.20D12:00:00,A,1
     case $log in "$work/log2/tp2"*) ;; *) die "the log is $log" ;; esac
     is "size of a new log file" "$(stat -c %s "$log")" 3145728
     until_is "size of the ballast" 2097152 stat -c %s "$work/log2/tpballast"
     stop || die "the daemon's exit code"
+    # what a log's metadata file would say: in all places in order, its tables with their columns, counts
+    "$bin/penstock" log ls "$work/log2" --prefix tp --json >"$work/ls.json" || die "log ls"
+    "$bin/penstock" log stat "$work/log2" --prefix tp --json >"$work/stat.json" || die "log stat"
+    python3 - "$work" "$log" <<'PY' || die "metadata of the log: $(cat "$work/ls.json" "$work/stat.json")"
+import json, sys
+ls, stat = [json.load(open(sys.argv[1] + "/" + f))[0] for f in ("ls.json", "stat.json")]
+assert ls["sequence"] == stat["sequence"] == 1 and ls["file"] == stat["file"] == sys.argv[2], ls
+assert ls["start"] < ls["end"] and stat["from"] <= stat["to"] <= ls["end"], (ls, stat)
+want = {"time": "timestamp", "sym": "symbol", "price": "float"}
+for m in ls, stat:
+    assert dict(m["schemas"]["trade"]) == want, m["schemas"]
+assert stat["tables"]["trade"]["rows"] == 1, stat["tables"]
+PY
     rm "$work/s.sock"
     echo "control_socket: $work/elsewhere.sock" >>"$work/p.yaml"
     "$bin/penstockd" --config "$work/p.yaml" >>"$work/daemon.log" 2>&1 & daemon=$!
