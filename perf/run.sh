@@ -133,6 +133,49 @@ else
     skip "log against fio" "$(tail -1 "$f.err")"
 fi
 
+say "acknowledgements"
+f=$work/peers
+if times "$((quick ? 1 : runs))" "$f" perf/peers.sh -s $((quick ? 1 : 3)) -d "$work"; then
+    of_ack() { grep "batch=$1 who=$2 " "$f" | field "$3" | median; } # BATCH WHO FIELD
+    for n in 1 10 100 1000; do
+        m=$(of_ack $n penstock messages_s) l=$(of_ack $n bare messages_s)
+        row "acknowledged, batches of $n x 64 bytes, durable" messages/s 1 "$m" "$l" "$(ratio "$m" "$l")" \
+            ">= 0.90 of bare O_DSYNC" "$(yes_if "${m:-0} >= 0.9 * ${l:-1}")" "peers.sh; bench_ack"
+        m=$(of_ack $n penstock p50_us) l=$(of_ack $n bare p50_us)
+        row "  its latency, p50" us 1 "$m" "$l" "$(ratio "$m" "$l")" "<= 1.10 x bare O_DSYNC" \
+            "$(yes_if "${m:-9e9} <= 1.1 * ${l:-0}")" "peers.sh; bench_ack"
+        m=$(of_ack $n penstock messages_s)
+        for who in sqlite redis nats; do
+            l=$(of_ack $n $who messages_s)
+            case $who in
+            sqlite) what="SQLite, WAL, synchronous=FULL" ;;
+            redis) what="Redis, AOF, appendfsync always" ;;
+            nats) what="NATS JetStream, $(grep -q 'syncs every 2 minutes' "$f" && echo 'written, not synced' || echo 'sync always')" ;;
+            esac
+            if [ -n "$l" ]; then
+                row "  against $what" messages/s 1 "$m" "$l" "$(ratio "$m" "$l")" "-" "-" "peers.sh; bench_peers $who"
+            else
+                skip "  against $what" "not installed: perf/peers.sh --install"
+            fi
+        done
+    done
+else
+    skip "acknowledged messages" "$(tail -1 "$f.err")"
+fi
+
+say "recovery"
+f=$work/recovery
+if times 1 "$f" perf/recovery.sh $((quick ? 2 : 10)) "$work" && grep -q '^result' "$f"; then
+    gb=$(awk -v b="$(of bytes "$f")" 'BEGIN { printf "%.1f", b / 1e9 }')
+    m=$(of first_s "$f")
+    row "start to first packet journaled, $gb GB behind, cold" s 1 "$m" "" "" "<= 2" "$(yes_if "${m:-9} <= 2")" "recovery.sh"
+    m=$(of rebuild_bytes_s "$f") l=$(of disk_bytes_s "$f")
+    row "  all of it read again, rows in memory" MB/s 1e6 "$m" "$l" "$(ratio "$m" "$l")" ">= 0.50 of the disk" \
+        "$(yes_if "${m:-0} >= 0.5 * ${l:-1}")" "recovery.sh; limit: fio read of the same files"
+else
+    skip "recovery" "$(tail -1 "$f.err")"
+fi
+
 say "wire to durable"
 f=$work/pipeline n=$((quick ? 20000000 : 200000000))
 if times "$runs" "$f" "$build/perf/bench_pipeline" -n "$n" -d "$work"; then ok=1; else ok=0; fi
