@@ -9,8 +9,8 @@
 #define FIRST_POSITION 4096u
 #define SYMBOLS_MAX    4096u
 
-const char *const life_canary_name[CANARIES] = {"none",     "early-ack", "no-dir",
-                                                "no-lease", "no-mark",   "lost-frame"};
+const char *const life_canary_name[CANARIES] = {"none",    "early-ack",  "no-dir",   "no-lease",
+                                                "no-mark", "lost-frame", "eager-sym"};
 
 /* The kernel's random numbers come from the seed as well: instance ids and epochs of files. */
 static struct life *alive;
@@ -49,10 +49,10 @@ bool life_fail(struct life *l, const char *fmt, ...)
 void life_report(const struct life *l, const char *program)
 {
     printf("FAILED: %s\nSEED=%llu  incarnation %u of %u. Again: %s --seed %llu --lives 1 "
-           "--incarnations %u --steps %u --images %u --crashes %u%s%s%s%s\n",
+           "--incarnations %u --steps %u --images %u --crashes %u%s%s%s%s%s\n",
            l->failure, (unsigned long long)l->c.seed, l->incs, l->c.incarnations, program,
            (unsigned long long)l->c.seed, l->c.incarnations, l->c.steps, l->c.images, l->c.crashes,
-           l->c.faults ? " --faults" : "", l->c.silent ? " --silent" : "",
+           l->c.sym ? " --sym" : "", l->c.faults ? " --faults" : "", l->c.silent ? " --silent" : "",
            l->c.canary ? " --canary " : "", l->c.canary ? life_canary_name[l->c.canary] : "");
 }
 
@@ -514,6 +514,31 @@ static void tell(struct life *l, const struct sim *image, const struct recovery 
     }
 }
 
+/* No entry of sym stands for a frame that was not durable: recovery gives every id its text again.
+ */
+static bool check_sym(struct life *l, struct sim *d, const struct symbols *table)
+{
+    struct hdb_sym sym;
+    struct err err = {0};
+    struct io *io = sim_io(d);
+    d->real_fds = true;
+    bool ok = hdb_sym_open(&sym, io, LIFE_HDB, &err) || life_fail(l, "sym: %s", err.text);
+    for (uint32_t i = 0; ok && i < sym.count; i++) {
+        uint32_t n, m;
+        const char *mine = hdb_sym_text(&sym, i, &n), *theirs = symbols_text(table, i, &m);
+        if (!mine || n != m || memcmp(mine, theirs, n))
+            ok = life_fail(
+                l, "entry %u of sym is %.*s, but id %u is %.*s after recovery, of %u ids", i,
+                mine ? (int)n : 0, mine ? mine : "", i, (int)m, theirs, symbols_count(table));
+    }
+    if (ok)
+        l->figures.syms += sym.count;
+    if (ok)
+        hdb_sym_close(&sym);
+    io_destroy(io);
+    return ok;
+}
+
 bool life_check(struct life *l, const struct sim *image, bool cut)
 {
     if (l->failure[0])
@@ -560,6 +585,8 @@ bool life_check(struct life *l, const struct sim *image, bool cut)
         recovery_free(&r2);
         io_destroy(io2);
     }
+    if (ok && l->c.sym)
+        ok = check_sym(l, d, &symbols);
     if (ok && (d->misuse || d->unaligned) && !l->harmed)
         ok = life_fail(l, "recovery misuses the disk: %s", d->misused);
     if (!ok && l->c.verbose)
@@ -937,6 +964,13 @@ bool life_start(struct life *l)
     pst_must(appender_init(&l->app, &ac, &err));
     ends_of_days(l);
     start_log(l);
+    l->sym_base = symbols_count(&l->symbols);
+    if (l->c.sym) {
+        l->disk->real_fds = true;
+        l->sym_open = hdb_sym_open(&l->sym, io, LIFE_HDB, &err);
+        if (!l->sym_open)
+            return life_fail(l, "sym does not open: %s", err.text);
+    }
     l->running = true;
     l->figures.incarnations++;
     bool clean = r->clean;
@@ -967,6 +1001,9 @@ void life_stop(struct life *l)
         symbols_close(&l->symbols);
     if (l->catalogued)
         catalogue_close(&l->catalogue);
+    if (l->sym_open)
+        hdb_sym_close(&l->sym);
+    l->sym_open = false;
     io_destroy(l->log_io);
     io_destroy(l->io);
     free(l->states);
@@ -1219,8 +1256,26 @@ static void heal(struct life *l)
 
 /* ---- a life ---- */
 
+/* What writedown does when a partition needs them: ids explained below the durable position. */
+static void follow_sym(struct life *l)
+{
+    const struct life_inc *i = &l->inc[l->incs - 1];
+    uint64_t upto = l->c.canary == CANARY_EAGER_SYM ? i->end : load_acquire(&l->ring.head->durable);
+    uint32_t ids = l->sym_base;
+    struct err err;
+    for (uint64_t p = i->start; p < upto;) {
+        const struct frame *f = (const struct frame *)(i->bytes + (p - i->start));
+        if (f->kind == FRAME_SYMBOL)
+            ids = le32(frame_payload(f)) + le32(frame_payload(f) + 4);
+        p += f->length;
+    }
+    hdb_sym_extend(&l->sym, hdb_sym_from_symbols, &l->symbols, ids, &err);
+}
+
 void life_step(struct life *l)
 {
+    if (l->c.sym && chance(l, 6))
+        follow_sym(l);
     switch (life_random(l, 12)) {
     case 0:
     case 1:
@@ -1356,6 +1411,7 @@ void life_open(struct life *l, const struct life_config *c)
     sim_volume(l->disk, LIFE_VOLUME_STATE, LIFE_STATE);
     sim_volume(l->disk, LIFE_VOLUME_LOG, LIFE_LOG);
     sim_volume(l->disk, LIFE_VOLUME_SPILL, LIFE_SPILL);
+    sim_volume(l->disk, 0, LIFE_HDB);
     l->disk->ordered = chance(l, 2);
     static const enum log_level levels[] = {LOG_DURABLE, LOG_DURABLE, LOG_DURABLE,
                                             LOG_DURABLE, LOG_WRITTEN, LOG_ASYNC};
@@ -1372,6 +1428,10 @@ void life_open(struct life *l, const struct life_config *c)
         l->buffered = l->disk->no_direct = false;
         l->disk->lying_dsync = true;
     }
+    if (c->sym)
+        l->level = LOG_DURABLE;
+    if (c->canary == CANARY_EAGER_SYM)
+        l->c.sym = true;
     l->disk->lying_dir = c->canary == CANARY_NO_DIR;
     if (c->canary == CANARY_NO_DIR)
         l->disk->ordered = false;

@@ -23,6 +23,7 @@
 
 #include "catalogue.h"
 #include "appender.h"
+#include "hdb_sym.h"
 #include "io_sim.h"
 #include "lease.h"
 #include "log.h"
@@ -34,6 +35,7 @@
 #define LIFE_LOG      "/log"
 #define LIFE_SPILL    "/spill"
 #define LIFE_STATE    "/state"
+#define LIFE_HDB      "/hdb"
 enum { LIFE_VOLUME_STATE = 1, LIFE_VOLUME_LOG, LIFE_VOLUME_SPILL };
 
 enum life_canary {
@@ -43,6 +45,7 @@ enum life_canary {
     CANARY_NO_LEASE,   /* goes on at the old end, without a new lease */
     CANARY_NO_MARK,    /* the restart mark is forgotten */
     CANARY_LOST_FRAME, /* recovery's gap rows are not written */
+    CANARY_EAGER_SYM,  /* sym follows the tail instead */
     CANARIES
 };
 extern const char *const life_canary_name[CANARIES];
@@ -54,6 +57,7 @@ struct life_config {
     unsigned crashes; /* about so many in the middle of an incarnation */
     bool faults;      /* errors and stalls of the disk as well */
     bool silent;      /* what no log can survive: misdirected writes, bits that flip at rest */
+    bool sym;         /* the database's `sym` follows the durable position */
     enum life_canary canary;
     bool verbose;
 };
@@ -80,7 +84,7 @@ struct life_session {
 
 struct life_figures {
     uint64_t incarnations, crashes, images, recoveries, frames, lost_ranges, torn, damage, gaps,
-        clean, faults, kills, cuts, exhaustive, poisoned, spilled, rewound;
+        syms, clean, faults, kills, cuts, exhaustive, poisoned, spilled, rewound;
 };
 
 struct life {
@@ -119,6 +123,9 @@ struct life {
     struct days_owner owners;
     struct appender_open open;
     void *states;
+    struct hdb_sym sym;
+    bool sym_open;
+    uint32_t sym_base;   /* ids that recovery restored */
     uint64_t next_crash; /* at this number of changes of the disk */
     struct life_figures figures;
     /* scratch of checks */

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         {"steps", 1, NULL, 'p'},   {"images", 1, NULL, 'm'},  {"images-total", 1, NULL, 't'},
         {"crashes", 1, NULL, 'c'}, {"faults", 0, NULL, 'f'},  {"silent", 0, NULL, 'q'},
         {"canary", 1, NULL, 'y'},  {"verbose", 0, NULL, 'v'}, {"no-canary", 0, NULL, 'n'},
-        {"seconds", 1, NULL, 'x'}, {NULL, 0, NULL, 0}};
+        {"seconds", 1, NULL, 'x'}, {"sym", 0, NULL, 'S'},     {NULL, 0, NULL, 0}};
     /* buffers of recovery and cursors are reused, not mapped anew for each image */
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
@@ -95,6 +95,9 @@ int main(int argc, char **argv)
         case 'q':
             base.silent = fixed = true;
             break;
+        case 'S':
+            base.sym = fixed = true;
+            break;
         case 'v':
             base.verbose = true;
             break;
@@ -127,6 +130,7 @@ int main(int argc, char **argv)
         if (!fixed) {
             c.faults = done % 2;
             c.silent = done % 8 == 6;
+            c.sym = done % 4 == 0;
         }
         life_open(&l, &c);
         bool ok = life_live(&l);
@@ -147,15 +151,17 @@ int main(int argc, char **argv)
     }
     printf("seeds %llu to %llu: %llu lives, %llu incarnations, %llu crashes (%llu with all their "
            "images), %llu images, %llu recoveries, %llu frames read; torn tails %llu, holes %llu, "
-           "clean %llu, lost ranges %llu, faults %llu, files poisoned %llu, spilled %llu; %.1f s\n",
+           "clean %llu, lost ranges %llu, entries of sym %llu, faults %llu, files poisoned %llu, "
+           "spilled %llu; %.1f s\n",
            (unsigned long long)seed, (unsigned long long)(seed + done - 1),
            (unsigned long long)done, (unsigned long long)sum.incarnations,
            (unsigned long long)sum.crashes, (unsigned long long)sum.exhaustive,
            (unsigned long long)sum.images, (unsigned long long)sum.recoveries,
            (unsigned long long)sum.frames, (unsigned long long)sum.torn,
            (unsigned long long)sum.damage, (unsigned long long)sum.clean,
-           (unsigned long long)sum.lost_ranges, (unsigned long long)sum.faults,
-           (unsigned long long)sum.poisoned, (unsigned long long)sum.spilled, seconds() - t0);
+           (unsigned long long)sum.lost_ranges, (unsigned long long)sum.syms,
+           (unsigned long long)sum.faults, (unsigned long long)sum.poisoned,
+           (unsigned long long)sum.spilled, seconds() - t0);
     for (unsigned k = 1; k < CANARIES && canaries && !lives; k++)
         if (!canary_found(&base, (enum life_canary)k))
             return 1;
