@@ -130,7 +130,7 @@ bool kdb_columns_add(struct kdb_columns *k, struct dictionary *d, const struct f
                      const struct record *r, const struct packet_record *packet, int64_t seq);
 /* The message (`upd;table;...) of the rows collected; as_table: with the columns' names. */
 bool kdb_columns_message(struct kdb_columns *k, struct kdb_out *out, bool as_table);
-/* The table in q, empty: trade:([]time:`timestamp$();sym:`symbol$();...) */
+/* The table in q, empty: trade:flip `time`sym...!(`timestamp$();`symbol$();...) */
 void kdb_columns_schema(const struct kdb_columns *k, const struct schema *s, char *out,
                         size_t room);
 /* Is column i written? */

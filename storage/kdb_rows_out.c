@@ -166,15 +166,21 @@ bool kdb_columns_message(struct kdb_columns *k, struct kdb_out *out, bool as_tab
     return !out->failed;
 }
 
+/* flip `a`b!(...) and not ([]a:...;b:...): q takes no reserved word (first, last) as a name there.
+ */
 void kdb_columns_schema(const struct kdb_columns *k, const struct schema *s, char *out, size_t room)
 {
-    size_t n = (size_t)snprintf(out, room, "%s:([]", s->name);
+    size_t n = (size_t)snprintf(out, room, "%s:flip ", s->name);
+    for (unsigned i = 0; i < s->ncols && n < room; i++)
+        if (kdb_columns_has(k, s, i))
+            n += (size_t)snprintf(out + n, room - n, "`%s", s->col[i].name);
     for (unsigned i = 0; i < s->ncols && n < room; i++) {
         int type = type_of(k, s, i);
-        if (!kdb_columns_has(k, s, i))
-            continue;
-        n += (size_t)snprintf(out + n, room - n, type ? "%s%s:`%s$()" : "%s%s:()%.0s", i ? ";" : "",
-                              s->col[i].name, type_name((uint8_t)type));
+        const char *before = i ? ";" : "!(";
+        if (kdb_columns_has(k, s, i))
+            n += type ? (size_t)snprintf(out + n, room - n, "%s`%s$()", before,
+                                         type_name((uint8_t)type))
+                      : (size_t)snprintf(out + n, room - n, "%s()", before);
     }
     if (n < room)
         snprintf(out + n, room - n, ")");

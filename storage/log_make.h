@@ -2,8 +2,9 @@
 /*
  * log_make.h - makes log files (log_file.h) from rows, without a daemon: what `penstock log import`
  * writes. The files are whole ones of an instance of their own (its id is drawn at random):
- * headers, schemas, symbols, data and gap frames, an eod mark for each date, END frames. `log
- * verify`, the cursor, `hdb rebuild` and an RDB read them like any others.
+ * headers, schemas, symbols, data and gap frames, an eod mark for each date, END frames. Every
+ * reader takes them like any others (`log verify`, the cursor, `hdb rebuild`, `penstock replay`);
+ * only the daemon of another instance passes over them.
  *
  *     m = log_make_open(&config, &err)          the directory must hold no log of that prefix
  *     s = log_make_table(m, &schema, &err)      a table, once for each version

@@ -13,7 +13,7 @@ reader() { python3 "$here/kdblogs.py" "$@" >"$work/reader" 2>&1 || die "the seco
 PORTS="ports:
   - {name: c, device: none, groups: [{group: \"239.192.1.1:26400\", feed: itch, line: A}, {group: \"239.192.1.2:26400\", feed: itch, line: B}]}"
 config
-"$sim" --pcap "$work/a.pcap" --messages 20000 --rate 60000 --line A,239.192.1.1:26400 --line B,239.192.1.2:26400 --lines loss=5%,burst=8 --quiet || die "simulator"
+"$sim" --pcap "$work/a.pcap" --messages 30000 --rate 60000 --line A,239.192.1.1:26400 --line B,239.192.1.2:26400 --lines loss=5%,burst=8 --quiet || die "simulator"
 "$bin/penstockd" --replay "$work/a.pcap" --config "$work/p.yaml" --dir "$work" --json >"$work/replay.json" || die "replay"
 l dump "$work/log" --json >"$work/dump.json"
 l export "$work/log" --format kdb -o "$work/tick" >"$work/out" || die "export: $(cat "$work/out")"
@@ -37,7 +37,7 @@ hashes() { # DIR: content hash of each table of the capture's date
     "$bin/penstock" hdb rebuild 2026.11.20 --database "$work/hdb.$1" --from "$work/$1" --yes | awk '$1 != "table" && NF >= 4 {print $1, $(NF-1), $NF}' | sort
 }
 hashes log >"$work/h1"
-grep -q '^itch_order ' "$work/h1" && grep -q "^gap [1-9]" "$work/h1" || die "no hashes: $(cat "$work/h1")"
+grep -q "^itch_order [1-9]" "$work/h1" && grep -q "^gap [1-9]" "$work/h1" || die "no hashes: $(cat "$work/h1")"
 l import "$work/tick2026.11.20" --out "$work/again" --schema-from "$work/log" --capture-clock >"$work/out" || die "import: $(cat "$work/out")"
 l verify "$work/again" >"$work/out" || die "verify: $(cat "$work/out")"
 hashes again | diff - "$work/h1" || die "the import has other rows"
@@ -64,7 +64,15 @@ PY
 l export "$work/log" --format jsonl --tables gap -o "$work/gaps" >/dev/null || die "jsonl"
 [ "$(wc -l <"$work/gaps2026.11.20.jsonl")" = "$(grep -c '"table":"gap"' "$work/dump.json")" ] || die "jsonl: other gaps"
 "$bin/penstock" --zone America/New_York log export "$work/log" --format csv --tables itch_order --no-feed-columns -o "$work/part" \
-    --date 2026.11.20 --from 09:30 --until 12:00 >"$work/out" || die "csv: $(cat "$work/out")"
+    --date 2026.11.20 --from 09:30:00.51 --until 2026.11.20D14:30:00.525Z >"$work/out" || die "csv: $(cat "$work/out")"
+python3 - "$work/dump.json" "$work/part2026.11.20.itch_order.csv" <<'PY' || die "--from, --until: other rows: $(head -2 "$work/part2026.11.20.itch_order.csv")"
+import json, sys
+want = [r["time"] for r in map(json.loads, open(sys.argv[1])) if r.get("table") == "itch_order"
+        and "2026.11.20D14:30:00.51" <= r["time"] < "2026.11.20D14:30:00.525"]
+got = open(sys.argv[2]).read().splitlines()
+assert 100 < len(want) == len(got) - 1, (len(want), len(got))
+assert got[0].startswith("time,sym,") and got[1].startswith("2026.11.20D"), got[:2]
+PY
 
 # ---- published rows of every type, through a running instance ----
 rm -rf "$work/state" "$work/log"
@@ -189,6 +197,17 @@ PY
         python3 -c 'import json,sys; a,b=(json.load(open(p)) for p in sys.argv[1:]); f=a["files"][0]
 assert not f["sound"] and (f["good_messages"],f["good_bytes"])==(b["messages"],b["good"]),(f,b)' "$work/ours.json" "$work/theirs.json" || die "cut at $cut"
     done
+    python3 "$here/../support/kdbobj.py" "$data/kdb/tplogs/trade20201006204520" rows >"$work/trade.rows"
+    # into files, and those into the instance
+    l import "$stp" --schema trade=time,sym,price,size,stop,cond,ex,side --out "$work/old" >"$work/out" || die "import: $(cat "$work/out")"
+    "$bin/penstock" replay "$work/old" --to "$work/two.sock" >"$work/out" 2>&1 || die "replay of an import: $(cat "$work/out")"
+    answers two 5238 >"$work/a4"
+    [ "$(at two sql --format csv -q "select sum(size), max(price) from trade where ex = 'N'" | tail -1)" = "$(python3 "$here/../support/kdbobj.py" "$stp" rows | python3 -c '
+import json, sys
+rows = [json.loads(l)["row"] for l in sys.stdin] * 2
+t = [json.loads(l)["row"] for l in open("'"$work"'/trade.rows")]
+n = [r for r in rows + t if r[6] == "N"]
+print("%d,%s" % (sum(r[3] for r in n), max(float(r[2]) for r in n)))')" ] || die "replayed rows have other values"
     # damaged in the middle: all but the damaged message
     python3 - "$stp" "$work/damaged" <<'PY'
 import sys
