@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cmd_double.h - the daemon's side of the control socket, for tests of socket.c and cmd.c: every
- * verb answers {"verb": NAME}; `attach` hands out a descriptor, `publish` waits for the journal
- * (double_acknowledged), `tables` answers with double_big bytes, `stop` fails.
+ * verb answers {"verb": NAME}; `attach` hands out a descriptor, `append` says what came behind its
+ * line, `publish` waits for the journal (double_acknowledged), `tables` answers with double_big
+ * bytes, `stop` fails.
  */
 #pragma once
 
@@ -34,6 +35,13 @@ static json_t *double_answer(const char *verb, struct cmd_request *req, struct e
         return NULL;
     }
     json_t *r = json_pack("{s:s}", "verb", verb);
+    if (req->tail) { /* append: what came behind its line */
+        uint64_t sum = 0;
+        for (uint32_t i = 0; i < req->tail_bytes; i++)
+            sum = sum * 31 + req->tail[i];
+        json_object_set_new(r, "tail", json_integer(req->tail_bytes));
+        json_object_set_new(r, "sum", json_integer((json_int_t)(sum & INT32_MAX)));
+    }
     if (!strcmp(verb, "tables") && double_big) {
         char *text = malloc(double_big + 1);
         pst_must(text);

@@ -347,6 +347,98 @@ static void test_levels(void **state)
     close(fd);
 }
 
+static void append_line(char *line, size_t room, unsigned bytes)
+{
+    snprintf(line, room, "{\"cmd\":\"append\",\"args\":[{\"bytes\":%u}]}\n", bytes);
+}
+
+/* Bytes behind a line, newlines among them, in pieces of every size, and the next request at once.
+ */
+static void test_bytes_behind_a_line(void **state)
+{
+    (void)state;
+    static char bytes[65536 + 8], line[128], want[128];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (char)(i % 251 == 10 ? '\n' : i * 7);
+    static const unsigned sizes[] = {8, 4096, 65536};
+    for (unsigned k = 0; k < PST_COUNT(sizes); k++)
+        for (size_t piece = 1; piece < 70000; piece = piece * 7 + 1) {
+            if (sizes[k] / piece > 3000)
+                continue;
+            uint64_t sum = 0;
+            for (unsigned i = 0; i < sizes[k]; i++)
+                sum = sum * 31 + (uint8_t)bytes[i];
+            snprintf(want, sizeof want, "\"tail\":%u,\"sum\":%llu", sizes[k],
+                     (unsigned long long)(sum & INT32_MAX));
+            int fd = dial();
+            append_line(line, sizeof line, sizes[k]);
+            say(fd, line);
+            for (size_t at = 0; at < sizes[k]; at += piece) {
+                put(fd, bytes + at, sizes[k] - at < piece ? sizes[k] - at : piece);
+                pump(2);
+            }
+            say(fd, "{\"cmd\":\"feeds\"}\n");
+            EXPECT(hear(fd), want);
+            EXPECT(hear(fd), "feeds");
+            close(fd);
+            pump(4);
+        }
+    /* all in one piece, several of them */
+    int fd = dial();
+    char all[512];
+    append_line(all, sizeof all, 16);
+    size_t n = strlen(all);
+    memcpy(all + n, "0123456\n89012345", 16);
+    memcpy(all + n + 16, all, n + 16);
+    put(fd, all, 2 * (n + 16));
+    EXPECT(hear(fd), "\"tail\":16");
+    EXPECT(hear(fd), "\"tail\":16");
+    close(fd);
+}
+
+static void test_bytes_that_are_not_taken(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"7", "0", "-8", "1048584", "8.0", "\"8\"", "true"};
+    char line[128];
+    for (unsigned i = 0; i < PST_COUNT(bad); i++) {
+        int fd = dial();
+        snprintf(line, sizeof line, "{\"cmd\":\"append\",\"args\":[{\"bytes\":%s}]}\n", bad[i]);
+        say(fd, line);
+        EXPECT(hear(fd), "multiple of 8");
+        assert_true(closed(fd)); /* what follows could not be told from a line */
+    }
+    double_level = LEVEL_VIEW;
+    int fd = dial();
+    append_line(line, sizeof line, 1024);
+    say(fd, line);
+    EXPECT(hear(fd), "needs level operate");
+    assert_true(closed(fd));
+    double_level = LEVEL_OPERATE;
+    int many[SOCKET_TAILS];
+    for (unsigned i = 0; i < SOCKET_TAILS; i++) {
+        many[i] = dial();
+        say(many[i], line);
+        pump(4);
+    }
+    fd = dial();
+    say(fd, line);
+    EXPECT(hear(fd), "append already");
+    assert_true(closed(fd));
+    close(many[0]); /* one that left makes room, in the middle of its bytes */
+    pump(4);
+    fd = dial();
+    say(fd, line);
+    for (unsigned i = 0; i < 1024; i += 64)
+        put(fd, "0123456789012345678901234567890123456789012345678901234567890123", 64);
+    EXPECT(hear(fd), "\"tail\":1024");
+    close(fd);
+    for (unsigned i = 1; i < SOCKET_TAILS; i++)
+        close(many[i]);
+    pump(8);
+    assert_int_equal(socket_clients(server), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +451,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_descriptors_come_with_their_reply, setup, teardown),
         cmocka_unit_test_setup_teardown(test_waiting_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_levels, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bytes_behind_a_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bytes_that_are_not_taken, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
