@@ -9,7 +9,7 @@
 #include "wiring_parts.h"
 
 #define ARGUMENTS_MAX 32u
-#define EVENTS_KEPT   1000u /* ended ones that buffer list still shows; those with files stay */
+#define EVENTS_KEPT   1000u /* that buffer list shows; those with rows to replay stay */
 
 struct buffer_file {
     char name[LOG_NAME_MAX];
@@ -357,11 +357,12 @@ static uint8_t free_stream(const struct buffers *b)
     return 0; /* there are more streams than slots */
 }
 
-/* Ended ones without files are known for their date only. */
+/* Ended ones whose rows nobody waits for are known for their date only. */
 static void forget_old(struct buffers *b, int32_t day)
 {
     for (uint32_t i = 0; i < b->events && b->events > EVENTS_KEPT;)
-        if (!b->event[i]->slot && b->event[i]->day < day)
+        if (!b->event[i]->slot && b->event[i]->day < day &&
+            files_in(b->event[i], LOG_NAME_REPLAYED) == b->event[i]->files)
             event_drop(b, i);
         else
             i++;
@@ -616,6 +617,20 @@ json_t *buffer_list(struct daemon *d)
     return all;
 }
 
+bool buffer_closed(struct daemon *d, int64_t id, json_t *later)
+{
+    struct buffers *b = d->buffers;
+    buffers_tick(d);
+    wiring_catalogue(d);
+    const struct buffer_event *e = event_find(b, id, 0);
+    bool closed = !e || (!e->slot && !files_in(e, LOG_NAME_LIVE));
+    if (e && later) {
+        json_object_set_new(later, "rows", json_integer((json_int_t)e->rows));
+        json_object_set_new(later, "files", json_integer(e->files));
+    }
+    return closed;
+}
+
 json_t *buffer_active(const struct daemon *d)
 {
     const struct buffers *b = d->buffers;
@@ -642,7 +657,11 @@ static struct buffer_event *finished(struct daemon *d, int64_t id, uint64_t sinc
         return NULL;
     }
     if (e->slot || files_in(e, LOG_NAME_LIVE)) {
-        err_set(err, -EBUSY, "event %lld is %s: end it first", (long long)id, status_of(e));
+        if (e->slot)
+            err_set(err, -EBUSY, "event %lld is %s: end it first", (long long)id, status_of(e));
+        else
+            err_set(err, -EAGAIN, "the files of event %lld are being closed; try again",
+                    (long long)id);
         return NULL;
     }
     return e;

@@ -44,6 +44,8 @@ bool buffer_start(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, 
 bool buffer_end(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, struct err *err);
 /* [{"id","status","day","stream","since","rows","bytes","files":[…],…}], newest last */
 json_t *buffer_list(struct daemon *d);
+/* Behind its end: do its files have their names? Adds rows and files to `later`. */
+bool buffer_closed(struct daemon *d, int64_t id, json_t *later);
 /* [{"id","status","rows","bytes"}] of those that are active, for the status screen */
 json_t *buffer_active(const struct daemon *d);
 /* Paths of the completed files of an event, in the order of its rows, for whoever replays them:

@@ -32,15 +32,17 @@ enum ack_level { ACK_SUBMITTED, ACK_WRITTEN, ACK_DURABLE };
 struct cmd_request {
     struct daemon *daemon;
     const struct peer *peer;
-    json_t *args; /* array of strings (and, for publish, one object); borrowed */
-    uint8_t *tail;       /* the bytes behind the line (append); 8-aligned, the handler may change them */
+    json_t *args;  /* array of strings (and, for publish, one object); borrowed */
+    uint8_t *tail; /* the bytes behind the line (append); 8-aligned, the handler may change them */
     uint32_t tail_bytes;
     /* out */
     bool wait;       /* answer later */
     uint64_t ticket; /* inject ticket to wait for */
     uint64_t before; /* the last ticket that is not of this request */
     enum ack_level ack;
-    json_t *later;       /* the result to send then */
+    json_t *later;                                            /* the result to send then */
+    bool (*ready)(struct daemon *d, struct cmd_request *req); /* asked then; NULL: at once */
+    int64_t until;                                            /* of `ready`: monotonic */
     json_t *sent;        /* and what was sent, should it be refused then; a reference */
     bool opening;        /* append: the answer is where the source stands once `ticket` is taken */
     char source[65];     /* … this one */

@@ -5,6 +5,8 @@
 #include "buffer.h"
 #include "wiring_parts.h"
 
+#define NAME_PATIENCE (5 * NS_PER_S)
+
 static bool number(const char *text, long long *out)
 {
     char *end;
@@ -51,6 +53,14 @@ static json_t *need_map(const struct cmd_request *req, struct err *err)
     return map;
 }
 
+/* The answer to `end` comes when the files have their names; a disk that refuses that is not waited
+ * for. */
+static bool named(struct daemon *d, struct cmd_request *req)
+{
+    int64_t id = json_integer_value(json_object_get(req->later, "id"));
+    return buffer_closed(d, id, req->later) || clock_monotonic() > req->until;
+}
+
 static json_t *change(struct cmd_request *req, bool start, struct err *err)
 {
     struct daemon *d = req->daemon;
@@ -67,6 +77,8 @@ static json_t *change(struct cmd_request *req, bool start, struct err *err)
     daemon_operator_mark(d, req->peer, "buffer", req->args);
     req->ack = ACK_DURABLE;
     req->wait = true;
+    req->ready = start ? NULL : named;
+    req->until = clock_monotonic() + NAME_PATIENCE;
     req->later = json_pack("{s:s,s:I}", "done",
                            start ? "started: rows behind this position pass its mask"
                                  : "ended: no row behind this position goes there",

@@ -227,6 +227,8 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
                                             : load_acquire(&h->submitted);
     if (at < position)
         return false;
+    if (req->ready && !req->ready(d, req))
+        return false;
     json_object_set_new(req->later, "position", json_integer((json_int_t)position));
     return true;
 }
