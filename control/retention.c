@@ -83,6 +83,8 @@ static const char *held(struct day *y, unsigned i, int32_t before, bool *again)
     uint64_t last = f->last ? f->last : h->start; /* a crash left it: all that it holds is below */
     if (!y->write)
         return "there is no database";
+    if (!wiring_listed(y->d))
+        return "the files are being listed";
     if (f->day >= before)
         return "its date is not older than that";
     if (!day_over(y, f->day))

@@ -55,6 +55,8 @@ struct wiring {
     struct instance_lock lock;
     struct lease lease;
     struct catalogue catalogue;
+    struct catalogue_file *found; /* by the start, not yet in the catalogue */
+    uint32_t nfound;
     bool locked, catalogued; /* disks.h writes lease, catalogue and heartbeats while it runs */
     int catalogue_errno;
     struct recovery *recovery;
@@ -127,6 +129,7 @@ bool wiring_hard_reset(struct daemon *d, struct err *err);
 /* wiring_recover.c */
 bool wiring_resume_sessions(struct daemon *d, struct err *err);
 void wiring_recover_close(struct daemon *d);
+bool wiring_listed(const struct daemon *d); /* the catalogue knows all files */
 void wiring_catalogue(struct daemon *d); /* the log's news go into the catalogue */
 
 bool wiring_start_rx(struct daemon *d, struct err *err);

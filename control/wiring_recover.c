@@ -98,6 +98,27 @@ static bool run_recovery(struct daemon *d, struct err *err)
     return true;
 }
 
+/* Files that the start found and the catalogue does not know: a kill came before their line, or it
+ * was lost. */
+static void list_found(struct wiring *w)
+{
+    const struct cursor *c = &w->recovery->cursor;
+    w->found = calloc(c->files + 1, sizeof *w->found);
+    for (uint32_t i = 0; w->found && i < c->files; i++) {
+        const struct log_file_header *h = &c->file[i]->header;
+        const char *name = strrchr(c->file[i]->path, '/') + 1;
+        if (catalogue_file(&w->catalogue, name))
+            continue;
+        struct catalogue_file *f = &w->found[w->nfound++];
+        *f = (struct catalogue_file){.spilled = h->spilled,
+                                     .stream = h->stream,
+                                     .day = h->day,
+                                     .first = h->first,
+                                     .state = CATALOGUE_OPEN};
+        snprintf(f->name, sizeof f->name, "%s", name);
+    }
+}
+
 bool wiring_recover(struct daemon *d, struct err *err)
 {
     struct wiring *w = d->wiring;
@@ -120,6 +141,7 @@ bool wiring_recover(struct daemon *d, struct err *err)
         return false;
     if (!run_recovery(d, err))
         return false;
+    list_found(w);
     if (!sound) { /* damaged: the log's own end, two leases further, is safe */
         fprintf(stderr, "penstockd: %s; taken from the log instead\n", why.text);
         if (!lease_restore(&w->lease, w->old_end > w->start ? w->old_end : w->start, err))
@@ -216,6 +238,7 @@ void wiring_closed(struct daemon *d)
 void wiring_recover_close(struct daemon *d)
 {
     struct wiring *w = d->wiring;
+    free(w->found);
     if (w->recovery) {
         recovery_free(w->recovery);
         free(w->recovery);
@@ -230,6 +253,11 @@ void wiring_recover_close(struct daemon *d)
     io_destroy(w->io);
 }
 
+bool wiring_listed(const struct daemon *d)
+{
+    return !d->wiring->nfound;
+}
+
 void wiring_catalogue(struct daemon *d)
 {
     static const enum catalogue_file_state states[] = {[LOG_OPENED] = CATALOGUE_OPEN,
@@ -237,6 +265,9 @@ void wiring_catalogue(struct daemon *d)
                                                        [LOG_GAVE_UP] = CATALOGUE_POISONED};
     struct wiring *w = d->wiring;
     struct log_event e;
+    /* one a turn: each line is synced */
+    if (w->nfound && catalogue_put_file(&w->catalogue, &w->found[w->nfound - 1]) == 0)
+        w->nfound--;
     while (log_event_next(w->log, &e)) {
         int bad;
         buffers_news(d, &e);
