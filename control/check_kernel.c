@@ -57,6 +57,15 @@ static void check_safety(struct check *k)
         FIND(k, SAFE_ROOT);
     if (c->socket_group && !k->machine->group(c->socket_group))
         FIND(k, SAFE_GROUP, c->socket_group);
+    struct err why;
+    for (uint32_t i = 0; i < c->plugins.count; i++)
+        if (!k->machine->plugin(c->plugins.at[i], &why))
+            FIND(k, SAFE_PLUGIN, check_text(k, "%s", why.text));
+    const struct config_names *command[] = {&c->alarm_exec, &c->post_save_exec};
+    static const char *const key[] = {"alarm_exec", "post_save_exec"};
+    for (unsigned i = 0; i < PST_COUNT(key); i++)
+        if (command[i]->count && !k->machine->command(command[i]->at[0], &why))
+            FIND(k, SAFE_COMMAND, key[i], check_text(k, "%s", why.text));
     int there = k->machine->socket(c->control_socket);
     if (there == 1)
         FIND(k, SAFE_SOCKET_BUSY, c->control_socket);

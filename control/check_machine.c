@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "check_report.h"
+#include "core/trusted.h"
 #include "dataplane/eal.h"
 
 #define SAMPLE_NS    500000000ll
@@ -162,6 +163,25 @@ static int socket_state(const char *path)
     return answers ? 1 : 3;
 }
 
+static bool file_plugin(const char *file, struct err *why)
+{
+    char real[TRUSTED_PATH];
+    return trusted_file(file, real, "plugin", why);
+}
+
+static bool file_command(const char *file, struct err *why)
+{
+    struct stat st;
+    if (stat(file, &st) || access(file, X_OK))
+        return err_set(why, -errno, "%s: %s", file, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return err_set(why, -EINVAL, "%s is no file", file);
+    if (st.st_mode & S_IWOTH)
+        return err_set(why, -EPERM, "%s can be replaced by anyone (mode %04o)", file,
+                       (unsigned)st.st_mode & 07777);
+    return true;
+}
+
 static bool file_readable(const char *file)
 {
     struct stat st;
@@ -176,6 +196,8 @@ void check_machine_read(struct check_machine *m)
                                 .sample = sample_disk,
                                 .group = group_there,
                                 .socket = socket_state,
+                                .plugin = file_plugin,
+                                .command = file_command,
                                 .readable = file_readable};
     struct utsname u;
     if (uname(&u) == 0)

@@ -55,6 +55,9 @@ struct check_machine {
     bool (*group)(const char *name);
     /* 0 nothing there, 1 a daemon answers, 2 something that is no socket, 3 a dead socket */
     int (*socket)(const char *path);
+    /* May a plugin be loaded from it, a command be run? why: one sentence when not. */
+    bool (*plugin)(const char *file, struct err *why);
+    bool (*command)(const char *file, struct err *why);
     bool (*readable)(const char *file); /* a file or device node of this user's */
 };
 void check_machine_read(struct check_machine *m); /* this one */

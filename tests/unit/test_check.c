@@ -129,6 +129,15 @@ static bool fake_readable(const char *file)
     return !strcmp(file, "/dev/vfio/12") || !strcmp(file, "/data/a.pcap");
 }
 
+static bool fake_plugin(const char *file, struct err *why)
+{
+    return !strstr(file, "bad") || err_set(why, -EPERM, "plugin %s belongs to uid 4711", file);
+}
+static bool fake_command(const char *file, struct err *why)
+{
+    return !strstr(file, "gone") || err_set(why, -ENOENT, "%s: No such file or directory", file);
+}
+
 static struct check_machine machine;
 
 static void reset_machine(void)
@@ -162,6 +171,8 @@ static void reset_machine(void)
                                      .sample = fake_sample,
                                      .group = fake_group,
                                      .socket = fake_socket,
+                                     .plugin = fake_plugin,
+                                     .command = fake_command,
                                      .readable = fake_readable};
 }
 
@@ -471,6 +482,12 @@ static const struct change changes[] = {
     {CHECK_SAFE_ROOT, 0, 0, 0, as_root, "User=penstock"},
     {CHECK_SAFE_GROUP, METAL "socket_group: nobody-here\n", 0, 0, 0,
      "groupadd --system nobody-here"},
+    {CHECK_SAFE_PLUGIN, METAL "plugins: [/x/good.so, /x/bad.so]\n", 0, 0, 0,
+     "plugin /x/bad.so belongs to uid 4711; its queries would not be there"},
+    {CHECK_SAFE_COMMAND, METAL "alarm_exec: [/x/gone]\npost_save_exec: [/x/here]\n", 0, 0, 0,
+     "alarm_exec: /x/gone: No such file"},
+    {CHECK_SAFE_COMMAND, METAL "alarm_exec: [/x/here]\npost_save_exec: [/x/gone, a]\n", 0, 0, 0,
+     "post_save_exec: /x/gone"},
     {CHECK_SAFE_SOCKET_BUSY, 0, 0, 0, busy, "a daemon answers on /run/p/t.sock"},
     {CHECK_SAFE_SOCKET_FILE, 0, 0, 0, not_socket, "rm /run/p/t.sock"},
 };
