@@ -62,7 +62,7 @@
  * derived records of the last stretch. Behind a hole marks are not believed, since they count rows
  * that were lost with it; what the records behind it say becomes islands.
  *
- * SYNC. A file without END may hold bytes that only the page cache has (a process that was killed,
+ * SYNC. Any file, with END or not, may hold bytes that only the page cache has (a process that was killed,
  * a level below durable). It is synced before anything is built upon what was read of it: else a
  * later power cut would take frames away that a restart mark calls the journal.
  *

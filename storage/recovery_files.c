@@ -346,7 +346,7 @@ bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err)
             r->torn_files++;
             r->torn_bytes += s.bad_to - s.bad_from;
         }
-        if (v != LOGSCAN_CLEAN && v != LOGSCAN_ERROR && !r->cfg.read_only)
+        if (v != LOGSCAN_ERROR && !r->cfg.read_only)
             r->unsynced += r->cfg.io->ops->fsync(r->cfg.io, s.fd) < 0;
         logscan_close(&s);
     }
