@@ -690,7 +690,8 @@ static bool read_window(struct recovery *r, uint64_t from, const struct kept *k,
     const struct log_file_header *first = &c->file[0]->header;
     r->loss |= from == first->first && !strcmp(first->writer, RECOVERY_WRITER);
     r->blind = false;
-    for (bool tick = false; c->position < r->old_end;) {
+    bool tick = false;
+    while (c->position < r->old_end) {
         enum cursor_verdict v = cursor_next(c, &f);
         if (v == CURSOR_END)
             break;
@@ -713,6 +714,12 @@ static bool read_window(struct recovery *r, uint64_t from, const struct kept *k,
             recovery_mark(r, f);
         else if (f->kind == FRAME_DATA || f->kind == FRAME_GAP)
             recovery_rows(r, f);
+    }
+    if (c->position < r->old_end) { /* only the head of a later file is left of what comes here */
+        uint64_t at = c->position;
+        r->blind |= !tick;
+        lost_range(r, at, r->old_end);
+        repeated(r, k, at, r->old_end);
     }
     /* Of the last seal one stream's frame may be there without the other's: no hole tells. */
     r->lossy = true;
