@@ -476,9 +476,8 @@ void buffers_tick(struct daemon *d)
         e->rows = load_relaxed(&e->slot->rows);
         e->bytes = load_relaxed(&e->slot->bytes);
         snprintf(e->ended, sizeof e->ended, "%s", e->ending ? "complete" : "limit");
-        fprintf(stderr, "penstockd: buffering event %lld ended%s: %llu rows since %s\n",
-                (long long)e->id, e->ending ? "" : " at buffer_limit", (unsigned long long)e->rows,
-                e->slot->resumed ? "the restart" : "its start");
+        fprintf(stderr, "penstockd: buffering event %lld ended%s with %llu rows\n",
+                (long long)e->id, e->ending ? "" : " at buffer_limit", (unsigned long long)e->rows);
         release_function(e);
         divert_release(e->slot);
         e->slot = NULL;
@@ -543,6 +542,8 @@ static bool resume(struct daemon *d, const struct recovery_event *r, struct err 
     slot->resumed = true;
     slot->passing = r->passes;
     slot->file_base = e->files;
+    store_relaxed(&slot->rows, r->rows);
+    store_relaxed(&slot->bytes, r->bytes);
     if (!appender_resume_event(&d->wiring->appender, slot))
         return err_set(err, -ENOSPC, "ring: no room for the mark of event %lld", (long long)r->id);
     fprintf(stderr, "penstockd: buffering event %lld goes on%s\n", (long long)r->id,

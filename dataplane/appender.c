@@ -716,6 +716,8 @@ static bool tick(struct appender *a)
         json_put_lit(&j, "]");
     }
     json_put_lit(&j, "]");
+    if (pst_unlikely(a->cfg.divert && a->cfg.divert->events))
+        divert_say(a->cfg.divert, &j);
     if (pst_unlikely(a->sources->moved))
         tick_sources(a, &j);
     json_put_lit(&j, "}");

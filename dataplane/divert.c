@@ -113,6 +113,7 @@ void divert_start(struct divert *d, struct divert_event *e, uint64_t position)
     unsigned slot = (unsigned)(e - d->event), at = d->nactive;
     store_relaxed(&e->start, e->since ? e->since : position);
     store_relaxed(&e->files, e->file_base + !e->passing);
+    d->events++;
     if (e->passing) {
         store_relaxed(&e->limited, true);
         store_release(&e->state, DIVERT_PASSING); /* V1 */
@@ -128,8 +129,32 @@ void divert_start(struct divert *d, struct divert_event *e, uint64_t position)
 void divert_end(struct divert *d, struct divert_event *e, uint64_t position)
 {
     deactivate(d, e);
+    d->events--;
     store_relaxed(&e->end_at, position);
     store_release(&e->state, DIVERT_ENDED); /* V1: pairs with V2 */
+}
+
+void divert_say(const struct divert *d, struct json_put *j)
+{
+    bool any = false;
+    json_put_lit(j, ",\"buffers\":[");
+    for (unsigned i = 0; i < DIVERT_EVENTS; i++) {
+        const struct divert_event *e = &d->event[i];
+        enum divert_state state = divert_state(e);
+        if (state != DIVERT_ACTIVE && state != DIVERT_PASSING)
+            continue;
+        if (any)
+            json_put_lit(j, ",");
+        any = true;
+        json_put_lit(j, "[");
+        json_put_u64(j, e->stream);
+        json_put_lit(j, ",");
+        json_put_u64(j, load_relaxed(&e->rows));
+        json_put_lit(j, ",");
+        json_put_u64(j, load_relaxed(&e->bytes));
+        json_put_lit(j, "]");
+    }
+    json_put_lit(j, "]");
 }
 
 uint32_t divert_mark(const struct divert_event *e, const char *text, uint32_t len,

@@ -106,6 +106,7 @@ struct divert {
     /* the appender's */
     unsigned active[DIVERT_EVENTS]; /* slots, in the order of their start */
     unsigned nactive;
+    unsigned events;     /* that have neither ended nor not begun */
     struct pst_row *row; /* of the frame at hand */
     uint8_t *owner;      /* of each row: 0 = passes, else slot + 1 */
     uint64_t *bits;
@@ -145,6 +146,10 @@ void divert_frame(struct divert *d, struct frame *f, const struct divert_sink *s
 /* The appender wrote the mark: takes the event up, or gives it back. `position` is the mark's. */
 void divert_start(struct divert *d, struct divert_event *e, uint64_t position);
 void divert_end(struct divert *d, struct divert_event *e, uint64_t position);
+
+/* For the tick mark: ,"buffers":[[stream,rows,bytes],…], so that a start goes on counting. */
+struct json_put;
+void divert_say(const struct divert *d, struct json_put *j);
 
 /* JSON of a mark: `text` (without its closing brace) and what is known here. Its length; 0: it does
  * not fit. */

@@ -224,6 +224,14 @@ static void tick_mark(struct recovery *r, json_t *o, uint16_t day)
         stands_at(r, s, (uint64_t)json_integer_value(json_array_get(e, 2)), day);
         s->read = true;
     }
+    json_array_foreach(json_object_get(o, "buffers"), i, e) for (uint32_t k = 0; k < r->events; k++)
+    {
+        struct recovery_event *x = &r->event[k];
+        if (json_integer_value(json_array_get(e, 0)) != x->stream)
+            continue;
+        x->rows = (uint64_t)json_integer_value(json_array_get(e, 1));
+        x->bytes = (uint64_t)json_integer_value(json_array_get(e, 2));
+    }
 }
 
 /* ---- sources ---- */
@@ -482,8 +490,15 @@ void recovery_rows(struct recovery *r, const struct frame *f)
     record_walk_start(&w, f);
     if (w.derived)
         source_rows(r, w.derived);
+    struct recovery_event *event = NULL;
+    for (uint32_t i = 0; stream_is_buffer(f->stream) && i < r->events; i++)
+        event = r->event[i].stream == f->stream ? &r->event[i] : event;
+    if (event)
+        event->bytes += f->length;
     while ((rec = record_walk_next(&w))) {
         use_row(r, rec);
+        if (event)
+            event->rows++;
         if (f->kind == FRAME_GAP)
             gap_row(r, rec, f->day);
         const struct packet_record *p = w.packet;
@@ -1074,10 +1089,11 @@ static void say_event(struct states *s, const struct recovery_event *e, uint16_t
 {
     char *text = NULL;
     int n = asprintf(&text,
-                     "{\"buffer\":%.*s,\"status\":\"%s\",\"since\":%llu,\"rows\":0,\"bytes\":0,"
+                     "{\"buffer\":%.*s,\"status\":\"%s\",\"since\":%llu,\"rows\":%llu,\"bytes\":%llu,"
                      "\"files\":0}}",
                      (int)e->len, e->json, e->passes ? "passthrough" : "active",
-                     (unsigned long long)e->since);
+                     (unsigned long long)e->since, (unsigned long long)e->rows,
+                     (unsigned long long)e->bytes);
     pst_must(n > 0);
     say_text(s, text, (size_t)n, day);
     free(text);

@@ -159,6 +159,7 @@ struct recovery_event { /* a buffering event without end mark (core/event.h) */
     uint8_t stream;
     uint64_t since; /* position of the mark that started it */
     bool passes;    /* it was at its limit */
+    uint64_t rows, bytes; /* in its stream, as the last tick and the frames behind it say */
     char *json; /* what it was started with: {"id":…,"args":{…},… without the closing brace */
     uint32_t len;
 };

@@ -17,7 +17,7 @@
  *       abandoned    it could not go on after a restart: "reason" says why
  *
  * since: position of the mark that started it, by which its files know each other (ids return on
- * other days). rows, bytes, files: in its stream since the start of the process.
+ * other days). rows, bytes, files: in its stream so far.
  *
  * Pure functions. id and stream stand first and the status stands last, so that no JSON has to be
  * taken apart, whatever the arguments say.

@@ -224,6 +224,7 @@ restarts() {
     publish 300 300 || die "publish"
     killed; start
     [ "$(status 3)" = active ] || die "after kill -9: $(status 3)"
+    p buffer | grep -q "^ *3 .* 200 " || die "it does not know its rows: $(p buffer)"
     publish 600 300 || die "publish"
     p eod run --yes >/dev/null 2>&1 || die "eod run"
     publish 900 300 || die "publish"
