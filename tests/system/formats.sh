@@ -70,5 +70,5 @@ YAML
     [ "$(grep -c '"table":"after"' "$work/after")" = 1 ] || die "$name: the new row is not there once"
     [ -z "$database" ] || kept || die "$name: after a daemon has run on it"
 done
-[ $n -ge 3 ] || die "no sets in $sets"
+[ $n -ge 4 ] || die "no sets in $sets"
 echo "$n sets read as they did when they were made"
