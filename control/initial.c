@@ -58,6 +58,8 @@ static bool pump(struct pst_start *s)
     int64_t until = clock_monotonic() + PATIENCE;
     while (!inject_taken(&d->inject, ticket, &position)) {
         appender_begin(&w->appender, clock_now(&d->clock));
+        appender_due(&w->appender); /* ticks: the next start finds its way in the log by them */
+        appender_states(&w->appender);
         int took = appender_take(&w->appender, 1 << 20);
         appender_flush(&w->appender);
         if (!took) {

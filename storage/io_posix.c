@@ -117,6 +117,11 @@ static int sys_rmdir(struct io *io, const char *path)
     (void)io;
     return neg(rmdir(path));
 }
+static void sys_ahead(struct io *io, int fd, uint64_t offset, uint64_t len)
+{
+    (void)io;
+    posix_fadvise(fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+}
 static int sys_sync_dir(struct io *io, const char *path)
 {
     (void)io;
@@ -249,6 +254,7 @@ const struct io_ops io_posix_ops = {
     .sync_dir = sys_sync_dir,
     .exchange = sys_exchange,
     .rmdir = sys_rmdir,
+    .ahead = sys_ahead,
     .list = sys_list,
     .free_space = sys_free_space,
     .dio_align = sys_dio_align,

@@ -3,6 +3,7 @@
 #include "logscan.h"
 
 #define PROBES 32u
+#define AHEAD  (8ull << 20)
 
 const char *logscan_verdict_name(enum logscan_verdict v)
 {
@@ -41,12 +42,20 @@ static int64_t look(struct logscan *s, uint64_t at, size_t want, const uint8_t *
     }
     uint64_t base = at & ~(uint64_t)(LOG_BLOCK - 1);
     size_t keep = 0;
+    bool onward = base >= s->base && base <= s->base + s->fill;
     if (base >= s->base && base < s->base + s->fill) {
         keep = (s->base + s->fill - base) & ~(size_t)(LOG_BLOCK - 1);
         memmove(s->buf, s->buf + (base - s->base), keep);
     }
     s->base = base;
     s->fill = keep;
+    s->steady = onward ? s->steady + 1 : 0;
+    uint64_t next = base + LOGSCAN_BUFFER;
+    if (s->steady > 2 && next + AHEAD / 2 > s->ahead && s->io->ops->ahead) {
+        s->ahead = next > s->ahead || s->ahead > next + AHEAD ? next : s->ahead;
+        s->io->ops->ahead(s->io, s->fd, s->ahead, AHEAD);
+        s->ahead += AHEAD;
+    }
     while (s->fill < LOGSCAN_BUFFER) {
         int64_t n = s->io->ops->pread(s->io, s->fd, s->buf + s->fill, LOGSCAN_BUFFER - s->fill,
                                       base + s->fill);

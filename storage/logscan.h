@@ -36,9 +36,9 @@
 #include "core/io.h"
 #include "log_file.h"
 
-#define LOGSCAN_REACH  (64ull << 20)
-#define LOGSCAN_WINDOW (1u << 20)
-#define LOGSCAN_BUFFER (LOGSCAN_WINDOW + FRAME_MAX + LOG_BLOCK)
+#define LOGSCAN_REACH      (64ull << 20)
+#define LOGSCAN_WINDOW     (1u << 20)
+#define LOGSCAN_BUFFER     (LOGSCAN_WINDOW + FRAME_MAX + LOG_BLOCK)
 #define LOGSCAN_UNREADABLE (1ull << 20)
 
 enum logscan_verdict {
@@ -77,6 +77,8 @@ struct logscan {
     uint8_t *buf;
     uint64_t base; /* file offset of buf[0], LOG_BLOCK aligned */
     size_t fill;
+    unsigned steady; /* windows read one behind the other: the disk is told what comes next */
+    uint64_t ahead;  /* it knows up to here */
 };
 
 /* The header alone, from its two blocks, each read by itself. buf: LOG_PREAMBLE bytes. *got: bytes
@@ -129,8 +131,9 @@ bool logscan_near(struct logscan *s, uint64_t offset, uint64_t above);
  * each fact: reading grows with the facts, and with the logarithm of the file. Files without
  * `facts` are hopped through from header to header.
  *
- * *whole (may be NULL): something of the journal is in the file and no damage was met on the way, so
- * that its head - schemas, symbols, states - is complete. Else older files must be asked as well.
+ * *whole (may be NULL): something of the journal is in the file and no damage was met on the way,
+ * so that its head - schemas, symbols, states - is complete. Else older files must be asked as
+ * well.
  */
 uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64_t position,
                       bool (*fn)(void *arg, const struct frame *f), void *arg, bool *whole);

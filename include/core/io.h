@@ -73,9 +73,11 @@ struct io_ops {
     int64_t (*monotonic)(struct io *); /* ns; every timeout of storage */
     void (*sleep)(struct io *, int64_t ns);
     void (*destroy)(struct io *); /* waits for what is in flight */
-    /* The two below may be NULL: the backend cannot. */
+    /* Those below may be NULL: the backend cannot. */
     int (*exchange)(struct io *, const char *a, const char *b); /* swaps two names atomically */
     int (*rmdir)(struct io *, const char *path);
+    /* Bytes that will be read soon: a hint, never waits. */
+    void (*ahead)(struct io *, int fd, uint64_t offset, uint64_t len);
 };
 
 struct io {
