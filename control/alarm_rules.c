@@ -128,6 +128,7 @@ static void signal_rules(struct alarm_rules *r, struct daemon *d, int64_t now, b
         {ALARM_RING_FULL, MINUTE, "ports were not polled for want of room in the ring"},
         {ALARM_INJECT_FULL, MINUTE, "an rx lcore waited for its inject ring"},
         {ALARM_SYMBOLS_FULL, INT64_MAX, "a new symbol was refused"},
+        {ALARM_LOG_GAVE_UP, MINUTE, "the oldest data in the ring was given up; gap rows say which"},
         {ALARM_LOG_SPILL, MINUTE, "the log is written to spill_directory"},
         {ALARM_BUFFER_LIMIT, INT64_MAX, "a buffering event is at buffer_limit"},
         {ALARM_LOG_DAMAGE, INT64_MAX, "bytes that had been durable are missing or damaged"},

@@ -39,6 +39,7 @@ struct cmd_request {
     bool wait;       /* answer later */
     uint64_t ticket; /* inject ticket to wait for */
     uint64_t before; /* the last ticket that is not of this request */
+    uint64_t from;   /* where the journal stood then */
     enum ack_level ack;
     json_t *later;                                            /* the result to send then */
     bool (*ready)(struct daemon *d, struct cmd_request *req); /* asked then; NULL: at once */

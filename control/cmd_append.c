@@ -188,6 +188,7 @@ static json_t *rows(struct cmd_request *req, json_t *o, const char *source, stru
     for (unsigned c = 0; c < DAYS_CALENDARS; c++)
         open[c] = load_relaxed(&d->wiring->appender.days.open[c]);
     req->before = inject_rows_flush(w);
+    req->from = ring_tail(&d->ring);
     for (unsigned i = 0; i < found.blocks; i++) {
         if (!offer(d, w, found.block[i], source, err))
             return NULL;

@@ -113,6 +113,7 @@ static json_t *publish(struct cmd_request *req, struct err *err)
     }
     bytes = 0;
     req->before = inject_rows_flush(w);
+    req->from = ring_tail(&d->ring);
     if (each_row(&c, rows, strlen(rows), now, w, NULL, &bytes, line ? line : 1, err) < 0) {
         /* Only a symbol can be refused at this point, after the check: the rows before it stand. */
         inject_rows_flush(w);

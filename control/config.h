@@ -37,6 +37,7 @@ enum config_durability { CONFIG_ASYNC, CONFIG_WRITTEN, CONFIG_DURABLE };
 enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
 enum config_buffer_limit { CONFIG_LIMIT_SPILL, CONFIG_LIMIT_PASSTHROUGH, CONFIG_LIMIT_END };
 enum config_existing { CONFIG_REFUSE, CONFIG_MERGE, CONFIG_SUPERSEDE };
+enum config_full { CONFIG_FULL_BLOCK, CONFIG_FULL_DROP, CONFIG_FULL_FAILOVER };
 enum config_wait { CONFIG_SPIN, CONFIG_ADAPTIVE, CONFIG_SLEEP };
 enum config_checksum { CONFIG_SUM_IGNORE, CONFIG_SUM_COUNT, CONFIG_SUM_DROP };
 enum config_membership { CONFIG_JOIN_KERNEL, CONFIG_JOIN_NONE };
@@ -101,8 +102,8 @@ struct config_cpus {
 };
 struct config_alarms {
     int file_line;
-    int64_t clear_after, durable_lag, disk_full_in, ring_used, symbols_used, cursor_lag, rdb_lag, rdb_used,
-        gaps_per_minute, line_loss_ratio, clock_error;
+    int64_t clear_after, durable_lag, disk_full_in, ring_used, symbols_used, cursor_lag, rdb_lag,
+        rdb_used, gaps_per_minute, line_loss_ratio, clock_error;
 };
 struct config_calendar {
     int file_line;
@@ -251,9 +252,9 @@ struct config {
     const char *instance, *state_directory, *log_directory, *log_prefix, *spill_directory,
         *run_directory, *control_socket, *socket_group;
     struct config_access access;
-    int durability;
-    int64_t retry_interval, log_low_space, log_depth, log_preallocate, log_ballast, ring_size,
-        peak_rate, symbols_max, max_new_symbols;
+    int durability, log_full;
+    int64_t retry_interval, log_timeout, log_low_space, log_depth, log_preallocate, log_ballast,
+        ring_size, peak_rate, symbols_max, max_new_symbols;
     int64_t intraday_freq, eoi_offset, log_keep;
     struct config_names intraday_tables;
     const char *database;

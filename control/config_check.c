@@ -636,6 +636,8 @@ static bool check_view(const struct config *c, const struct config_view *v, stru
 
 bool config_check(struct config *c, struct err *err)
 {
+    if (c->log_full == CONFIG_FULL_FAILOVER && !c->spill_directory)
+        FAIL(c->file_line, "log_full: failover needs a spill_directory, on another disk");
     if (c->spill_directory && strcmp(c->spill_directory, c->log_directory) == 0) {
         FAIL(c->file_line, "spill_directory: is the log_directory; give one on another disk");
     }

@@ -229,6 +229,13 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
         return false;
     if (req->ready && !req->ready(d, req))
         return false;
+    if (req->from && ring_lost(&d->ring, req->from, position)) {
+        err_set(err, -ENOSPC,
+                "the log gave up rows from positions %llu to %llu (log_full: "
+                "drop_oldest), perhaps some of this request; memory has them",
+                (unsigned long long)req->from, (unsigned long long)position);
+        return true;
+    }
     json_object_set_new(req->later, "position", json_integer((json_int_t)position));
     return true;
 }

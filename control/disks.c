@@ -364,6 +364,8 @@ json_t *disks_json(const struct disks *k)
 
 void disks_alarms(struct disks *k, struct alarms *a, int64_t now)
 {
+    if (!k)
+        return;
     int64_t mono = clock_monotonic(), age, hold = k->d->config->alarms.clear_after;
     for (unsigned i = 0; i < DISK_ROLES; i++) {
         const struct disk *x = &k->disk[i];

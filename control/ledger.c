@@ -82,7 +82,8 @@ struct ledger {
     struct thread thread;
     struct follower all, durable;
     bool open;
-    uint64_t start; /* the journal's first position in this process */
+    _Atomic uint64_t counted; /* the committed follower has passed it */
+    uint64_t start;           /* the journal's first position in this process */
     int64_t snap_at;
     struct snapshot next;
     struct probe probe;
@@ -148,6 +149,43 @@ static void note_base(struct follower *f)
     }
 }
 
+static void symbol_text(struct follower *f, uint32_t id, char *out, size_t cap)
+{
+    uint32_t len = 0;
+    const char *t = dictionary_peek(&f->cursor.dict, id, &len);
+    snprintf(out, cap, "%.*s", t ? (int)len : 1, t ? t : "?");
+}
+
+/* The log gave up rows that we have counted: the gap rows behind this mark stand for them now. What
+ * an earlier process gave up stands in no file: it was never counted here. */
+static void given_up(struct ledger *l, const struct frame *f)
+{
+    unsigned type;
+    uint32_t len;
+    const char *text = frame_mark(f, &type, &len);
+    if (!text || type != MARK_LOST)
+        return;
+    json_t *o = json_loadb(text, len, 0, NULL), *x;
+    size_t i;
+    if ((uint64_t)json_integer_value(json_object_get(o, "from")) >= l->start)
+        json_array_foreach(json_object_get(o, "sessions"), i, x)
+        {
+            const char *feed = json_string_value(json_array_get(x, 0));
+            const char *session = json_string_value(json_array_get(x, 1));
+            for (uint32_t k = 0; feed && session && k < l->all.count.count; k++) {
+                struct ledger_session *s = &l->all.count.session[k];
+                char a[64], b[64];
+                symbol_text(&l->all, s->feed, a, sizeof a);
+                symbol_text(&l->all, s->session, b, sizeof b);
+                if (strcmp(a, feed) || strcmp(b, session))
+                    continue;
+                s->on_time -= (uint64_t)json_integer_value(json_array_get(x, 2));
+                s->late -= (uint64_t)json_integer_value(json_array_get(x, 3));
+            }
+        }
+    json_decref(o);
+}
+
 static int follow(struct ledger *l, struct follower *f, int budget)
 {
     int n = 0;
@@ -170,6 +208,8 @@ static int follow(struct ledger *l, struct follower *f, int budget)
             l->probe.mine = rows_of(&f->count) - f->rows_base;
             l->probe.buffered = f->count.buffered_rows - f->buffered_base;
         }
+        if (pst_unlikely(frame->kind == FRAME_MARK) && f == &l->all && frame->position >= l->start)
+            given_up(l, frame);
         const struct packet_record *runs;
         uint32_t nruns;
         if (cursor_runs(&f->cursor, &runs, &nruns))
@@ -177,14 +217,9 @@ static int follow(struct ledger *l, struct follower *f, int budget)
         else
             ledger_frame(&f->count, &f->cursor.dict, frame);
     }
+    if (f == &l->all)
+        store_release(&l->counted, f->cursor.position); /* what follows may be given up: L6 */
     return n;
-}
-
-static void symbol_text(struct follower *f, uint32_t id, char *out, size_t cap)
-{
-    uint32_t len = 0;
-    const char *t = dictionary_peek(&f->cursor.dict, id, &len);
-    snprintf(out, cap, "%.*s", t ? (int)len : 1, t ? t : "?");
 }
 
 static const struct status_session *session_of(const struct status *s, const char *feed,
@@ -706,6 +741,11 @@ bool ledger_past(struct ledger *l, uint64_t position)
                 l->snap.durable_position >= position;
     pthread_mutex_unlock(&l->lock);
     return past;
+}
+
+uint64_t ledger_counted(const struct ledger *l)
+{
+    return load_acquire(&l->counted);
 }
 
 uint64_t ledger_behind(struct ledger *l)

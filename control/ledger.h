@@ -41,6 +41,7 @@ json_t *ledger_brief(struct ledger *l); /* array of {"line": text} for the statu
 void ledger_certificate(struct ledger *l, int32_t day);
 /* Have both of its readers, and the reader of what a start found, passed the position? */
 bool ledger_past(struct ledger *l, uint64_t position);
+uint64_t ledger_counted(const struct ledger *l); /* position that it has passed */
 uint64_t ledger_behind(struct ledger *l); /* bytes of journal not yet counted */
 /* Control, each second: raises ledger.imbalance. True = balances (or is still moving). */
 bool ledger_check(struct ledger *l, char *text, size_t cap);

@@ -87,6 +87,9 @@ bool wiring_journal(struct daemon *d, struct err *err)
                             .low_space = (uint64_t)c->log_low_space,
                             .ballast = (uint64_t)c->log_ballast,
                             .retry_ns = c->retry_interval,
+                            .full = (enum log_full)c->log_full,
+                            .hang_ns = c->log_timeout,
+                            .passed = &w->passed,
                             .pace_ns = d->config->wait == CONFIG_SLEEP ? NS_PER_MS : 0,
                             .calendars = &w->owners,
                             .symbols_known = symbols_count(&d->symbols),
@@ -187,6 +190,7 @@ void wiring_tick(struct daemon *d)
     int64_t now = clock_monotonic();
     wiring_extend_due(d);
     wiring_catalogue(d);
+    wiring_loss(d);
     wiring_late_tick(d);
     uint32_t days = load_relaxed(&w->appender.days.version);
     if (days != w->control_days) {

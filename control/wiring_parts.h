@@ -95,6 +95,9 @@ struct wiring {
     int32_t due_day[DAYS_CALENDARS];           /* the due list reaches to here */
     uint32_t control_days;                     /* version that control's inject rows know */
     int64_t second_at;
+    _Atomic uint64_t passed; /* the log may give up what lies below it: ledger and RDB have counted it */
+    uint32_t loss_step;   /* of a loss that is being journaled */
+    uint64_t loss_ticket; /* of its last row; 0 = not all are offered */
 };
 
 const struct decoder_ops *wiring_decoder(const struct config_feed *f); /* NULL = none */
@@ -130,6 +133,7 @@ bool wiring_hard_reset(struct daemon *d, struct err *err);
 bool wiring_resume_sessions(struct daemon *d, struct err *err);
 void wiring_recover_close(struct daemon *d);
 bool wiring_listed(const struct daemon *d); /* the catalogue knows all files */
+void wiring_loss(struct daemon *d);      /* what the log gave up is journaled */
 void wiring_catalogue(struct daemon *d); /* the log's news go into the catalogue */
 
 bool wiring_start_rx(struct daemon *d, struct err *err);

@@ -283,13 +283,21 @@ static uint64_t ring_below(const struct cursor *c)
 }
 
 /* Is position p in the ring, with some room before the writer reaches it? */
+/* What the log gave up is in the ring perhaps, but no longer in the journal of those who wait for
+ * the log: the files say what is left of it. */
+static bool given_up(const struct cursor *c, uint64_t p)
+{
+    return pst_unlikely(load_relaxed(&c->cfg.ring->head->lost_n)) &&
+           c->cfg.limit != CURSOR_COMMITTED && ring_lost(c->cfg.ring, p, p + 1);
+}
+
 static bool ring_has(const struct cursor *c, uint64_t p, bool margin)
 {
     const struct ring *r = c->cfg.ring;
     if (!r)
         return false;
     uint64_t below = ring_below(c);
-    return p >= r->head->start && p <= ring_tail(r) &&
+    return p >= r->head->start && p <= ring_tail(r) && !given_up(c, p) &&
            p >= below + (margin && below > r->head->start ? ring_size(r) / 8 : 0);
 }
 
@@ -354,6 +362,8 @@ static enum ring_got ring_step(struct cursor *c, const struct frame **out)
             if (c->position + FRAME_HEADER > c->limit_seen)
                 return RING_WAIT;
         }
+        if (given_up(c, c->position))
+            return RING_LAPPED;
         if (ring_copy(r, c->position, f, FRAME_HEADER) != RING_READ_OK)
             return RING_LAPPED;
         if (f->length < FRAME_HEADER || f->length > FRAME_MAX || f->position != c->position) {

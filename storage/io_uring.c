@@ -2,7 +2,8 @@
 /*
  * The io_uring backend: the only file that knows liburing. The ring is made twice: once at creation
  * to learn whether the kernel lets us (then closed), and for good at the first submit, because with
- * SINGLE_ISSUER it belongs to the thread that makes it. It may only write, read and sync.
+ * SINGLE_ISSUER it belongs to the thread that makes it. It may only write, read, sync and
+ * allocate.
  */
 #include <liburing.h>
 #include "core/clock.h"
@@ -29,7 +30,8 @@ static int make(struct io_uring *ring, unsigned depth)
         return r;
     struct io_uring_restriction allow[8] = {0};
     unsigned n = 0;
-    static const uint8_t ops[] = {IORING_OP_WRITE, IORING_OP_READ, IORING_OP_FSYNC, IORING_OP_NOP};
+    static const uint8_t ops[] = {IORING_OP_WRITE, IORING_OP_READ, IORING_OP_FSYNC,
+                                  IORING_OP_FALLOCATE, IORING_OP_NOP};
     for (unsigned i = 0; i < PST_COUNT(ops); i++)
         allow[n++] =
             (struct io_uring_restriction){.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = ops[i]};
@@ -41,7 +43,9 @@ static int make(struct io_uring *ring, unsigned depth)
         io_uring_queue_exit(ring);
         return r;
     }
-    unsigned workers[2] = {4, 4}; /* syncs and allocating writes run there; no more than that */
+    /* Syncs and allocating writes run there. As many as there may be writes: those that hang on one
+     * disk must not keep those to another one waiting. */
+    unsigned workers[2] = {depth, depth};
     io_uring_register_iowq_max_workers(ring, workers); /* refused before 5.15: then unlimited */
     return 0;
 }
@@ -61,6 +65,9 @@ static void fill(struct io_uring_sqe *s, struct io_op *op)
         break;
     case IO_FSYNC:
         io_uring_prep_fsync(s, op->fd, 0);
+        break;
+    case IO_ALLOCATE:
+        io_uring_prep_fallocate(s, op->fd, 0, (off_t)op->offset, (off_t)op->len);
         break;
     default:
         io_uring_prep_nop(s);
@@ -154,5 +161,6 @@ struct io *io_ring_create(unsigned depth, struct err *err)
     u->ops.destroy = ring_destroy;
     u->io.ops = &u->ops;
     u->io.depth = depth < 8 ? 8 : depth;
+    u->io.allocates = true;
     return &u->io;
 }

@@ -11,6 +11,7 @@
 #define REAP_MAX    64u
 #define WAIT_NS     (200 * NS_PER_US)
 
+/* Of frames that the log has not given up; the scout's. */
 static const struct frame *at(const struct log *l, uint64_t pos)
 {
     const struct frame *f = (const struct frame *)(l->ring->data + (pos & l->ring->mask));
@@ -92,6 +93,7 @@ void log_destroy(struct log *l)
         free(l->schema_json[i]);
     states_free(l->states[0]);
     states_free(l->states[1]);
+    log_lost_free(l);
     free(l->scratch);
     free(l->delta);
     free(l);
@@ -141,14 +143,6 @@ bool lane_add(struct log *l, uint8_t stream, int32_t day, uint64_t pos)
             return true;
         }
     return false;
-}
-
-static bool takes(const struct log_lane *n, const struct frame *f)
-{
-    if (f->kind == FRAME_PAD)
-        return false;
-    return f->stream == STREAM_EVERY ||
-           (f->stream == n->stream && (f->day == n->day || stream_is_buffer(f->stream)));
 }
 
 static uint64_t slowest(const struct log *l)
@@ -226,7 +220,7 @@ static void roll(struct log *l, const struct frame *f, unsigned type)
 static int scout(struct log *l, uint64_t tail)
 {
     int did = 0;
-    uint64_t limit = slowest(l) + LOG_AHEAD;
+    uint64_t limit = (slowest(l) > l->gone_to ? slowest(l) : l->gone_to) + LOG_AHEAD;
     while (l->cursor < tail && l->cursor < limit) {
         const struct frame *f = at(l, l->cursor);
         unsigned type = 0;
@@ -294,8 +288,13 @@ static int lane_step(struct log *l, struct log_lane *n)
         return did;
     uint64_t stop = n->cursor + ROUND_BYTES;
     while (o && n->cursor < limit && n->cursor < stop && out_room(l, o)) {
-        const struct frame *f = at(l, n->cursor);
-        uint64_t after = n->cursor + f->length;
+        uint64_t pos = n->cursor;
+        const struct frame *f = log_frame(l, &pos, limit);
+        if (pst_unlikely(!f)) {
+            n->cursor = o->copied = limit;
+            break;
+        }
+        uint64_t after = pos + f->length;
         if (takes(n, f) && !(f->kind == FRAME_DATA && PST_FAULT_HIT("log.drop_frame"))) {
             o->last_time = f->time;
             out_append(l, o, f, f->length, f->position, after);
@@ -340,6 +339,10 @@ static void completed(struct log *l, struct io_op *op)
             out_synced(l, o);
             return;
         }
+        if (op == &o->grow_op) {
+            log_grown(o);
+            return;
+        }
         if (op == &o->zero_op) {
             o->zeroing = false;
             o->no_zero |= op->result < 0;
@@ -362,7 +365,7 @@ static bool in_flight(const struct log *l)
     if (l->flights || l->spare_busy)
         return true;
     for (unsigned i = 0; i < LOG_OUTS; i++)
-        if (l->out[i].used && (l->out[i].syncing || l->out[i].zeroing))
+        if (l->out[i].used && busy_out(&l->out[i]))
             return true;
     return false;
 }
@@ -397,17 +400,21 @@ static void publish(struct log *l)
 {
     struct ring_head *h = l->ring->head;
     uint64_t written = level_position(l, WRITTEN), durable = level_position(l, DURABLE);
-    raise(&h->submitted, level_position(l, SUBMITTED));
+    uint64_t submitted = level_position(l, SUBMITTED), cap = log_loss_cap(l);
+    /* Below level durable the ring keeps what is not synced too, while there is room: a sync that
+     * fails then costs nothing, and `durable` never passes over what it concerned. */
+    bool room = ring_tail(l->ring) - durable <= ring_size(l->ring) / 2;
+    raise(&h->guard, l->cfg.level == LOG_DURABLE || room ? durable : written); /* G1 */
+    log_shelf_done(l, durable);
+    written = written < cap ? written : cap;
+    durable = durable < cap ? durable : cap;
+    raise(&h->submitted, submitted < cap ? submitted : cap);
     raise(&h->written, written);
     if (durable > l->durable) {
         l->durable = durable;
         count_durable(l, durable);
         raise(&h->durable, durable);
     }
-    /* Below level durable the ring keeps what is not synced too, while there is room: a sync that
-     * fails then costs nothing, and `durable` never passes over what it concerned. */
-    bool room = ring_tail(l->ring) - l->durable <= ring_size(l->ring) / 2;
-    raise(&h->guard, l->cfg.level == LOG_DURABLE || room ? durable : written); /* G1 */
 }
 
 /* ---- drain ---- */
@@ -479,6 +486,7 @@ int log_work(struct log *l)
             did += out_step(l, &l->out[i]);
     did += events_done(l);
     publish(l);
+    log_relieve(l);
     if (pst_unlikely(load_acquire(&l->drain)) && !load_relaxed(&l->drained)) /* L4 */
         drain(l);
     if (did) {
@@ -513,7 +521,8 @@ static void look_around(struct log *l, struct log_lane *n)
         return;
     }
     uint64_t space = 0;
-    bool home = o->spilled && l->dir[0].bad_until <= l->now && l->home_at <= l->now &&
+    bool home = o->spilled && !dir_hangs(l, 0) && l->dir[0].bad_until <= l->now &&
+                l->home_at <= l->now &&
                 l->io->ops->free_space(l->io, l->dir[0].path, &space) == 0 && space >= LOG_HOME;
     if (!astray && !home)
         return;
@@ -539,8 +548,8 @@ void log_housekeeping(struct log *l)
     uint64_t reached = load_relaxed(l->cfg.level == LOG_DURABLE   ? &h->durable
                                     : l->cfg.level == LOG_WRITTEN ? &h->written
                                                                   : &h->submitted);
-    int64_t oldest = 0;
-    if (reached < ring_tail(l->ring) && reached >= load_relaxed(&h->guard))
+    int64_t oldest = l->loss_state == LOSS_NONE ? 0 : l->loss.since;
+    if (!oldest && reached < ring_tail(l->ring) && reached >= load_relaxed(&h->guard))
         oldest = at(l, reached)->time;
     store_relaxed(&l->st->log_oldest, oldest);
     if (l->now >= l->check_at) {
@@ -549,7 +558,7 @@ void log_housekeeping(struct log *l)
             if (l->lane[i].used && l->lane[i].out && !l->draining)
                 look_around(l, &l->lane[i]);
     }
-    if (l->now >= l->space_at && l->cfg.low_space) {
+    if (l->now >= l->space_at && l->cfg.low_space && !dir_hangs(l, 0)) {
         uint64_t space;
         l->space_at = l->now + NS_PER_S;
         if (l->io->ops->free_space(l->io, l->cfg.directory, &space) == 0 &&

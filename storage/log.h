@@ -26,6 +26,16 @@
  * counts as poisoned. At the levels async and written what a failed sync concerns may have left the
  * ring already where that is more than half full: it stays in the poisoned file, unproven.
  *
+ * FULL. When the ring is full because nothing takes writes: BLOCK leaves it so (the appender stops,
+ * NICs count the loss, which becomes a gap). FAILOVER and DROP also take a write that has not
+ * answered within hang_ns for a failed one: its file is poisoned, its directory is not touched
+ * again before all its writes have come back, and the log goes on in the other directory. When
+ * neither takes a file, DROP gives up the oldest eighth of the ring whenever less than an eighth is
+ * free: data frames and ticks; symbols, schemas, gaps and all other marks are kept aside and
+ * written when a file takes them. No level passes such a range before control has journaled it: gap
+ * rows of reason lost_log for every sequence, and a `lost` mark (log_loss, log_loss_told). It gives
+ * nothing up across an end of day whose files are not closed.
+ *
  * ROLL. The eod mark with which the last calendar closes day D is the last frame of D's file; the
  * next frame opens the file of its own day (state marks after eod carry the new day). Until then
  * the files of several days may be open: a calendar that has turned writes into the next one. The
@@ -62,6 +72,7 @@
 #include "log_file.h"
 
 enum log_level { LOG_ASYNC, LOG_WRITTEN, LOG_DURABLE };
+enum log_full { LOG_FULL_BLOCK, LOG_FULL_DROP, LOG_FULL_FAILOVER }; /* as in FULL above */
 
 struct log_config {
     struct io *io; /* the log thread's own */
@@ -89,6 +100,11 @@ struct log_config {
     int32_t interval;     /* minute at which the present interval began; any when there are none */
     const char *previous; /* name of the daily stream's last file; NULL = none */
     bool buffered;        /* never O_DIRECT */
+    enum log_full full;
+    int64_t hang_ns; /* with DROP and FAILOVER: a write that takes longer has failed; 0 = never */
+    /* Frames at or above it are not given up: somebody who counts has not seen them. NULL = all may
+     * be (tests). Control stores it with release: L6. */
+    const _Atomic uint64_t *passed;
 };
 
 struct log;
@@ -138,6 +154,31 @@ struct log_event {
 };
 /* False: no news. Events beyond 256 unread ones are dropped: the catalogue is rebuildable. */
 bool log_event_next(struct log *log, struct log_event *e);
+
+/* ---- what was given up, for control to journal ---- */
+struct log_lost_range {
+    uint32_t feed, session; /* symbols */
+    uint64_t first, last;   /* sequences */
+    uint16_t day;
+};
+struct log_lost_session {
+    uint32_t feed, session;
+    uint64_t on_time, late, rows; /* sequences, sequences, rows of every kind */
+    uint32_t newest;              /* its last range, + 1 */
+};
+struct log_loss {
+    uint64_t from, to; /* positions */
+    int64_t since;
+    uint64_t frames, bytes, rows;
+    struct log_lost_range *range;
+    uint32_t n_ranges;
+    struct log_lost_session *session;
+    uint32_t n_sessions;
+};
+/* NULL: nothing is to be told. What it points to is control's until log_loss_told, which says that
+ * the gap rows and the mark have been taken by the appender. */
+const struct log_loss *log_loss(const struct log *log);
+void log_loss_told(struct log *log);
 
 /*
  * Makes an expired, closed file the prepared next one (renamed to the spare, not cleared: its stale

@@ -100,6 +100,29 @@ void count_frame(struct log *l, const struct frame *f)
     }
 }
 
+void count_undo(struct log *l, const struct frame *f)
+{
+    if (!frame_payload_bytes(f))
+        return;
+    const uint8_t *at = frame_payload(f), *end = at + frame_payload_bytes(f);
+    bool bad = false;
+    const struct packet_record *p;
+    while ((p = packet_hop(&at, end, &bad))) {
+        int i = index_of(l, p->feed, p->session);
+        if (i < 0)
+            continue;
+        struct log_delta *d = delta_of(l, (uint32_t)i, f->position, f->position + f->length);
+        if (p->flags & RUN_UNSEQUENCED)
+            d->unsequenced -= p->rows;
+        else if (p->flags & ROW_LATE)
+            d->late -= p->seqs;
+        else {
+            d->durable -= p->seqs;
+            bump(&l->counts.entry[i].submitted, -(uint64_t)p->seqs);
+        }
+    }
+}
+
 void count_durable(struct log *l, uint64_t durable)
 {
     for (; l->delta_head < l->delta_tail; l->delta_head++) {

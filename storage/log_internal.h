@@ -23,7 +23,7 @@
 #define LOG_EVENTS  256u
 #define LOG_NOWHERE UINT64_MAX
 #define LOG_HOME    (8ull << 20) /* free in log_directory before the log leaves spill */
-#define LOG_AHEAD   (4u << 20) /* the scout reads at most this far ahead of the slowest lane */
+#define LOG_AHEAD   (4u << 20)   /* the scout reads at most this far ahead of the slowest lane */
 
 enum write_state { WRITE_FREE, WRITE_FILLING, WRITE_QUEUED, WRITE_FLIGHT, WRITE_DONE };
 
@@ -72,10 +72,17 @@ struct log_out {
     uint16_t queue[LOG_WRITES];
     unsigned head, count, flights;
     struct log_mark submitted, written, durable, sync_target;
-    struct io_op sync_op, zero_op;
-    bool syncing, zeroing;
-    int64_t next_sync;
+    struct io_op sync_op, zero_op, grow_op;
+    bool syncing, zeroing, growing;
+    uint64_t grow_by;
+    int64_t next_sync, synced_at; /* when one is due; when the last one was started */
 };
+
+/* Operations of it are under way: their memory and descriptor must stay. */
+pst_inline bool busy_out(const struct log_out *o)
+{
+    return o->flights || o->syncing || o->zeroing || o->growing;
+}
 
 struct log_lane {
     bool used;
@@ -90,11 +97,22 @@ struct log_lane {
     int64_t retry_at;
 };
 
+/* Is it one of the frames that this lane writes? */
+static inline bool takes(const struct log_lane *n, const struct frame *f)
+{
+    if (f->kind == FRAME_PAD)
+        return false;
+    return f->stream == STREAM_EVERY ||
+           (f->stream == n->stream && (f->day == n->day || stream_is_buffer(f->stream)));
+}
+
 struct log_dir {
     const char *path; /* NULL: none */
     int64_t bad_until;
     unsigned failures; /* since something became durable there */
 };
+
+enum loss_state { LOSS_NONE, LOSS_GROWING, LOSS_READY, LOSS_TOLD };
 
 struct log_state { /* one state mark frame, whole */
     struct frame *frame;
@@ -104,7 +122,7 @@ struct log_state { /* one state mark frame, whole */
 struct log_delta {
     uint64_t end;
     uint32_t index;
-    uint32_t late, unsequenced;
+    uint64_t late, unsequenced; /* sums: what is given up is taken off again, modulo 2^64 */
     uint64_t durable, gap;
 };
 
@@ -171,6 +189,14 @@ struct log {
     uint64_t last_delta[LOG_COUNTS]; /* number + 1 */
     uint32_t last_index;
     uint16_t slot[LOG_COUNTS * 2]; /* hash: index + 1 */
+    /* log_lost.c: below gone_to only what is on the shelf is still to be had; 0 = nothing is gone
+     */
+    uint64_t gone_to;
+    struct frame **shelf; /* by position */
+    uint32_t shelf_n, shelf_cap;
+    uint64_t shelf_bytes;
+    struct log_loss loss;        /* control reads it while READY */
+    _Atomic uint32_t loss_state; /* enum loss_state; L7 */
     /* control: news and drain */
     struct log_event event[LOG_EVENTS];
     _Atomic uint64_t event_head, event_tail; /* release by the owner, acquire by the other */
@@ -191,10 +217,12 @@ void out_drop_buffers(struct log *l, struct log_out *o);
 uint64_t out_position(const struct log_out *o, const struct log_mark *m); /* LOG_NOWHERE = all */
 
 /* log_open.c */
+bool dir_hangs(const struct log *l, unsigned d); /* writes there were given up and did not end */
 bool lane_open(struct log *l, struct log_lane *n, bool home_only);
 bool preamble_step(struct log *l, struct log_out *o); /* false: no room; o->stage says when done */
 bool preamble_done(const struct log_out *o);
-void log_grow(struct log *l, struct log_out *o);
+void log_grow(struct log *l, struct log_out *o, uint64_t need); /* bytes of the file */
+void log_grown(struct log_out *o);
 void log_idle(struct log *l);                        /* spare, zeroing ahead, ballast */
 void log_note(struct log *l, const struct frame *f); /* schemas, symbols, states */
 void log_sentence(struct log *l, int error);         /* errno into the status */
@@ -216,4 +244,14 @@ void states_free(struct log_state *s);
 
 /* log_count.c */
 void count_frame(struct log *l, const struct frame *f);
+void count_undo(struct log *l, const struct frame *f); /* counted, and given up since */
 void count_durable(struct log *l, uint64_t durable);
+
+/* log_lost.c */
+/* The first frame at or above *pos and below end that lanes can still read; *pos moves to it, or to
+ * what lies behind a range that was given up. NULL: none below end. */
+const struct frame *log_frame(const struct log *l, uint64_t *pos, uint64_t end);
+void log_relieve(struct log *l);            /* each round: gives up what has to be */
+uint64_t log_loss_cap(const struct log *l); /* no level passes it before the loss is told */
+void log_shelf_done(struct log *l, uint64_t durable);
+void log_lost_free(struct log *l);

@@ -12,6 +12,7 @@
 #define FILE_MODE   0640
 #define LEAST_ALLOC (1ull << 20)
 #define HOME_WAITS  64 /* retry_interval times, at most, between two returns from spill */
+#define GROW_MAX    (1u << 30)
 #define ZERO_AHEAD  (64ull << 20)
 #define EVENT_ALLOC (64ull << 20) /* allocated at once for the file of a buffering event */
 
@@ -139,12 +140,10 @@ void log_note(struct log *l, const struct frame *f)
 /* Symbols interned below position p: the scout may already be further. */
 static uint32_t symbols_at(const struct log *l, uint64_t p)
 {
-    for (uint64_t at = p; at < l->cursor;) {
-        const struct frame *f = (const struct frame *)(l->ring->data + (at & l->ring->mask));
+    const struct frame *f;
+    for (; (f = log_frame(l, &p, l->cursor)); p += f->length)
         if (f->kind == FRAME_SYMBOL)
             return le32(frame_payload(f));
-        at += f->length;
-    }
     return l->symbols_known;
 }
 
@@ -283,16 +282,43 @@ static uint64_t ahead(const struct log *l, const struct log_out *o)
     return less ? EVENT_ALLOC : l->cfg.preallocate;
 }
 
-void log_grow(struct log *l, struct log_out *o)
+/* Space ahead of a file that runs out of it. Where the backend can, it is asked for early and not
+ * waited for: a disk that hangs must not stop this thread. */
+void log_grow(struct log *l, struct log_out *o, uint64_t need)
 {
-    if (o->no_alloc || !l->cfg.preallocate)
+    if (o->no_alloc || o->growing || !l->cfg.preallocate)
         return;
     uint64_t from = o->alloc > o->handed ? o->alloc : pst_align_up(o->handed, o->block);
-    int64_t end = allocate(l, o->fd, from, ahead(l, o));
-    if (end <= (int64_t)from)
-        o->no_alloc = true; /* the writes will say what is wrong */
+    if (!l->io->allocates) {
+        if (need <= o->alloc)
+            return;
+        int64_t end = allocate(l, o->fd, from, ahead(l, o));
+        if (end <= (int64_t)from)
+            o->no_alloc = true; /* the writes will say what is wrong */
+        else
+            o->alloc = (uint64_t)end;
+        return;
+    }
+    uint64_t most = ahead(l, o) < GROW_MAX ? ahead(l, o) : GROW_MAX;
+    o->grow_by = o->grow_by ? o->grow_by : most;
+    if (need + o->grow_by / 2 <= o->alloc)
+        return;
+    o->grow_op = (struct io_op){
+        .kind = IO_ALLOCATE, .fd = o->fd, .len = (uint32_t)o->grow_by, .offset = from};
+    struct io_op *op = &o->grow_op;
+    o->growing = l->io->ops->submit(l->io, &op, 1) == 1;
+}
+
+void log_grown(struct log_out *o)
+{
+    int r = o->grow_op.result;
+    o->growing = false;
+    if (r == 0)
+        o->alloc = o->grow_op.offset + o->grow_op.len;
+    else if ((r == -ENOSPC || r == -EDQUOT) && o->grow_by / 2 >= LEAST_ALLOC)
+        o->grow_by /= 2;
     else
-        o->alloc = (uint64_t)end;
+        o->no_alloc = true; /* the writes will say what is wrong */
 }
 
 static void ballast_path(const struct log *l, char *path, size_t n)
@@ -364,7 +390,7 @@ void out_fail(struct log *l, struct log_out *o, int error)
     uint64_t from = out_position(o, &o->durable), guard = load_relaxed(&l->ring->head->guard);
     if (from == LOG_NOWHERE)
         from = o->copied;
-    if (from < guard)
+    if (from < guard && from >= l->gone_to)
         from = guard; /* level below durable: the ring need not hold more */
     if (o->lane) {
         o->lane->cursor = from;
@@ -524,6 +550,16 @@ static int make(struct log *l, struct log_out *o, unsigned d)
     return 0;
 }
 
+bool dir_hangs(const struct log *l, unsigned d)
+{
+    for (unsigned i = 0; i < LOG_OUTS; i++) {
+        const struct log_out *o = &l->out[i];
+        if (o->used && o->failed && o->spilled == d && o->error == -ETIMEDOUT && busy_out(o))
+            return true;
+    }
+    return false;
+}
+
 bool lane_open(struct log *l, struct log_lane *n, bool home_only)
 {
     struct log_out *o = NULL;
@@ -534,7 +570,7 @@ bool lane_open(struct log *l, struct log_lane *n, bool home_only)
         return false;
     PST_FAULT("log.open");
     for (unsigned d = 0; d < (home_only ? 1u : 2u); d++) {
-        if (!l->dir[d].path || l->dir[d].bad_until > l->now)
+        if (!l->dir[d].path || l->dir[d].bad_until > l->now || dir_hangs(l, d))
             continue;
         memset(o, 0, sizeof *o);
         struct log_file_header *h = &o->header;
@@ -634,7 +670,7 @@ static bool zero(struct log *l, struct io_op *op, int fd, uint64_t *at, uint64_t
 
 void log_idle(struct log *l)
 {
-    if (l->flights || l->spare_busy || l->now - l->busy_at < 5 * NS_PER_MS)
+    if (l->flights || l->spare_busy || l->now - l->busy_at < 5 * NS_PER_MS || dir_hangs(l, 0))
         return;
     for (unsigned i = 0; i < LOG_OUTS; i++) {
         struct log_out *o = &l->out[i];

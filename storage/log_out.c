@@ -136,6 +136,7 @@ static bool submit_sync(struct log *l, struct log_out *o)
     if (l->io->ops->submit(l->io, &op, 1) != 1)
         return false;
     o->syncing = true;
+    o->synced_at = l->now;
     o->next_sync = l->now + SYNC_NS;
     return true;
 }
@@ -158,8 +159,11 @@ static void close_failed(struct log *l, struct log_out *o)
         l->io->ops->unlink(l->io, o->path);
         log_tell(l, o, LOG_REMOVED);
     } else {
-        uint64_t size = pst_align_up(o->written.end, o->block);
-        if (o->alloc > size)
+        /* What may be given up later must not stand in it then: exactly what is durable stays. */
+        uint64_t size = l->cfg.full == LOG_FULL_DROP && l->cfg.level == LOG_DURABLE
+                            ? o->durable.end
+                            : pst_align_up(o->written.end, o->block);
+        if (o->alloc > size || size == o->durable.end)
             l->io->ops->ftruncate(l->io, o->fd, size);
         log_tell(l, o, LOG_GAVE_UP);
     }
@@ -183,15 +187,35 @@ static void end(struct log *l, struct log_out *o)
     o->end_written = true;
 }
 
+/* Has a write or sync been under way for longer than a disk may take? */
+static bool hangs(const struct log *l, const struct log_out *o)
+{
+    int64_t limit = l->now - l->cfg.hang_ns;
+    if (l->cfg.full == LOG_FULL_BLOCK || !l->cfg.hang_ns)
+        return false;
+    if (o->syncing && o->synced_at < limit)
+        return true;
+    for (unsigned i = 0; o->flights && i < o->count; i++) {
+        const struct log_write *w = &l->write[o->queue[(o->head + i) % LOG_WRITES]];
+        if (w->state == WRITE_FLIGHT && w->queued_at < limit)
+            return true;
+    }
+    return false;
+}
+
 int out_step(struct log *l, struct log_out *o)
 {
     int did = 0;
     if (o->failed) {
-        if (!o->flights && !o->syncing && !o->zeroing) {
+        if (!busy_out(o)) {
             close_failed(l, o);
             did = 1;
         }
         return did;
+    }
+    if (pst_unlikely(hangs(l, o))) {
+        out_fail(l, o, -ETIMEDOUT);
+        return 1;
     }
     if (o->ending)
         end(l, o);
@@ -213,8 +237,7 @@ int out_step(struct log *l, struct log_out *o)
         if (o->zeroing && w->offset < o->zero_op.offset + o->zero_op.len &&
             o->zero_op.offset < w->offset + w->length)
             break;
-        if (w->offset + w->length > o->alloc)
-            log_grow(l, o);
+        log_grow(l, o, w->offset + w->length);
         if (!submit(l, o, w))
             break;
         did++;
@@ -225,7 +248,7 @@ int out_step(struct log *l, struct log_out *o)
     if (!o->syncing && o->written.end > o->durable.end &&
         (buffered || (l->cfg.level != LOG_DURABLE && (l->now >= o->next_sync || o->ending))))
         did += submit_sync(l, o);
-    if (o->end_written && o->durable.end == o->fill && !o->syncing && !o->zeroing) {
+    if (o->end_written && o->durable.end == o->fill && !busy_out(o)) {
         close_out(l, o);
         did++;
     }

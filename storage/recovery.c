@@ -383,6 +383,17 @@ static void buffer_mark(struct recovery *r, const struct event_mark *m, bool end
     r->event[i].passes = m->status == EVENT_PASSTHROUGH;
 }
 
+/* The log gave up what stood there, and says so: no damage. The gap rows behind the mark pay. */
+static void lost_mark(struct recovery *r, json_t *o)
+{
+    uint64_t from = number_in(o, "from"), to = number_in(o, "to");
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < r->ranges; i++)
+        if (r->range[i].from < from || r->range[i].to > to)
+            r->range[kept++] = r->range[i];
+    r->ranges = kept;
+}
+
 void recovery_mark(struct recovery *r, const struct frame *f)
 {
     struct event_mark event;
@@ -395,7 +406,7 @@ void recovery_mark(struct recovery *r, const struct frame *f)
         return;
     }
     if (!text || (type != MARK_STATE && type != MARK_SESSION && type != MARK_TICK &&
-                  type != MARK_EOD && type != MARK_RESTART))
+                  type != MARK_EOD && type != MARK_RESTART && type != MARK_LOST))
         return;
     json_t *o = json_loadb(text, len, 0, NULL);
     if (!json_is_object(o)) {
@@ -418,6 +429,8 @@ void recovery_mark(struct recovery *r, const struct frame *f)
         tick_mark(r, o, f->day);
     else if (type == MARK_EOD)
         eod_mark(r, f, o);
+    else if (type == MARK_LOST)
+        lost_mark(r, o);
     else if (!r->costing) {
         /* Holes below it are the account of the incarnation that wrote it. What it owes for them is
          * paid by the gap rows behind it, if they are there. */

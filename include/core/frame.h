@@ -57,7 +57,8 @@ enum frame_kind {
     X(BUFFER_START, "buffer_start", 7)                                                             \
     X(BUFFER_END, "buffer_end", 8)                                                                 \
     X(SESSION, "session", 9) /* {"feed","session","event",…}: begin end restart reset */         \
-    X(END, "end", 10)        /* clean end of the journal */
+    X(END, "end", 10)        /* clean end of the journal */                                        \
+    X(LOST, "lost", 11)      /* {"from","to","frames","rows","sessions"}: given up by the log */
 enum mark_type {
 #define X(ID, name, n) MARK_##ID = n,
     MARK_TYPES(X)
@@ -147,6 +148,15 @@ static inline const char *frame_mark(const struct frame *f, unsigned *type, uint
     *type = le16(p);
     *json_len = le32(p + 4);
     return *json_len <= frame_payload_bytes(f) - 8 ? (const char *)p + 8 : NULL;
+}
+
+/* May the log give it up when the ring is full and no disk takes writes (log_full: drop_oldest)?
+ * Data, and ticks, which the next one replaces. Everything else is kept. */
+static inline bool frame_losable(const struct frame *f)
+{
+    return f->kind == FRAME_DATA || f->kind == FRAME_PAD ||
+           (f->kind == FRAME_MARK && frame_payload_bytes(f) >= 2 &&
+            le16(frame_payload(f)) == MARK_TICK);
 }
 static inline const char *frame_schema_json(const struct frame *f, uint32_t *json_len)
 {

@@ -18,7 +18,8 @@
 #include <errno.h>
 #include "base.h"
 
-enum io_kind { IO_WRITE, IO_READ, IO_FDATASYNC, IO_FSYNC };
+/* IO_ALLOCATE: space for len bytes at offset, the file grows; only where io->allocates. */
+enum io_kind { IO_WRITE, IO_READ, IO_FDATASYNC, IO_FSYNC, IO_ALLOCATE };
 
 /* One asynchronous operation. Owner of the memory: the caller; it must stay until reaped. */
 struct io_op {
@@ -83,6 +84,7 @@ struct io_ops {
 struct io {
     const struct io_ops *ops;
     unsigned depth; /* most ops in flight */
+    bool allocates; /* IO_ALLOCATE does not block the caller */
 };
 
 /* The plain backend: submit runs the op at once. */

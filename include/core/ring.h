@@ -35,6 +35,7 @@
 #define RING_MIN         (16ull << 20)
 #define RING_RESERVE     (64u * 1024) /* the end of a full ring: for marks and gaps only */
 #define RING_CHECKPOINTS 4096u
+#define RING_LOST        64u
 #ifndef RING_SLACK
 #define RING_SLACK (64u * 1024) /* overwrite_below moves in such steps */
 #endif
@@ -56,6 +57,14 @@ struct ring_head {
     _Atomic uint64_t durable;
     /* position of the first frame starting at or after k * step, slot k % RING_CHECKPOINTS */
     pst_aligned(64) _Atomic uint64_t checkpoint[RING_CHECKPOINTS];
+    /* [from, to) whose data frames and ticks the log gave up (log.h, FULL): slot n % RING_LOST.
+     * They are no longer part of the journal for readers at the levels submitted and durable. A
+     * slot is taken again only when nothing below its end is in the ring. Writer: the log thread.
+     */
+    pst_aligned(64) _Atomic uint64_t lost_n; /* X1 release: pairs with X2 */
+    struct {
+        _Atomic uint64_t from, to;
+    } lost[RING_LOST];
 };
 _Static_assert(sizeof(struct ring_head) <= RING_HEAD, "ring head fits");
 
@@ -176,6 +185,38 @@ static inline enum ring_read ring_read_frame(const struct ring *r, uint64_t pos,
     if (len < FRAME_HEADER || len > FRAME_MAX)
         return RING_READ_LAPPED; /* only torn bytes look so */
     return ring_copy(r, pos + FRAME_HEADER, (uint8_t *)buf + FRAME_HEADER, len - FRAME_HEADER);
+}
+
+/* Log thread, before guard or a level is raised past it. Grows the newest range where it ends at
+ * `from`. False: every slot is still needed. */
+static inline bool ring_lost_add(struct ring *r, uint64_t from, uint64_t to)
+{
+    struct ring_head *h = r->head;
+    uint64_t n = load_relaxed(&h->lost_n);
+    if (n && load_relaxed(&h->lost[(n - 1) % RING_LOST].to) == from) {
+        store_release(&h->lost[(n - 1) % RING_LOST].to, to); /* X1 */
+        return true;
+    }
+    if (n >= RING_LOST &&
+        load_relaxed(&h->lost[n % RING_LOST].to) > load_relaxed(&h->overwrite_below))
+        return false;
+    store_relaxed(&h->lost[n % RING_LOST].from, from);
+    store_relaxed(&h->lost[n % RING_LOST].to, to);
+    store_release(&h->lost_n, n + 1); /* X1 */
+    return true;
+}
+
+/* Anyone, after a level above `to` was seen: does a lost range overlap [from, to)? Of a range below
+ * what the ring holds the answer may be no: ask in time. */
+static inline bool ring_lost(const struct ring *r, uint64_t from, uint64_t to)
+{
+    const struct ring_head *h = r->head;
+    uint64_t n = load_acquire(&h->lost_n); /* X2 */
+    for (uint64_t i = n > RING_LOST ? n - RING_LOST : 0; i < n; i++)
+        if (load_relaxed(&h->lost[i % RING_LOST].from) < to &&
+            load_acquire(&h->lost[i % RING_LOST].to) > from)
+            return true;
+    return false;
 }
 
 /* The latest known frame start at or below pos that is still in the ring; 0 = none known. */

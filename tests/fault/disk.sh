@@ -127,6 +127,42 @@ full-*) # until the ring is full
     thaw
     want=superset
     ;;
+dropped) # the disk stays full until the ring is: the oldest data is given up, exactly
+    disk_make tmpfs 32
+    RING=16M RATE=60000 begin 'log_full: drop_oldest'
+    rows_reach 20000
+    fill
+    alarms_come log.stalled log.gave_up
+    sleep 2
+    unfill
+    want=superset dropped=1
+    ;;
+gave-up-*) # and where the disk does not answer
+    disk_make "${1##*-}" 256
+    RING=16M RATE=60000 begin "log_full: drop_oldest
+log_timeout: 500ms"
+    rows_reach 20000
+    freeze
+    alarms_come log.stalled disk.hung log.gave_up
+    sleep 1
+    thaw
+    want=superset dropped=1
+    ;;
+failover-*) # or moves to the other disk in time
+    disk_make "${1##*-}" 256
+    mkdir "$work/spill"
+    RING=16M RATE=60000 begin "log_full: failover
+log_timeout: 500ms
+spill_directory: $work/spill"
+    rows_reach 20000
+    freeze
+    since=$(date +%s)
+    alarms_come log.spill
+    [ $(($(date +%s) - since)) -lt 4 ] || die "log_timeout is 500 ms, the move took longer than 4 s"
+    rows=$(figure ledger 'r["rows"]')
+    rows_reach $((rows + 100000)) # goes on
+    thaw
+    ;;
 fsize)
     LOGDIR=$work/log PREALLOCATE=0
     begin
