@@ -5,6 +5,7 @@
 #include "cli_print.h"
 #include "core/civil.h"
 #include "day_parts.h"
+#include "disks.h"
 #include "retention.h"
 #include "wiring_parts.h"
 
@@ -395,7 +396,8 @@ void day_tick(struct day *y)
     note_open(y);
     take_outcome(y);
     if (!y->stopping) {
-        retention_tick(y);
+        if (!y->d->disks || disks_answers(y->d->disks, DISK_LOG))
+            retention_tick(y);
         give_work(y);
     }
     release_days(y);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "disk_rate.h"
 #include "disks.h"
+#include "retention.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
@@ -45,6 +46,7 @@ struct disks {
     uint64_t posted, finished; /* jobs; under the lock */
     _Atomic int32_t catalogue_error;
     _Atomic bool lease_failed;
+    int64_t govern_at; /* control */
 };
 
 static const char *const role_name[] = {"log", "spill", "state", "database"};
@@ -303,10 +305,31 @@ bool disks_close(struct disks *k)
     return true;
 }
 
-bool disks_catalogue_failed(const struct disks *k, int *error)
+bool disks_answers(const struct disks *k, enum disk_role role)
 {
-    *error = load_relaxed(&k->catalogue_error);
-    return *error != 0;
+    const struct disk *x = &k->disk[role];
+    int64_t answered = load_relaxed(&x->answered);
+    bool open = load_relaxed(&x->asked) > answered;
+    return answered && !open && clock_monotonic() - answered < DISKS_SLOW_NS;
+}
+
+void disks_govern(struct disks *k)
+{
+    struct daemon *d = k->d;
+    int64_t now = clock_monotonic();
+    uint64_t room = load_relaxed(&d->status->log_free);
+    if (now < k->govern_at || !d->days || !room || room >= (uint64_t)d->config->log_low_space ||
+        !disks_answers(k, DISK_LOG))
+        return;
+    const char *why = "";
+    bool again = false;
+    uint64_t freed = retention_free(d->days, INT32_MAX, &again, &why);
+    k->govern_at = now + NS_PER_S;
+    if (freed)
+        fprintf(stderr,
+                "penstockd: %s has %llu MiB free, below log_low_space: its oldest file was given "
+                "up, the database holds its date\n",
+                d->config->log_directory, (unsigned long long)(room >> 20));
 }
 
 bool disks_lease_failed(const struct disks *k)

@@ -40,7 +40,11 @@ bool disks_close(struct disks *k);
  * are copied. */
 void disks_write(struct disks *k, const char *path, const char *text, const char *done);
 
-bool disks_catalogue_failed(const struct disks *k, int *error); /* since the last line that went */
+/* May control touch that disk itself (unlink an old file)? It answered a moment ago. */
+bool disks_answers(const struct disks *k, enum disk_role role);
+/* Each tick: below log_low_space the oldest log file that nobody needs goes, one a second, whatever
+ * log_keep says (retention.h). The ballast comes next (log.h), the log itself last. */
+void disks_govern(struct disks *k);
 bool disks_lease_failed(const struct disks *k);
 json_t *disks_json(const struct disks *k);
 /* Each check: disk.filling and disk.hung. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/random.h>
 #include "buffer.h"
+#include "disks.h"
 #include "initial.h"
 #include "topo.h"
 #include "wiring_parts.h"
@@ -191,6 +192,8 @@ void wiring_tick(struct daemon *d)
     wiring_extend_due(d);
     wiring_catalogue(d);
     wiring_loss(d);
+    if (d->disks)
+        disks_govern(d->disks);
     wiring_late_tick(d);
     uint32_t days = load_relaxed(&w->appender.days.version);
     if (days != w->control_days) {
