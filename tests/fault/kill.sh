@@ -1,15 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# kill.sh LEVEL: kill -9 in full flow at seeded points, again and again on the same directories while
+# kill.sh [RUN...]: kill -9 in full flow at seeded points, again and again on the same directories while
 # traffic goes on; then everything that was announced must be there, once, and every outage must be
-# exactly one `down` gap. 50 points with PST_ALL=1, else a tenth of them, rotating by PST_SEED.
+# exactly one `down` gap. 200 points with PST_ALL=1, else a tenth of them, rotating by PST_SEED. A run is
+# five kills; the runs go through levels (durable, written, async) and streams (one, or the orders in files
+# by the minute).
 . "$(dirname "$0")/../system/lib.sh"
 enter_namespace "$@"
-export LEVEL=$1
 history=$BUILD/tests/history
 seed=$((16#$(printf %s "${PST_SEED:-1}" | tr -cd 0-9a-f | cut -c1-7)))
-all=50 each=5 # points; kills in a run
-if [ -n "${PST_ALL:-}" ]; then runs=$(seq 0 $((all / each - 1))); else runs=$((seed % (all / each))); fi
+all=200 each=5 # points; kills in a run
+if [ $# -gt 0 ]; then runs=$*
+elif [ -n "${PST_ALL:-}" ]; then runs=$(seq 0 $((all / each - 1)))
+else runs=$(seq $((seed % 10)) 10 $((all / each - 1))); fi
+levels=(durable written async)
 
 points=(log.after_submit:200 log.after_write:200 log.after_durable:200 appender.before_publish:3000
     appender.after_publish:3000 log.open:1 log.header:1 lease.rename:1 log.end:1)
@@ -80,7 +84,12 @@ balanced() {
 killed=0 missed=0
 for run in $runs; do
     rm -rf "$work/log" "$work/state" "$work/facts"
-    config
+    LEVEL=${levels[$((run % 3))]} streams=one
+    [ $((run / 3 % 2)) = 0 ] || streams=two
+    if [ $streams = two ]; then
+        config "intraday_freq: 1
+intraday_tables: [itch_order]"
+    else config; fi
     : >"$work/facts"
     # shellcheck disable=SC2046
     "$sim" --iface out --report "$work/sent.json" --truth "$work/truth" --quiet --rate 30000 --heartbeat-ms 100 \
@@ -89,7 +98,7 @@ for run in $runs; do
     others=$traffic
     for step in $(seq $each); do
         choose $((run * each + step))
-        echo "run $run kill $step: ${at:-after ${after}s}"
+        echo "run $run kill $step: $LEVEL, $streams: ${at:-after ${after}s}"
         launch "$at"
         if [ -n "$after" ]; then
             balanced
@@ -115,6 +124,9 @@ for run in $runs; do
     stop || die "the daemon's exit code"
     wait "$watcher"
     "$history" check "$work/log" "$work/facts" || die "run $run: the history is wrong"
-    check --gaps superset --locates forgotten
+    order=
+    [ $streams = one ] || order="--interval itch_order"
+    # shellcheck disable=SC2086
+    check --gaps superset --locates forgotten $order
 done
-echo "$LEVEL: $killed kills, $missed points were not reached within 3 s"
+echo "$killed kills, $missed points were not reached within 3 s"
