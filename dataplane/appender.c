@@ -1061,8 +1061,11 @@ static enum inject_refusal take_data(struct appender *a, struct appender_source 
         write_frame(a, f);
     a->from.on = false;
     a->now = now;
-    if (of_source)
+    if (of_source) {
+        uint64_t forgotten = a->sources->forgotten;
         sources_advance(a->sources, a->from.name, a->from.to);
+        count_add(a->cfg.status, APPEND_SOURCES_FORGOTTEN, a->sources->forgotten - forgotten);
+    }
     return INJECT_ACCEPTED;
 }
 

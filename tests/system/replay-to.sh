@@ -174,7 +174,8 @@ kill)
         up k$level 2026.11.20
         kills=0
         for _ in $(seq 200); do
-            replay "$work/src/log" --to k$level >"$work/o" 2>"$work/e" &
+            # no function: what is killed must be the program itself
+            "$bin/penstock" --socket "$work/x.sock" --json replay "$work/src/log" --to k$level >"$work/o" 2>"$work/e" &
             cli=$!
             if [ $kills -lt "${PST_KILLS:-5}" ]; then
                 sleep "0.$(printf %03d $((RANDOM % 160)))"
