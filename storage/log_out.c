@@ -147,6 +147,7 @@ static void close_out(struct log *l, struct log_out *o)
     l->io->ops->ftruncate(l->io, o->fd, o->fill); /* gives preallocated space back, if it can */
     l->io->ops->close(l->io, o->fd);
     log_tell(l, o, LOG_CLOSED);
+    out_drop_buffers(l, o); /* the copy of its tail block */
     o->used = false;
 }
 
