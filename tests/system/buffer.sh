@@ -197,10 +197,10 @@ buffer_concurrent: true
 buffer_function: $where:odd_sizes"
     p buffer start 1 >"$work/out" 2>&1 || { rm -rf /opt/penstock-test.$$; die "a function of a file: $(cat "$work/out")"; }
     p buffer start 2 >/dev/null || die "two at once"
-    publish 0 100 || die "publish"
+    publish 0 100 || die "publish: $(cat "$work/out")"
     [ "$(p --json tail trade --buffer 1 -n 1000 | wc -l) $(p --json tail trade --buffer 2 -n 1000 | wc -l)" = "50 0" ] || die "the first one takes what both want"
     p buffer end 1 >/dev/null || die "end"
-    publish 100 100 || die "publish"
+    publish 100 100 || die "publish: $(cat "$work/out")"
     [ "$(p --json tail trade --buffer 1 -n 1000 | wc -l) $(p --json tail trade --buffer 2 -n 1000 | wc -l)" = "50 50" ] || die "then the second"
     p buffer end 2 >/dev/null || die "end"
     complete 1; complete 2
@@ -216,18 +216,18 @@ buffer_function: $where:odd_sizes"
 restarts() {
     fresh
     p buffer start 3 cutoff="$cutoff" a=b >/dev/null || die "start"
-    publish 0 300 || die "publish"
+    publish 0 300 || die "publish: $(cat "$work/out")"
     stop || die "exit code"
     start
     [ "$(status 3)" = active ] || die "after a clean stop: $(status 3)"
     p --json buffer | grep -q '"a": "b"' || die "its arguments are gone: $(p --json buffer)"
-    publish 300 300 || die "publish"
+    publish 300 300 || die "publish: $(cat "$work/out")"
     killed; start
     [ "$(status 3)" = active ] || die "after kill -9: $(status 3)"
     p buffer | grep -q "^ *3 .* 200 " || die "it does not know its rows: $(p buffer)"
-    publish 600 300 || die "publish"
+    publish 600 300 || die "publish: $(cat "$work/out")"
     p eod run --yes >/dev/null 2>&1 || die "eod run"
-    publish 900 300 || die "publish"
+    publish 900 300 || die "publish: $(cat "$work/out")"
     killed; start # the next day's file knows it too
     [ "$(status 3)" = active ] || die "after an end of day and kill -9: $(status 3)"
     killed; start; killed
@@ -245,7 +245,7 @@ buffer_function: nonesuch"
         PST_FAULT_AT=; p buffer start $n cutoff="$cutoff" >/dev/null || die "start $n"
         stop || die "exit code"
         PST_FAULT_AT=$point:1 start
-        publish $n 300 || die "publish"
+        publish $n 300 || die "publish: $(cat "$work/out")"
         p buffer end $n >/dev/null 2>&1
         wait "$daemon" 2>/dev/null; daemon=
         start
@@ -255,7 +255,7 @@ buffer_function: nonesuch"
     done
     # switched off while one is active: it ends, with the reason
     p buffer start 9 cutoff="$cutoff" >/dev/null || die "start 9"
-    publish $n 300 || die "publish"
+    publish $n 300 || die "publish: $(cat "$work/out")"
     killed
     config ""; start
     complete 9
@@ -287,7 +287,7 @@ buffer_function: nonesuch"
 midway() {
     fresh
     p buffer start 1 cutoff="$cutoff" >/dev/null || die "start"
-    publish 0 90000 || die "publish"
+    publish 0 90000 || die "publish: $(cat "$work/out")"
     p buffer end 1 >/dev/null || die "end"
     complete 1
     for t in 0.02 0.05; do
@@ -362,7 +362,7 @@ full() {
     LOGDIR=$work/disk/log
     fresh
     p buffer start 1 cutoff="$cutoff" >/dev/null || die "start"
-    publish 0 3000 || die "publish"
+    publish 0 3000 || die "publish: $(cat "$work/out")"
     dd if=/dev/zero of="$work/disk/full" bs=64k status=none 2>/dev/null
     python3 "$here/buffer.py" make "$work/more.csv" 3000 60000 "$cutoff"
     p publish trade "$work/more.csv" >"$work/out" 2>&1 & others=$!
