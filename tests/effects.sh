@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # effects.sh: every configuration key has a test of its effect (effects.def), and the test proves it.
 #   effects.sh BUILD check          each key of keys.def has its line, the test exists and sets the key
+#                                   (a third word, slow: its proof takes longer than the share has, PST_ALL only)
 #   effects.sh BUILD [KEY...]       each proof: with PST_KEY_IGNORE=KEY the loader ignores what the file says
 #                                   for that key, and its test must fail. Of all keys a share that changes with
-#                                   the commit (PST_SEED), as far as PST_EFFECTS_SECONDS (20) go; PST_ALL=1: all.
+#                                   the commit (PST_SEED), as far as PST_EFFECTS_SECONDS (15) go; PST_ALL=1: all.
 # A key with the flag REFUSED is refused at load (unit test config) and has no line.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -12,7 +13,7 @@ exec python3 - "$@" <<'PY'
 import glob, json, os, re, signal, subprocess, sys, time, zlib
 
 build = os.path.abspath(sys.argv[1])
-lines, wrong = {}, []
+lines, wrong, slow = {}, [], set()
 
 def complain(text):
     wrong.append(text)
@@ -55,8 +56,11 @@ for n, line in enumerate(open("tests/effects.def"), 1):
     if not words:
         continue
     at = "tests/effects.def:%d: " % n
+    if len(words) == 3 and words[2] == "slow":
+        slow.add(words[0])
+        words.pop()
     if len(words) != 2:
-        complain(at + "a line is: section.key suite/test")
+        complain(at + "a line is: section.key suite/test [slow]")
     elif words[0] not in keys:
         complain(at + "there is no key " + words[0])
     elif words[0] in lines:
@@ -65,9 +69,6 @@ for n, line in enumerate(open("tests/effects.def"), 1):
         complain(at + words[0] + " is refused at load: it has no effect yet")
     else:
         lines[words[0]] = words[1]
-        if words[1] == "pending":
-            print("pending: " + words[0])
-            continue
         if words[1] not in tests:
             if whole: # else the build lacks what the test needs
                 complain(at + "there is no test " + words[1])
@@ -105,9 +106,9 @@ def proves(key):
                                            (said[0] if said else "")[:150]), flush=True)
     return good or code == 77
 
-chosen = sys.argv[2:] or sorted(k for k in lines if lines[k] in tests)
 everything = sys.argv[2:] or os.environ.get("PST_ALL")
-end = time.monotonic() + float(os.environ.get("PST_EFFECTS_SECONDS", "20"))
+chosen = sys.argv[2:] or sorted(k for k in lines if lines[k] in tests and (everything or k not in slow))
+end = time.monotonic() + float(os.environ.get("PST_EFFECTS_SECONDS", "15"))
 first = zlib.crc32(os.environ.get("PST_SEED", "1").encode()) % len(chosen)
 bad = done = 0
 for key in chosen[first:] + chosen[:first]:
