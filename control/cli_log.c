@@ -101,8 +101,8 @@ void log_files_free(struct log_files *fs)
 
 const char *log_opened_name(enum log_opened o)
 {
-    static const char *const names[] = {"sound",   "one copy", "fresh",     "no header",
-                                        "foreign", "newer",    "unreadable"};
+    static const char *const names[] = {"sound",     "one copy", "foreign",   "fresh",
+                                        "no header", "newer",    "unreadable"};
     return names[o];
 }
 
@@ -125,9 +125,9 @@ enum log_opened log_file_open(struct logscan *s, struct io *io, const struct log
         begun = buf[i] != 0;
     free(buf);
     if (v == LOG_HEADER_OK || v == LOG_HEADER_ONE_COPY) {
-        err_set(text, -EXDEV, "%s: belongs to another instance (%016llx)", path,
+        fprintf(stderr, "penstock: %s: belongs to another instance (%016llx)\n", path,
                 (unsigned long long)h.instance);
-        return LOG_IS_FOREIGN;
+        return logscan_open(s, io, path, 0, text) ? LOG_IS_FOREIGN : LOG_UNREADABLE;
     }
     if (!begun)
         return LOG_IS_FRESH;

@@ -30,14 +30,14 @@ void log_files_free(struct log_files *fs);
 enum log_opened {
     LOG_IS_SOUND,
     LOG_IS_HEALED,  /* one copy of its header is damaged */
-    LOG_IS_FRESH,   /* prepared, nothing in it yet: not opened */
-    LOG_NO_HEADER,  /* not opened, as are the next three */
-    LOG_IS_FOREIGN, /* of another instance */
+    LOG_IS_FOREIGN, /* of another instance than the newest file here */
+    LOG_IS_FRESH,   /* prepared, nothing in it yet: not opened, as are those below */
+    LOG_NO_HEADER,
     LOG_IS_NEWER,
     LOG_UNREADABLE
 };
 const char *log_opened_name(enum log_opened o); /* as JSON says it */
-/* The walk is open (close it) for the first two; else `text` says in one line what is wrong. */
+/* The walk is open (close it) above LOG_IS_FRESH; else `text` says in one line what is wrong. */
 enum log_opened log_file_open(struct logscan *s, struct io *io, const struct log_files *fs,
                               const char *path, struct err *text);
 const char *log_base(const char *path);

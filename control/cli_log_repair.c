@@ -72,7 +72,7 @@ int log_repair(struct cli *c, const struct log_files *fs, const struct log_where
         enum log_opened o = log_file_open(&s, io, fs, fs->path[i], &err);
         if (o < LOG_IS_FRESH)
             logscan_close(&s);
-        if (o == LOG_IS_FRESH)
+        if (o == LOG_IS_FRESH || o == LOG_IS_FOREIGN)
             continue;
         if (!log_repair_file(&r, yes, &err)) {
             fprintf(stderr, "penstock: %s\n", err.text);

@@ -142,7 +142,8 @@ int log_verify(struct cli *c, const struct log_files *fs, const struct log_where
             continue;
         }
         json_array_append_new(files, verify_file(c, &s, fs->path[i], o, &sound));
-        span[n++] = (struct span){s.header.first, s.position};
+        if (o != LOG_IS_FOREIGN)
+            span[n++] = (struct span){s.header.first, s.position};
         logscan_close(&s);
     }
     qsort(span, n, sizeof *span, by_first);
