@@ -286,7 +286,7 @@ static inline void fix_read_file(struct fix *x, struct fix_files *all, const cha
     }
     assert_int_equal(ff.header.day, n.day);
     assert_int_equal(ff.header.suffix, n.suffix);
-    snprintf(ff.name, sizeof ff.name, "%s", name);
+    snprintf(ff.name, sizeof ff.name, "%.127s", name);
     ff.last = ff.header.first;
     ff.spilled = ff.header.spilled;
     uint32_t seed = frame_seed(FIX_INSTANCE);
