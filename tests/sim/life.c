@@ -527,6 +527,8 @@ static bool check_sym(struct life *l, struct sim *d, const struct symbols *table
         uint32_t n;
         /* an id that lost its text has no entry, so those behind it have other numbers */
         const char *mine = hdb_sym_text(&sym, i, &n);
+        if (mine && !n)
+            continue; /* zeros of a torn, never synced tail: nothing refers to them */
         if (!mine || symbols_find(table, mine, n) == PST_NULL_SYMBOL)
             ok = life_fail(l, "entry %u of sym is %.*s, which recovery does not know", i,
                            mine ? (int)n : 0, mine ? mine : "");
@@ -986,6 +988,7 @@ void life_stop(struct life *l)
 {
     if (l->disk)
         l->disk->hook = NULL;
+    io_destroy(l->log_io); /* drops what is in flight: it lies in the log's memory */
     if (l->log)
         log_destroy(l->log);
     if (l->running) {
@@ -1004,7 +1007,6 @@ void life_stop(struct life *l)
     if (l->sym_open)
         hdb_sym_close(&l->sym);
     l->sym_open = false;
-    io_destroy(l->log_io);
     io_destroy(l->io);
     free(l->states);
     l->states = NULL;
