@@ -523,12 +523,15 @@ static bool check_sym(struct life *l, struct sim *d, const struct symbols *table
     struct io *io = sim_io(d);
     d->real_fds = true;
     bool ok = hdb_sym_open(&sym, io, LIFE_HDB, &err) || life_fail(l, "sym: %s", err.text);
-    for (uint32_t i = 0; ok && i < sym.count; i++) {
+    /* those that its header counts were synced; a torn tail behind them may hold anything */
+    uint64_t bytes = 0;
+    uint8_t *file = sim_read(d, LIFE_HDB "/sym", &bytes);
+    uint32_t synced = file && bytes >= 8 ? le32(file + 4) : 0;
+    free(file);
+    for (uint32_t i = 0; ok && i < sym.count && i < synced; i++) {
         uint32_t n;
         /* an id that lost its text has no entry, so those behind it have other numbers */
         const char *mine = hdb_sym_text(&sym, i, &n);
-        if (mine && !n)
-            continue; /* zeros of a torn, never synced tail: nothing refers to them */
         if (!mine || symbols_find(table, mine, n) == PST_NULL_SYMBOL)
             ok = life_fail(l, "entry %u of sym is %.*s, which recovery does not know", i,
                            mine ? (int)n : 0, mine ? mine : "");
