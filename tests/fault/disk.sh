@@ -4,7 +4,6 @@
 # answered; then the trouble ends, and without a restart everything is as before: alarms gone, the ledger
 # balances, files verify, and every message that was sent is a row or lies in a gap.
 #   tmpfs ext4 xfs     the filesystem fills up and is freed
-#   lying lying-buffered   reliability.md B3.1: a sparse image without room behind it, direct and through the page cache
 #   readonly           the filesystem aborts and is read-only, until it is mounted again
 #   moved removed      the log directory is renamed away, or deleted, and comes back
 #   unwritable         no file can be made in the log directory when one is needed
@@ -57,16 +56,6 @@ tmpfs | ext4 | xfs)
         sed -i 's/disk_full_in: 1h/disk_full_in: 0/' "$work/p.yaml"
         p config reload >"$work/reload.txt" || die "reload: $(cat "$work/reload.txt")"
     fi
-    ;;
-lying | lying-buffered) # only the spill disk really takes what this one said it had
-    disk_make sparse 128 24
-    mkdir "$work/spill"
-    [ "$1" = lying ] || export PST_LOG_BUFFERED=1
-    RATE=60000 begin "spill_directory: $work/spill"
-    alarms_come log.poisoned log.spill
-    [ -n "${NODROP:-}" ] || echo 3 >/proc/sys/vm/drop_caches # what is not on the device is gone now
-    sleep 0.5
-    mount -o remount,size=200m "$work/under" || die "remount" # now there is something behind it
     ;;
 readonly)
     disk_make ext4 96

@@ -132,7 +132,7 @@ finish_disk() {
     dirs=$LOGDIR
     [ ! -d "$work/spill" ] || { cp "$work"/spill/log2* "$LOGDIR/" 2>/dev/null || dirs=$work/spill; }
     "$bin/penstock" log verify "$dirs" >"$work/verify.txt" 2>&1 || die "log verify: $(cat "$work/verify.txt")"
-    "$bin/penstock" log dump "$dirs" --json >"$work/rows.json" || die "log dump"
+    "$bin/penstock" log dump "$dirs" --json >"$work/rows.json" 2>"$work/dump.txt" || die "log dump"
     if [ "$want" = tail ]; then
         python3 - "$work/rows.json" "$work/sent.json" <<'PY' || die "the log has holes behind its first row"
 import json, sys
