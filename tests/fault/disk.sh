@@ -117,7 +117,7 @@ full-*) # until the ring is full
     want=superset
     ;;
 dropped) # the disk stays full until the ring is: the oldest data is given up, exactly
-    disk_make tmpfs 32
+    disk_make tmpfs 256
     RING=16M RATE=60000 begin 'log_full: drop_oldest'
     rows_reach 20000
     fill

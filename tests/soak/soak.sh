@@ -66,7 +66,7 @@ while [ "$(date +%s)" -lt $end ]; do
     line-b) p line itch B off >/dev/null || die "line off"; sleep $took; p line itch B on >/dev/null || die "line on" ;;
     both) ip link set in down; sleep 0.$((100 + RANDOM % 400)); ip link set in up ;;
     slow) # reads a little, stops, and goes away
-        p tail itch_trade -f >"$work/tail.txt" 2>/dev/null & reader=$!
+        "$bin/penstock" --socket "$work/s.sock" tail itch_trade -f >"$work/tail.txt" 2>/dev/null & reader=$!
         sleep 0.3; kill -STOP $reader; sleep $took; kill -CONT $reader; kill $reader; wait $reader 2>/dev/null ;;
     esac
     wait_balanced
