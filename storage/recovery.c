@@ -1007,6 +1007,7 @@ static void forget(struct recovery *r)
     free(r->source);
     free(r->calendar);
     free(r->range);
+    free(r->told);
     free(r->gap);
     while (r->events)
         drop_event(r, r->events - 1);
