@@ -555,10 +555,10 @@ static bool is_over(void *arg, const char *event, const struct log_file_header *
 {
     const struct recovery *r = ((struct daemon *)arg)->wiring->recovery;
     int64_t id = strtoll(event, NULL, 10);
-    for (uint32_t i = 0; i < r->events; i++)
-        if (r->event[i].id == id && (!h || r->event[i].since == h->since))
-            return false;
-    return true;
+    for (uint32_t i = 0; i < r->events && h; i++)
+        if (r->event[i].id == id && (!h->since || r->event[i].since == h->since))
+            return false; /* since 0: recovery made the header anew from the file's frames */
+    return h != NULL;     /* another instance's, or beyond reading: nobody here may name it */
 }
 
 static void on_renamed(void *arg, const char *from, const char *to)

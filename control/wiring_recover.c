@@ -119,6 +119,63 @@ static void list_found(struct wiring *w)
     }
 }
 
+/* Every calendar that knows of that date has written it down; `database`: to the database. */
+static bool written(const struct catalogue *c, int32_t day, bool *database)
+{
+    bool all = false;
+    *database = true;
+    for (unsigned i = 0; i < c->ndays; i++) {
+        if (c->day[i].day != day)
+            continue;
+        if (c->day[i].state != DAY_WRITTEN)
+            return false;
+        all = true;
+        *database = *database && c->day[i].database;
+    }
+    return all;
+}
+
+/*
+ * Files that the catalogue knows and nobody has: where the log begins is nowhere else noted, so
+ * that without this the loss of its first file would go unseen. Told once: the line goes from the
+ * catalogue. Not told: what the database holds (retention was killed before its line, or somebody
+ * archived it), buffering events' files (they change their names, and a hole in their positions
+ * tells), and what truncation took away just now.
+ */
+static void tell_vanished(struct daemon *d)
+{
+    struct wiring *w = d->wiring;
+    const char *dirs[] = {d->config->log_directory, d->config->spill_directory};
+    bool alarm = false;
+    for (unsigned i = w->catalogue.nfiles; i-- > 0 && !w->recovery->cut_files && !d->replay;) {
+        const struct catalogue_file f = w->catalogue.file[i];
+        struct log_name n;
+        struct io_stat st;
+        bool there = false, database = false;
+        for (unsigned k = 0; k < 2 && dirs[k] && !there; k++) {
+            char path[1200];
+            snprintf(path, sizeof path, "%s/%s", dirs[k], f.name);
+            int rc = w->io->ops->stat(w->io, path, &st);
+            there = rc != -ENOENT && (rc < 0 || st.size > 0); /* a disk that is gone says EIO */
+        }
+        if (there || !log_name_parse(&n, d->config->log_prefix, f.name) || n.event[0])
+            continue;
+        bool saved = written(&w->catalogue, f.day, &database);
+        if (!(saved && database)) {
+            fprintf(stderr,
+                    "penstockd: %s is gone from %s%s%s: it held the log from position %llu on%s; "
+                    "put it back from a copy and start again, or go on without it\n",
+                    f.name, dirs[0], dirs[1] ? " and " : "", dirs[1] ? dirs[1] : "",
+                    (unsigned long long)f.first,
+                    saved ? ", of a date that has ended" : ", and its date is not written yet");
+            alarm = alarm || !saved;
+        }
+        catalogue_remove_file(&w->catalogue, f.name);
+    }
+    if (alarm)
+        alarm_signal(d->status, ALARM_LOG_DAMAGE);
+}
+
 bool wiring_recover(struct daemon *d, struct err *err)
 {
     struct wiring *w = d->wiring;
@@ -141,6 +198,7 @@ bool wiring_recover(struct daemon *d, struct err *err)
         return false;
     if (!run_recovery(d, err))
         return false;
+    tell_vanished(d);
     list_found(w);
     if (!sound) { /* damaged: the log's own end, two leases further, is safe */
         fprintf(stderr, "penstockd: %s; taken from the log instead\n", why.text);

@@ -73,7 +73,8 @@ bool events_pending(const struct log *l)
 static bool this_one(void *arg, const char *event, const struct log_file_header *header)
 {
     struct log_done *d = ((void **)arg)[1];
-    return header ? header->since == d->since : !strcmp(d->event, event);
+    /* a header that recovery made anew does not know its event's start */
+    return header && header->since ? header->since == d->since : !strcmp(d->event, event);
 }
 
 static void tell(void *arg, const char *from, const char *to)

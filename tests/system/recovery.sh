@@ -198,3 +198,23 @@ assert trade >= 2 and all(f["end"] for f in r) and sum(f["marks"].get("tick", 0)
 t dump "$work/log" --kind schema --json 2>/dev/null | grep -q '"frame":"schema"' || die "dump --kind"
 start; t repair "$work/log" --yes >"$work/out" 2>&1; [ $? = 2 ] && grep -q "a daemon runs" "$work/out" || die "repair beside a daemon"
 stop
+
+# ---- what strangers put between the files; the first file of the log is gone, and only the catalogue knows it
+rm -rf "$work/log" "$work/state"; : >"$work/daemon.log"
+conf; start; publish 1 5; stop
+mkfifo "$work/log/log2000.01.01"; ln -s /dev/zero "$work/log/log2000.01.02"; mkdir "$work/log/log2000.01.03"
+head -c 20000 /dev/urandom >"$work/log/test.7.buffer"
+start; counted 5 15; says "log2000.01.01: cannot be read"
+[ -f "$work/log/test.7.buffer" ] || die "a file that nobody can read got another name: $(ls "$work/log")"
+timeout 10 "$bin/penstock" log verify "$work/log" >/dev/null 2>&1; [ $? != 124 ] || die "log verify waits for a pipe"
+stop; rm -r "$work"/log/log2000* "$work/log/test.7.buffer"
+rm -rf "$work/log" "$work/state"
+conf "intraday_freq: 5
+intraday_tables: [ref]"
+start; publish 1 5; printf 'time,sym,lot\n,A,1\n' | p publish ref - >/dev/null || die "publish ref"
+stop; file=$(ls "$work"/log/log2*); mv "$file" "$work/aside"
+start; says "$(basename "$file") is gone from $work/log: it held the log from position"
+for _ in $(seq 50); do p alarms | grep -q log.damage && break; sleep 0.1; done
+p alarms | grep -q log.damage || die "no alarm for a file that is gone"
+stop; : >"$work/daemon.log"; start; stop
+! grep -q "is gone from" "$work/daemon.log" || die "told twice"
