@@ -19,8 +19,8 @@ bool event_begins(struct log *l, const struct frame *f)
     if (!event_of(f, &m, &type) || m.status == EVENT_PASSTHROUGH)
         return true;
     struct log_lane *n = lane_find(l, m.stream, 0);
-    if (n && n->counted == l->cursor && n->cursor == l->cursor)
-        return true; /* it was made the last time */
+    if (n && !n->out && n->counted == l->cursor && n->cursor == l->cursor)
+        return true; /* it was made the last time; one with a file has just caught up */
     if (n)
         lane_close(l, n, LOG_END_LIMIT); /* the mark is the next file's first frame */
     struct log_buffer *b = &l->buffer[STREAM_BUFFER - m.stream];
