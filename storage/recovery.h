@@ -19,6 +19,12 @@
  * writes them as gap frames with reason `lost_log` right behind the restart mark. Holes below the
  * last restart mark are that incarnation's account and are not reported again.
  *
+ * WHAT A GAP ROW SAYS is what this start could read. Where the device gives wrong bytes (or EIO)
+ * while a start reads and right ones later - a bad cable, a flipped bit of a clean page in the
+ * cache - sequences are declared lost and stand in the journal as well, below the restart mark.
+ * What stands on the device and can be read, after any crash, failed sync, misdirected write or
+ * flipped bit, is never declared lost (tests/sim/life.h).
+ *
  * The debt outlives a start that is interrupted: a state of a file's head names it (`owed`), and it
  * is paid when its gap rows are read behind the restart mark, not by the mark.
  *

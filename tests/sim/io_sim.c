@@ -1572,6 +1572,20 @@ void sim_write(struct sim *d, const char *path, const void *p, uint64_t n)
     x->durable = data_share(x->live);
 }
 
+/* In the bytes of a write that is still under way: what the cache shows is what reaches the device.
+ */
+static void flip_pending(struct sim_change *c, uint64_t bit)
+{
+    uint64_t at = bit / 8 - c->offset;
+    uint8_t *p = need(calloc(1, c->len));
+    if (c->blob)
+        memcpy(p, c->blob->bytes, c->len);
+    p[at] ^= (uint8_t)(1u << bit % 8);
+    blob_drop(c->blob);
+    c->blob = blob_new(p, c->len);
+    free(p);
+}
+
 bool sim_flip(struct sim *d, const char *path, uint64_t bit)
 {
     uint32_t i = lookup(d, path);
@@ -1585,6 +1599,12 @@ bool sim_flip(struct sim *d, const char *path, uint64_t bit)
             page_own(x, (uint32_t)(bit / 8 / PAGE))[bit / 8 % PAGE] ^= (uint8_t)(1u << bit % 8);
             any = true;
         }
+    for (uint32_t k = 0; k < d->npending; k++) {
+        struct sim_change *c = &d->pending[k];
+        if (c->kind == SIM_BYTES && c->inode == i && bit / 8 >= c->offset &&
+            bit / 8 < c->offset + c->len)
+            flip_pending(c, bit);
+    }
     return any;
 }
 

@@ -217,7 +217,8 @@ uint64_t sim_hash(const struct sim *d); /* of all that a process sees */
 /* Bytes of a file as a process sees them, malloc'd; NULL = no such file. */
 uint8_t *sim_read(const struct sim *d, const char *path, uint64_t *size);
 void sim_write(struct sim *d, const char *path, const void *p, uint64_t n); /* durable at once */
-bool sim_flip(struct sim *d, const char *path, uint64_t bit); /* at rest: live and durable */
+/* A bit that is wrong from now on, whoever reads it: live, pending and durable. */
+bool sim_flip(struct sim *d, const char *path, uint64_t bit);
 uint64_t sim_used(const struct sim *d, unsigned volume);
 /* Calls fn for the names of a directory. */
 void sim_each(const struct sim *d, const char *path, void (*fn)(void *arg, const char *name),

@@ -202,6 +202,16 @@ static void faults(void **state)
     /* a bit at rest */
     assert_true(sim_flip(d, "/v/f", 3));
     assert_int_equal(bytes_of(d, "/v/f", &first) > 0 ? first : 0, 'q' ^ 8);
+    /* and of a write that is not on the device yet: what was seen is what comes to be there */
+    memset(b, 'r', sizeof b);
+    assert_int_equal(io->ops->pwrite(io, fd, b, 512, 0), 512);
+    assert_true(sim_flip(d, "/v/f", 3));
+    for (unsigned k = 0; k < 2; k++) {
+        after = cut(d, SIM_APPLY);
+        assert_int_equal(bytes_of(after, "/v/f", &first) > 0 ? first : 0, 'r' ^ 8);
+        sim_free(after);
+        assert_int_equal(io->ops->fsync(io, fd), 0);
+    }
     io->ops->close(io, fd);
     io_destroy(io);
     sim_free(d);
