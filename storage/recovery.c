@@ -637,8 +637,10 @@ static struct kept *skim_newest(struct recovery *r, uint32_t *n)
 /* Forgets what the last stretch said: it is read again, from further back. */
 static void read_nothing(struct recovery *r)
 {
-    for (uint32_t i = 0; i < r->sessions; i++)
+    for (uint32_t i = 0; i < r->sessions; i++) {
         free_pieces(&r->session[i]);
+        free(r->session[i].open);
+    }
     while (r->events)
         drop_event(r, r->events - 1);
     r->sessions = r->sources = r->gaps = r->ranges = r->tolds = 0;
@@ -824,6 +826,9 @@ static int32_t earliest_open(const struct recovery *r, const struct kept *k)
     free(x.source);
     free(x.calendar);
     free(x.gap);
+    while (x.events)
+        drop_event(&x, x.events - 1);
+    free(x.event);
     (void)r;
     return day;
 }
@@ -939,6 +944,9 @@ static bool run_once(struct recovery *r, struct err *err)
             kept = skim_file(r, kept, &nkept, base->file - 1);
             k = &kept[reaches];
             base = &kept[nkept - 1];
+            /* its marks say where sessions stood at its last tick, at the latest */
+            uint64_t known = base->tick ? base->tick->position : c->file[base->file]->header.first;
+            from = known < from ? known : from;
         }
         uint64_t begins = c->file[base->file]->header.first;
         for (uint32_t i = 0; i < base->n; i++)
@@ -1102,12 +1110,12 @@ static void say(struct states *s, json_t *o, uint16_t day, const char *decoder)
 static void say_event(struct states *s, const struct recovery_event *e, uint16_t day)
 {
     char *text = NULL;
-    int n = asprintf(&text,
-                     "{\"buffer\":%.*s,\"status\":\"%s\",\"since\":%llu,\"rows\":%llu,\"bytes\":%llu,"
-                     "\"files\":0}}",
-                     (int)e->len, e->json, e->passes ? "passthrough" : "active",
-                     (unsigned long long)e->since, (unsigned long long)e->rows,
-                     (unsigned long long)e->bytes);
+    int n = asprintf(
+        &text,
+        "{\"buffer\":%.*s,\"status\":\"%s\",\"since\":%llu,\"rows\":%llu,\"bytes\":%llu,"
+        "\"files\":0}}",
+        (int)e->len, e->json, e->passes ? "passthrough" : "active", (unsigned long long)e->since,
+        (unsigned long long)e->rows, (unsigned long long)e->bytes);
     pst_must(n > 0);
     say_text(s, text, (size_t)n, day);
     free(text);

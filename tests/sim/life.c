@@ -590,7 +590,7 @@ bool life_check(struct life *l, const struct sim *image, bool cut)
         recovery_free(&r2);
         io_destroy(io2);
     }
-    if (ok && l->c.sym)
+    if (ok && l->c.sym && !l->harmed)
         ok = check_sym(l, d, &symbols);
     if (ok && (d->misuse || d->unaligned) && !l->harmed)
         ok = life_fail(l, "recovery misuses the disk: %s", d->misused);
