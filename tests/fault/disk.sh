@@ -11,9 +11,9 @@
 #   full-ext4 full-xfs until the ring is full: the gap is exact
 #   fsize              RLIMIT_FSIZE
 # A group of these is `disk.sh any CASE...`: with PST_ALL=1 all of them, else one, rotating by PST_SEED.
+. "$(dirname "$0")/../system/lib.sh"
 if [ "$1" = any ]; then
     shift
-    seed=$((16#$(printf %s "${PST_SEED:-1}" | tr -cd 0-9a-f | cut -c1-7)))
     if [ -n "${PST_ALL:-}" ]; then cases=$*; else
         all=("$@")
         cases=${all[$((seed % $#))]}
@@ -32,7 +32,6 @@ moved | removed | fsize) ;;
        exec unshare -m "$0" "$@"
    fi ;;
 esac
-. "$(dirname "$0")/../system/lib.sh"
 enter_namespace "$@"
 . "$(dirname "$0")/disklib.sh"
 want=exact # gaps: exactly those that the simulator made (none)

@@ -12,7 +12,6 @@ eod=(day.before_closed day.closed day.step:1 day.step:5 day.step:20 day.staged d
     day.release stage.marked sym.append sym.appended sym.synced writedown.stage writedown.sym writedown.table writedown.hashed
     writedown.column:3 writedown.synced publish.synced publish.renamed publish.durable)
 rebuild=(day.step:3 day.staged day.published writedown.column:2 publish.table:1 publish.table:2 publish.aside publish.durable)
-seed=$((16#$(printf %s "${PST_SEED:-1}" | tr -cd 0-9a-f | cut -c1-7)))
 some() { # every tenth of the points of list $1, at least two
     local -n list=$1
     local n=${#list[@]} i

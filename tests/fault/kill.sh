@@ -8,7 +8,6 @@
 . "$(dirname "$0")/../system/lib.sh"
 enter_namespace "$@"
 history=$BUILD/tests/history
-seed=$((16#$(printf %s "${PST_SEED:-1}" | tr -cd 0-9a-f | cut -c1-7)))
 all=200 each=5 # points; kills in a run
 if [ $# -gt 0 ]; then runs=$*
 elif [ -n "${PST_ALL:-}" ]; then runs=$(seq 0 $((all / each - 1)))

@@ -343,11 +343,11 @@ buffer_limit: 1"
     echo "killed at $seen of $# points of an event's life: acknowledged rows are there, each once"
 }
 few() {
-    RANDOM=${PST_SEED:-7}
+    RANDOM=$seed
     points appender.after_publish:$((RANDOM % 40000 + 20)) log.after_write:$((RANDOM % 60 + 4)) log.open:3
 }
 all() {
-    RANDOM=${PST_SEED:-7}
+    RANDOM=$seed
     points appender.before_publish:8 appender.after_publish:8 appender.after_publish:10 log.open:2 log.open:3 log.header:2 log.header:3 \
         log.after_submit:6 log.after_durable:5 log.end:1 log.end:2 log.complete:1 log.complete:2 log.completed:1 log.completed:2 \
         $(for _ in $(seq ${PST_POINTS:-40}); do echo appender.before_publish:$((RANDOM % 45000 + 5)) log.after_submit:$((RANDOM % 80 + 1)) \

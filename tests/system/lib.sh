@@ -7,6 +7,9 @@ set -u
 bin=$BUILD/control sim=$BUILD/perf/sim/penstock-sim verify=$BUILD/tests/verify
 work= daemon= others=
 
+# PST_SEED, a commit or a number, as a number: what rotates by commit asks it.
+seed=$((16#$(printf %s "${PST_SEED:-1}" | tr -cd 0-9a-f | cut -c1-7)))
+
 skip() { echo "SKIP: $*"; exit 77; }
 die() { echo "FAILED: $*" >&2; [ -f "$work/daemon.log" ] && tail -30 "$work/daemon.log" >&2; exit 1; }
 

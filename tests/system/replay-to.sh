@@ -166,7 +166,7 @@ print(r[len(r) // 2]["rxtime"])')
     ;;
 
 kill)
-    RANDOM=${PST_SEED:-7}
+    RANDOM=$seed
     sim_log 1200000
     rows=$(echo "$want" | awk '{n += $3} END {print n}')
     for level in durable async; do
@@ -197,7 +197,7 @@ kill)
         has 'r["complete"]' <"$work/o" || die "$(cat "$work/o")"
         balanced k$level
         down k$level
-        [ "$(hashes k$level)" = "$want" ] || die "$level, seed ${PST_SEED:-7}: $(diff "$work/src.hash" "$work/k$level.hash")"
+        [ "$(hashes k$level)" = "$want" ] || die "$level, seed $seed: $(diff "$work/src.hash" "$work/k$level.hash")"
         grep ^source "$work/k$level.hash"
     done
     ;;
