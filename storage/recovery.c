@@ -944,9 +944,15 @@ static bool run_once(struct recovery *r, struct err *err)
             kept = skim_file(r, kept, &nkept, base->file - 1);
             k = &kept[reaches];
             base = &kept[nkept - 1];
-            /* its marks say where sessions stood at its last tick, at the latest */
+            /* Its marks say where sessions stood at its last tick, at the latest. What it lost in
+             * flight below that stood in gap rows that may be gone as well: its last stretch. */
             uint64_t known = base->tick ? base->tick->position : c->file[base->file]->header.first;
+            uint64_t told = base->reached > RECOVERY_WINDOW ? base->reached - RECOVERY_WINDOW : 0;
+            if (told < known && recovery_elapsed(r, t0) < cfg->budget)
+                known = told;
             from = known < from ? known : from;
+            if (from < c->file[0]->header.first)
+                from = c->file[0]->header.first;
         }
         uint64_t begins = c->file[base->file]->header.first;
         for (uint32_t i = 0; i < base->n; i++)

@@ -58,6 +58,8 @@ static bool old_lives(const struct life_config *base, struct life_figures *sum, 
         {105, true, false, false},
         {2014, false, true, false}, /* a bit of a write under way flipped, and was whole again */
         {30040, true, false, false}, /* the head of the newest file torn, no tick before it */
+        {40008, true, false, true},
+        {40007, true, false, false}, /* gap rows lost with the head of their file */
     };
     static struct life l;
     bool ok = true;
