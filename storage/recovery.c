@@ -993,6 +993,7 @@ static bool run_once(struct recovery *r, struct err *err)
         return false;
     if (r->again)
         return true;
+    recovery_name_events(r);
     if (r->closed_day >= r->open_day)
         r->open_day = r->closed_day + 1;
     if (recovery_open_day(r, "default") >= 0)

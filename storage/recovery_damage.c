@@ -387,6 +387,10 @@ void recovery_tell(const struct recovery *r, const struct recovery_damage *d, ch
     if (d->lost && d->last)
         snprintf(cost, sizeof cost, "; positions %llu to %llu are lost%s", first, last,
                  d->was_durable ? ", they HAD BEEN DURABLE" : ", they had not been durable yet");
+    else if ((d->kind == PST_ALTERED || d->kind == PST_HOLE) && d->first >= d->last)
+        /* before a file's first frame: where its header was made anew, nothing tells how much */
+        snprintf(cost, sizeof cost,
+                 "; positions that it held and no other file holds are told as missing");
     else if (d->kind == PST_ALTERED || d->kind == PST_HOLE)
         snprintf(cost, sizeof cost, "; nothing is lost: another file holds those positions");
     switch (d->kind) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recovery, file by file: headers, ends, what is copied. */
 #include <fcntl.h>
+#include "core/event.h"
 #include "recovery_internal.h"
 
 #define REBUILD_REACH LOGSCAN_REACH
@@ -295,6 +296,61 @@ bool recovery_survey(struct recovery *r, struct err *err)
     }
     free(v.buf);
     return v.ok;
+}
+
+/* ---- events ---- */
+
+struct whose {
+    int64_t id;
+    uint64_t since;
+};
+
+static bool says_since(void *arg, const struct frame *f)
+{
+    struct whose *w = arg;
+    struct event_mark m;
+    unsigned type;
+    if (event_of(f, &m, &type) && m.id == w->id)
+        w->since = m.since;
+    return !w->since;
+}
+
+/* Events of one id never overlap: one that began at or below h->first, and is active or has a later
+ * file, is the one. Else a mark in the file itself may tell. 0: nothing does. */
+static uint64_t since_of(const struct recovery *r, const struct cursor_file *f)
+{
+    const struct log_file_header *h = &f->header;
+    struct whose w = {.id = strtoll(h->event, NULL, 10)};
+    for (uint32_t i = 0; i < r->cursor.files; i++) {
+        const struct log_file_header *o = &r->cursor.file[i]->header;
+        if (!strcmp(o->event, h->event) && o->since <= h->first && o->first > h->first &&
+            o->since > w.since)
+            w.since = o->since;
+    }
+    for (uint32_t i = 0; i < r->events; i++)
+        if (r->event[i].id == w.id && r->event[i].since <= h->first && r->event[i].since > w.since)
+            w.since = r->event[i].since;
+    if (!w.since)
+        logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX, says_since, &w, NULL);
+    return w.since;
+}
+
+void recovery_name_events(struct recovery *r)
+{
+    for (uint32_t i = 0; i < r->cursor.files; i++) {
+        struct cursor_file *f = r->cursor.file[i];
+        struct log_file_header *h = &f->header;
+        if (!h->event[0] || h->since || strcmp(h->writer, RECOVERY_WRITER) ||
+            !(h->since = since_of(r, f)) || r->cfg.read_only)
+            continue;
+        int rc = recovery_put_header(r->cfg.io, f->path, h);
+        if (rc < 0)
+            recovery_say(r, "%s: its event's start cannot be written into its header: %s", f->path,
+                         strerror(-rc));
+        else
+            recovery_say(r, "%s: belongs to event %s, which began at position %llu", f->path,
+                         h->event, (unsigned long long)h->since);
+    }
 }
 
 /* ---- ends ---- */

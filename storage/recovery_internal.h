@@ -19,6 +19,9 @@ struct cursor_config recovery_cursor(const struct recovery *r);
 
 /* recovery_files.c */
 bool recovery_survey(struct recovery *r, struct err *err); /* headers of all names */
+/* Headers made anew of files of buffering events: when their event began, as far as the journal,
+ * other files or marks in the file tell. After the journal was read. */
+void recovery_name_events(struct recovery *r);
 bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err);
 /* Copies bytes of a file (to = UINT64_MAX: to its end) to another, synced. 0 or -errno. */
 int recovery_copy(struct io *io, const char *from_path, uint64_t from, uint64_t to,

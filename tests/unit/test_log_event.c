@@ -442,12 +442,77 @@ static void completion(void **state)
     end(x);
 }
 
+/* ---- damaged heads ---- */
+
+static char said[16384];
+
+static void say(void *arg, const char *line)
+{
+    (void)arg;
+    size_t n = strlen(said);
+    snprintf(said + n, sizeof said - n, "%s\n", line);
+}
+
+/* A start behind bytes 0 to 20,000 of a file were overwritten, and its event's beginning then. */
+static uint64_t beheaded(const struct fix *x, const char *name)
+{
+    static const uint8_t junk[20000] = {[0 ... 19999] = 0xa5};
+    char path[600];
+    struct recovery r;
+    struct err err = {0};
+    struct io *io = io_posix_create(NULL);
+    snprintf(path, sizeof path, "%s/%s", x->dir, name);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0 && pwrite(fd, junk, sizeof junk, 0) == (ssize_t)sizeof junk);
+    close(fd);
+    struct recovery_config rc = {.io = io,
+                                 .dirs = {x->dir, x->spill},
+                                 .prefix = "log",
+                                 .instance = FIX_INSTANCE,
+                                 .say = say};
+    said[0] = 0;
+    if (!recovery_run(&r, &rc, &err))
+        fail_msg("%s", err.text);
+    recovery_free(&r);
+    io_destroy(io);
+    struct log_file_header h = header_of(x, name);
+    assert_string_equal(h.writer, "recovered");
+    assert_string_equal(h.event, "10");
+    return h.since;
+}
+
+static void heads_anew(void **state)
+{
+    (void)state;
+    struct fix *x = begin();
+    uint64_t first = start_mark(x, 10, 254, "started", 0);
+    mix(x, 254, 300);
+    start_mark(x, 10, 254, "spilled", first);
+    mix(x, 254, 300);
+    end_mark(x, 10, 254, first);
+    mix(x, 0, 20);
+    uint64_t second = start_mark(x, 10, 254, "started", 0); /* the id again */
+    mix(x, 254, 300);
+    fix_drain(x);
+    assert_true(exists(x, "test.10.buffer.2"));
+    assert_true(beheaded(x, "test.10.buffer.2") == second); /* active: the journal knows */
+    assert_non_null(strstr(said, "belongs to event 10"));
+    assert_non_null(strstr(said, "stand in no file"));
+    assert_null(strstr(said, "nothing is lost"));
+    assert_true(beheaded(x, "test.10.buffer.complete") == first); /* a later file knows */
+    assert_null(strstr(said, "nothing is lost"));
+    /* its end mark knows; the second event is not it */
+    assert_true(beheaded(x, "test.10.buffer.1.complete") == first);
+    end(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(life),     cmocka_unit_test(several_at_once),
-        cmocka_unit_test(poisoned), cmocka_unit_test(names_wait_for_the_disk),
-        cmocka_unit_test(heads),    cmocka_unit_test(completion),
+        cmocka_unit_test(life),       cmocka_unit_test(several_at_once),
+        cmocka_unit_test(poisoned),   cmocka_unit_test(names_wait_for_the_disk),
+        cmocka_unit_test(heads),      cmocka_unit_test(completion),
+        cmocka_unit_test(heads_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
