@@ -77,13 +77,50 @@ static void event_drop(struct buffers *b, uint32_t i)
     b->events--;
 }
 
-/* The newest of that id, since 0: whichever; NULL = none. */
-static struct buffer_event *event_find(const struct buffers *b, int64_t id, uint64_t since)
+static struct buffer_event *event_exact(const struct buffers *b, int64_t id, uint64_t since)
 {
     for (uint32_t i = b->events; i-- > 0;)
-        if (b->event[i]->id == id && (!since || b->event[i]->since == since))
+        if (b->event[i]->id == id && b->event[i]->since == since)
             return b->event[i];
     return NULL;
+}
+
+/* since 0: the active one of that id, else the newest; NULL = none. */
+static struct buffer_event *event_find(const struct buffers *b, int64_t id, uint64_t since)
+{
+    struct buffer_event *newest = NULL;
+    if (since)
+        return event_exact(b, id, since);
+    for (uint32_t i = b->events; i-- > 0;) {
+        struct buffer_event *e = b->event[i];
+        if (e->id == id && e->slot)
+            return e;
+        if (e->id == id && !newest)
+            newest = e;
+    }
+    return newest;
+}
+
+static struct buffer_event *event_of_file(const struct buffers *b, const char *name)
+{
+    for (uint32_t i = 0; i < b->events; i++)
+        for (uint32_t k = 0; k < b->event[i]->files; k++)
+            if (!strcmp(b->event[i]->file[k].name, name))
+                return b->event[i];
+    return NULL;
+}
+
+/* Where it began, as far as that is known. Of one whose start no header tells, its first row. */
+static uint64_t beginning(const struct buffer_event *e)
+{
+    return e->since || !e->files ? e->since : e->file[0].first;
+}
+
+static int by_beginning(const void *a, const void *b)
+{
+    uint64_t x = beginning(*(struct buffer_event *const *)a);
+    uint64_t y = beginning(*(struct buffer_event *const *)b);
+    return (x > y) - (x < y);
 }
 
 static struct buffer_event *event_active(const struct buffers *b)
@@ -141,6 +178,46 @@ struct scan {
     const char *directory;
 };
 
+static bool is_over(void *arg, const char *event, const struct log_file_header *h)
+{
+    const struct recovery *r = ((struct daemon *)arg)->wiring->recovery;
+    int64_t id = strtoll(event, NULL, 10);
+    for (uint32_t i = 0; i < r->events && h; i++)
+        if (r->event[i].id == id && (!h->since || r->event[i].since == h->since))
+            return false; /* since 0: recovery made the header anew from the file's frames */
+    return h != NULL;     /* another instance's, or beyond reading: nobody here may name it */
+}
+
+/* A header, and nothing of the journal behind it, be it damaged. */
+static bool is_empty(struct daemon *d, const char *path)
+{
+    struct logscan s;
+    const struct frame *f;
+    enum logscan_verdict v;
+    if (!logscan_open(&s, d->wiring->io, path, d->instance_id, NULL))
+        return false;
+    while ((v = logscan_step(&s, &f, LOGSCAN_REACH)) == LOGSCAN_FRAME && f->kind == FRAME_FILE)
+        ;
+    bool empty = (v == LOGSCAN_END || v == LOGSCAN_CLEAN) && !s.gave_up && !s.unreadable_bytes;
+    logscan_close(&s);
+    return empty;
+}
+
+/* A crash came before its first frame was durable. An event whose start mark was lost with it never
+ * began: its id is free. */
+static void remove_empty(const struct scan *s, const char *path, const char *name)
+{
+    struct io *io = s->d->wiring->io;
+    struct catalogue *c = &s->d->wiring->catalogue;
+    int rc = io->ops->unlink(io, path);
+    rc = rc < 0 ? rc : io->ops->sync_dir(io, s->directory);
+    if (catalogue_file(c, name) && catalogue_remove_file(c, name) < 0)
+        fprintf(stderr, "penstockd: the catalogue still knows %s\n", name);
+    fprintf(stderr, "penstockd: %s: no frame was ever durable in it: %s%s\n", path,
+            rc < 0 ? "it is passed over, and cannot be removed: " : "removed",
+            rc < 0 ? strerror(-rc) : "");
+}
+
 static bool found_file(void *arg, const char *name)
 {
     struct scan *s = arg;
@@ -158,7 +235,11 @@ static bool found_file(void *arg, const char *name)
     if (v != LOG_HEADER_OK && v != LOG_HEADER_ONE_COPY)
         return true; /* recovery has said what there is to say about it */
     int64_t id = strtoll(n.event, NULL, 10);
-    struct buffer_event *e = event_find(s->b, id, h.since);
+    if (n.state != LOG_NAME_REPLAYED && is_over(d, n.event, &h) && is_empty(d, path)) {
+        remove_empty(s, path, name);
+        return true;
+    }
+    struct buffer_event *e = event_exact(s->b, id, h.since);
     if (!e)
         e = event_new(s->b, id, h.since, h.day);
     file_note(e, name, s->spilled, h.first);
@@ -222,6 +303,8 @@ struct buffers *buffers_open(struct daemon *d, struct err *err)
         struct scan s = {d, b, i == 1, dirs[i]};
         d->wiring->io->ops->list(d->wiring->io, dirs[i], found_file, &s);
     }
+    if (b->events)
+        qsort(b->event, b->events, sizeof *b->event, by_beginning);
     return b;
 }
 
@@ -551,16 +634,6 @@ static bool resume(struct daemon *d, const struct recovery_event *r, struct err 
     return true;
 }
 
-static bool is_over(void *arg, const char *event, const struct log_file_header *h)
-{
-    const struct recovery *r = ((struct daemon *)arg)->wiring->recovery;
-    int64_t id = strtoll(event, NULL, 10);
-    for (uint32_t i = 0; i < r->events && h; i++)
-        if (r->event[i].id == id && (!h->since || r->event[i].since == h->since))
-            return false; /* since 0: recovery made the header anew from the file's frames */
-    return h != NULL;     /* another instance's, or beyond reading: nobody here may name it */
-}
-
 static void on_renamed(void *arg, const char *from, const char *to)
 {
     renamed(arg, from, to);
@@ -647,12 +720,17 @@ json_t *buffer_active(const struct daemon *d)
     return all;
 }
 
-static struct buffer_event *finished(struct daemon *d, int64_t id, uint64_t since, struct err *err)
+static struct buffer_event *finished(struct daemon *d, int64_t id, uint64_t since, const char *name,
+                                     struct err *err)
 {
     struct buffers *b = d->buffers;
     buffers_tick(d);
     wiring_catalogue(d);
-    struct buffer_event *e = b ? event_find(b, id, since) : NULL;
+    struct buffer_event *e = !b ? NULL : name ? event_of_file(b, name) : event_find(b, id, since);
+    if (!e && name) {
+        err_set(err, -ENOENT, "%.200s is no file of an event here; buffer list shows them", name);
+        return NULL;
+    }
     if (!e) {
         err_set(err, -ENOENT, "there is no event %lld; buffer list shows them", (long long)id);
         return NULL;
@@ -668,10 +746,27 @@ static struct buffer_event *finished(struct daemon *d, int64_t id, uint64_t sinc
     return e;
 }
 
-json_t *buffer_files(struct daemon *d, int64_t id, uint64_t since, struct err *err)
+/* It has no file to replay: that is said of this event, not of others of its id. */
+static void nothing_left(const struct buffers *b, const struct buffer_event *e, struct err *err)
+{
+    char day[CIVIL_TEXT], other[CIVIL_TEXT], more[200] = "";
+    for (uint32_t i = b->events; i-- > 0 && !*more;) {
+        const struct buffer_event *x = b->event[i];
+        if (x != e && x->id == e->id && !x->slot && files_in(x, LOG_NAME_COMPLETE))
+            snprintf(
+                more, sizeof more,
+                "; those of another event %lld, of %s, were not: buffer replay FILE takes them",
+                (long long)x->id, civil_format(x->day, other));
+    }
+    err_set(err, -ENOENT, "event %lld of %s has no completed files%s%s", (long long)e->id,
+            civil_format(e->day, day), e->files ? ": they were replayed" : "", more);
+}
+
+json_t *buffer_files(struct daemon *d, int64_t id, uint64_t since, const char *name,
+                     struct err *err)
 {
     const struct config *c = d->config;
-    const struct buffer_event *e = finished(d, id, since, err);
+    const struct buffer_event *e = finished(d, id, since, name, err);
     if (!e)
         return NULL;
     json_t *files = json_array();
@@ -686,21 +781,21 @@ json_t *buffer_files(struct daemon *d, int64_t id, uint64_t since, struct err *e
     }
     if (!json_array_size(files)) {
         json_decref(files);
-        err_set(err, -ENOENT, "event %lld has no completed files%s", (long long)id,
-                e->files ? ": they were replayed" : "");
+        nothing_left(d->buffers, e, err);
         return NULL;
     }
-    snprintf(text, sizeof text, DIVERT_SOURCE "%lld.%llu", (long long)id,
-             (unsigned long long)e->since);
-    return json_pack("{s:s,s:I,s:I,s:o}", "source", text, "id", (json_int_t)id, "since",
+    snprintf(text, sizeof text, DIVERT_SOURCE "%lld.%llu", (long long)e->id,
+             (unsigned long long)beginning(e));
+    return json_pack("{s:s,s:I,s:I,s:o}", "source", text, "id", (json_int_t)e->id, "since",
                      (json_int_t)e->since, "files", files);
 }
 
-json_t *buffer_replayed(struct daemon *d, int64_t id, uint64_t since, struct err *err)
+json_t *buffer_replayed(struct daemon *d, int64_t id, uint64_t since, const char *file,
+                        struct err *err)
 {
     const struct config *c = d->config;
     struct io *io = d->wiring->io;
-    struct buffer_event *e = finished(d, id, since, err);
+    struct buffer_event *e = finished(d, id, since, file, err);
     uint32_t n = 0;
     if (!e)
         return NULL;

@@ -49,7 +49,11 @@ bool buffer_closed(struct daemon *d, int64_t id, json_t *later);
 /* [{"id","status","rows","bytes"}] of those that are active, for the status screen */
 json_t *buffer_active(const struct daemon *d);
 /* Paths of the completed files of an event, in the order of its rows, for whoever replays them:
- * {"source":"buffer:ID.SINCE","since":P,"files":[…]}. -ENOENT: none; -EBUSY: it is active. */
-json_t *buffer_files(struct daemon *d, int64_t id, uint64_t since, struct err *err);
+ * {"source":"buffer:ID.SINCE","since":P,"files":[…]}. file: a name (no directory) of one of its
+ * files, by which it is found whatever id and since say; NULL: by those. -ENOENT: none; -EBUSY: it
+ * is active. */
+json_t *buffer_files(struct daemon *d, int64_t id, uint64_t since, const char *file,
+                     struct err *err);
 /* Its rows are in the journal again, durably: the files are renamed to .replayed. */
-json_t *buffer_replayed(struct daemon *d, int64_t id, uint64_t since, struct err *err);
+json_t *buffer_replayed(struct daemon *d, int64_t id, uint64_t since, const char *file,
+                        struct err *err);

@@ -122,7 +122,8 @@ struct replay {
     struct replay_rows rows;
     long long id;
     unsigned long long since;
-    json_t *files; /* of `buffer files` */
+    const char *file; /* its name, where its header does not tell of which event it is */
+    json_t *files;    /* of `buffer files` */
     const char *path[BUFFER_PATHS + 1];
 };
 
@@ -149,6 +150,8 @@ static bool which(struct replay *r, const char *what, struct err *err)
         return err_set(err, -EINVAL, "%s is no file of a buffering event", what);
     r->id = strtoll(h.event, NULL, 10);
     r->since = h.since;
+    const char *slash = strrchr(what, '/');
+    r->file = h.since ? NULL : slash ? slash + 1 : what;
     return true;
 }
 
@@ -157,7 +160,7 @@ static json_t *ask(struct replay *r, const char *verb, int *code)
     char id[24], since[24];
     snprintf(id, sizeof id, "%lld", r->id);
     snprintf(since, sizeof since, "%llu", r->since);
-    return cli_call(r->cli, "buffer", json_pack("[s,s,s]", verb, id, since), code);
+    return cli_call(r->cli, "buffer", json_pack("[s,s,s,s*]", verb, id, since, r->file), code);
 }
 
 /* The event's rows, in their order, behind what its source has brought already. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* buffer [list] | start ID [KEY=VALUE ...] | end ID [KEY=VALUE ...] | files ID | replayed ID SINCE:
- * the last two are the halves of `penstock buffer replay`, which sends the rows in between. */
+/* buffer [list] | start ID [KEY=VALUE ...] | end ID [KEY=VALUE ...] | files ID [SINCE [FILE]] |
+ * replayed ID SINCE [FILE]: the last two are the halves of `penstock buffer replay`, which sends
+ * the rows in between. */
 #include <errno.h>
 #include "buffer.h"
 #include "wiring_parts.h"
@@ -111,7 +112,7 @@ json_t *cmd_buffer(struct cmd_request *req, struct err *err)
         return NULL;
     }
     if (files)
-        return buffer_files(d, id, (uint64_t)since, err);
+        return buffer_files(d, id, (uint64_t)since, cmd_arg(req, 3), err);
     /* The mark first: a crash in between leaves .complete, and the next replay finds all of its
      * rows taken. */
     req->before = inject_rows_flush(wiring_control_rows(d));
@@ -120,7 +121,7 @@ json_t *cmd_buffer(struct cmd_request *req, struct err *err)
         return NULL;
     }
     req->ticket = inject_rows_flush(wiring_control_rows(d));
-    req->later = buffer_replayed(d, id, (uint64_t)since, err);
+    req->later = buffer_replayed(d, id, (uint64_t)since, cmd_arg(req, 3), err);
     req->wait = req->later != NULL;
     req->ack = ACK_DURABLE;
     return NULL;

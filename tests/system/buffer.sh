@@ -354,6 +354,44 @@ all() {
             log.after_write:$((RANDOM % 80 + 1)) log.after_durable:$((RANDOM % 80 + 1)); done)
 }
 
+# ---- kill -9, and the file's head is overwritten: one event still, its sound rows come back ----
+beheaded() {
+    fresh
+    p buffer start 10 cutoff="$cutoff" >/dev/null || die "start"
+    publish 0 3000 || die "publish: $(cat "$work/out")"
+    killed
+    head -c 20000 /dev/urandom | dd of="$LOGDIR/test.10.buffer" conv=notrunc status=none
+    start
+    grep -q "nothing is lost" "$work/daemon.log" && die "rows are lost: $(grep "nothing is lost" "$work/daemon.log")"
+    p buffer end 10 >/dev/null || die "end"
+    complete 10
+    [ "$(p --json buffer | grep -c '"id": 10')" = 1 ] || die "two events 10: $(p buffer)"
+    sound=$(p --json tail trade --buffer 10 -n 10000 2>/dev/null | wc -l)
+    [ "$sound" -gt 300 ] && [ "$sound" -lt 1000 ] || die "$sound sound rows of 1000"
+    p buffer replay "$LOGDIR/test.10.buffer.complete" >"$work/out" 2>&1 || die "replay: $(cat "$work/out")"
+    grep -q "^event 10: $sound rows are durable" "$work/out" || die "$sound sound rows: $(cat "$work/out")"
+    refused "event 10 of .* were replayed" p buffer replay 10
+    refused "event 10 of .* were replayed" p buffer replay "$LOGDIR/test.10.buffer.replayed"
+    files | grep -q complete && die "not replayed: $(files)"
+    # a file in which no frame was durable is no event: its id is free
+    p buffer start 11 cutoff="$cutoff" >/dev/null || die "start 11"
+    p buffer end 11 >/dev/null || die "end 11"
+    complete 11
+    stop || die "exit code"
+    truncate -s 8192 "$LOGDIR/test.11.buffer.complete"
+    start
+    grep -q "test.11.buffer.complete: no frame was ever durable in it: removed" "$work/daemon.log" || die "not said: $(tail -5 "$work/daemon.log")"
+    [ -z "$(status 11)" ] && ! files | grep -q 11 || die "event 11 is $(status 11): $(files)"
+    p buffer start 11 cutoff="$cutoff" >/dev/null || die "its id is not free"
+    [ "$(status 11)" = active ] && files | grep -q 11.buffer || die "event 11 is $(status 11): $(files)"
+    : >"$work/daemon.log"
+    stop || die "exit code"
+    start
+    grep "11.buffer.complete" "$work/daemon.log" && die "the removed file is missed"
+    stop || die "exit code"
+    echo "a file without its head: one event, $sound rows of 1000 come back once; an empty file is none"
+}
+
 # ---- the disk fills up while an event is active ----
 full() {
     [ "$(id -u)" = 0 ] || { echo "full: skipped, needs root"; return; }
@@ -383,4 +421,4 @@ full() {
     echo "a full disk: nothing lost, each row once"
 }
 
-for part in ${*:-sharding refusals limits restarts midway few full}; do $part; done
+for part in ${*:-sharding refusals limits restarts beheaded midway few full}; do $part; done
