@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds and passes the whole suite on a fresh Debian 12 machine: packages, then
 #   build-test   gcc, release with fault points: unit, model, sim, system and fault tests
-#   build-asan   clang, ASan + UBSan: units, fuzz corpora, one simulated life, the whole daemon on kernel sockets
+#   build-asan   clang, ASan + UBSan: units, fuzz corpora, one simulated life,
+#                the whole daemon on kernel sockets
 #   build-tsan   clang, TSan: what shares memory between threads, the whole daemon on kernel sockets
 #   build-clang  clang, everything compiled once with its warnings as errors
 # The last line is "N passed, N failed".
