@@ -29,6 +29,7 @@ struct export_file {
     /* kdb */
     struct kdb_log_writer log;
     bool checking;         /* --resume: what is made was written before */
+    bool refused;          /* what it holds is not what is made: nothing is added */
     uint32_t crc;          /* of what was made while checking */
     uint64_t had_messages; /* found at the start */
     /* text */
@@ -189,11 +190,13 @@ static bool send(struct export *e, struct export_file *f)
     if (f->messages < f->had_messages && f->made < f->log.bytes)
         return true;
     f->checking = false;
+    f->refused = true;
     if (f->messages != f->had_messages || f->made + KDB_LOG_HEADER != f->log.bytes ||
         f->crc != f->log.crc)
         return err_set(&e->err, -EINVAL,
                        "%s holds other messages than this export makes; nothing was added",
                        f->path);
+    f->refused = false;
     return true;
 }
 
@@ -211,6 +214,8 @@ static bool finish(struct export *e, bool ok)
 {
     for (unsigned i = 0; i < e->files; i++) {
         struct export_file *f = &e->file[i];
+        if (f->checking)
+            f->refused = true;
         if (f->checking && ok)
             ok = err_set(&e->err, -EINVAL,
                          "%s holds %llu messages, this export makes %llu; nothing was added",
@@ -357,6 +362,8 @@ static void report(const struct cli *c, struct export *e)
         const struct export_file *f = &e->file[i];
         char date[CIVIL_TEXT];
         struct stat st = {0};
+        if (f->refused)
+            continue; /* the error says it */
         if (stat(f->path, &st))
             st.st_size = 0;
         json_array_append_new(all, json_pack("{s:s,s:s,s:I,s:I,s:I}", "file", f->path, "date",

@@ -16,6 +16,7 @@
 #include "core/thread.h"
 #include "daemon.h"
 #include "day.h"
+#include "day_behind.h"
 #include "storage/catalogue.h"
 #include "storage/rdb.h"
 #include "storage/writedown.h"
@@ -35,6 +36,8 @@ struct day_rdb {
     unsigned calendars;
     uint64_t start; /* the journal's first position in this process: the ledger counts from here */
     uint64_t memory;
+    struct day_piece *before; /* the log below `start`, constant */
+    uint32_t nbefore;
     _Atomic bool pause;     /* an operator's: it stands still and falls behind */
     _Atomic bool caught_up; /* it has reached `start` */
     _Atomic int error;      /* the cursor's last error, 0 = none */

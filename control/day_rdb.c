@@ -8,6 +8,7 @@
 #include "storage/cursor.h"
 #include "topo.h"
 #include "wiring.h"
+#include "wiring_parts.h"
 
 #define ROUND_BYTES (1u << 20)
 
@@ -205,6 +206,25 @@ static const struct thread_ops ops = {.work = work, .housekeeping = housekeeping
 
 /* ---- life ---- */
 
+static bool list_before(struct day_rdb *r)
+{
+    const struct daemon *d = r->d;
+    const struct recovery *x = d->wiring->recovery;
+    const uint32_t n = x ? x->cursor.files : 0;
+    r->before = calloc(n + 1, sizeof *r->before);
+    for (uint32_t i = 0; r->before && i < n; i++) {
+        const struct cursor_file *f = x->cursor.file[i];
+        uint64_t next = i + 1 < n ? x->cursor.file[i + 1]->header.first : x->old_end;
+        struct io_stat st = {0};
+        if (d->options.hard_reset && f->header.day >= d->day)
+            continue; /* set aside */
+        if (r->io->ops->stat(r->io, f->path, &st) < 0)
+            st.size = 0;
+        r->before[r->nbefore++] = day_piece(f->header.first, next, st.size);
+    }
+    return r->before != NULL;
+}
+
 bool day_rdb_open(struct day_rdb *r, struct daemon *d, struct err *err)
 {
     struct sysinfo si;
@@ -222,6 +242,8 @@ bool day_rdb_open(struct day_rdb *r, struct daemon *d, struct err *err)
                             .closed = closed,
                             .seen = seen};
     r->io = io_posix_create(err);
+    if (r->io && !list_before(r))
+        return err_set(err, -ENOMEM, "no memory");
     r->rdb = r->io ? rdb_create(&rc, err) : NULL;
     return r->rdb != NULL;
 }
@@ -261,5 +283,6 @@ void day_rdb_close(struct day_rdb *r)
         rdb_close(r->rdb);
     io_destroy(r->io);
     free(r->known);
+    free(r->before);
     memset(r, 0, sizeof *r);
 }

@@ -31,20 +31,32 @@ void disk_rate_add(struct disk_rate *r, int64_t now, uint64_t free_bytes, uint64
     r->wrote[r->n++] = wrote;
 }
 
+/* From sample `from` to the newest. */
+static double rate_since(const struct disk_rate *r, unsigned from, uint64_t ahead)
+{
+    unsigned last = r->n - 1;
+    double fell = (double)r->free[from] - (double)r->free[last];
+    double wrote = (double)(r->wrote[last] - r->wrote[from]);
+    double apart = fell > wrote ? fell - wrote : wrote - fell;
+    return (apart <= (double)ahead ? wrote : fell) / ((double)(r->at[last] - r->at[from]) / 1e9);
+}
+
 double disk_rate_now(const struct disk_rate *r, uint64_t ahead, int64_t *until)
 {
     *until = DISK_RATE_NEVER;
-    unsigned last = r->n - 1;
+    unsigned last = r->n - 1, half = 0;
     if (r->n < 2 || r->at[last] - r->at[0] < DISK_RATE_LEAST)
         return 0;
-    double fell = (double)r->free[0] - (double)r->free[last];
-    double wrote = (double)(r->wrote[last] - r->wrote[0]);
-    double apart = fell > wrote ? fell - wrote : wrote - fell;
-    double rate =
-        (apart <= (double)ahead ? wrote : fell) / ((double)(r->at[last] - r->at[0]) / 1e9);
+    int64_t span = r->at[last] - r->at[0];
+    while (half + 2 < r->n && r->at[last] - r->at[half + 1] >= span / 2)
+        half++;
+    double rate = rate_since(r, 0, ahead), lately = rate_since(r, half, ahead);
+    if (lately < rate)
+        rate = lately; /* a file that was made at once is no rate: the half behind it has none */
     if (rate < 1)
         return 0;
     double ns = (double)r->free[last] / rate * 1e9;
-    *until = ns < 9e18 ? (int64_t)ns : DISK_RATE_NEVER;
+    if (ns < 9e18 && (span >= DISK_RATE_SURE || ns <= (double)span * DISK_RATE_REACH))
+        *until = (int64_t)ns;
     return rate;
 }

@@ -11,6 +11,8 @@
 #define DISK_RATE_STEP    1000000000ll          /* ns between samples at first */
 #define DISK_RATE_LONGEST (64 * DISK_RATE_STEP) /* then the oldest samples go */
 #define DISK_RATE_LEAST   (5 * 1000000000ll)    /* no rate from less time than this */
+#define DISK_RATE_SURE    (600 * 1000000000ll)  /* from so long on any distance is foretold; */
+#define DISK_RATE_REACH   10                    /* before, so many times the time looked at */
 #define DISK_RATE_NEVER   INT64_MAX
 
 struct disk_rate {
@@ -22,7 +24,9 @@ struct disk_rate {
 };
 
 void disk_rate_add(struct disk_rate *r, int64_t now, uint64_t free_bytes, uint64_t wrote);
-/* Bytes a second, 0 = it does not fill (or too little is known); *until: ns until it is full.
+/* Bytes a second, 0 = it does not fill (or too little is known); *until: ns until it is full, NEVER
+ * also while it is further away than the samples allow to say. The rate is the lower one of all the
+ * time and of its newer half, so that one large file (a database's, a preallocated one) is none.
  * ahead: bytes that may be allocated ahead of our writing, or still be: as long as the free bytes
  * differ from it by no more than that, our own writing is the rate. */
 double disk_rate_now(const struct disk_rate *r, uint64_t ahead, int64_t *until);

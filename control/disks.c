@@ -151,8 +151,10 @@ static void probe(struct disk *x, int64_t now)
         store_relaxed(&x->free_bytes, room);
         store_relaxed(&x->size_bytes, (uint64_t)v.f_blocks * v.f_frsize);
         disk_rate_add(&x->rate, now, room, wrote);
-        double rate = disk_rate_now(
-            &x->rate, x->role == DISK_LOG ? 2 * (uint64_t)d->config->log_preallocate : 0, &until);
+        /* the file written to, the prepared next one, a date's first ones, the ballast */
+        uint64_t ahead =
+            3 * (uint64_t)d->config->log_preallocate + (uint64_t)d->config->log_ballast;
+        double rate = disk_rate_now(&x->rate, x->role == DISK_LOG ? ahead : 0, &until);
         store_relaxed(&x->fill, (uint64_t)rate);
         store_relaxed(&x->until, until);
         if (x->role == DISK_LOG) /* a full disk has one byte: 0 is not known yet */

@@ -73,6 +73,8 @@ bool wiring_hard_reset(struct daemon *d, struct err *err)
     for (unsigned i = 0; n && i < CURSOR_DIRS && r->cfg.dirs[i]; i++)
         w->io->ops->sync_dir(w->io, r->cfg.dirs[i]);
     declare(r, d->day);
+    if (n)
+        recovery_set_aside(r, d->day);
     /* The journal goes on at the lease's end, as behind a crash. */
     w->restarted = true;
     w->clean = false;

@@ -179,12 +179,18 @@ struct recovery_damage {
     bool lost;            /* some of them stand in no other file */
     bool was_durable; /* and a tick, the catalogue or a clean stop says that they were on disk */
     bool late;        /* found by verify_rest */
+    bool expected;    /* an operator set it aside: kept on record, nothing to tell */
     bool done;
     bool gave_up, whole; /* TORN: nothing may be cut; the file ends with it */
     int error;
     uint8_t *repair;          /* own: until it is written */
     struct recovery_gap *gap; /* late: what it cost */
     uint32_t gaps;
+};
+
+struct recovery_aside { /* own: recovery_set_aside */
+    int32_t day;
+    uint64_t from, to; /* to 0: nothing was */
 };
 
 struct recovery_span { /* own: of a verified file */
@@ -227,6 +233,7 @@ struct recovery {
     uint32_t damages;
     /* verify_rest */
     uint32_t verify_file;
+    struct recovery_aside aside;
     struct recovery_span *span;
     uint32_t spans;
     bool span_begun, verify_done, verify_vanished;
@@ -264,6 +271,10 @@ uint32_t recovery_restart_json(const struct recovery *r, uint64_t start, const c
  * gap rows and, when these are durable, calls recovery_keep, so that no later start finds it new.
  */
 bool recovery_verify_rest(struct recovery *r, uint64_t bytes);
+/* Before the first verify_rest: the files of `day` and later dates are no longer part of the log,
+ * by an operator's will. verify_rest does not look for them; the hole that they leave comes out as
+ * damage that is `expected`: to be kept (recovery_keep), not told. */
+void recovery_set_aside(struct recovery *r, int32_t day);
 /* Copies a damaged range to quarantine (a hole or missing range: a marker). 0 or -errno. */
 int recovery_keep(struct recovery *r, struct recovery_damage *d);
 /* One line about it, for people. */

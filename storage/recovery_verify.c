@@ -60,6 +60,7 @@ static void found(struct recovery *r, uint32_t kind, const char *path, uint64_t 
     if (r->damages == before)
         return; /* the start has dealt with it */
     d->late = true;
+    d->expected = kind == PST_MISSING && r->aside.to && first >= r->aside.from;
     if (kind == PST_TORN || kind == PST_UNREADABLE)
         return;
     if (recovery_known(r, d)) { /* an earlier start has */
@@ -67,6 +68,8 @@ static void found(struct recovery *r, uint32_t kind, const char *path, uint64_t 
         r->damages--;
         return;
     }
+    if (d->expected) /* told, and declared lost, when it was set aside */
+        return;
     if (first < r->window) /* else the start has seen what it cost */
         recovery_cost(r, first, last, &d->gap, &d->gaps, &d->lost);
     d->was_durable = d->lost; /* what is that old was, but for a hole that nobody accounted for */
@@ -93,6 +96,17 @@ static void missing_files(struct recovery *r)
         if (x->end > end)
             end = x->end;
     }
+    if (r->spans && r->aside.to > end)
+        found(r, PST_MISSING, NULL, 0, 0, end, r->aside.to);
+}
+
+void recovery_set_aside(struct recovery *r, int32_t day)
+{
+    const struct cursor *c = &r->cursor;
+    r->aside = (struct recovery_aside){.day = day, .from = UINT64_MAX, .to = r->old_end};
+    for (uint32_t i = 0; i < c->files; i++)
+        if (c->file[i]->header.day >= day && c->file[i]->header.first < r->aside.from)
+            r->aside.from = c->file[i]->header.first;
 }
 
 static void close_file(struct recovery *r)
@@ -127,6 +141,10 @@ bool recovery_verify_rest(struct recovery *r, uint64_t bytes)
                 return true;
             }
             struct cursor_file *f = c->file[c->files - 1 - r->verify_file];
+            if (r->aside.to && f->header.day >= r->aside.day) {
+                r->verify_file++; /* of its name there may be a new one, of this process */
+                continue;
+            }
             r->verify = malloc(sizeof *r->verify);
             if (!r->verify)
                 return false;

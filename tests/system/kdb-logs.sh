@@ -29,6 +29,11 @@ for cut in 8 9 $((size / 3)) $((size - 1)) "$size"; do
 done
 l export "$work/log" -o "$work/tick" --resume --no-feed-columns >"$work/out" 2>&1 && die "resumed over other messages"
 cmp "$work/whole" "$work/tick2026.11.20" || die "a refused resume changed the file"
+grep -q resumed "$work/out" && die "a refused resume tells success too: $(cat "$work/out")"
+cat "$work/whole" <(tail -c +9 "$work/whole") >"$work/tick2026.11.20" # more messages than are made
+l export "$work/log" -o "$work/tick" --resume >"$work/out" 2>&1 && die "resumed over more messages"
+grep -q "nothing was added" "$work/out" && ! grep -q resumed "$work/out" || die "$(cat "$work/out")"
+cp "$work/whole" "$work/tick2026.11.20"
 l export "$work/log" -o "$work/tick" >"$work/out" 2>&1 && die "an existing file was written"
 
 # back: columns named by the log it came from, and by the updates themselves
