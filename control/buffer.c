@@ -4,7 +4,9 @@
 #include <errno.h>
 #include "core/civil.h"
 #include "core/event.h"
+#include "core/nearest.h"
 #include "functions.h"
+#include "functions_built_in.h"
 #include "storage/logscan.h"
 #include "wiring_parts.h"
 
@@ -328,9 +330,31 @@ void buffers_close(struct daemon *d)
 
 /* ---- marks and masks ---- */
 
+/* The tables of `late`: one that is mistyped would take nothing, and nobody would know. */
+static bool tables_known(const struct schema_set *set, const char *list, struct err *err)
+{
+    static const char *names[TABLE_MAX];
+    unsigned n = 0;
+    char copy[1024], *rest = copy;
+    for (unsigned i = TABLE_FIRST; i < TABLE_MAX; i++) {
+        const struct schema *s = schema_set_get(set, i);
+        if (s)
+            names[n++] = s->name;
+    }
+    snprintf(copy, sizeof copy, "%s", list ? list : "");
+    for (char *t; (t = strtok_r(rest, ",| ", &rest));) {
+        if (schema_set_find(set, t))
+            continue;
+        const char *near = nearest_word(t, names, n);
+        return err_set(err, -EINVAL, "tables: there is no table %.60s%s%s%s", t,
+                       near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    return true;
+}
+
 /* The configured function with the event's arguments before its own, and when it was started. */
 static bool prepare(struct buffer_event *e, const char *function, json_t *args, const char *started,
-                    struct err *err)
+                    const struct schema_set *known, struct err *err)
 {
     struct pst_argument list[ARGUMENTS_MAX];
     uint32_t n = 0;
@@ -349,6 +373,11 @@ static bool prepare(struct buffer_event *e, const char *function, json_t *args, 
         list[n++] = e->function.args.at[i];
     struct pst_arguments all = {n, list};
     const struct pst_buffer_functions *f = &e->function.f->buffer;
+    if (known && e->function.f == &function_late &&
+        !tables_known(known, pst_argument(&all, "tables"), err)) {
+        function_unload(&e->function);
+        return false;
+    }
     if (f->prepare && f->prepare(&function_host, &all, &e->state, why, sizeof why)) {
         function_unload(&e->function);
         return err_set(err, -EINVAL, "buffer function %.60s: %.300s", function,
@@ -481,11 +510,11 @@ bool buffer_start(struct daemon *d, int64_t id, json_t *args, uint64_t *ticket, 
     char whole[DIVERT_TEXT + 2];
     e->stream = free_stream(b);
     e->facts = facts_of(d, e, args);
-    bool ok =
-        e->facts
-            ? prepare(e, d->config->buffer_function, args, text_in(e->facts, "started"), err) &&
-                  fill(e, slot, d->config, err)
-            : err_set(err, -ENAMETOOLONG, "event %lld: no name for its file", (long long)id);
+    bool ok = e->facts
+                  ? prepare(e, d->config->buffer_function, args, text_in(e->facts, "started"),
+                            d->schemas, err) &&
+                        fill(e, slot, d->config, err)
+                  : err_set(err, -ENAMETOOLONG, "event %lld: no name for its file", (long long)id);
     if (ok) {
         int n = snprintf(whole, sizeof whole, "%.*s}", (int)slot->text_len, slot->text);
         store_release(&slot->state, DIVERT_OFFERED);
@@ -610,7 +639,7 @@ static bool resume(struct daemon *d, const struct recovery_event *r, struct err 
     struct divert_event *slot = divert_take(b->divert);
     bool ok = e->facts && slot &&
               prepare(e, text_in(e->facts, "function"), json_object_get(e->facts, "args"),
-                      text_in(e->facts, "started"), &why) &&
+                      text_in(e->facts, "started"), NULL, &why) &&
               fill(e, slot, d->config, &why);
     if (!ok) {
         release_function(e);

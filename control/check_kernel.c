@@ -2,6 +2,7 @@
 /* check_kernel.c - kernel, time, and what the daemon may do. */
 #include <dirent.h>
 #include "check_report.h"
+#include "functions.h"
 #include "cli_print.h"
 
 static void check_uring(struct check *k)
@@ -61,6 +62,15 @@ static void check_safety(struct check *k)
     for (uint32_t i = 0; i < c->plugins.count; i++)
         if (!k->machine->plugin(c->plugins.at[i], &why))
             FIND(k, SAFE_PLUGIN, check_text(k, "%s", why.text));
+    const struct {
+        const char *key, *text;
+        int kind;
+    } function[] = {{"log_recovery_function", c->log_recovery_function, PST_FUNCTION_RECOVERY},
+                    {"initial_state_function", c->initial_state_function, PST_FUNCTION_INITIAL},
+                    {"buffer_function", c->buffer_function, PST_FUNCTION_BUFFER}};
+    for (unsigned i = 0; i < PST_COUNT(function); i++)
+        if (!k->machine->function(function[i].kind, function[i].text, &why))
+            FIND(k, SAFE_FUNCTION, function[i].key, check_text(k, "%s", why.text));
     const struct config_names *command[] = {&c->alarm_exec, &c->post_save_exec};
     static const char *const key[] = {"alarm_exec", "post_save_exec"};
     for (unsigned i = 0; i < PST_COUNT(key); i++)

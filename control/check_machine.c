@@ -24,6 +24,7 @@
 #include <unistd.h>
 #include "check_report.h"
 #include "core/trusted.h"
+#include "functions.h"
 #include "dataplane/eal.h"
 
 #define SAMPLE_NS    500000000ll
@@ -169,6 +170,11 @@ static bool file_plugin(const char *file, struct err *why)
     return trusted_file(file, real, "plugin", why);
 }
 
+static bool file_function(int kind, const char *text, struct err *why)
+{
+    return function_trusted((enum pst_function_kind)kind, text, why);
+}
+
 static bool file_command(const char *file, struct err *why)
 {
     struct stat st;
@@ -197,6 +203,7 @@ void check_machine_read(struct check_machine *m)
                                 .group = group_there,
                                 .socket = socket_state,
                                 .plugin = file_plugin,
+                                .function = file_function,
                                 .command = file_command,
                                 .readable = file_readable};
     struct utsname u;

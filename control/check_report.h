@@ -57,6 +57,8 @@ struct check_machine {
     int (*socket)(const char *path);
     /* May a plugin be loaded from it, a command be run? why: one sentence when not. */
     bool (*plugin)(const char *file, struct err *why);
+    /* a function of the daemon, as its key has it: kind is enum pst_function_kind */
+    bool (*function)(int kind, const char *text, struct err *why);
     bool (*command)(const char *file, struct err *why);
     bool (*readable)(const char *file); /* a file or device node of this user's */
 };

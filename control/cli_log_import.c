@@ -182,8 +182,10 @@ static bool send_file(struct import *o, struct import_file *f, const char *socke
     char source[SOURCE_NAME_MAX + 1];
     source_of(o, f, source);
     const char *name = !o->source ? source : !strcmp(o->source, "none") ? NULL : o->source;
-    if (!append_open(&a, socket, name, &o->err))
+    if (!append_open(&a, socket, name, &o->err)) {
+        client_unknown_instance(o->to, socket, &o->err);
         return false;
+    }
     o->m.append = &a;
     o->m.facts_hold = false;
     bool ok = kdb_import_rows(&o->m, f, &o->err);
@@ -203,7 +205,7 @@ static bool send_file(struct import *o, struct import_file *f, const char *socke
 
 static bool run(struct import *o, struct cli *c)
 {
-    char socket[128];
+    char socket[256];
     o->m.io = io_posix_create(&o->err);
     bool ok = o->m.io != NULL;
     if (ok && o->out) {
@@ -212,10 +214,8 @@ static bool run(struct import *o, struct cli *c)
         o->m.make = log_make_open(&cfg, &o->err);
         ok = o->m.make != NULL;
     }
-    if (o->to && strchr(o->to, '/'))
-        snprintf(socket, sizeof socket, "%s", o->to);
-    else if (o->to)
-        snprintf(socket, sizeof socket, "/run/penstock/%.100s.sock", o->to);
+    if (o->to)
+        client_socket_of(o->to, c->socket, socket, sizeof socket);
     ok = ok && (!o->config_path || from_config(o)) && (!o->schema_from || from_log(o));
     for (unsigned i = 0; ok && i < o->ncolumns; i++)
         ok = kdb_import_columns(&o->m, o->columns[i], &o->err);
@@ -238,7 +238,6 @@ static bool run(struct import *o, struct cli *c)
         }
     }
     io_destroy(o->m.io);
-    (void)c;
     return ok;
 }
 

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/crc.h"
 #include "core/days.h"
+#include "core/nearest.h"
 #include "replay_rows.h"
 #include "storage/cursor.h"
 
@@ -179,13 +180,10 @@ static int parse(struct job *j, int argc, char **argv)
 /* A socket's path, or an instance's name: beside the socket we would use else. */
 static void socket_of(struct job *j)
 {
-    const char *name = j->to ? j->to : j->cli->socket, *slash = strrchr(j->cli->socket, '/');
-    if (strchr(name, '/'))
-        snprintf(j->socket, sizeof j->socket, "%s", name);
+    if (j->to)
+        client_socket_of(j->to, j->cli->socket, j->socket, sizeof j->socket);
     else
-        snprintf(j->socket, sizeof j->socket, "%.*s/%s.sock",
-                 slash ? (int)(slash - j->cli->socket) : 12,
-                 slash ? j->cli->socket : "/run/penstock", name);
+        snprintf(j->socket, sizeof j->socket, "%s", j->cli->socket);
 }
 
 /* ---- the log ---- */
@@ -196,6 +194,43 @@ static int failed(const struct err *err)
     return err->code == -ENOENT || err->code == -EINVAL        ? EXIT_USAGE
            : err->code == -EPIPE || err->code == -ECONNREFUSED ? EXIT_NO_DAEMON
                                                                : EXIT_DEGRADED;
+}
+
+/* Is each table of --tables in the log? Its end tells, for tables are repeated in the heads of
+ * files; `all`: every frame is asked. */
+static bool tables_known(const struct job *j, struct cursor_config cc, bool all, struct err *err)
+{
+    static const char *names[TABLE_MAX];
+    struct cursor c;
+    const struct frame *f;
+    unsigned n = 0;
+    bool ok = true;
+    if (!j->tables.n)
+        return true;
+    cc.headers_only = true;
+    if (!cursor_open(&c, &cc, err))
+        return false;
+    if (!all)
+        cursor_seek_end(&c);
+    for (enum cursor_verdict v; (v = cursor_next(&c, &f)) != CURSOR_END && v != CURSOR_WAIT;)
+        if (v == CURSOR_ERROR)
+            break;
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++) {
+        const struct schema *s = dictionary_schema(&c.dict, id);
+        if (s)
+            names[n++] = s->name;
+    }
+    for (unsigned i = 0; i < j->tables.n && ok; i++) {
+        const char *t = j->tables.at[i];
+        ok = schema_set_find(c.dict.schemas, t) != NULL;
+        if (ok)
+            continue;
+        const char *near = nearest_word(t, names, n);
+        err_set(err, -EINVAL, "--tables: the log has no table %.60s%s%s%s", t,
+                near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    cursor_close(&c);
+    return ok;
 }
 
 static bool open_log(struct job *j, struct err *err)
@@ -229,6 +264,8 @@ static bool open_log(struct job *j, struct err *err)
     if (!j->cursor.files)
         return err_set(err, -ENOENT, "%s holds no log file named %sYYYY.MM.DD (--prefix)",
                        j->path[0], j->prefix);
+    if (!tables_known(j, cc, false, err) && !tables_known(j, cc, true, err))
+        return false;
     j->begin = j->cursor.file[0]->header.first;
     j->end = cursor_files_end(&j->cursor);
     if (j->until.given && !j->until.is_time && j->until.position < j->end)
@@ -451,8 +488,10 @@ static bool connect_and_run(struct job *j, struct err *err)
     j->taken += j->append.rows;
     j->late += j->append.late;
     j->there += j->append.passed_over;
-    if (!append_open(&j->append, j->socket, j->name, err))
+    if (!append_open(&j->append, j->socket, j->name, err)) {
+        client_unknown_instance(j->to, j->socket, err);
         return false;
+    }
     struct replay_filter filter = {.tables = j->tables.n ? j->tables.at : NULL,
                                    .syms = j->syms.n ? j->syms.at : NULL,
                                    .buffered = !j->directory};

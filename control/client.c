@@ -132,6 +132,31 @@ json_t *client_call(struct client_conn *c, const char *cmd, json_t *args, struct
     return client_send(c, cmd, args, NULL, 0, err) ? client_receive(c, cmd, err) : NULL;
 }
 
+void client_socket_of(const char *to, const char *own, char *buf, size_t cap)
+{
+    const char *slash = strrchr(own, '/');
+    if (strchr(to, '/'))
+        snprintf(buf, cap, "%s", to);
+    else
+        snprintf(buf, cap, "%.*s%s.sock", slash ? (int)(slash - own) + 1 : 0, own, to);
+}
+
+bool client_unknown_instance(const char *to, const char *socket, struct err *err)
+{
+    if (!to || strchr(to, '/') || (err->code != -ENOENT && err->code != -ECONNREFUSED) ||
+        !access(socket, F_OK))
+        return false;
+    const char *slash = strrchr(socket, '/');
+    char dir[200];
+    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - socket) : 1, slash ? socket : ".");
+    err_set(err, err->code,
+            "there is no %s: an instance named %s is looked for in %s, beside the socket that is "
+            "used else; if its control_socket is elsewhere or has another name, give its path: "
+            "--to /dir/file.sock",
+            socket, to, dir);
+    return true;
+}
+
 const char *client_default_socket(char *buf, size_t cap)
 {
     glob_t g;

@@ -29,6 +29,12 @@ bool client_send(struct client_conn *c, const char *cmd, json_t *args, const voi
                  size_t tail_bytes, struct err *err);
 json_t *client_receive(struct client_conn *c, const char *cmd, struct err *err);
 
+/* The socket of an instance named `to`: a path as it is (there is a / in it), a name beside the socket
+ * that would be used else. */
+void client_socket_of(const char *to, const char *own, char *buf, size_t cap);
+/* Behind a client_open of that socket that failed: where it was looked for and what to say instead.
+ * True: err is that now. */
+bool client_unknown_instance(const char *to, const char *socket, struct err *err);
 /* The only *.sock in /run/penstock, or /run/penstock/penstock.sock when there is none or several.
  */
 const char *client_default_socket(char *buf, size_t cap);

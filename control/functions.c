@@ -189,6 +189,18 @@ bool function_check(enum pst_function_kind kind, const char *text, struct err *e
            (p.path || ((f = find_built_in(kind, p.name, err)) && takes(f, &p, arg, err)));
 }
 
+bool function_trusted(enum pst_function_kind kind, const char *text, struct err *err)
+{
+    struct pst_argument arg[FUNCTION_ARGUMENTS];
+    struct parsed p;
+    char parts[FUNCTION_TEXT], real[TRUSTED_PATH];
+    if (!function_check(kind, text, err))
+        return false;
+    strcpy(parts, text);
+    return parse(&p, parts, arg, function_kind_name(kind), err) &&
+           (!p.path || trusted_file(p.path, real, "function file", err));
+}
+
 /* ---- loading ---- */
 
 static bool complete(const struct pst_daemon_function *f)

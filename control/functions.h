@@ -36,6 +36,8 @@ bool function_load(struct function *f, enum pst_function_kind kind, const char *
 void function_unload(struct function *f);
 /* Is `text` well formed, and if it names a built-in, is there one of that kind? Loads nothing. */
 bool function_check(enum pst_function_kind kind, const char *text, struct err *err);
+/* May the file that it names be loaded (core/trusted.h)? Built-in ones: yes. Loads nothing. */
+bool function_trusted(enum pst_function_kind kind, const char *text, struct err *err);
 /* The i-th built-in of a kind, NULL past the last. */
 const struct pst_daemon_function *function_built_in(enum pst_function_kind kind, unsigned i);
 const char *function_kind_name(enum pst_function_kind kind); /* "buffer" … */

@@ -413,6 +413,9 @@ bool initial_load(struct daemon *d, struct err *err)
     struct function *f = &d->wiring->initial_function;
     if (d->replay || f->f)
         return true;
+    /* loaded with the first event, which may be at night: who may change it is asked now */
+    if (!function_trusted(PST_FUNCTION_BUFFER, d->config->buffer_function, &why))
+        return err_set(err, why.code, "buffer_function: %s", why.text);
     return function_load(f, PST_FUNCTION_INITIAL, d->config->initial_state_function, &why) ||
            err_set(err, why.code, "initial_state_function: %s", why.text);
 }

@@ -143,6 +143,7 @@ refusals() {
     stop || die "exit code"
     start
     refused "take another id" p buffer start -7 age=1h # also after a restart
+    refused "no table trad, did you mean trade?" p buffer start 8 age=1h tables="trade|trad"
     stop || die "exit code"
     echo "refusals name their reasons"
 }

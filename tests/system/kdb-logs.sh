@@ -147,6 +147,7 @@ answers one 400 >"$work/a1"
 answers two 400 >"$work/a2"
 [ "$(wc -l <"$work/a1")" = 403 ] && cmp "$work/a1" "$work/a2" || die "the instances answer differently: $(diff "$work/a1" "$work/a2" | head -3)"
 # again: nothing twice
+"$bin/penstock" --socket "$work/any.sock" log import "$work/lists$today" --to two >"$work/out" || die "import by name: $(cat "$work/out")"
 l import "$work/lists$today" --to "$work/two.sock" >"$work/out" || die "import again: $(cat "$work/out")"
 grep -q "4 messages and 0 rows were there already" "$work/out" || die "import again: $(cat "$work/out")"
 answers two 400 | cmp - "$work/a2" || die "an import again changed the answers"

@@ -103,7 +103,14 @@ for wrong in nosuch "salvage(x=1)" "/nowhere/x.so"; do
 done
 chmod 666 "$functions/from_copy.so"; conf "log_recovery_function: $functions/from_copy.so:from_copy"
 "$bin/penstockd" --config "$work/p.yaml" >"$work/out" 2>&1 && die "a function that others can write is run"
-grep -q "can be changed by others" "$work/out" || die "$(cat "$work/out")"; chmod 644 "$functions/from_copy.so"
+grep -q "can be changed by others" "$work/out" || die "$(cat "$work/out")"; for key in buffer_function initial_state_function log_recovery_function; do
+    conf "$key: $functions/from_copy.so:x"
+    "$bin/penstockd" --config "$work/p.yaml" >"$work/out" 2>&1 && die "$key: starts with a file that others can write"
+    grep -q "$key: .*can be changed by others" "$work/out" || die "$key: $(cat "$work/out")"
+    "$bin/penstockd" --config "$work/p.yaml" --check >"$work/out" 2>&1 && die "$key: --check passes"
+    grep -q "$key: .*can be changed by others" "$work/out" || die "$key --check: $(cat "$work/out")"
+done
+chmod 644 "$functions/from_copy.so"
 
 # ---- rows before the first packet: csv, once for each line of a date, across kill -9
 mkdir "$work/state/initial"

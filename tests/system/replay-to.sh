@@ -107,6 +107,9 @@ filters)
     orders=$(echo "$want" | awk '$1 == "itch_order" {print $3}')
     yaml dst itch
     up dst 2026.11.20
+    replay "$work/src/log" --to dst --tables itch_trade,itch_statu >"$work/o" 2>&1; [ $? = 2 ] && grep -q "no table itch_statu, did you mean itch_status?" "$work/o" || die "a mistyped table: $(cat "$work/o")"
+    replay "$work/src/log" --to nosuch >"$work/o" 2>&1 && die "replayed to nobody"
+    grep -q "instance named nosuch is looked for in $work" "$work/o" || die "no hint: $(cat "$work/o")"
     replay "$work/src/log" --to dst --tables itch_trade,itch_status >"$work/o" || die "tables"
     n=$(echo "$want" | awk '$1 == "itch_trade" || $1 == "itch_status" {n += $3} END {print n}')
     has "r['rows'] == $n and r['filtered'] == $rows - $n" <"$work/o" || die "tables: $(cat "$work/o")"

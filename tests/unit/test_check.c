@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "check_report.h"
+#include "functions.h"
 
 static char root[64];
 
@@ -129,6 +130,12 @@ static bool fake_readable(const char *file)
     return !strcmp(file, "/dev/vfio/12") || !strcmp(file, "/data/a.pcap");
 }
 
+static bool fake_function(int kind, const char *text, struct err *why)
+{
+    return kind != PST_FUNCTION_BUFFER || !strstr(text, "bad") ||
+           err_set(why, -EPERM, "function file /x/bad.so belongs to uid 4711");
+}
+
 static bool fake_plugin(const char *file, struct err *why)
 {
     return !strstr(file, "bad") || err_set(why, -EPERM, "plugin %s belongs to uid 4711", file);
@@ -172,6 +179,7 @@ static void reset_machine(void)
                                      .group = fake_group,
                                      .socket = fake_socket,
                                      .plugin = fake_plugin,
+                                     .function = fake_function,
                                      .command = fake_command,
                                      .readable = fake_readable};
 }
@@ -482,6 +490,8 @@ static const struct change changes[] = {
     {CHECK_SAFE_ROOT, 0, 0, 0, as_root, "User=penstock"},
     {CHECK_SAFE_GROUP, METAL "socket_group: nobody-here\n", 0, 0, 0,
      "groupadd --system nobody-here"},
+    {CHECK_SAFE_FUNCTION, METAL "buffer_function: /x/bad.so:f\n", 0, 0, 0,
+     "buffer_function: function file /x/bad.so belongs to uid 4711"},
     {CHECK_SAFE_PLUGIN, METAL "plugins: [/x/good.so, /x/bad.so]\n", 0, 0, 0,
      "plugin /x/bad.so belongs to uid 4711; its queries would not be there"},
     {CHECK_SAFE_COMMAND, METAL "alarm_exec: [/x/gone]\npost_save_exec: [/x/here]\n", 0, 0, 0,
