@@ -150,8 +150,8 @@ bool client_unknown_instance(const char *to, const char *socket, struct err *err
     char dir[200];
     snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - socket) : 1, slash ? socket : ".");
     err_set(err, err->code,
-            "there is no %s: an instance named %s is looked for in %s, beside the socket that is "
-            "used else; if its control_socket is elsewhere or has another name, give its path: "
+            "no penstockd answers at %s, which is not there: an instance named %s is looked for in "
+            "%s, beside the socket used else; if its control_socket is another, give its path: "
             "--to /dir/file.sock",
             socket, to, dir);
     return true;
