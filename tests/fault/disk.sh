@@ -10,6 +10,10 @@
 #   stalled-ext4 stalled-xfs   the device does not answer for five seconds: the ring absorbs it
 #   full-ext4 full-xfs until the ring is full: the gap is exact
 #   fsize              RLIMIT_FSIZE
+#   lying-direct lying-buffered   reliability.md B3.1: a sparse image without room behind it, written past the
+#                      page cache and through it. The loop driver confirms a write of which only the first part is
+#                      there (test_log_disk proves it), so rows that counted as durable may be lost. Never silently:
+#                      ledger --verify says so at once, and after a restart each message is a row or in a gap row
 # A group of these is `disk.sh any CASE...`: with PST_ALL=1 all of them, else one, rotating by PST_SEED.
 . "$(dirname "$0")/../system/lib.sh"
 if [ "$1" = any ]; then
@@ -150,6 +154,18 @@ spill_directory: $work/spill"
     rows=$(figure ledger 'r["rows"]')
     rows_reach $((rows + 100000)) # goes on
     thaw
+    ;;
+lying-*) # the last write that finds room is confirmed, and a part of it is not there
+    disk_make sparse 64 12
+    mkdir "$work/spill"
+    [ "$1" = lying-direct ] || export PST_LOG_BUFFERED=1
+    journal_fill
+    RATE=60000 begin "spill_directory: $work/spill"
+    alarms_come log.spill
+    echo 3 >/proc/sys/vm/drop_caches
+    rows=$(figure ledger 'r["rows"]')
+    rows_reach $((rows + 50000)) # goes on
+    want=told
     ;;
 fsize)
     LOGDIR=$work/log PREALLOCATE=0
