@@ -13,6 +13,7 @@
  * One line each: "ack batch=N who=W messages_s=R p50_us=L p99_us=L".
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "appender.h"
@@ -165,8 +166,13 @@ static uint32_t rig_batch(struct rig *r, uint32_t n)
     appender_flush(&r->app);
     r->seq += n;
     uint64_t tail = r->ring.w_tail;
-    while (load_acquire(&r->ring.head->durable) < tail)
-        cpu_relax();
+    /* A client that waits gives its CPU away: where there are only two, the kernel's worker that
+     * completes the write may stand behind this thread. */
+    for (unsigned spins = 0; load_acquire(&r->ring.head->durable) < tail;)
+        if (++spins % 64)
+            cpu_relax();
+        else
+            sched_yield();
     return (uint32_t)(tail - from);
 }
 

@@ -69,8 +69,9 @@ replay_is_exact() { # LAST: rows 0 … LAST-1 are in the journal, each once
 # ---- TP-30: a node becomes two shards, late rows wait until the earlier hours have moved ----
 sharding() {
     fresh
-    p tail trade -n 1 -f --json >"$work/am.json" 2>/dev/null & am=$!
-    p tail trade -n 1 -f --json >"$work/nz.json" 2>/dev/null & nz=$!
+    # not through p: a kill would end its subshell, not the program
+    "$bin/penstock" tail trade -n 1 -f --json >"$work/am.json" 2>/dev/null & am=$!
+    "$bin/penstock" tail trade -n 1 -f --json >"$work/nz.json" 2>/dev/null & nz=$!
     others="$am $nz"
     sleep 0.3
     publish 0 300 || die "publish: $(cat "$work/out")" # one node: late rows as well
