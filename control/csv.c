@@ -236,42 +236,6 @@ static bool guid_text(const char *p, const char *end, uint8_t out[16])
     return n == 32;
 }
 
-static void put_null(uint8_t *at, uint8_t type)
-{
-    switch (type) {
-    case PST_SHORT:
-        put16(at, (uint16_t)PST_NULL_SHORT);
-        break;
-    case PST_INT:
-    case PST_MONTH:
-    case PST_DATE:
-    case PST_MINUTE:
-    case PST_SECOND:
-    case PST_TIME:
-        put32(at, (uint32_t)PST_NULL_INT);
-        break;
-    case PST_LONG:
-    case PST_TIMESTAMP:
-    case PST_TIMESPAN:
-        put64(at, (uint64_t)PST_NULL_LONG);
-        break;
-    case PST_REAL:
-        put32(at, PST_NULL_REAL_BITS);
-        break;
-    case PST_FLOAT:
-        put64(at, PST_NULL_FLOAT_BITS);
-        break;
-    case PST_SYMBOL:
-        put32(at, PST_NULL_SYMBOL);
-        break;
-    case PST_CHAR:
-        *at = PST_NULL_CHAR;
-        break;
-    default:
-        memset(at, 0, type_width(type));
-    }
-}
-
 /* One fixed-width value (symbols and strings are the caller's). */
 static bool put_value(uint8_t *at, uint8_t type, const char *p, uint32_t n)
 {
@@ -387,7 +351,7 @@ uint32_t csv_row(const struct csv *c, const char *line, size_t len, int64_t now,
     memset(out, 0, s->fixed);
     for (unsigned i = 0; i < s->ncols; i++)
         if (!s->col[i].packet)
-            put_null(out + s->col[i].offset, s->col[i].type);
+            type_put_null(out + s->col[i].offset, s->col[i].type);
     uint32_t end = s->fixed;
     size_t at = 0;
     bool more = true;

@@ -130,41 +130,6 @@ static void facts_of(struct replay_rows *r, const struct packet_record *p, uint6
     f->quality = p->quality;
 }
 
-static void null_into(uint8_t *at, uint8_t type)
-{
-    static const uint8_t zero[16];
-    switch (type) {
-    case PST_SHORT:
-        put16(at, (uint16_t)PST_NULL_SHORT);
-        break;
-    case PST_SYMBOL:
-    case PST_INT:
-    case PST_MONTH:
-    case PST_DATE:
-    case PST_MINUTE:
-    case PST_SECOND:
-    case PST_TIME:
-        put32(at, type == PST_SYMBOL ? PST_NULL_SYMBOL : (uint32_t)PST_NULL_INT);
-        break;
-    case PST_LONG:
-    case PST_TIMESTAMP:
-    case PST_TIMESPAN:
-        put64(at, (uint64_t)PST_NULL_LONG);
-        break;
-    case PST_REAL:
-        put32(at, PST_NULL_REAL_BITS);
-        break;
-    case PST_FLOAT:
-        put64(at, PST_NULL_FLOAT_BITS);
-        break;
-    case PST_CHAR:
-        *at = ' ';
-        break;
-    default: /* boolean, byte, guid */
-        memcpy(at, zero, type_width(type));
-    }
-}
-
 /* The record in the daemon's layout, symbols still the log's. Its length, 0 = too long. */
 static uint32_t laid_out(const struct replay_plan *p, const struct record *r, uint8_t *out)
 {
@@ -188,7 +153,7 @@ static uint32_t laid_out(const struct replay_plan *p, const struct record *r, ui
                 memcpy(out + at, text, len);
             at += len;
         } else if (k < 0) {
-            null_into(to, c->type);
+            type_put_null(to, c->type);
         } else {
             memcpy(to, (const uint8_t *)r + s->col[k].offset, type_width(c->type));
         }

@@ -44,26 +44,6 @@ bool hdb_can_widen(uint8_t from, uint8_t to)
     return false;
 }
 
-static void set_null(void *at, uint8_t type)
-{
-    switch (type) {
-    case PST_SHORT:
-        put16(at, (uint16_t)PST_NULL_SHORT);
-        break;
-    case PST_REAL:
-        put32(at, PST_NULL_REAL_BITS);
-        break;
-    case PST_FLOAT:
-        put64(at, PST_NULL_FLOAT_BITS);
-        break;
-    default:
-        if (type_width(type) == 4)
-            put32(at, (uint32_t)PST_NULL_INT);
-        else
-            put64(at, (uint64_t)PST_NULL_LONG);
-    }
-}
-
 /* A product that the narrower C type cannot hold (a minute column beyond 24 days) becomes null. */
 #define FITS(TO, v, mul)                                                                           \
     (sizeof(TO) != 4 || (int64_t)(v) * (mul) == (int32_t)((int64_t)(v) * (mul)))
@@ -81,7 +61,7 @@ void *hdb_widen(uint8_t from, uint8_t to, const void *values, uint64_t rows)
         for (uint64_t i = 0; i < rows; i++)                                                        \
             if (((null) != NONE && (int64_t)in[i] == (null)) ||                                    \
                 ((mul) != 1 && !FITS(TC, in[i], mul)))                                             \
-                set_null(&o[i], to);                                                               \
+                type_put_null(&o[i], to);                                                          \
             else                                                                                   \
                 o[i] = (mul) == 1 ? (TC)in[i] : (TC)((int64_t)in[i] * (mul));                      \
         return out;                                                                                \

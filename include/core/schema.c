@@ -26,6 +26,41 @@ unsigned type_width(uint8_t type)
     int i = type_index(type);
     return i < 0 ? 0 : types[i].width;
 }
+void type_put_null(void *at, uint8_t type)
+{
+    switch (type) {
+    case PST_SHORT:
+        put16(at, (uint16_t)PST_NULL_SHORT);
+        break;
+    case PST_INT:
+    case PST_MONTH:
+    case PST_DATE:
+    case PST_MINUTE:
+    case PST_SECOND:
+    case PST_TIME:
+        put32(at, (uint32_t)PST_NULL_INT);
+        break;
+    case PST_LONG:
+    case PST_TIMESTAMP:
+    case PST_TIMESPAN:
+        put64(at, (uint64_t)PST_NULL_LONG);
+        break;
+    case PST_REAL:
+        put32(at, PST_NULL_REAL_BITS);
+        break;
+    case PST_FLOAT:
+        put64(at, PST_NULL_FLOAT_BITS);
+        break;
+    case PST_SYMBOL:
+        put32(at, PST_NULL_SYMBOL);
+        break;
+    case PST_CHAR:
+        *(char *)at = PST_NULL_CHAR;
+        break;
+    default:
+        memset(at, 0, type_width(type));
+    }
+}
 const char *type_name(uint8_t type)
 {
     int i = type_index(type);

@@ -47,6 +47,8 @@ struct schema {
 };
 
 unsigned type_width(uint8_t type); /* 0 = no such type */
+/* The type's null as a record holds it, type_width bytes; types without one: zeros. */
+void type_put_null(void *at, uint8_t type);
 const char *type_name(uint8_t type);
 char type_letter(uint8_t type);
 uint8_t type_by_name(const char *name); /* 0 = no such type */
