@@ -94,7 +94,7 @@ struct kdb_text { /* of a where clause, a column list, SQL; NULL: not given */
 };
 
 /* What the answer to SUB looks like. */
-enum kdb_shape {
+enum kdb_reply_shape {
     KDB_SHAPE_PLAIN,       /* a pair (table; schema); a list of pairs when `all` or `many` */
     KDB_SHAPE_POINT_AFTER, /* (plain; (.u.i; .u.L)): rows 1, 4, 6, 12 */
     KDB_SHAPE_POINT_FIRST, /* (.u.i; .u.L; list of pairs): row 13 */
@@ -140,7 +140,7 @@ struct kdb_subscription {
 
 struct kdb_request {
     enum kdb_call call;
-    uint8_t shape; /* enum kdb_shape */
+    uint8_t shape; /* enum kdb_reply_shape */
     uint8_t parts; /* of POINT: KDB_POINT_I | KDB_POINT_L */
     uint8_t level; /* enum kdb_level */
     bool enlisted; /* POINT: the pair stood in a list, (.u.i;.u.L) or .u `i`L; not one item */

@@ -51,7 +51,7 @@ struct kdb_login {
     const char *user, *password; /* NUL-terminated; password "" when there was no colon */
     uint8_t capability;          /* as the client said; 0 when it said none */
 };
-struct kdb_message {
+struct kdb_received {
     struct kdb_object object; /* checked to its end: views need no further check */
     const uint8_t *bytes;     /* the message, header included, unpacked */
     size_t size;              /* of that */
@@ -64,7 +64,7 @@ struct kdb_event {
     union {
         struct kdb_login login;
         uint8_t capability; /* ACCEPTED: of both sides */
-        struct kdb_message message;
+        struct kdb_received message;
         const char *why; /* HOSTILE: a few words, a constant */
     };
 };
