@@ -43,13 +43,13 @@ struct daemon;
 struct answers;
 struct kdb_object;
 
-#define ANSWER_THREADS 8u
-#define ANSWER_WAITING 1024u
-#define ANSWER_USER    64u
-#define ANSWER_TEXT    (1u << 20) /* longest SQL */
-#define ANSWER_TABLES  1024u      /* of one request */
-#define ANSWER_BYTES   (8ull << 30)
-#define ANSWER_SNAP    1000u /* rows of .u.snap */
+#define ANSWER_THREADS   8u
+#define ANSWER_WAITING   1024u
+#define ANSWER_USER      64u
+#define ANSWER_TEXT      (1u << 20) /* longest SQL */
+#define ANSWER_TABLES    1024u      /* of one request */
+#define ANSWER_BYTES     (8ull << 30)
+#define ANSWER_SNAP_ROWS 1000u /* rows of .u.snap */
 
 enum answer_kind {
     ANSWER_SQL,
