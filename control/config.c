@@ -486,7 +486,13 @@ static bool load_given(struct loader *l, const struct config_key *k, yaml_node_t
     }
     switch (k->kind) {
     case KIND_SUB:
-        return is_null(n) || load_mapping(l, k->child, n, at, NULL, path, depth + 1);
+        if (is_null(n)) {
+            if (k->child == SECTION_ipc) { /* `ipc:` alone means its defaults */
+                l->c->ipc.file_line = (int)n->start_mark.line + 1;
+            }
+            return true;
+        }
+        return load_mapping(l, k->child, n, at, NULL, path, depth + 1);
     case KIND_LIST:
         return load_list(l, k, n, at, path, depth + 1);
     case KIND_NAMES:

@@ -37,6 +37,13 @@ enum config_durability { CONFIG_ASYNC, CONFIG_WRITTEN, CONFIG_DURABLE };
 enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
 enum config_buffer_limit { CONFIG_LIMIT_SPILL, CONFIG_LIMIT_PASSTHROUGH, CONFIG_LIMIT_END };
 enum config_existing { CONFIG_REFUSE, CONFIG_MERGE, CONFIG_SUPERSEDE };
+enum config_consumer {
+    CONFIG_CONSUMER_DISCONNECT,
+    CONFIG_CONSUMER_CATCHUP,
+    CONFIG_CONSUMER_CONFLATE,
+    CONFIG_CONSUMER_SKIP
+};
+enum config_tls { CONFIG_TLS_OFF, CONFIG_TLS_ALLOWED, CONFIG_TLS_REQUIRED };
 enum config_full { CONFIG_FULL_BLOCK, CONFIG_FULL_DROP, CONFIG_FULL_FAILOVER };
 enum config_wait { CONFIG_SPIN, CONFIG_ADAPTIVE, CONFIG_SLEEP };
 enum config_checksum { CONFIG_SUM_IGNORE, CONFIG_SUM_COUNT, CONFIG_SUM_DROP };
@@ -95,6 +102,14 @@ struct config_names {
 struct config_access {
     int file_line;
     struct config_names view, operate, admin;
+};
+struct config_ipc {
+    int file_line; /* 0: no `ipc` in the file, no TCP port */
+    const char *address;
+    int64_t tickerplant, rdb, hdb, threads, connections;
+    const char *users, *certificate, *key;
+    int tls;
+    int64_t auth_rate, login_timeout, heartbeat, message_max, memory;
 };
 struct config_cpus {
     int file_line;
@@ -281,7 +296,10 @@ struct config {
     const char *log_streamer, *messaging_server, *publish_channel, *subscription_channel;
     struct config_names subscription_table_list;
     int64_t pub_freq, consumer_alert_size, consumer_disconnect_size;
+    int consumer_policy;
     bool multi_publish, publish_first;
+    const char *kdb_log_directory, *kdb_log_name;
+    struct config_ipc ipc;
     struct config_calendar calendar;
     int64_t query_processes, query_threads, query_memory, query_timeout, query_rows, query_queue;
     struct config_names plugins, alarm_exec, post_save_exec;

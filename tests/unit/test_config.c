@@ -170,9 +170,10 @@ static void test_example(void **state)
     }
     assert_string_equal(all->instance, "nyc1");
     assert_int_equal(all->framings.count, 1);
-    static const char *const shown[] = {"instance",     "spill_directory", "control_socket",
-                                        "socket_group", "database",        "hdb_lockfile",
-                                        "log_streamer"};
+    static const char *const shown[] = {"instance",     "spill_directory",   "control_socket",
+                                        "socket_group", "database",          "hdb_lockfile",
+                                        "log_streamer", "ipc.users",         "ipc.certificate",
+                                        "ipc.key",      "kdb_log_directory", "kdb_log_name"};
     struct config_change changes[64];
     uint32_t n = config_diff(c, all, changes, 64);
     assert_true(n < 64);
