@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connection.h - one client of the IPC server, from its accept to its end. Private to
+ * control/publish/; everything here is its publish thread's, but what `registry` guards.
+ *
+ *   SNIFF ──► (HANDSHAKE) ──► LOGIN ──► AUTH ──► OPEN ──► closed
+ *     first byte: TLS or not    session.h   auth.h      requests and data
+ *
+ * REQUESTS are handled in order; each sync one gets exactly one response. What cannot be answered
+ * at once holds the connection: its message stays in the session (`held`), nothing more is read,
+ * and it goes on when the answer has come (a query), there is room (the inject ring), or the
+ * journal has come so far. Only updates do not wait for each other: their acknowledgements stand in
+ * `ack`, a queue of its own, and are sent in order.
+ *
+ * MEMORY: an idle connection is a few hundred bytes. The session's buffer grows with bytes that
+ * came and is trimmed when it is empty; a connection that would pass ipc.memory is closed.
+ */
+#pragma once
+
+#include "address.h"
+#include "kdb/session.h"
+#include "publish/answer.h"
+#include "publish/consumer.h"
+#include "publish/fanout.h"
+#include "stream.h"
+#include "users.h"
+
+struct job;
+struct publisher;
+
+enum watch_kind { /* first member of everything that stands in a thread's epoll */
+                  WATCH_INBOX,
+                  WATCH_LISTENER,
+                  WATCH_AUTH,
+                  WATCH_ANSWERS,
+                  WATCH_CONNECTION
+};
+
+enum port_kind { PORT_TICKERPLANT, PORT_RDB, PORT_HDB, PORT_UNIX, PORTS };
+const char *port_name(enum port_kind p);
+
+enum connection_state {
+    CONNECTION_SNIFF,
+    CONNECTION_HANDSHAKE,
+    CONNECTION_LOGIN,
+    CONNECTION_AUTH,
+    CONNECTION_OPEN,
+    CONNECTION_CLOSED
+};
+
+/* A subscription as it was asked for; replayed in order wherever it is to stand (a lane's fan-out,
+ * catchup's). The texts of `spec` lie behind it. */
+struct subscription {
+    struct subscription *next;
+    uint64_t id;        /* what the client knows it by */
+    uint64_t fanout_id; /* in the fan-out where it stands */
+    uint64_t from;      /* its first position; what it has been given is below the consumer's */
+    bool heartbeat;
+    struct fanout_spec spec;
+};
+struct subscription *subscription_copy(const struct subscription *s);
+void subscription_free(struct subscription *s);
+
+struct ack { /* of an update, or of .pst.wait */
+    uint64_t ticket, position;
+    uint8_t level; /* enum kdb_level */
+    bool taken;    /* position is known */
+    bool sync;     /* an answer is due */
+    bool pst;      /* the answer is the position; else :: */
+    bool failed;   /* why: text */
+    char *text;
+};
+
+struct connection {
+    enum watch_kind watch;
+    struct publisher *t;
+    uint64_t id;
+    struct connection *next, *prev; /* all of the thread; registry */
+    enum connection_state state;
+    enum port_kind port;
+    struct stream stream;
+    struct kdb_session session;
+    struct address from;
+    const struct user *user;
+    enum level level; /* of a unix peer */
+    int64_t since, deadline;
+    uint32_t events; /* asked of epoll */
+    bool registered; /* in epoll */
+
+    /* input */
+    bool is_held, held_waits; /* a request that waits: for room; or for an answer, acks, a point */
+    bool eof;
+    struct kdb_event held;
+    uint64_t answer; /* id of the one that is waited for; 0: none */
+    uint8_t answer_step;
+    struct ack *ack; /* a ring */
+    uint32_t ack_room, ack_head, ack_count;
+    uint64_t session_bytes; /* counted against the memory of all */
+
+    /* output */
+    struct consumer out;
+    bool blocked; /* the socket takes no more */
+    int64_t blocked_since, sent_at;
+    int policy; /* enum consumer_policy; -1: the user's or the configuration's */
+
+    /* data */
+    struct subscription *sub, **sub_last;
+    uint32_t nsubs;
+    uint64_t next_sub;
+    unsigned lane;
+    bool live;            /* its subscriptions stand in the lane */
+    struct job *job;      /* catching up */
+    struct consumer hold; /* live data behind the join, while the job ends */
+    bool joining;
+    bool notices; /* it has used .pst.sub: it knows .pst.notice */
+    bool conflating;
+    uint64_t lapse_position; /* of the last resume, for the notice */
+
+    /* lists of the thread */
+    bool is_dirty, is_ready, is_waiting;
+    struct connection *dirty, *ready, *waiting;
+    char why[160]; /* it is to be closed: the reason */
+    bool dead;
+
+    /* totals */
+    uint64_t requests, updates, update_bytes, received;
+    /* figures for others, relaxed; texts under the registry's lock */
+    _Atomic uint64_t f_lag_bytes, f_lag_messages, f_sent_messages, f_sent_bytes, f_sent_rows,
+        f_behind, f_peak;
+    _Atomic uint32_t f_state; /* enum client_state */
+    _Atomic bool f_slow;
+    _Atomic int64_t f_lag_time;
+    char t_tables[160], t_stream[64];
+};
+enum client_state { /* shown */
+                    CLIENT_LOGIN,
+                    CLIENT_IDLE,
+                    CLIENT_LIVE,
+                    CLIENT_CATCHUP,
+                    CLIENT_CONFLATING,
+                    CLIENT_SKIPPING
+};
+
+/* A new descriptor, of this thread from now on. Closes it when it cannot be. */
+void connection_open(struct publisher *t, int fd, enum port_kind port, const struct address *from);
+/* Something is there to be read, or it may go on. False: no more for now. */
+void connection_input(struct connection *c);
+void connection_output(struct connection *c);
+/* Marks it; it is taken apart at the end of the turn (connection_bury). */
+__attribute__((format(printf, 2, 3))) void connection_kill(struct connection *c, const char *fmt,
+                                                           ...);
+void connection_bury(struct connection *c);
+/* Bytes of its own, malloc'ed; freed once sent. */
+void connection_send(struct connection *c, uint8_t *bytes, size_t len);
+void connection_dirty(struct connection *c);
+void connection_ready(struct connection *c);
+void connection_waiting(struct connection *c);
+void connection_events(struct connection *c);
+void connection_figures(struct connection *c);
+void connection_authenticated(struct publisher *t, struct auth_result *r);
+
+/* ---- dispatch.c: requests ---- */
+
+/* The message of c->held. True: done with it; false: it waits (is_held stays). */
+bool dispatch_request(struct connection *c);
+void dispatch_answered(struct connection *c, struct answer *a);
+/* Acknowledgements that are due. True: some still wait. */
+bool dispatch_acks(struct connection *c);
+
+/* ---- subscribe.c: what a connection gets ---- */
+
+struct kdb_request;
+/* Adds s (taken over in any case) and puts it where it belongs. start: where its data begins. */
+enum start_kind { START_LIVE, START_POSITION, START_DAY, START_BEGIN };
+bool subscribe_add(struct connection *c, struct subscription *s, enum start_kind start,
+                   unsigned lane, struct err *err);
+bool subscribe_remove(struct connection *c, uint64_t id);
+void subscribe_end(struct connection *c); /* it closes */
+/* The policy is due. */
+void subscribe_policy(struct connection *c);
+/* The job has news: messages, its start, near, done. */
+void subscribe_job(struct connection *c);
+/* Behind an output that emptied the queue. */
+void subscribe_drained(struct connection *c);
+/* All consumers of a lane that was lapped. */
+void subscribe_lapped(struct publisher *t, unsigned lane);
+/* Sink of the lanes' fan-outs. */
+void subscribe_sink(void *arg, void *consumer, struct message *m);
+void subscribe_failed(void *arg, void *consumer, uint64_t id, const char *why);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * publisher.h - a publish thread and the server around it. Private to control/publish/.
+ *
+ * One turn (publisher_work): epoll without waiting; inbox, answers, logins; connections with input
+ * left; frames of the lanes into the fan-outs, what is due out of them; updates to the inject ring,
+ * acknowledgements; sockets. It waits as thread.h says while it has consumers or something under
+ * way, and sleeps in epoll otherwise: an idle server costs nothing.
+ *
+ * A turn's work is bounded for each connection (input and output), so that one that floods or reads
+ * fast does not starve the others.
+ */
+#pragma once
+
+#include <pthread.h>
+#include "access.h"
+#include "auth.h"
+#include "core/inject.h"
+#include "core/thread.h"
+#include "daemon.h"
+#include "dataplane/inject_rows.h"
+#include "publish/connection.h"
+#include "publish/inbox.h"
+#include "publish/intake.h"
+#include "publish/lane.h"
+#include "publish/server.h"
+
+enum { LANE_NORMAL, LANE_DURABLE, LANES };
+
+struct watch {
+    enum watch_kind kind;
+    int fd;
+    unsigned port;
+};
+
+struct publisher {
+    struct server *server;
+    unsigned index;
+    char name[16];
+    struct thread thread;
+    int epfd;
+    struct inbox inbox;
+    struct watch w_inbox, w_auth, w_answers, listener[PORTS];
+    struct auth_mailbox *auth;
+    struct intake *intake;
+    struct dictionary dict;
+    struct lane lane[LANES];
+    int64_t now;              /* monotonic, of this turn */
+    int64_t time;             /* UTC */
+    struct connection *first; /* all; the registry's lock guards the list for others */
+    pthread_mutex_t registry;
+    uint32_t count;
+    struct connection *dirty, *ready, *waiting, *graves;
+    struct connection *reading; /* whose input is at hand */
+    uint32_t under_way;         /* jobs, waiting connections, logins: do not sleep deeply */
+    uint64_t next_id;
+    int64_t house_at;
+    uint64_t users_generation;
+    bool quiet, finishing, finished;
+    int64_t finish_by;
+    uint8_t *scratch; /* of a large read */
+};
+
+struct server {
+    struct daemon *daemon;
+    const struct config *config;
+    unsigned threads;
+    struct publisher publisher[SERVER_THREADS];
+    struct catchup *catchup;
+    struct users *users;
+    struct tls *tls;
+    struct auth *auth;
+    struct access *access;
+    struct answers *answers;
+    struct kdb_live *kdb_live;
+    struct inbox control; /* kicks and the like come the other way; here: end of day requests */
+    /* listeners: control */
+    struct {
+        int fd; /* -1: not open */
+        int number;
+        int64_t retry_at;
+        char problem[200];
+    } port[PORTS];
+    /* any publish thread */
+    _Atomic uint32_t connections;
+    _Atomic uint32_t on_thread[SERVER_THREADS];
+    _Atomic uint64_t session_bytes; /* of unfinished requests */
+    _Atomic uint64_t own_bytes;     /* queues and replies */
+    _Atomic uint64_t refused, disconnected, policy[4], hostile;
+    /* live keys: control writes, publish threads read */
+    _Atomic uint64_t alert, act;
+    _Atomic int default_policy;
+    _Atomic int64_t login_timeout;
+    _Atomic uint64_t turn; /* of accept: which thread */
+    pthread_mutex_t last_lock;
+    char last[200];
+    bool started, quiet;
+};
+
+int publisher_work(void *publisher);
+bool publisher_open(struct server *s, unsigned index, struct err *err);
+void publisher_close(struct publisher *p);
+extern const struct thread_ops publisher_ops;
+
+/* Bytes that all connections hold now: messages, unfinished requests, replies, queues. */
+uint64_t server_memory(struct server *s);
+void server_note(struct server *s, const struct connection *c, const char *why);
