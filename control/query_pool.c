@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "core/clock.h"
+#include "core/crc.h"
 #include "daemon.h"
 #include "helper.h"
 #include "query_pool_parts.h"
@@ -135,6 +136,7 @@ static struct query *query_new(struct query_pool *p, json_t *request, uid_t uid,
     q->pool = p;
     q->id = p->next_id++;
     q->uid = uid;
+    q->turn = uid;
     q->pid = pid;
     q->fd = -1;
     q->request = json_incref(request);
@@ -150,8 +152,9 @@ struct query *query_submit(struct query_pool *p, json_t *request, const struct q
                            uid_t uid, pid_t pid, struct err *err)
 {
     json_t *params = json_object_get(request, "params");
-    if (!json_is_string(json_object_get(request, "sql")) ==
-            !json_is_string(json_object_get(request, "call")) ||
+    bool stated = json_is_string(json_object_get(request, "sql")) !=
+                  json_is_string(json_object_get(request, "call"));
+    if (stated == json_is_array(json_object_get(request, "tables")) ||
         (params && !json_is_object(params) && !json_is_array(params))) {
         err_set(err, -EINVAL,
                 "a query is {\"sql\": TEXT or \"call\": NAME, \"params\": {NAME: TEXT}}");
@@ -167,6 +170,13 @@ struct query *query_submit(struct query_pool *p, json_t *request, const struct q
     q->max_rows = limits->max_rows && limits->max_rows < (uint64_t)c->query_rows
                       ? limits->max_rows
                       : (uint64_t)c->query_rows;
+    q->max_bytes = limits->max_bytes && limits->max_bytes < (uint64_t)c->query_memory
+                       ? limits->max_bytes
+                       : (uint64_t)c->query_memory;
+    if (limits->user) {
+        snprintf(q->user, sizeof q->user, "%s", limits->user);
+        q->turn = 1ull << 32 | crc32c(0, q->user, strlen(q->user));
+    }
     query_pool_poll(p);
     return q;
 }
@@ -229,21 +239,21 @@ void query_done(struct query *q)
         stop(q, WIRE_CANCEL_CLIENT);
 }
 
-/* The oldest of the uid that comes after the last one served: uids take turns. */
+/* The oldest of the user that comes after the last one served: users take turns. */
 struct query *query_pool_next(struct query_pool *p)
 {
     struct query *after = NULL, *lowest = NULL;
     for (struct query *q = p->queries; q; q = q->next) {
         if (q->state != QUERY_QUEUED)
             continue;
-        if (q->uid > p->last_uid && (!after || q->uid < after->uid))
+        if (q->turn > p->last_turn && (!after || q->turn < after->turn))
             after = q;
-        if (!lowest || q->uid < lowest->uid)
+        if (!lowest || q->turn < lowest->turn)
             lowest = q;
     }
     struct query *q = after ? after : lowest;
     if (q)
-        p->last_uid = q->uid;
+        p->last_turn = q->turn;
     return q;
 }
 
@@ -298,17 +308,24 @@ void query_pool_figures(const struct query_pool *p, struct query_pool_figures *o
 static json_t *query_json(const struct query *q, int64_t now)
 {
     static const char *const states[] = {"queued", "running", "ended"};
-    const struct passwd *pw = getpwuid(q->uid);
+    const struct passwd *pw = *q->user ? NULL : getpwuid(q->uid);
     char number[16];
     snprintf(number, sizeof number, "%u", (unsigned)q->uid);
     const char *text = json_string_value(json_object_get(q->request, "sql"));
     text = text ? text : json_string_value(json_object_get(q->request, "call"));
+    text =
+        text ? text : json_string_value(json_array_get(json_object_get(q->request, "tables"), 0));
+    const char *kind = json_string_value(json_object_get(q->request, "kind"));
     return json_pack("{s:I,s:s,s:s,s:i,s:I,s:I,s:I,s:s,s:s,s:i}", "id", (json_int_t)q->id, "state",
-                     q->cancel ? "stopping" : states[q->state], "user", pw ? pw->pw_name : number,
+                     q->cancel ? "stopping" : states[q->state], "user",
+                     *q->user ? q->user
+                     : pw     ? pw->pw_name
+                              : number,
                      "pid", (int)q->pid, "age_ns", (json_int_t)(now - q->submitted), "run_ns",
                      (json_int_t)(q->state == QUERY_RUNNING ? now - q->started : 0), "timeout_ns",
                      (json_int_t)q->timeout, "kind",
-                     q->kind == QUERY_PLUGIN               ? "plugin"
+                     kind                                  ? kind
+                     : q->kind == QUERY_PLUGIN             ? "plugin"
                      : json_object_get(q->request, "call") ? "call"
                                                            : "sql",
                      "sql", text ? text : "", "process", q->slot ? (int)q->slot->pid : 0);

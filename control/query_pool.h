@@ -6,7 +6,7 @@
  *                      ▲                                   │ cut: pins_take      │
  *                      └── query_outcome <──────────────────┴─────────────────────┘
  *
- * Queue: `query_queue` queries, one queue a uid, the uids taking turns. A process runs one query at
+ * Queue: `query_queue` queries, one queue a user, users taking turns. A process runs one query at
  * a time. A query's time runs from when its process has it; at `query_timeout` (or less, if the
  * client asked) it is cancelled, POOL_GRACE_MS later its process is killed. A client that goes away
  * cancels its query. A process that dies, at whatever moment: its query fails with the reason, its
@@ -38,6 +38,8 @@ struct query_pool;
 struct query_limits {
     int64_t timeout_ns; /* 0 = query_timeout; more than it is cut to it */
     uint64_t max_rows;  /* 0 = query_rows */
+    uint64_t max_bytes; /* 0 = query_memory */
+    const char *user;   /* of kdb+ IPC: whose turn it is and who is shown; NULL: the uid */
 };
 
 struct query_pool *query_pool_new(struct daemon *d, struct err *err);
@@ -47,7 +49,8 @@ int query_pool_fd(const struct query_pool *p);
 int query_pool_poll(struct query_pool *p);
 
 /* Queues one query of the peer. `request`: {"sql": text | "call": name, "params": {name: text,…} or
- * [text,…]}. NULL: err. The handle is the caller's until query_done. */
+ * [text,…]}, or {"kind": …} with what query_wire.h says of it. NULL: err. The handle is the
+ * caller's until query_done. */
 struct query *query_submit(struct query_pool *p, json_t *request, const struct query_limits *limits,
                            uid_t uid, pid_t pid, struct err *err);
 /* Has it ended? False: not yet. True: *result is a new reference and *fd the result's memfd (the

@@ -51,9 +51,11 @@ struct query {
     uint64_t id;
     uid_t uid;
     pid_t pid;
+    char user[64]; /* of kdb+ IPC; "" = the uid's */
+    uint64_t turn; /* the same as a number: users take turns by it */
     json_t *request;
     int64_t timeout, submitted, started, deadline, kill_at; /* monotonic ns */
-    uint64_t max_rows;
+    uint64_t max_rows, max_bytes;
     int cancel; /* enum wire_cancel, 0 = none */
     struct slot *slot;
     int fd; /* the result's memfd */
@@ -73,7 +75,7 @@ struct query_pool {
     unsigned nslots;
     struct query *queries; /* all that are not ENDED, and those whose end was not asked for yet */
     uint64_t next_id, next_spawn;
-    uid_t last_uid; /* whose turn it was */
+    uint64_t last_turn; /* whose it was */
     struct plugin_op op[PLUGIN_OPS_MAX];
     unsigned nops;
     json_t *plugins, *plugins_failed; /* as the last process reported them */

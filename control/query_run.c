@@ -5,6 +5,7 @@
 #include <time.h>
 #include "core/civil.h"
 #include "core/clock.h"
+#include "query_answer.h"
 #include "query_result.h"
 #include "query_wire.h"
 #include "storage/hdb.h"
@@ -132,8 +133,10 @@ static json_t *cut_json(const struct cut *c)
 }
 
 /* Opens what the cut names and what is not open yet. */
-static bool tables(struct query_runner *r, const struct cut *c, struct err *err)
+static bool tables(struct query_runner *r, const struct cut *c, struct query_answer *a,
+                   struct err *err)
 {
+    struct view_db_limits limits;
     if (!r->db || strcmp(r->root, c->root)) {
         view_db_free(r->db);
         hdb_close(r->hdb);
@@ -148,6 +151,8 @@ static bool tables(struct query_runner *r, const struct cut *c, struct err *err)
         view_db_declare(r->db, (const struct schema *const *)r->schemas, r->nschemas);
         snprintf(r->root, sizeof r->root, "%s", c->root);
     }
+    query_answer_limits(a, &limits);
+    view_db_limit(r->db, &limits);
     return view_db_cut(r->db, c, err);
 }
 
@@ -159,6 +164,7 @@ struct run {
     struct query_texts texts;
     const char *sql, *call;
     uint64_t max_bytes;
+    struct query_answer answer;
 };
 
 static bool attempt(struct run *q, const struct cut *c, struct result **out, struct query_error *e)
@@ -166,7 +172,7 @@ static bool attempt(struct run *q, const struct cut *c, struct result **out, str
     struct query_runner *r = q->r;
     struct err err = {0};
     static struct notes notes;
-    if (!tables(r, c, &err))
+    if (!tables(r, c, &q->answer, &err))
         return query_error_set(e, QUERY_FAILED, -1, "%s", err.text);
     cut_notes(c, &notes);
     struct query_env env = {.tables = view_db_catalogue(r->db),
@@ -187,6 +193,14 @@ static bool attempt(struct run *q, const struct cut *c, struct result **out, str
             r->log(NULL, line);
         }
     }
+    if (!query_answer_env(&q->answer, &env))
+        return query_error_set(e, QUERY_LIMIT, -1, "no memory for the views");
+    if (q->answer.kind > QUERY_ANSWER_CALL) {
+        struct query_answer_run run = {&env, r->db, c, r->plugins, &q->limits};
+        return query_answer_statements(&q->answer, &run, e);
+    }
+    if (q->call && q->answer.may_call && !env.functions.find(env.functions.ctx, q->call))
+        return query_error_set(e, QUERY_NAME, -1, "there is no named query %.60s", q->call);
     if (q->call)
         return plugins_call(r->plugins, q->call, q->texts.param, q->texts.n, &env, &q->limits, out,
                             e);
@@ -223,6 +237,7 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
     struct result *result = NULL;
     struct cut *cut = NULL;
     bool ok = query_texts_from(json_object_get(request, "params"), &q.texts, &err);
+    ok = query_answer_read(&q.answer, request, &err) && ok;
     if (!ok)
         query_error_set(&e, QUERY_VALUE, -1, "%s", err.text);
     for (unsigned i = 0; ok && i < CUT_RERUNS; i++) {
@@ -237,17 +252,26 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
         ok = i + 1 < CUT_RERUNS;
         nanosleep(&(struct timespec){0, 5000000 << i}, NULL);
     }
-    if (ok && !query_result_write(result, fd, q.max_bytes, bytes, &err))
-        ok = query_error_set(&e, err.code == -EFBIG ? QUERY_LIMIT : QUERY_FAILED, -1, "%s",
-                             err.text);
+    bool ran = ok;
+    if (ok && q.answer.kind) {
+        if (result)
+            q.answer.result[0] = result;
+        result = NULL;
+        ok = query_answer_write(&q.answer, fd, q.max_bytes, bytes, facts, &err);
+    } else if (ok) {
+        ok = query_result_write(result, fd, q.max_bytes, bytes, &err);
+        *facts = ok ? query_result_facts(result) : NULL;
+    }
+    if (ran && !ok)
+        query_error_set(&e, err.code == -EFBIG ? QUERY_LIMIT : QUERY_FAILED, -1, "%s", err.text);
     if (ok) {
-        *facts = query_result_facts(result);
         json_object_set_new(*facts, "cut", cut_json(cut));
         json_object_set_new(*facts, "run_ns", json_integer(clock_monotonic() - from));
     } else {
         *error = query_error_json(&e);
     }
     result_free(result);
+    query_answer_free(&q.answer);
     free(cut);
     return ok;
 }

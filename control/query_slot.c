@@ -272,7 +272,7 @@ static void run_query(struct query_pool *p, struct slot *s, struct query *q, int
     q->fd = memfd_create("pst-result", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     json_t *o = json_copy(q->request);
     json_object_set_new(o, "max_rows", json_integer((json_int_t)q->max_rows));
-    json_object_set_new(o, "max_bytes", json_integer(p->daemon->config->query_memory));
+    json_object_set_new(o, "max_bytes", json_integer((json_int_t)q->max_bytes));
     json_object_set_new(o, "timeout_ms", json_integer(q->timeout / NS_PER_MS + OWN_MS));
     if (q->fd < 0) {
         idle(s);

@@ -13,19 +13,20 @@
  * nothing that a broken query process writes can put a connection out of step; what an object says
  * inside is not looked at.
  *
- *   ANSWER_SQL, NAMED, COUNT, SNAP   one response: a table; COUNT a long; SNAP of a dictionary one
- *   ANSWER_KEYED                     an async message for each table, its object the keyed table:
- *                                    answer_object gives the object's bytes, to be put into the
- *                                    reply where an empty schema stands otherwise (kdb/reply.h)
- *   ANSWER_SNAPSHOT                  async messages (`upd; table; rows), to be sent behind the
- *                                    reply of .pst.sub; then the stream starts at `position`
- * All tables of one request are of one cut: of `position`, below which every row is in it and above
- * which none is.
+ *   ANSWER_SQL, NAMED, COUNT, SNAP   one response: a table; COUNT a long; SNAP of several tables a
+ * dictionary ANSWER_KEYED                     an async message for each table, its object the keyed
+ * table: answer_object gives the object's bytes, to be put into the reply where an empty schema
+ * stands otherwise (kdb/reply.h) ANSWER_SNAPSHOT                  async messages (`upd; table;
+ * rows), to be sent behind the reply of .pst.sub; then the stream starts at `position` All tables
+ * of one request are of one cut: of `position`, below which every row is in it and above which none
+ * is.
  *
  * WHO SEES WHAT. Tables that the user may not read do not exist for the query: not in tables,
  * views, named queries or SHOW TABLES. The tier says which of the two stores it sees. Rows beyond
  * the user's limit and time beyond theirs end it with an error. All of this stands in the request
  * that control writes; penstock-query enforces it where a query finds its tables (view_db.h).
+ *
+ * Names, SQL and arguments must be UTF-8.
  *
  * LIMITS. ANSWER_WAITING requests of all clients, ANSWER_USER of one user, wait or run at once:
  * more are refused with a sentence. Results that were not freed yet count: while they hold more
@@ -37,11 +38,11 @@
  */
 #pragma once
 
-#include "core/base.h"
+#include "kdb/request.h"
+#include "users.h"
 
 struct daemon;
 struct answers;
-struct kdb_object;
 
 #define ANSWER_THREADS   8u
 #define ANSWER_WAITING   1024u
@@ -53,44 +54,30 @@ struct kdb_object;
 
 enum answer_kind {
     ANSWER_SQL,
-    ANSWER_NAMED, /* text: the name; args */
-    ANSWER_COUNT, /* text: the table's name */
-    ANSWER_SNAP,  /* table[0] or a dictionary in args: the latest rows in memory, oldest first; the
-                   * named query `snap` instead when a plugin has one */
-    ANSWER_KEYED, /* table[]: keyed tables' current rows in memory, as .u.sub answers them */
-    ANSWER_SNAPSHOT, /* table[]: rows of the open days (keyed: the last of each key) */
+    ANSWER_NAMED,    /* text: the name; args */
+    ANSWER_COUNT,    /* rows of one table */
+    ANSWER_SNAP,     /* the latest rows in memory that pass, oldest first; the named query `snap`
+                      * instead when a plugin has one */
+    ANSWER_KEYED,    /* keyed tables' current rows in memory, as .u.sub answers them */
+    ANSWER_SNAPSHOT, /* rows of the open days in memory (keyed: the last of each key) */
 };
 enum answer_tier { ANSWER_ALL, ANSWER_RDB, ANSWER_HDB };
 enum answer_level { ANSWER_COMMITTED, ANSWER_SUBMITTED, ANSWER_DURABLE };
-
-struct answer_table {
-    const char *name;
-    const char *const *symbols; /* of column sym */
-    uint32_t nsymbols;          /* 0: all */
-    const char *where;          /* NULL: all rows; SQL's expression otherwise */
-    const char *columns;        /* NULL: all; SQL's select list otherwise */
-};
-
-/* Whose request it is; everything is copied. */
-struct answer_user {
-    const char *name;
-    const char *const *tables; /* what may be read: names, with `*` for any characters */
-    uint32_t ntables;
-    bool all;           /* every table */
-    uint64_t rows;      /* 0: query_rows; never more */
-    int64_t timeout_ns; /* 0: query_timeout; never more */
-};
 
 struct answer_request {
     enum answer_kind kind;
     enum answer_tier tier;
     uint64_t connection, id; /* the caller's: come back with the answer */
-    const char *text;
-    size_t len;
-    const struct kdb_object *args; /* NAMED: one argument, or a list of them; NULL: none */
-    const struct answer_table *table;
+    struct kdb_text text;
+    const struct kdb_object *args; /* NAMED: a list, or one value; NULL: none */
+    /* COUNT (one), SNAP, KEYED, SNAPSHOT: names of tables; one that the user may not read is an
+     * error as one that does not exist. Rows of syms (NULL: all) that pass `where` (SQL's
+     * expression), as `columns` (SQL's select list); text NULL: none. */
+    const char *const *tables;
     uint32_t ntables;
-    enum answer_level level; /* SNAPSHOT: the answer waits until its position has come so far */
+    const struct kdb_names *syms;
+    struct kdb_text where, columns;
+    enum answer_level level; /* SNAPSHOT: waits until the journal has come so far with its cut */
 };
 
 struct answer {
@@ -107,8 +94,9 @@ struct answer {
     int64_t queued_ns, run_ns;
     uint64_t query;      /* its number in `penstock queries`; 0: it never ran */
     int fd;              /* the memfd, for sendfile: [0, bytes) */
-    struct answer *next; /* private */
+    struct answer *next; /* private, as what follows */
     struct answers *owner;
+    bool counted;
 };
 
 /* threads: of publishing. NULL: err. Before the publish threads start. */
@@ -118,10 +106,12 @@ void answer_close(struct answers *a);
 
 /* Readable while answer_next has something. */
 int answer_fd(const struct answers *a, unsigned thread);
-/* False: err is the sentence for the client; nothing comes back. */
+/* Everything is copied, u is held. False: err is the sentence for the client; nothing comes back.
+ */
 bool answer_submit(struct answers *a, unsigned thread, const struct answer_request *r,
-                   const struct answer_user *u, struct err *err);
-/* The connection is gone: its requests are stopped, their answers not given out. */
+                   const struct user *u, struct err *err);
+/* The connection is gone: its requests are stopped. An answer that was on its way may still come:
+ * look the connection up. */
 void answer_cancel(struct answers *a, unsigned thread, uint64_t connection);
 /* The next that is done; NULL: none. The caller's until answer_free. */
 struct answer *answer_next(struct answers *a, unsigned thread);
@@ -138,7 +128,7 @@ void answer_poll(struct answers *a);
 bool answer_waits(const struct answers *a);
 
 struct answer_figures {
-    uint64_t requests, answered, failed, refused, cancelled, bytes_sent_on;
+    uint64_t requests, answered, failed, refused, cancelled;
     uint32_t waiting;    /* not answered yet */
     uint64_t bytes_held; /* results not freed yet */
 };

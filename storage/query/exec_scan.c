@@ -37,6 +37,7 @@ struct scan {
     uint32_t *code; /* of bounds.syms that exist, ascending */
     uint32_t ncodes;
     struct scan_out *out;
+    uint32_t least;      /* first row to be read of the part at hand */
     struct range *range; /* of the part at hand */
     uint32_t nranges;
     uint64_t range_room;
@@ -74,6 +75,7 @@ static uint32_t first_above(const int64_t *v, uint32_t n, int64_t most)
 
 static void add_range(struct scan *s, uint32_t from, uint32_t to, bool ok)
 {
+    from = from < s->least ? s->least : from;
     if (from >= to)
         return;
     if (s->nranges && s->range[s->nranges - 1].to == from && s->range[s->nranges - 1].ok == ok) {
@@ -87,6 +89,7 @@ static void add_range(struct scan *s, uint32_t from, uint32_t to, bool ok)
 static void time_ranges(struct scan *s, const struct view_part *p)
 {
     s->nranges = 0;
+    s->least = p->from;
     s->f->chunks += p->nchunks;
     if (!s->timed) {
         add_range(s, 0, (uint32_t)p->rows, true);

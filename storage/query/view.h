@@ -112,6 +112,7 @@ struct view_part {
     enum view_tier tier;
     bool open;
     uint64_t rows; /* closed HDB parts: 0 until opened */
+    uint32_t from; /* rows below it are not scanned (view_db_limit's `last`) */
     /* valid once open */
     uint32_t nchunks;
     struct view_chunk *chunk;

@@ -36,6 +36,7 @@ struct view_db {
     bool identity;                        /* so far every index is its text's journal id */
     const struct schema *const *declared; /* view_db_declare */
     unsigned ndeclared;
+    struct view_db_limits limits;
 };
 
 struct view_db *view_db_new(const struct rdb_map *rdb, const struct symbols *journal,
@@ -58,6 +59,16 @@ void view_db_declare(struct view_db *db, const struct schema *const *schemas, un
 {
     db->declared = schemas;
     db->ndeclared = n;
+}
+
+void view_db_limit(struct view_db *db, const struct view_db_limits *l)
+{
+    db->limits = l ? *l : (struct view_db_limits){0};
+}
+
+static bool may_read(const struct view_db *db, const char *name)
+{
+    return !db->limits.may_read || db->limits.may_read(db->limits.arg, name);
 }
 
 static const struct schema *declared(const struct view_db *db, const char *name)
@@ -229,7 +240,7 @@ uint32_t view_db_tables(struct view_db *db, const char *const **names)
     struct err err;
     *names = NULL;
     free_names(db);
-    if (db->hdb && !hdb_tables(db->hdb, true, &h, &nh, &err))
+    if (db->hdb && !db->limits.memory_only && !hdb_tables(db->hdb, true, &h, &nh, &err))
         nh = 0;
     db->names = calloc(nh + db->nparts + db->ndeclared + 1u, sizeof *db->names);
     if (db->names) {
@@ -242,7 +253,8 @@ uint32_t view_db_tables(struct view_db *db, const char *const **names)
             n += (db->names[n] = strdup(db->declared[i]->name)) != NULL;
         qsort(db->names, n, sizeof *db->names, cmp_name);
         for (uint32_t i = 0; i < n; i++)
-            if (db->nnames && !strcmp(db->names[db->nnames - 1], db->names[i]))
+            if ((db->nnames && !strcmp(db->names[db->nnames - 1], db->names[i])) ||
+                !may_read(db, db->names[i]))
                 free(db->names[i]);
             else
                 db->names[db->nnames++] = db->names[i];
@@ -313,7 +325,9 @@ static struct view *build(struct view_db *db, const char *name, const struct hdb
         bool here = false;
         while (ok && k < nr && r[k]->part->day <= day) {
             here |= r[k]->part->day == day;
-            ok = view_add_rdb(v, r[k++]);
+            if (!db->limits.database_only)
+                ok = view_add_rdb(v, r[k]);
+            k++;
         }
         if (ok && i < ndates && !here)
             ok = view_add_hdb(v, h, day, &db->codes, db->epoch);
@@ -321,6 +335,14 @@ static struct view *build(struct view_db *db, const char *name, const struct hdb
     if (!ok) {
         view_free(v);
         return NULL;
+    }
+    uint64_t left = db->limits.last ? db->limits.last : UINT64_MAX;
+    for (uint32_t i = v->nparts; i--;) {
+        struct view_part *p = &v->part[i];
+        if (p->tier != VIEW_RDB)
+            continue;
+        p->from = p->rows > left ? (uint32_t)(p->rows - left) : 0;
+        left -= p->rows - p->from;
     }
     return v;
 }
@@ -331,8 +353,13 @@ static struct table *find_table(struct view_db *db, const char *name, struct err
         if (!strcmp(t->view->name, name))
             return t;
     struct err why = {0};
-    const struct hdb_table *h = db->hdb ? hdb_table_get(db->hdb, name, &why) : NULL;
-    if (!h && db->hdb && why.code != -ENOENT) {
+    if (!may_read(db, name)) {
+        err_set(err, -ENOENT, "there is no table %s", name);
+        return NULL;
+    }
+    bool database = db->hdb && !db->limits.memory_only;
+    const struct hdb_table *h = database ? hdb_table_get(db->hdb, name, &why) : NULL;
+    if (!h && database && why.code != -ENOENT) {
         err_set(err, why.code, "%s", why.text);
         return NULL;
     }

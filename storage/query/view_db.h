@@ -37,6 +37,16 @@ void view_db_free(struct view_db *db);
 /* Tables that exist although no row of them does: of every version (table id) that is declared. The
  * array and the schemas stay the caller's and must outlive db. */
 void view_db_declare(struct view_db *db, const struct schema *const *schemas, unsigned n);
+/* What the queries of the next cuts see, copied; NULL: everything. A table that may not be read
+ * does not exist. */
+struct view_db_limits {
+    bool (*may_read)(void *arg, const char *table); /* NULL: all */
+    void *arg;
+    bool memory_only;   /* no rows of the database, and no table that only it has */
+    bool database_only; /* no rows in memory: their (table, day) has none */
+    uint64_t last;      /* of each table's rows in memory only the last so many; 0: all */
+};
+void view_db_limit(struct view_db *db, const struct view_db_limits *l);
 /* cut NULL: HDB only. Refreshes the HDB. The cut is copied. */
 bool view_db_cut(struct view_db *db, const struct cut *cut, struct err *err);
 
