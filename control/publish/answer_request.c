@@ -4,6 +4,7 @@
 #include <math.h>
 #include "answer_parts.h"
 #include "core/civil.h"
+#include "core/clock.h"
 
 #define ARGUMENTS 64u
 #define SYMBOLS   100000u
