@@ -78,7 +78,6 @@ bool kdb_mark_buffer(struct kdb_out *o, bool start, const char *id, const char *
 #define KDB_NOTICE_FIELDS 16u
 struct kdb_notice { /* private */
     struct kdb_out *out;
-    size_t begun;
     struct {
         const char *key; /* a constant */
         int64_t value;

@@ -27,7 +27,8 @@
  * Both are given back when a large message has been handled; kdb_session_held says what is held
  * now, kdb_session_trim gives back what an idle session need not keep.
  *
- * TIME is constant per byte: an unfinished message is not looked at again before it is whole.
+ * TIME is constant per byte for who asks until MORE before it feeds again: an unfinished message is
+ * moved at most once, and not looked at again before it is whole.
  *
  * HOSTILE is for ever: the caller counts it and closes; nothing behind it is read.
  */

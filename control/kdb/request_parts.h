@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* request_parts.h - what request.c, request_text.c and request_names.c share; private to them. */
+#pragma once
+
+#include "kdb/request.h"
+
+#define NODES 64u /* of one text request */
+#define ARGS  8u  /* of one call that is no named query */
+
+/* An argument, or an expression of a text request. */
+enum node_kind {
+    NODE_OBJECT,  /* `object`, of a list request */
+    NODE_SYMBOLS, /* `a`b as it stood: `text` begins with a backtick */
+    NODE_STRING,  /* what stood between quotes */
+    NODE_NAME,    /* a bare name */
+    NODE_VALUE,   /* a number, date, time: `type`, `value` */
+    NODE_NULL,    /* :: */
+    NODE_HOLE,    /* nothing between ; and ; */
+    NODE_CALL,    /* text[arguments] or text argument */
+    NODE_LIST,    /* (a; b) */
+    NODE_EACH,    /* its first child each its second */
+    NODE_PAIR     /* an expression known to give (.u.i; .u.L) */
+};
+struct node {
+    uint8_t kind;
+    uint8_t type;  /* VALUE */
+    uint8_t first; /* child: index, 0 = none */
+    uint8_t next;  /* sibling */
+    uint8_t count; /* of children */
+    bool enlisted; /* SYMBOLS, STRING behind `enlist` */
+    const char *text;
+    uint32_t len;
+    uint8_t value[8];
+    struct kdb_object object;
+};
+
+/* Reads a text as one expression: false when it is none of the few kinds known here. nodes[0] is
+ * not used, the expression is nodes[*root]. */
+bool text_parse(const char *text, uint32_t len, struct node nodes[NODES], uint8_t *root);
+/* Equal but for blanks. */
+bool text_same(const char *text, uint32_t len, const char *known);
+bool text_begins(const char *text, uint32_t len, const char *known);
+
+/* The names that an argument gives; `nodes` for the children of a list. False: it gives none. */
+bool names_of(struct kdb_request *r, const struct node *nodes, const struct node *arg,
+              struct kdb_names *n);
+bool names_csv(const struct node *arg, struct kdb_names *n); /* false: no text with commas */
+bool text_of(const struct node *arg, struct kdb_text *t);    /* char vector, string or one symbol */
+/* Text requests' literals as an object in r->made: false when there is no room. */
+bool object_of(struct kdb_request *r, const struct node *nodes, const struct node *arg);
+
+/* .pst.sub's dictionary into r->sub. False: r->hint says why. */
+bool subscription_read(struct kdb_request *r, const struct kdb_object *dict);
+
+__attribute__((format(printf, 2, 3))) enum kdb_call request_unknown(struct kdb_request *r,
+                                                                    const char *fmt, ...);
