@@ -142,12 +142,18 @@ void error_log_put(struct error_log *e, const char *kind, unsigned uid, const ch
                    const char *reason, json_t *data)
 {
     char from[32];
+    snprintf(from, sizeof from, "uid %u", uid);
+    error_log_put_from(e, kind, from, table, reason, data);
+}
+
+void error_log_put_from(struct error_log *e, const char *kind, const char *from, const char *table,
+                        const char *reason, json_t *data)
+{
     const char *key;
     json_t *v;
     int64_t bytes = 0;
     if (!e)
         return;
-    snprintf(from, sizeof from, "uid %u", uid);
     json_object_foreach(data, key, v) bytes += (int64_t)json_string_length(v);
     json_t *o = head(kind, from, table, reason, bytes);
     if (o && data)

@@ -15,7 +15,7 @@
  * alarm update.error names the file. With log_update_error the same goes to the daemon's own
  * log, at most ERROR_LOG_TOLD lines a second of at most 300 bytes of data, counted as errors.told.
  *
- * Threads: error_log_put: control. Files are written by a thread of its own ("errors"), so that a
+ * Threads: error_log_put: control; error_log_put_from: any. Files are written by a thread of its own ("errors"), so that a
  * disk that hangs stops nothing else; it also follows the journal, at no cost while the feeds'
  * counters of undecodable messages stand still. open, start, stop, close: control.
  */
@@ -38,6 +38,9 @@ void error_log_close(struct error_log *e); /* NULL is allowed */
 /* A refused batch. data: an object with what was sent (its texts); borrowed. e may be NULL. */
 void error_log_put(struct error_log *e, const char *kind, unsigned uid, const char *table,
                    const char *reason, json_t *data);
+/* The same from any thread, by whoever `from` names ("user alice"). */
+void error_log_put_from(struct error_log *e, const char *kind, const char *from, const char *table,
+                        const char *reason, json_t *data);
 /* Each tick: takes over the live key log_update_error and the open date. */
 void error_log_tick(struct error_log *e);
 /* The newest file's path, "" before the first entry; control. */

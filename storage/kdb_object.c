@@ -84,6 +84,14 @@ static enum kdb_verdict head(struct walk *w, bool attribute, uint32_t *count)
     return *count > INT32_MAX ? bad(w, "a negative count") : KDB_OK;
 }
 
+/* Zero bytes of eight. */
+static unsigned zeros(uint64_t v)
+{
+    const uint64_t low = 0x7F7F7F7F7F7F7F7Full;
+    uint64_t z = ~(((v & low) + low) | v | low);
+    return (unsigned)((z >> 7) * 0x0101010101010101ull >> 56);
+}
+
 /* One object without its items: *items is how many follow. */
 static enum kdb_verdict one(struct walk *w, bool whole, bool after_table, uint32_t *items)
 {
@@ -111,6 +119,8 @@ static enum kdb_verdict one(struct walk *w, bool whole, bool after_table, uint32
             return v;
         if (count > w->n - w->at) /* a byte a symbol at least */
             return take(w, count);
+        for (; count > 8 && w->n - w->at >= 8; w->at += 8)
+            count -= zeros(le64(w->p + w->at));
         while (!v && count--)
             v = text(w);
         return v;

@@ -55,7 +55,8 @@ struct kdb_update {
     struct kdb_cells col[SCHEMA_COLUMNS_MAX];
 };
 /* data: the third item of an update. A list of atoms (and texts) or a vector is one row, a list
- * that begins with a vector is columns; tables, keyed tables and dictionaries name them. */
+ * that begins with a vector is columns, unless all of it is texts and atoms; tables, keyed tables
+ * and dictionaries name them. */
 bool kdb_update_view(struct kdb_update *u, const struct kdb_object *data, struct err *err);
 
 /* ---- update -> records ---- */
@@ -65,7 +66,10 @@ struct kdb_target {
     int32_t date;             /* of rows and of their timespans; KDB_NO_DATE: by their time */
     const struct tzone *zone; /* of kdb+'s timestamps; NULL: UTC */
     uint8_t quality;          /* enum clock_quality of feed rows */
-    bool ordered;             /* `position` holds; else columns without names are the schema's */
+    /* offset ns of a day to an instant, in place of date and zone; false: it lies outside */
+    bool (*of_day)(void *arg, int64_t offset, int64_t *utc);
+    void *of_day_arg;
+    bool ordered; /* `position` holds; else columns without names are the schema's */
     uint16_t position[SCHEMA_COLUMNS_MAX]; /* column i of an update without names */
 };
 

@@ -109,6 +109,13 @@ static const char *timestamp(const struct kdb_target *t, uint8_t *out, const str
     if (from == PST_DATE) {
         day = v;
         v = 0;
+    } else if (t->of_day) {
+        int64_t offset, utc;
+        if (__builtin_mul_overflow(v, clock_ns[from], &offset) ||
+            !t->of_day(t->of_day_arg, offset, &utc))
+            return "lies outside the years of timestamps";
+        store(PST_TIMESTAMP, out, utc);
+        return NULL;
     } else if (day == KDB_NO_DATE) {
         return "has no date: the file's name does not tell one, give --date";
     }
@@ -282,7 +289,9 @@ static void blank(struct kdb_in *in)
             store_float(type, to, (double)NAN);
         else if (type == PST_CHAR)
             *to = PST_NULL_CHAR;
-        else if (type != PST_GUID && type != PST_STRING && has_null(type))
+        else if (type == PST_STRING)
+            put32(to, s->fixed); /* empty, inside the record */
+        else if (type != PST_GUID && has_null(type))
             store(type, to, null_of(type));
     }
 }

@@ -25,6 +25,21 @@ static bool take(struct kdb_update *u, const struct kdb_object *o, bool row, str
     return true;
 }
 
+/* Does a list that begins with a text hold one row, texts and atoms? ("AAPL"; 1.5; 100) of clients
+ * that have no symbols. */
+static bool texts_and_atoms(const struct kdb_object *list)
+{
+    struct kdb_items i;
+    bool atom = false;
+    for (bool more = kdb_items(list, &i); more; more = kdb_items_next(&i)) {
+        atom |= kdb_is_atom(&i.item);
+        if (!kdb_is_atom(&i.item) && i.item.type != PST_CHAR &&
+            (i.item.type != KDB_LIST || i.item.count))
+            return false;
+    }
+    return atom;
+}
+
 static bool values(struct kdb_update *u, const struct kdb_object *data, struct err *err)
 {
     struct kdb_items i;
@@ -42,7 +57,7 @@ static bool values(struct kdb_update *u, const struct kdb_object *data, struct e
                        kdb_is_atom(data) ? " atom" : "");
     if (!kdb_items(data, &i))
         return true;
-    bool row = kdb_is_atom(&i.item);
+    bool row = kdb_is_atom(&i.item) || (i.item.type == PST_CHAR && texts_and_atoms(data));
     int64_t rows = row ? 1 : -1;
     for (bool more = true; more; more = kdb_items_next(&i)) {
         if (!take(u, &i.item, row, err))

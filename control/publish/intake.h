@@ -45,6 +45,7 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include "calendar.h"
 #include "core/inject.h"
 #include "dataplane/inject_rows.h"
@@ -72,8 +73,10 @@ struct intake_config {
     unsigned ntables;
     bool (*may)(const struct user *user, const char *table); /* NULL: everyone */
     const char *(*name)(const struct user *user);            /* for the error log; NULL: "" */
-    struct error_log *errors;                                /* NULL: none */
-    struct ring_head *head;                                  /* of the journal: what is durable */
+    struct error_log *errors;
+    void (*log)(struct error_log *e, const char *kind, const char *from, const char *table,
+                const char *reason, json_t *data); /* error_log_put_from; NULL: not logged */
+    struct ring_head *head;                        /* of the journal: what is durable */
 };
 
 struct intake;
