@@ -672,7 +672,7 @@ static enum kdb_call text_request(struct kdb_request *r, const char *text, uint3
     }
     if (!len)
         return done(r, KDB_CALL_FLUSH);
-    if (len > 2 && text[0] == 's' && text[1] == ')')
+    if (len >= 2 && text[0] == 's' && text[1] == ')')
         return sql_text(r, text + 2, len - 2);
     if (is_source(text, len))
         return source(&a, text, len);
