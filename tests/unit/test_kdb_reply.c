@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers, marks and notices, byte for byte: what clients accepted where that is recorded, else bytes
- * written out by hand; and the recorded session of an r.q from its login to the end of its day.
+ * Answers, marks and notices, byte for byte: what clients accepted where that is recorded, else
+ * bytes written out by hand; and the recorded session of an r.q from its login to the end of its
+ * day.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -218,25 +219,26 @@ static void torq(void **state)
     f.date = 9000;
     f.log_directory = "/l";
     assert_true(kdb_answer(&o, &r, &f));
-    bytes("01020000~"
-          "630b0005000000736368656d616c697374006c6f6766696c656c69737400726f77636f756e7473006461746500"
-          "6c6f6764697200"
-          "000005000000"
-          "000001000000" TRADE_PAIR "000001000000" POINT
-          "630b0001000000747261646500070001000000"
-          "0300000000000000"
-          "f228230000"
-          "f52f6c00");
+    bytes(
+        "01020000~"
+        "630b0005000000736368656d616c697374006c6f6766696c656c69737400726f77636f756e7473006461746500"
+        "6c6f6764697200"
+        "000005000000"
+        "000001000000" TRADE_PAIR "000001000000" POINT "630b0001000000747261646500070001000000"
+        "0300000000000000"
+        "f228230000"
+        "f52f6c00");
     f.messages = PST_NULL_LONG; /* nothing to replay */
     r.shape = KDB_SHAPE_TORQ;
     assert_true(kdb_answer(&o, &r, &f));
-    bytes("01020000~"
-          "630b0004000000736368656d616c697374006c6f6766696c656c69737400726f77636f756e7473006461746500"
-          "000004000000"
-          "000001000000" TRADE_PAIR "000000000000"
-          "630b0001000000747261646500070001000000"
-          "0300000000000000"
-          "f228230000");
+    bytes(
+        "01020000~"
+        "630b0004000000736368656d616c697374006c6f6766696c656c69737400726f77636f756e7473006461746500"
+        "000004000000"
+        "000001000000" TRADE_PAIR "000000000000"
+        "630b0001000000747261646500070001000000"
+        "0300000000000000"
+        "f228230000");
 }
 
 static void ours(void **state)
@@ -297,10 +299,10 @@ static void session_of_r_q(void **state)
 {
     (void)state;
     static const struct kdb_limits limits = {.message = 1 << 20};
-    static const uint8_t said[] = {
-        ':', 3,   0, /* no user, capability 3 */
-        1,   1,   0,   0,   0x24, 0,   0,   0,   0x0a, 0,   0x16, 0,   0,   0,   '(', '.', 'u', '.',
-        's', 'u', 'b', '[', '`',  ';', '`', ']', ';',  '`', '.',  'u', ' ', '`', 'i', '`', 'L', ')'};
+    static const uint8_t said[] = {':', 3,   0, /* no user, capability 3 */
+                                   1,   1,   0,   0,   0x24, 0,   0,   0,   0x0a, 0,   0x16, 0,
+                                   0,   0,   '(', '.', 'u',  '.', 's', 'u', 'b',  '[', '`',  ';',
+                                   '`', ']', ';', '`', '.',  'u', ' ', '`', 'i',  '`', 'L',  ')'};
     struct kdb_session s;
     struct kdb_event e;
     struct kdb_request r;
@@ -328,10 +330,10 @@ static void session_of_r_q(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes),       cmocka_unit_test(point),
-        cmocka_unit_test(about_tables), cmocka_unit_test(keyed_and_strings),
-        cmocka_unit_test(others),       cmocka_unit_test(torq),
-        cmocka_unit_test(ours),         cmocka_unit_test(marks),
+        cmocka_unit_test(shapes),         cmocka_unit_test(point),
+        cmocka_unit_test(about_tables),   cmocka_unit_test(keyed_and_strings),
+        cmocka_unit_test(others),         cmocka_unit_test(torq),
+        cmocka_unit_test(ours),           cmocka_unit_test(marks),
         cmocka_unit_test(session_of_r_q),
     };
     schemas();

@@ -394,14 +394,15 @@ static void publishing(void **state)
         "f7000000000000f83ff90a00000000000000",
         "upd .u.upd t=trade list 3"); /* qPython, no time */
     hex("010000005d0000000000030000000a00060000002e752e757064f57472616465000000030000000b0002000000"
-        "41004200090002000000000000000000f03f00000000000000400700020000000300000000000000040000000000"
+        "41004200090002000000000000000000f03f000000000000004007000200000003000000000000000400000000"
+        "00"
         "0000",
         "upd .u.upd t=trade list 3"); /* javakdb, columns */
     hex("010000009c000000000003000000f575706400f57472616465006200630b000500000074696d650073796d0070"
         "726963650073697a6500736964650000000500000010000200000000f0d9ce1a1f000001f0d9ce1a1f00000b00"
         "020000004141504c004d534654000900020000000000000000105940000000000000f87f0700020000006400"
         "00000000000000000000000000800a00020000004253",
-        "upd upd t=trade table 1"); /* a table; symbol head */
+        "upd upd t=trade table 1");                                       /* a table; symbol head */
     list("upd .u.upd t=trade symbol 2", "yyv", ".u.upd", "trade", "A,B"); /* a row that collapsed */
     list("upd upd t=trade symbol 2", "ccv", "upd", "trade", "A,B");
     list("upd insert t=trade symbol 2", "ccv", "insert", "`trade", "A,B");
@@ -465,7 +466,8 @@ static void asking(void **state)
 static void near_misses(void **state)
 {
     (void)state;
-    text(".u.sub[`trade]", "unknown type: send .u.sub[`table;`syms], or (\".u.sub\"; `table; `syms)");
+    text(".u.sub[`trade]",
+         "unknown type: send .u.sub[`table;`syms], or (\".u.sub\"; `table; `syms)");
     list("unknown type: send .u.sub[`table;`syms], or (\".u.sub\"; `table; `syms)", "cyj", ".u.sub",
          "trade", "5");
     text(".u.subs[`trade;`]", "unknown nyi: no function or named query .u.subs; perhaps .u.sub");
@@ -484,20 +486,23 @@ static void near_misses(void **state)
     list("unknown nyi: no function or named query value; q is not evaluated here: send .u.sub, "
          ".u.upd, s)select ... or a query's name",
          "cc", "value", "1+1");
-    list("unknown nyi: functions are not evaluated here; send a name, e.g. (\".u.sub\"; `trade; `), "
-         "or s)select ...",
-         "l:", "{exit 0}");
+    list(
+        "unknown nyi: functions are not evaluated here; send a name, e.g. (\".u.sub\"; `trade; `), "
+        "or s)select ...",
+        "l:", "{exit 0}");
     text("{exit 0}[]", "unknown nyi: functions are not evaluated here; send a name, e.g. "
                        "(\".u.sub\"; `trade; `), or s)select ...");
     list("unknown type: a list request begins with a function's name, not a long", "jj", "1", "2");
     kdb_out_long(&o, 5);
     expect("unknown type: a request is a text or a list, not a long");
-    text("\x01\x02[]", "unknown nyi: q is not evaluated here; send .u.sub, .u.upd, s)select ... or a "
-                       "query's name");
+    text("\x01\x02[]",
+         "unknown nyi: q is not evaluated here; send .u.sub, .u.upd, s)select ... or a "
+         "query's name");
     list("unknown nyi: no function or named query .a??b; q is not evaluated here: send .u.sub, "
          ".u.upd, s)select ... or a query's name",
-         "cy", ".a\x01\x7f"
-               "b",
+         "cy",
+         ".a\x01\x7f"
+         "b",
          "x");
     list("unknown rank: too many arguments for .u.sub", "cyyyyyyyyy", ".u.sub", "a", "a", "a", "a",
          "a", "a", "a", "a", "a");
@@ -542,9 +547,11 @@ static void depth_and_length(void **state)
 static void pst_forms(void **state)
 {
     (void)state;
-    list("pst-upd .pst.upd t=trade symbol 2 durable", "cyvy", ".pst.upd", "trade", "A,B", "durable");
+    list("pst-upd .pst.upd t=trade symbol 2 durable", "cyvy", ".pst.upd", "trade", "A,B",
+         "durable");
     list("pst-upd .pst.upd t=trade symbol 2 submitted", "cyv", ".pst.upd", "trade", "A,B");
-    list("pst-upd .pst.upd t=trade symbol 2 written", "cyvc", ".pst.upd", "trade", "A,B", "written");
+    list("pst-upd .pst.upd t=trade symbol 2 written", "cyvc", ".pst.upd", "trade", "A,B",
+         "written");
     list("unknown type: send (\".pst.upd\"; `table; data; `submitted, `written or `durable) as a "
          "list",
          "cyvy", ".pst.upd", "trade", "A,B", "safe");
@@ -659,10 +666,10 @@ static void from_upstream(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_of_text), cmocka_unit_test(rows_of_lists),
-        cmocka_unit_test(publishing),   cmocka_unit_test(asking),
-        cmocka_unit_test(near_misses),  cmocka_unit_test(depth_and_length),
-        cmocka_unit_test(pst_forms),    cmocka_unit_test(pst_sub),
+        cmocka_unit_test(rows_of_text),  cmocka_unit_test(rows_of_lists),
+        cmocka_unit_test(publishing),    cmocka_unit_test(asking),
+        cmocka_unit_test(near_misses),   cmocka_unit_test(depth_and_length),
+        cmocka_unit_test(pst_forms),     cmocka_unit_test(pst_sub),
         cmocka_unit_test(from_upstream),
     };
     guard_open(&guard, 1 << 20);
