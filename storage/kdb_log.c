@@ -409,10 +409,16 @@ bool kdb_log_write(struct kdb_log_writer *w, const void *message, size_t n, stru
 {
     if (n > KDB_BYTES_MAX)
         return err_set(err, -E2BIG, "%s: a message of 2 GiB or more", w->path);
-    if (!append(w, message, n, err))
+    return kdb_log_write_many(w, message, n, 1, err);
+}
+
+bool kdb_log_write_many(struct kdb_log_writer *w, const void *messages, size_t n, uint64_t count,
+                        struct err *err)
+{
+    if (!append(w, messages, n, err))
         return false;
-    w->crc = crc32c(w->crc, message, n);
-    w->messages++;
+    w->crc = crc32c(w->crc, messages, n);
+    w->messages += count;
     return true;
 }
 

@@ -106,6 +106,9 @@ bool kdb_log_create(struct kdb_log_writer *w, struct io *io, const char *path, s
  * torn tail is cut off. -ENOENT: no such file. */
 bool kdb_log_resume(struct kdb_log_writer *w, struct io *io, const char *path, struct err *err);
 bool kdb_log_write(struct kdb_log_writer *w, const void *message, size_t n, struct err *err);
+/* `count` messages that lie one behind the other: all or none of them. */
+bool kdb_log_write_many(struct kdb_log_writer *w, const void *messages, size_t n, uint64_t count,
+                        struct err *err);
 /* Syncs if asked. Closes in any case. */
 bool kdb_log_finish(struct kdb_log_writer *w, bool sync, struct err *err);
 

@@ -256,8 +256,60 @@ static void lists(void **state)
     rig_close(&r);
 }
 
+/* ---- what a user, a port or a snapshot may see ---- */
+
+static bool not_t(void *arg, const char *table)
+{
+    return strcmp(table, arg) != 0;
+}
+
+static void limits(void **state)
+{
+    (void)state;
+    static struct rig r;
+    static uint32_t want[ROWS];
+    struct err err = {0};
+    rig_open(&r);
+    fill(&r, table(&r, TABLE, 0, false), LK_DAY, 4000, false);
+    fill(&r, schema_set_get(r.rk.set, TABLE), LK_DAY + 1, 1000, false);
+    for (uint32_t i = 0; i < r.rows; i++)
+        want[i] = i;
+    cut(&r, 0);
+    struct view_db_limits l = {.memory_only = true};
+    static const uint32_t last[] = {1, 999, 1000, 1001, 4999, 5000, 5001};
+    for (unsigned i = 0; i < PST_COUNT(last); i++) {
+        uint32_t n = last[i] < r.rows ? last[i] : r.rows, some = 0;
+        static uint32_t threes[ROWS];
+        l.last = last[i];
+        view_db_limit(r.db, &l);
+        assert_true(view_db_cut(r.db, r.cut, &err));
+        expect(&r, "SELECT v FROM t", want + r.rows - n, n);
+        for (uint32_t k = r.rows - n; k < r.rows; k++)
+            if (r.row[k].sym == 3)
+                threes[some++] = k;
+        expect(&r, "SELECT v FROM t WHERE sym = 'n03'", threes, some);
+    }
+    l = (struct view_db_limits){.database_only = true};
+    view_db_limit(r.db, &l);
+    assert_true(view_db_cut(r.db, r.cut, &err));
+    expect(&r, "SELECT v FROM t", want, 0); /* the table exists, its rows are elsewhere */
+    char name[] = "t";
+    l = (struct view_db_limits){.may_read = not_t, .arg = name};
+    view_db_limit(r.db, &l);
+    assert_true(view_db_cut(r.db, r.cut, &err));
+    assert_null(view_db_view(r.db, "t", &err));
+    assert_int_equal(err.code, -ENOENT);
+    const char *const *names;
+    assert_int_equal(view_db_tables(r.db, &names), 0);
+    view_db_limit(r.db, NULL);
+    assert_true(view_db_cut(r.db, r.cut, &err));
+    assert_int_equal(view_db_tables(r.db, &names), 1);
+    rig_close(&r);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(keyed), cmocka_unit_test(lists)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keyed), cmocka_unit_test(lists),
+                                       cmocka_unit_test(limits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
