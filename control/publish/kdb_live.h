@@ -73,7 +73,7 @@ struct kdb_live_point {
 struct kdb_live_figures {
     bool on, ready;
     bool stopped; /* tries again; why */
-    char why[300];
+    char why[500];
     uint64_t position;               /* of the journal: all below it is in the files */
     uint64_t messages, bytes, rows;  /* of this day's file */
     uint64_t retries, rebuilt, lost; /* lost: ranges that stand in no log file */

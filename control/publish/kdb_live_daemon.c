@@ -41,6 +41,7 @@ struct kdb_live *kdb_live_of(struct daemon *d, struct io *io, struct err *err)
                                 .calendars = config_calendars(c),
                                 .open_day = &d->wiring->appender.days.open[0],
                                 .first = day_begin(d),
+                                .zone = c->time_type == CONFIG_LOCAL ? c->main_calendar.zone : NULL,
                                 .retry_ns = c->retry_interval};
     for (unsigned i = 0; i < k.calendars; i++)
         k.calendar[i] = config_calendar(c, i)->name;

@@ -8,7 +8,7 @@
 #include "storage/kdb_rows.h"
 
 #define LIVE_NO_DAY INT32_MIN
-#define LIVE_PATH   1300u
+#define LIVE_PATH   KDB_LOG_PATH
 
 enum live_state {
     LIVE_FIND,   /* looks for a sidecar */
