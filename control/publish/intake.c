@@ -126,6 +126,9 @@ enum intake_verdict intake_refused(struct intake *in, const struct user *user, c
 {
     in->used = in->sent = 0;
     count_plus(&in->count_refused, 1);
+    for (char *p = err->text; *p; p++) /* names of the sender's stand in it */
+        if (*p < ' ' || *p == 127)
+            *p = '?';
     if (in->cfg.log)
         log_refusal(in, user, table, len, data, err);
     return INTAKE_REFUSED;
