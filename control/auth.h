@@ -18,7 +18,7 @@
  * address), at most AUTH_CACHE of them. A hit is answered without waiting; it needs the very
  * password, and ends with the load of the users file it was made under. A look that misses is a
  * guess that did not pay for the rate: the third one drops the entry, so that guessing gains at
- * most two guesses for each full check that succeeded.
+ * most three guesses for each full check that succeeded.
  *
  * COST. Unknown users, and users with fewer iterations than others, cost what the dearest verifier
  * costs (scram_check).
@@ -45,12 +45,14 @@
 #define AUTH_CACHE      1024u
 #define AUTH_CACHE_NS   (300ll * 1000000000)
 
+struct access;
 struct auth;
 struct auth_mailbox;
 
 struct auth_config {
     struct users *users;
     struct tls *tls;           /* NULL: no handshakes */
+    struct access *access;     /* loads of the users file are logged; NULL: not */
     struct status *status;     /* counters, and the thread's figures */
     const struct clock *clock; /* the thread's skeleton; deadlines use now() */
     int64_t (*now)(void *);    /* monotonic ns; NULL: clock_monotonic. Tests bring their own */
@@ -67,9 +69,10 @@ void auth_close(struct auth *a); /* NULL is allowed */
 /* One step, without a thread: tests. Returns how much was done. */
 int auth_work(void *auth);
 
-/* The lists of the key `access`, for unix peers; at the start and after each reload. Live rate. */
+/* The lists of the key `access`, for unix peers; at the start and after each reload, as are the
+ * live keys auth_rate and login_timeout. */
 void auth_access(struct auth *a, const struct config_access *access);
-void auth_rate(struct auth *a, int64_t rate);
+void auth_limits(struct auth *a, int64_t rate, int64_t login_timeout);
 
 /* One for each publish thread; before auth_start. Lives as long as auth. */
 struct auth_mailbox *auth_mailbox(struct auth *a);

@@ -616,7 +616,7 @@ static bool yaml_problem(const char *file, const yaml_parser_t *p, struct err *e
  * A pass over the events before the document is built: what the document interface would follow or
  * expand (aliases), or nest without bound, is refused here.
  */
-static bool scan(const char *file, const char *text, size_t size, struct err *err)
+bool config_scan(const char *file, const char *text, size_t size, struct err *err)
 {
     yaml_parser_t p;
     yaml_event_t e;
@@ -687,7 +687,7 @@ static bool load_document(struct config *c, const char *text, size_t size, struc
     yaml_parser_t p;
     yaml_document_t doc;
     bool ok = true;
-    if (!scan(c->file, text, size, err)) {
+    if (!config_scan(c->file, text, size, err)) {
         return false;
     }
     if (!yaml_parser_initialize(&p)) {

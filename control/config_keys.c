@@ -222,6 +222,15 @@ char *config_strdup(struct config_arena **a, const char *s)
     return copy;
 }
 
+void config_arena_free(struct config_arena *a)
+{
+    while (a) {
+        struct config_arena *next = a->next;
+        free(a);
+        a = next;
+    }
+}
+
 static void zone_free_all(struct config *c)
 {
     for (uint32_t i = 0; i < c->feeds.count; i++) {
@@ -247,10 +256,5 @@ void config_free(struct config *c)
         return;
     }
     zone_free_all(c);
-    struct config_arena *a = c->arena; /* the configuration itself lies in it */
-    while (a) {
-        struct config_arena *next = a->next;
-        free(a);
-        a = next;
-    }
+    config_arena_free(c->arena); /* the configuration itself lies in it */
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config_keys.h - keys.def as tables, and the texts of values. Private to config*.c and its tests.
+ * config_keys.h - keys.def as tables, and the texts of values. Private to config*.c and its tests;
+ * users.c reads its file with the same words.
  */
 #pragma once
 
@@ -97,6 +98,11 @@ void config_nearest_try(struct config_nearest *n, const char *candidate);
 
 void *config_alloc(struct config_arena **a, size_t size); /* zeroed; NULL: out of memory */
 char *config_strdup(struct config_arena **a, const char *s);
+void config_arena_free(struct config_arena *a);
+
+/* Is the text YAML of one document, without aliases, anchors and tags, nested to at most
+ * CONFIG_DEPTH_MAX? */
+bool config_scan(const char *file, const char *text, size_t size, struct err *err);
 
 /*
  * One scalar text into the member at `at`. false: `why` says what is wrong and what to do, without

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <grp.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "alarm_rules.h"
@@ -18,6 +17,7 @@
 #include "hooks.h"
 #include "house.h"
 #include "ledger.h"
+#include "level.h"
 #include "query_pool.h"
 #include "socket.h"
 #include "topo.h"
@@ -112,39 +112,10 @@ static void on_alarm(void *arg, const struct alarm_state *a, bool raised)
 
 /* ---- who may do what ---- */
 
-static bool listed(const struct config_names *n, uid_t uid, gid_t gid)
-{
-    const struct passwd *pw = getpwuid(uid);
-    char user[64];
-    snprintf(user, sizeof user, "%s", pw ? pw->pw_name : "");
-    for (uint32_t i = 0; i < n->count; i++) {
-        const char *x = n->at[i];
-        if (*x != '@') {
-            if (*user && !strcmp(x, user))
-                return true;
-            continue;
-        }
-        const struct group *g = getgrnam(x + 1);
-        if (!g)
-            continue;
-        if (g->gr_gid == gid)
-            return true;
-        for (char **m = g->gr_mem; *m; m++)
-            if (*user && !strcmp(*m, user))
-                return true;
-    }
-    return false;
-}
-
 enum level daemon_level(struct daemon *d, uid_t uid, gid_t gid, pid_t pid)
 {
     (void)pid;
-    const struct config_access *a = &d->config->access;
-    if (uid == 0 || uid == d->uid || listed(&a->admin, uid, gid))
-        return LEVEL_ADMIN;
-    if (listed(&a->operate, uid, gid))
-        return LEVEL_OPERATE;
-    return !a->view.count || listed(&a->view, uid, gid) ? LEVEL_VIEW : LEVEL_NONE;
+    return level_of(&d->config->access, d->uid, uid, gid);
 }
 
 bool daemon_operator_mark(struct daemon *d, const struct peer *peer, const char *command,

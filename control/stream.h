@@ -40,7 +40,7 @@ void tls_problem(struct tls *t, char out[500]);
 int64_t tls_expires(struct tls *t); /* Unix seconds; 0: no certificate in use */
 
 /* Reads certificate and key and says what is wrong with them: missing, unreadable, not PEM, no
- * pair, expired, a key that others may read. expires may be NULL. --check and tls_open. */
+ * pair, a key that others may read. That it has expired is the caller's to say. For --check. */
 bool tls_check_files(const char *certificate, const char *key, int64_t *expires, struct err *err);
 
 enum stream_kind { STREAM_UNKNOWN, STREAM_PLAIN, STREAM_TLS };

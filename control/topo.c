@@ -21,7 +21,9 @@ const struct topo_thread topo_threads[] = {
      "one for each directory: free space, time until full; what is kept in state_directory"},
     {"ledger", CORE_HOUSE, true, 5, "counts every frame of the journal, from ring and files"},
     {"errors", CORE_HOUSE, true, 10,
-     "refused batches and undecodable messages, with the reason, to the error log"},
+     "refused batches and undecodable messages, with the reason, to the error log; the access log"},
+    {"auth", CORE_HOUSE, true, 5,
+     "password checks (auth_rate), TLS handshakes, groups of unix peers; reloads the users file"},
     {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
 };
 const unsigned topo_thread_count = PST_COUNT(topo_threads);

@@ -100,6 +100,8 @@ bool user_may_come(const struct user *u, const struct address *from);
 
 bool users_reload(struct users *u, struct err *err);
 void users_look(struct users *u);
+/* No users file: everyone is "". */
+bool users_open_to_all(const struct users *u);
 uint64_t users_generation(const struct users *u);
 unsigned users_count(struct users *u);
 /* Iterations that every check costs: the most of any verifier of the file (scram.h). */
@@ -127,5 +129,7 @@ const struct user *users_load_at(const struct users_load *l, unsigned i); /* by 
  * characters. False: no such user. */
 bool users_load_scram_at(const struct users_load *l, const char *name, size_t *line, size_t *column,
                          size_t *end_line, size_t *end_column);
+/* The keys, one a line. */
+void users_help(FILE *out);
 /* Reads and checks file, mode and owner; malloc'ed text. */
 char *users_read(const char *path, size_t *size, struct err *err);

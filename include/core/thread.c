@@ -108,6 +108,12 @@ void thread_wait(struct thread *t, int did)
         return;
     }
     int64_t now = clock_monotonic();
+    if (t->ops->wait) {
+        t->ops->wait(t->arg);
+        t->house_at += clock_monotonic() - now;
+        t->last_ticks = clock_ticks();
+        return;
+    }
     if (!t->empty_since)
         t->empty_since = now;
     if (t->worked || !t->quiet_since) {

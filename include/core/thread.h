@@ -36,6 +36,8 @@ struct thread_ops {
     int (*work)(void *arg);
     void (*housekeeping)(void *arg); /* at most every 10 ms; may be NULL */
     void (*fini)(void *arg);         /* may be NULL */
+    void (*wait)(void *arg); /* after a round that did nothing, instead of the kinds above: a thread
+                                that sleeps in epoll; NULL: they hold */
 };
 
 struct thread {
