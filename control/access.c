@@ -99,6 +99,8 @@ static void quoted(struct text *t, const char *key, const char *text, size_t n)
             putf(t, "\\%c", *s);
         } else if (*s == '\n') {
             put(t, "\\n", 2);
+        } else if (!*s) {
+            put(t, "\\ufffd", 6); /* many readers of JSON take no NUL */
         } else if (*s < 0x20 || *s == 0x7F || !len) {
             putf(t, "\\u%04x", *s);
         } else if (unsafe(s, len)) {
@@ -115,7 +117,7 @@ static void quoted(struct text *t, const char *key, const char *text, size_t n)
 
 static void number(struct text *t, const char *key, int64_t v)
 {
-    if (v >= 0)
+    if (v)
         putf(t, ",\"%s\":%" PRId64, key, v);
 }
 
@@ -128,8 +130,7 @@ size_t access_line(const struct access_entry *e, int64_t time, char *out, size_t
     char stamp[CIVIL_STAMP_TEXT], from[ADDRESS_TEXT];
     struct text t = {.out = out, .max = size - 3};
     putf(&t, "{\"time\":\"%s\",\"event\":\"%s\"", civil_format_stamp(time, stamp), names[e->event]);
-    if (e->connection)
-        number(&t, "connection", (int64_t)e->connection);
+    number(&t, "connection", (int64_t)e->connection);
     if (e->user)
         quoted(&t, "user", e->user, strnlen(e->user, 255));
     if (e->from) {
@@ -137,10 +138,9 @@ size_t access_line(const struct access_entry *e, int64_t time, char *out, size_t
         quoted(&t, "from", from, strlen(from));
     }
     number(&t, "id", e->id);
-    if (e->duration_ns >= 0)
-        putf(&t, ",\"ms\":%.3f", (double)e->duration_ns / 1e6);
-    number(&t, "rows", e->rows);
-    number(&t, "bytes", e->bytes);
+    if (e->outcome)
+        putf(&t, ",\"ms\":%.3f,\"rows\":%" PRId64 ",\"bytes\":%" PRId64,
+             (double)e->duration_ns / 1e6, e->rows, e->bytes);
     number(&t, "memory", e->memory);
     if (e->reason)
         quoted(&t, "reason", e->reason, strnlen(e->reason, 500));

@@ -45,20 +45,19 @@ enum access_event_kind {
     ACCESS_KINDS
 };
 
-/* Numbers below 0 and texts that are NULL are left out. */
+/* What is 0 or NULL is left out. */
 struct access_entry {
     enum access_event_kind event;
-    uint64_t connection; /* 0: none */
+    uint64_t connection;
     const char *user;
     const struct address *from;
     int64_t id;
     const char *text, *reason;
     size_t text_len; /* 0: strlen */
+    bool outcome;    /* duration, rows and bytes are shown, be they 0 */
     int64_t duration_ns, rows, bytes, memory;
 };
-#define ACCESS_ENTRY(...)                                                                          \
-    ((struct access_entry){                                                                        \
-        .id = -1, .duration_ns = -1, .rows = -1, .bytes = -1, .memory = -1, __VA_ARGS__})
+#define ACCESS_ENTRY(...) ((struct access_entry){__VA_ARGS__})
 
 struct access *access_open(const char *directory, const char *instance, int64_t size,
                            struct err *err);

@@ -147,5 +147,6 @@ bool scram_check(const struct scram *v, const char *password, size_t len, uint32
     int same = ok ? CRYPTO_memcmp(stored, with->stored, SCRAM_KEY) : 1;
     OPENSSL_cleanse(base, sizeof base);
     OPENSSL_cleanse(client, sizeof client);
-    return v && ok && !same && len && len == n;
+    /* HMAC takes a key and the same with NULs behind it for one */
+    return v && ok && !same && len && len == n && !memchr(password, 0, len);
 }
