@@ -360,7 +360,7 @@ static bool take(struct kdb_live *k, const struct frame *f, struct err *err)
         k->pending_end = f->position;
         if (!flush(k, err))
             return false;
-        if (k->ready && k->log.fd >= 0)
+        if (k->ready && k->log.fd >= 0 && !k->anew)
             publish(k, k->at.position);
         k->at.position = end;
     }
@@ -435,7 +435,7 @@ static bool run(struct kdb_live *k, int64_t now, uint64_t budget, bool *more, st
         if (!empty_file(k, err) || (k->anew && !live_complete(k, err)))
             return false;
         publish(k, k->at.position);
-    } else if (k->ready && k->log.fd >= 0) {
+    } else if (k->ready && k->log.fd >= 0 && !k->anew) {
         publish(k, k->at.position);
     }
     return now - k->saved_ns < SAVE_NS || save(k, now, err);

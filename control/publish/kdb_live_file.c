@@ -215,8 +215,9 @@ bool live_create(struct kdb_live *k, struct err *err)
         !live_side_path(k, k->at.day, ".pst", side))
         return err_set(err, -ENAMETOOLONG, "%.60s...: the path is too long", path);
     bool ours = !io->ops->stat(io, side, &st);
-    if (!ours && !io->ops->stat(io, path, &st) && !aside(k, path, err))
-        return false;
+    if (!ours && !io->ops->stat(io, path, &st))
+        k->anew =
+            true; /* of another, or ours without its sidecar: seen when this one is complete */
     /* The sidecar before the file: what bears the name is known as ours from the first byte. */
     k->log = (struct kdb_log_writer){.fd = -1, .bytes = KDB_LOG_HEADER};
     if (!k->anew && !live_save(k, err))
@@ -232,12 +233,37 @@ bool live_create(struct kdb_live *k, struct err *err)
     return false;
 }
 
+/* Is what lies at `path` the beginning of what was written? */
+static bool begins_so(struct kdb_live *k, const char *path, uint64_t size)
+{
+    static uint8_t a[1u << 16], b[1u << 16];
+    struct io *io = k->cfg.io;
+    int theirs = io->ops->open(io, path, O_RDONLY, 0);
+    int own = io->ops->open(io, k->log.path, O_RDONLY, 0);
+    bool same = theirs >= 0 && own >= 0 && size <= k->log.bytes;
+    for (uint64_t at = 0; same && at < size; at += sizeof a) {
+        size_t n = size - at < sizeof a ? (size_t)(size - at) : sizeof a;
+        same = !io_pread_all(io, theirs, a, n, at) && !io_pread_all(io, own, b, n, at) &&
+               !memcmp(a, b, n);
+    }
+    if (theirs >= 0)
+        io->ops->close(io, theirs);
+    if (own >= 0)
+        io->ops->close(io, own);
+    return same;
+}
+
 bool live_complete(struct kdb_live *k, struct err *err)
 {
     struct io *io = k->cfg.io;
-    char path[LIVE_PATH], fresh[LIVE_PATH];
+    struct io_stat st;
+    char path[LIVE_PATH], fresh[LIVE_PATH], side[LIVE_PATH];
+    bool ours = live_side_path(k, k->at.day, ".pst", side) && !io->ops->stat(io, side, &st);
     if (!live_path(k, k->at.day, path) || !live_side_path(k, k->at.day, ".new", fresh))
         return err_set(err, -ENAMETOOLONG, "%.60s...: the path is too long", path);
+    if (!ours && !io->ops->stat(io, path, &st) && !begins_so(k, path, st.size) &&
+        !aside(k, path, err))
+        return false;
     /* the sidecar first: should this stop in between, the file is written anew once more */
     if (!live_save(k, err))
         return false;
