@@ -123,6 +123,7 @@ struct fanout_spec {
     uint8_t time;             /* enum fanout_time: of the column `time` when columns is empty */
     bool conflate;
     bool hold;
+    bool early;    /* named tables may be unknown yet (a reader that starts in the past) */
     int64_t every; /* ns between batches; 0: at once; negative: as configured */
 };
 

@@ -25,11 +25,14 @@ enum message_kind {
 
 struct message {
     _Atomic uint32_t references;
-    uint8_t kind;        /* enum message_kind */
-    uint32_t rows;       /* in all its tables */
-    uint32_t len;        /* of data */
-    uint64_t first, end; /* the journal's frames it was made of lie in [first, end); a mark's own */
-    int64_t time;        /* of the last of those frames, UTC ns since 2000 */
+    uint8_t kind;  /* enum message_kind */
+    uint32_t rows; /* in all its tables */
+    uint32_t len;  /* of data */
+    /* Its rows stand in frames from `first` on; all that its consumer is to get below `end` has
+     * come with it (the frame at `end` may have begun to come: versions of a table change in it).
+     */
+    uint64_t first, end;
+    int64_t time; /* of the last of those frames, UTC ns since 2000 */
     pst_aligned(8) uint8_t data[];
 };
 

@@ -53,7 +53,7 @@ bool view_syms_index(struct view_syms *s)
     if (!s->extra_count)
         return true;
     uint32_t slots = 16;
-    while (slots < 2 * (uint64_t)s->extra_count)
+    while (slots < 3 * (uint64_t)s->extra_count)
         slots *= 2;
     s->extra_hash = calloc(slots, sizeof *s->extra_hash);
     if (!s->extra_hash)
@@ -65,6 +65,18 @@ bool view_syms_index(struct view_syms *s)
             slot = (slot + 1) & (slots - 1);
         s->extra_hash[slot] = i + 1;
     }
+    return true;
+}
+
+bool view_syms_add(struct view_syms *s)
+{
+    if (2 * (uint64_t)s->extra_count > s->extra_slots)
+        return view_syms_index(s);
+    const struct view_text *t = &s->extra[s->extra_count - 1];
+    uint32_t slot = text_hash(t->p, t->len) & (s->extra_slots - 1);
+    while (s->extra_hash[slot])
+        slot = (slot + 1) & (s->extra_slots - 1);
+    s->extra_hash[slot] = s->extra_count;
     return true;
 }
 

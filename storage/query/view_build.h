@@ -11,6 +11,8 @@ struct view *view_new(const char *name, uint32_t parts); /* with `date`; nparts 
 bool view_add_column(struct view *v, const char *name, uint8_t type);
 /* Hash over `extra`. False: no memory. */
 bool view_syms_index(struct view_syms *s);
+/* The same when one text was appended to an `extra` that was indexed. */
+bool view_syms_add(struct view_syms *s);
 /* One block of a row list. False: no memory. */
 bool view_list_add(struct view_list *l, const uint32_t *ids, uint32_t n);
 /* The parted index; `run` stays the caller's, run_by_code is malloc'd for p. */
