@@ -426,23 +426,22 @@ static void queues(void **state)
     struct err err = {0};
     struct answers *a = answer_open(&d, 2, &err);
     assert_non_null(a);
-    struct user other = everyone;
-    other.name = "other";
+    const struct user *one = user_local(1, false), *other = user_local(2, false);
     struct answer_request r = {.kind = ANSWER_SQL, .text = {"select 1", 8}, .connection = 7};
     for (unsigned i = 0; i < ANSWER_USER; i++) {
         r.id = i;
-        assert_true(answer_submit(a, 1, &r, &everyone, &err));
+        assert_true(answer_submit(a, 1, &r, one, &err));
     }
-    assert_false(answer_submit(a, 1, &r, &everyone, &err)); /* the user's limit, nobody else's */
+    assert_false(answer_submit(a, 1, &r, one, &err)); /* the user's limit, nobody else's */
     assert_int_equal(err.code, -EAGAIN);
     r.connection = 8;
-    assert_true(answer_submit(a, 0, &r, &other, &err));
+    assert_true(answer_submit(a, 0, &r, other, &err));
     answer_cancel(a, 1, 7);
     assert_null(answer_next(a, 1));
     r.connection = 9;
     r.id = 99;
     answer_poll(a);
-    assert_true(answer_submit(a, 1, &r, &everyone, &err)); /* there is room again */
+    assert_true(answer_submit(a, 1, &r, one, &err)); /* there is room again */
     answer_poll(a);
     struct answer *x = answer_next(a, 1);
     assert_non_null(x);
@@ -454,7 +453,7 @@ static void queues(void **state)
     assert_int_equal(x->connection, 8);
     answer_free(x);
     /* its answer waits when the connection goes */
-    assert_true(answer_submit(a, 1, &r, &everyone, &err));
+    assert_true(answer_submit(a, 1, &r, one, &err));
     answer_poll(a);
     answer_cancel(a, 1, 9);
     assert_null(answer_next(a, 1));
@@ -466,8 +465,10 @@ static void queues(void **state)
     assert_int_equal(f.failed, 3);
     assert_int_equal(f.refused, 1);
     /* what is left when it closes */
-    assert_true(answer_submit(a, 0, &r, &everyone, &err));
+    assert_true(answer_submit(a, 0, &r, one, &err));
     answer_close(a);
+    user_release(one);
+    user_release(other);
 }
 
 int main(void)
