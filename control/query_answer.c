@@ -4,6 +4,8 @@
 #include <errno.h>
 #include "core/civil.h"
 #include "query_kdb.h"
+#include "storage/query/bind.h"
+#include "storage/query/filter.h"
 
 #define SNAP_ROWS  1000u        /* = ANSWER_SNAP_ROWS */
 #define SNAP_FIRST (64u * 1024) /* rows that a snap with symbols looks through first */
@@ -41,6 +43,9 @@ bool query_answer_read(struct query_answer *a, json_t *request, struct err *err)
     a->may_call = json_object_get(request, "may_call");
     a->memory_only = tier && !strcmp(tier, "rdb");
     a->database_only = tier && !strcmp(tier, "hdb");
+    a->local = json_is_true(json_object_get(request, "local"));
+    a->stripe = (uint32_t)json_integer_value(json_object_get(request, "stripe"));
+    a->stripes = (uint32_t)json_integer_value(json_object_get(request, "stripes"));
     for (unsigned k = 1; kind && k < PST_COUNT(kinds); k++)
         if (!strcmp(kind, kinds[k]))
             a->kind = (enum query_answer_kind)k;
@@ -225,6 +230,8 @@ static char *statement(const struct query_answer *a, const struct view *v, const
         return NULL;
     fputs("SELECT ", f);
     put_columns(f, a, v);
+    if (a->stripes > 1) /* taken out again by keep_stripe */
+        fputs(", sym", f);
     fputs(" FROM ", f);
     put_name(f, v->name);
     if (a->kind == QUERY_ANSWER_SNAPSHOT && open_from(c) > INT32_MIN) {
@@ -243,8 +250,12 @@ static char *statement(const struct query_answer *a, const struct view *v, const
         fputs(json_array_size(syms) ? ")" : "", f);
         glue = " AND ";
     }
-    if (where)
-        fprintf(f, "%s(%s\n)", glue, where);
+    if (where) {
+        struct text_out conditions = {0};
+        filter_where(&conditions, (struct filter_text){where, strlen(where)});
+        fprintf(f, "%s%s", glue, conditions.failed ? "?" : conditions.p);
+        free(conditions.p);
+    }
     for (uint32_t k = 0; a->kind != QUERY_ANSWER_SNAP && k < v->nkeys; k++) {
         fputs(k ? ", " : " LATEST BY ", f);
         put_name(f, v->col[v->key[k]].name);
@@ -282,6 +293,45 @@ static struct view *table_of(const struct query_answer_run *run, const char *nam
     return NULL;
 }
 
+/* fanout_stripe_of: FNV-1a of the text, modulo n. */
+static uint32_t stripe_of(const char *text, uint32_t len, uint32_t n)
+{
+    uint64_t h = 0xCBF29CE484222325ull;
+    for (uint32_t i = 0; i < len; i++)
+        h = (h ^ (uint8_t)text[i]) * 0x100000001B3ull;
+    return (uint32_t)(h % n);
+}
+
+/* Rows whose symbol, in the last column, is of the stripe; without that column. */
+static void keep_stripe(struct result *r, uint32_t stripe, uint32_t stripes)
+{
+    struct result_column *sym = &r->col[r->ncols - 1];
+    uint64_t n = 0;
+    for (uint64_t row = 0; row < r->rows; row++) {
+        uint32_t len = 0;
+        const char *text = result_text(r, r->ncols - 1, row, &len);
+        if (stripe_of(text, len, stripes) != stripe)
+            continue;
+        for (uint32_t i = 0; i + 1 < r->ncols; i++) {
+            struct result_column *c = &r->col[i];
+            unsigned width = result_width(c->type);
+            if (c->type != PST_STRING) {
+                memmove((char *)c->data + n * width, (char *)c->data + row * width, width);
+                continue;
+            }
+            uint64_t bytes = c->at[row + 1] - c->at[row], to = n ? c->at[n] : 0;
+            memmove(c->chars + to, c->chars + c->at[row], bytes);
+            c->at[n] = to;
+            c->at[n + 1] = to + bytes;
+        }
+        n++;
+    }
+    r->rows = n;
+    r->ncols--;
+    free(sym->data);
+    sym->data = NULL;
+}
+
 static bool one(struct query_answer *a, const struct query_answer_run *run, uint32_t i,
                 struct query_error *e)
 {
@@ -298,6 +348,8 @@ static bool one(struct query_answer *a, const struct query_answer_run *run, uint
     a->nkeys[i] = a->kind == QUERY_ANSWER_KEYED ? v->nkeys : 0;
     bool ok = sql ? run_sql(run, sql, &a->result[i], e)
                   : query_error_set(e, QUERY_LIMIT, -1, "no memory for a statement");
+    if (ok && a->stripes > 1)
+        keep_stripe(a->result[i], a->stripe, a->stripes);
     free(sql);
     return ok;
 }
@@ -379,13 +431,13 @@ bool query_answer_statements(struct query_answer *a, const struct query_answer_r
 
 /* ---- messages ---- */
 
-bool query_answer_write(struct query_answer *a, int fd, uint64_t max_bytes, uint64_t *bytes,
-                        json_t **facts, struct err *err)
+bool query_answer_write(struct query_answer *a, int fd, uint64_t max_bytes,
+                        const struct tzone *zone, uint64_t *bytes, json_t **facts, struct err *err)
 {
     struct query_kdb k;
     uint64_t rows = 0;
     uint32_t messages = 0;
-    if (!query_kdb_begin(&k, fd, max_bytes, err))
+    if (!query_kdb_begin(&k, fd, max_bytes, a->local ? zone : NULL, err))
         return false;
     for (uint32_t i = 0; i < a->n; i++) {
         rows += a->result[i]->rows;

@@ -35,7 +35,8 @@ struct query_answer {
     json_t *request; /* borrowed */
     /* rights */
     json_t *may_read, *may_call; /* arrays of names; NULL: all */
-    bool memory_only, database_only;
+    bool memory_only, database_only, local;
+    uint32_t stripe, stripes;
     /* results */
     const char *table[1024]; /* texts of the request; "" for a statement of the user's */
     struct result *result[1024];
@@ -62,7 +63,7 @@ bool query_answer_env(struct query_answer *a, struct query_env *env);
 bool query_answer_statements(struct query_answer *a, const struct query_answer_run *run,
                              struct query_error *e);
 /* All but QUERY_PLAIN: messages into fd, sealed. max_bytes 0: any. */
-bool query_answer_write(struct query_answer *a, int fd, uint64_t max_bytes, uint64_t *bytes,
-                        json_t **facts, struct err *err);
+bool query_answer_write(struct query_answer *a, int fd, uint64_t max_bytes,
+                        const struct tzone *zone, uint64_t *bytes, json_t **facts, struct err *err);
 void query_answer_clear(struct query_answer *a); /* drops the results */
 void query_answer_free(struct query_answer *a);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+#include "core/civil.h"
 #include "query_result.h"
 #include "storage/kdb_object.h"
 
@@ -24,9 +25,11 @@ __attribute__((format(printf, 3, 4))) static void fail(struct query_kdb *k, int 
     va_end(ap);
 }
 
-bool query_kdb_begin(struct query_kdb *k, int fd, uint64_t max, struct err *err)
+bool query_kdb_begin(struct query_kdb *k, int fd, uint64_t max, const struct tzone *zone,
+                     struct err *err)
 {
-    *k = (struct query_kdb){.fd = fd, .max = max ? max : UINT64_MAX, .buf = malloc(BUFFER)};
+    *k = (struct query_kdb){
+        .fd = fd, .zone = zone, .max = max ? max : UINT64_MAX, .buf = malloc(BUFFER)};
     return k->buf || err_set(err, -ENOMEM, "no memory for the answer");
 }
 
@@ -122,6 +125,17 @@ static uint64_t column_bytes(const struct result *r, uint32_t col, struct rows w
     return n;
 }
 
+/* As kdb_rows.h and the fan-out show them. */
+static int64_t shown(const struct tzone *zone, int64_t v)
+{
+    int64_t there, s = civil_floor_div(v, PST_SECOND_NS);
+    if (v == INT64_MIN || v == INT64_MAX || v == -INT64_MAX ||
+        __builtin_add_overflow(v, tzone_offset(zone, s + PST_EPOCH_OFFSET_S) * PST_SECOND_NS,
+                               &there))
+        return v;
+    return there;
+}
+
 /* Copies values and makes any NaN the null, any NULL boolean false. */
 static void put_values(struct query_kdb *k, const struct result_column *c, struct rows w)
 {
@@ -145,6 +159,8 @@ static void put_values(struct query_kdb *k, const struct result_column *c, struc
             if (v != v)
                 memcpy(to + i * 4, &null_real, 4);
         }
+        for (uint64_t i = 0; c->type == PST_TIMESTAMP && k->zone && i < n; i++)
+            put64(to + i * 8, (uint64_t)shown(k->zone, (int64_t)le64(to + i * 8)));
         for (uint64_t i = 0; c->type == PST_BOOLEAN && i < n; i++)
             to[i] = to[i] == 1;
         done += n;

@@ -11,14 +11,15 @@
  */
 #pragma once
 
-#include "core/base.h"
+#include "core/tzone.h"
 #include "storage/query/result.h"
 
 #define QUERY_KDB_UPDATE (16u << 20) /* of one of several update messages */
 
 struct query_kdb {
     int fd;
-    uint64_t at, max; /* of the file; what is in buf included */
+    const struct tzone *zone; /* whose clocks timestamps show; NULL: UTC */
+    uint64_t at, max;         /* of the file; what is in buf included */
     uint32_t messages;
     uint8_t *buf;
     size_t fill;
@@ -27,7 +28,8 @@ struct query_kdb {
 };
 
 /* fd: an empty memfd. False: no memory. */
-bool query_kdb_begin(struct query_kdb *k, int fd, uint64_t max, struct err *err);
+bool query_kdb_begin(struct query_kdb *k, int fd, uint64_t max, const struct tzone *zone,
+                     struct err *err);
 
 /* One response: the result as a table; the first `nkeys` columns as keys of a keyed table. */
 void query_kdb_table(struct query_kdb *k, const struct result *r, uint32_t nkeys);

@@ -257,7 +257,7 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
         if (result)
             q.answer.result[0] = result;
         result = NULL;
-        ok = query_answer_write(&q.answer, fd, q.max_bytes, bytes, facts, &err);
+        ok = query_answer_write(&q.answer, fd, q.max_bytes, r->zone, bytes, facts, &err);
     } else if (ok) {
         ok = query_result_write(result, fd, q.max_bytes, bytes, &err);
         *facts = ok ? query_result_facts(result) : NULL;

@@ -26,8 +26,9 @@
  * QUERY: {"sql": TEXT or "call": NAME, "params": {NAME: TEXT…} or [TEXT…],
  * "max_rows": n, "max_bytes": n, "timeout_ms": n}. For kdb+ clients also "kind": "sql", "call",
  * "count", "snap", "keyed" or "snapshot", the last four with "tables", "syms": [TEXT…], "where":
- * SQL, "columns": SQL instead of sql and call; "tier": "rdb" or "hdb"; "may_read" and "may_call":
- * [NAME…], absent: everything; the result is then kdb+ messages (query_kdb.h). FAILED: {"error": sentence, "code": -errno,
+ * SQL, "columns": SQL, "stripe", "stripes": n instead of sql and call; "tier": "rdb" or "hdb";
+ * "may_read" and "may_call": [NAME…], absent: everything; "local": timestamps as ATTACH's zone has
+ * them. The result is then kdb+ messages (query_kdb.h). FAILED: {"error": sentence, "code": -errno,
  * "line": n, "column": n (both from 1, absent when it has no place in the text)}. RESULT: the facts
  * of query_result.h beside the memfd, which the process has filled and sealed.
  */

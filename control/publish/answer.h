@@ -71,13 +71,14 @@ struct answer_request {
     struct kdb_text text;
     const struct kdb_object *args; /* NAMED: a list, or one value; NULL: none */
     /* COUNT (one), SNAP, KEYED, SNAPSHOT: names of tables; one that the user may not read is an
-     * error as one that does not exist. Rows of syms (NULL: all) that pass `where` (SQL's
-     * expression), as `columns` (SQL's select list); text NULL: none. */
+     * error as one that does not exist. Rows of syms (NULL: all) that pass `where` (as
+     * filter.h has it), as `columns` (SQL's select list); text NULL: none. */
     const char *const *tables;
     uint32_t ntables;
     const struct kdb_names *syms;
     struct kdb_text where, columns;
-    enum answer_level level; /* SNAPSHOT: waits until the journal has come so far with its cut */
+    uint32_t stripe, stripes; /* SNAPSHOT: symbols of one stripe (fanout.h); 0, 1: all */
+    enum answer_level level;  /* SNAPSHOT: waits until the journal has come so far with its cut */
 };
 
 struct answer {

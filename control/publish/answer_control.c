@@ -84,6 +84,8 @@ static bool start(struct answers *a, struct answer_job **at)
                                   .max_rows = (uint64_t)j->user->rows,
                                   .max_bytes = (uint64_t)j->user->bytes,
                                   .user = j->user->name};
+    if (a->daemon->config->time_type == CONFIG_LOCAL)
+        json_object_set_new(j->request, "local", json_true());
     j->query = query_submit(a->daemon->queries, j->request, &limits, (uid_t)-1, 0, &err);
     if (j->query)
         j->state = JOB_RUNS;

@@ -288,6 +288,9 @@ static bool statement(json_t *o, const struct answer_request *r, const struct us
     json_t *tables = json_array();
     for (uint32_t i = 0; i < r->ntables; i++)
         json_array_append_new(tables, json_string(r->tables[i]));
+    if (r->stripes > 1 &&
+        !(set(o, "stripe", json_integer(r->stripe)) && set(o, "stripes", json_integer(r->stripes))))
+        return false;
     return set(o, "tables", tables) && (!r->syms || r->syms->all || set_syms(o, r->syms, err)) &&
            set_text(o, "where", r->where, "the where clause", err) &&
            set_text(o, "columns", r->columns, "the list of columns", err);

@@ -99,7 +99,7 @@ static void put(struct text_out *o, const char *p, size_t n)
 }
 
 /* The conditions, each in parentheses; `A`B behind IN too. */
-static void put_where(struct text_out *o, struct filter_text w)
+void filter_where(struct text_out *o, struct filter_text w)
 {
     struct lex l = {.text = w.p, .len = (uint32_t)w.len};
     uint32_t from = 0, end = 0;
@@ -187,7 +187,7 @@ static struct plan *make_plan(struct filter_run *r, const struct schema *s,
     text_put(&sql, "\nFROM \"%s\"", s->name);
     if (where.len) {
         text_put(&sql, "\nWHERE ");
-        put_where(&sql, where);
+        filter_where(&sql, where);
     }
     struct plan *p = NULL;
     struct query_env env = {

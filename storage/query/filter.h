@@ -65,6 +65,9 @@ struct filter_text {
     const char *p;
     size_t len;
 };
+/* A where clause as written for filters, as one SQL expression in parentheses. */
+struct text_out;
+void filter_where(struct text_out *o, struct filter_text where);
 
 /* NULL: e. zone: of current_date and of conversions without a zone; NULL is UTC. */
 struct filter *filter_new(const struct schema *s, struct filter_text where,

@@ -153,7 +153,7 @@ static void tables(void **state)
         uint64_t n;
         uint32_t messages;
         int fd = memory();
-        assert_true(query_kdb_begin(&k, fd, 1 << 20, &err));
+        assert_true(query_kdb_begin(&k, fd, 1 << 20, NULL, &err));
         query_kdb_table(&k, r, nkeys);
         assert_true(query_kdb_finish(&k, &n, &messages, &err));
         assert_int_equal(messages, 1);
@@ -185,7 +185,7 @@ static void atoms_and_dictionaries(void **state)
     struct result *r = result_new(1);
     column(r, 0, "count(*)", PST_LONG, (int64_t[]){7, 0, 0});
     r->rows = 1;
-    assert_true(query_kdb_begin(&k, fd, 0, &err));
+    assert_true(query_kdb_begin(&k, fd, 0, NULL, &err));
     query_kdb_atom(&k, r);
     assert_true(query_kdb_finish(&k, &n, &messages, &err));
     assert_int_equal(n, sizeof long_seven);
@@ -194,7 +194,7 @@ static void atoms_and_dictionaries(void **state)
     free(p);
     close(fd);
     fd = memory();
-    assert_true(query_kdb_begin(&k, fd, 0, &err));
+    assert_true(query_kdb_begin(&k, fd, 0, NULL, &err));
     query_kdb_tables(&k, (const char *const[]){"trade", "quote"}, (struct result *const[]){r, r},
                      2);
     assert_true(query_kdb_finish(&k, &n, &messages, &err));
@@ -224,7 +224,7 @@ static void updates(void **state)
             ((uint64_t *)r->col[i].data)[j] = j * (i + 1);
     }
     int fd = memory();
-    assert_true(query_kdb_begin(&k, fd, 0, &err));
+    assert_true(query_kdb_begin(&k, fd, 0, NULL, &err));
     query_kdb_updates(&k, "trade", r);
     assert_true(query_kdb_finish(&k, &n, &messages, &err));
     const uint8_t *p = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0);
@@ -255,21 +255,21 @@ static void updates(void **state)
     /* no row, no message; too large is said */
     r->rows = 0;
     fd = memory();
-    assert_true(query_kdb_begin(&k, fd, 0, &err));
+    assert_true(query_kdb_begin(&k, fd, 0, NULL, &err));
     query_kdb_updates(&k, "trade", r);
     assert_true(query_kdb_finish(&k, &n, &messages, &err));
     assert_int_equal(n + messages, 0);
     close(fd);
     r->rows = rows;
     fd = memory();
-    assert_true(query_kdb_begin(&k, fd, 1000, &err));
+    assert_true(query_kdb_begin(&k, fd, 1000, NULL, &err));
     query_kdb_table(&k, r, 0);
     assert_false(query_kdb_finish(&k, &n, &messages, &err));
     assert_int_equal(err.code, -EFBIG);
     close(fd);
     r->rows = 200000000; /* 3.2 GB: said before a value is read */
     fd = memory();
-    assert_true(query_kdb_begin(&k, fd, 0, &err));
+    assert_true(query_kdb_begin(&k, fd, 0, NULL, &err));
     query_kdb_table(&k, r, 0);
     assert_false(query_kdb_finish(&k, &n, &messages, &err));
     assert_int_equal(err.code, -EFBIG);
