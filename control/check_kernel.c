@@ -95,4 +95,5 @@ void check_kernel(struct check *k)
         FIND(k, KERNEL_TAINT, check_text(k, "%s", buf));
     check_time(k);
     check_safety(k);
+    check_ipc(k);
 }

@@ -25,6 +25,8 @@
 #include "check_report.h"
 #include "core/trusted.h"
 #include "functions.h"
+#include "stream.h"
+#include "users.h"
 #include "dataplane/eal.h"
 
 #define SAMPLE_NS    500000000ll
@@ -194,6 +196,19 @@ static bool file_readable(const char *file)
     return stat(file, &st) == 0 && !S_ISDIR(st.st_mode) && access(file, R_OK) == 0;
 }
 
+static bool file_users(const char *file, unsigned *count, struct err *why)
+{
+    size_t size = 0;
+    struct users_load *l = NULL;
+    char *text = users_read(file, &size, why);
+    bool ok = text && users_parse(file, text, size, &l, why);
+    free(text);
+    if (ok)
+        *count = users_load_count(l);
+    users_load_free(l);
+    return ok;
+}
+
 void check_machine_read(struct check_machine *m)
 {
     *m = (struct check_machine){.root = "",
@@ -205,6 +220,9 @@ void check_machine_read(struct check_machine *m)
                                 .plugin = file_plugin,
                                 .function = file_function,
                                 .command = file_command,
+                                .users = file_users,
+                                .certificate = tls_check_files,
+                                .now = (int64_t)time(NULL),
                                 .readable = file_readable};
     struct utsname u;
     if (uname(&u) == 0)

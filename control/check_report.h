@@ -60,6 +60,10 @@ struct check_machine {
     /* a function of the daemon, as its key has it: kind is enum pst_function_kind */
     bool (*function)(int kind, const char *text, struct err *why);
     bool (*command)(const char *file, struct err *why);
+    /* the users file, the certificate and its key; why: one sentence when they cannot be used */
+    bool (*users)(const char *file, unsigned *count, struct err *why);
+    bool (*certificate)(const char *file, const char *key, int64_t *expires, struct err *why);
+    int64_t now; /* Unix seconds */
     bool (*readable)(const char *file); /* a file or device node of this user's */
 };
 void check_machine_read(struct check_machine *m); /* this one */
@@ -126,6 +130,7 @@ void check_ports(struct check *k);
 void check_feeds(struct check *k);
 void check_storage(struct check *k);
 void check_kernel(struct check *k); /* kernel, time, security */
+void check_ipc(struct check *k);    /* check_ipc.c: who may come in; of security */
 
 /* Bytes that want hugepages: ring and packet memory. */
 uint64_t check_huge_bytes(const struct check *k);

@@ -31,6 +31,10 @@ static const struct verb {
      "FILE|DIR... --to INSTANCE [--speed N|max] [--from F] [--until U] [--tables A,B] [--sym S,T] "
      "[--marks] [--source NAME] [--yes]",
      "The rows of log files into a running instance, in their order, each once.", cli_replay},
+    {"user", "add|passwd NAME | ls | check [--file FILE]",
+     "Users of the kdb+ IPC server: makes password verifiers, lists rights, checks the file; "
+     "`penstock user help`.",
+     cli_user},
     {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild ...",
      "The historical database: look, check, change; `penstock hdb help`.", cli_hdb},
 };

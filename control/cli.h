@@ -52,4 +52,5 @@ int cli_call_query(struct cli *c, int argc, char **argv); /* penstock call */
 int cli_query_kill(struct cli *c, int argc, char **argv);
 int view_queries(json_t *result);
 int view_plugin(json_t *result);
+int cli_user(struct cli *c, int argc, char **argv); /* penstock user */
 int cli_help(const char *verb);

@@ -292,7 +292,7 @@ struct config {
     int time_type;
     int64_t time_offset;
     bool log_update_error;
-    int64_t error_log_size;
+    int64_t error_log_size, access_log_size;
     const char *log_streamer, *messaging_server, *publish_channel, *subscription_channel;
     struct config_names subscription_table_list;
     int64_t pub_freq, consumer_alert_size, consumer_disconnect_size;

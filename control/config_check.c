@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "address.h"
 #include "config_check.h"
 #include "config_keys.h"
 #include "functions.h"
@@ -634,8 +635,54 @@ static bool check_view(const struct config *c, const struct config_view *v, stru
     return true;
 }
 
+/* Who may come from another machine must have a password, and a way to say it unheard. */
+static bool check_ipc(const struct config *c, struct err *err)
+{
+    const struct config_ipc *x = &c->ipc;
+    const int64_t port[] = {x->tickerplant, x->rdb, x->hdb};
+    struct network at;
+    struct address a = {.port = 0};
+    if (!x->file_line)
+        return true;
+    if (strchr(x->address, '/') || !network_parse(x->address, &at))
+        FAIL(x->file_line,
+             "ipc.address: \"%.45s\" is no address; write e.g. 127.0.0.1, 0.0.0.0 or "
+             "::1",
+             x->address);
+    memcpy(a.ip, at.ip, sizeof a.ip);
+    for (unsigned i = 0; i < PST_COUNT(port); i++)
+        for (unsigned k = 0; k < i; k++)
+            if (port[i] && port[i] == port[k])
+                FAIL(x->file_line,
+                     "ipc: two of tickerplant, rdb and hdb are port %lld; give each "
+                     "its own, or 0 for none",
+                     (long long)port[i]);
+    if (!x->certificate != !x->key)
+        FAIL(x->file_line, "ipc: certificate and key go together; %s is missing",
+             x->key ? "certificate" : "key");
+    if (x->tls == CONFIG_TLS_REQUIRED && !x->certificate)
+        FAIL(x->file_line, "ipc.tls: required needs a certificate and its key");
+    if (address_loopback(&a))
+        return true;
+    if (!x->users)
+        FAIL(x->file_line,
+             "ipc.address: %s can be reached from other machines, where everyone could "
+             "read and publish everything; give a users file (ipc.users, penstock "
+             "user add), or listen on 127.0.0.1",
+             x->address);
+    if (!x->certificate || x->tls == CONFIG_TLS_OFF)
+        FAIL(x->file_line,
+             "ipc.address: %s can be reached from other machines, and passwords would "
+             "cross the network in the clear; give ipc.certificate and ipc.key%s, or "
+             "listen on 127.0.0.1",
+             x->address, x->tls == CONFIG_TLS_OFF ? ", and tls: required" : "");
+    return true;
+}
+
 bool config_check(struct config *c, struct err *err)
 {
+    if (!check_ipc(c, err))
+        return false;
     if (c->log_full == CONFIG_FULL_FAILOVER && !c->spill_directory)
         FAIL(c->file_line, "log_full: failover needs a spill_directory, on another disk");
     if (c->spill_directory && strcmp(c->spill_directory, c->log_directory) == 0) {

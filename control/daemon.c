@@ -10,6 +10,7 @@
 #include "dataplane/inject_rows.h"
 #include "daemon.h"
 #include "day.h"
+#include "access.h"
 #include "error_log.h"
 #include "disks.h"
 #include "figures.h"
@@ -266,6 +267,10 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
         return false;
     if (d->replay)
         return true;
+    d->access = access_open(config->state_directory, config->instance, config->access_log_size, err);
+    if (!d->access)
+        return false;
+    access_tick(d->access, d->day, config->access_log_size);
     d->errors = error_log_open(d, err);
     if (!d->errors || !error_log_start(d->errors, err))
         return false;
@@ -312,6 +317,7 @@ void daemon_run(struct daemon *d)
             clock_calibrate(&d->clock);
             wiring_tick(d);
             error_log_tick(d->errors);
+            access_tick(d->access, d->day, d->config->access_log_size);
             if (d->days)
                 day_tick(d->days);
             buffers_tick(d);
@@ -379,6 +385,8 @@ void daemon_free(struct daemon *d)
     day_stop(d->days, 0);
     error_log_close(d->errors);
     d->errors = NULL;
+    access_close(d->access);
+    d->access = NULL;
     if (d->ledger) {
         ledger_stop(d->ledger);
         ledger_close(d->ledger);

@@ -30,6 +30,7 @@
 
 #define DAEMON_RX_MAX 16
 
+struct access;
 struct appender;
 struct buffers;
 struct cmd_request;
@@ -76,6 +77,7 @@ struct daemon {
     struct ledger *ledger;
     struct disks *disks;      /* what may hang: disks.h */
     struct error_log *errors; /* NULL in a replay */
+    struct access *access;    /* who came and what was asked: access.h; NULL in a replay */
     struct buffers *buffers;  /* buffering events: buffer.h */
     struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */
     struct inject inject;     /* control's own way into the journal: marks, schemas, publishers */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "access.h"
 #include "core/civil.h"
 #include "core/clock.h"
 #include "core/record.h"
@@ -41,6 +42,7 @@ struct error_log {
     struct io *io;
     struct cursor cursor;
     uint64_t seen, tail, full_seen; /* messages; the tail a look ago; of `full` */
+    uint64_t access_logged, access_lost; /* as they were counted */
     int64_t looked;
     int dirty; /* looks that still read */
     int fd;
@@ -328,6 +330,21 @@ static struct entry *take(struct error_log *e)
     return x;
 }
 
+/* The access log is written here too. */
+static int access_lines(struct error_log *e)
+{
+    uint64_t logged, lost;
+    if (!e->d->access)
+        return 0;
+    int n = access_work(e->d->access);
+    access_totals(e->d->access, &logged, &lost);
+    count_add(e->d->status, ACCESS_LOGGED, logged - e->access_logged);
+    count_add(e->d->status, ACCESS_LOST, lost - e->access_lost);
+    e->access_logged = logged;
+    e->access_lost = lost;
+    return n;
+}
+
 static int error_log_work(void *arg)
 {
     struct error_log *e = arg;
@@ -347,6 +364,7 @@ static int error_log_work(void *arg)
             count_add(e->d->status, ERRORS_LOST, 1);
         free(x);
     }
+    n += access_lines(e);
     uint64_t full = load_relaxed(&e->full);
     if (full != e->full_seen) {
         count_add(e->d->status, ERRORS_LOST, full - e->full_seen);

@@ -465,7 +465,7 @@ static bool resolve(struct reader *r, struct rules *x, bool group)
             for (uint32_t k = 0; k < r->n_groups; k++)
                 config_nearest_try(&near, r->groups[k].name);
             return fail(r, line_of(at), path, "there is no group %.63s%s%s%s", name,
-                        near.best ? "; did you mean " : "; groups: has none of that name",
+                        near.best ? "; did you mean " : "; write it under groups:",
                         near.best ? near.best : "", near.best ? "?" : "");
         }
         x->groups[x->n_groups++] = (uint32_t)(g - r->groups);

@@ -145,6 +145,20 @@ static bool fake_command(const char *file, struct err *why)
     return !strstr(file, "gone") || err_set(why, -ENOENT, "%s: No such file or directory", file);
 }
 
+static bool fake_users(const char *file, unsigned *count, struct err *why)
+{
+    *count = strstr(file, "none") ? 0 : 3;
+    return !strstr(file, "bad") || err_set(why, -EINVAL, "%s:3: no", file);
+}
+static bool fake_certificate(const char *file, const char *key, int64_t *expires, struct err *why)
+{
+    (void)key;
+    *expires = 1800000000 + (strstr(file, "old")    ? -1
+                             : strstr(file, "soon") ? 2592000 - 1
+                                                    : 2592000);
+    return !strstr(file, "bad") || err_set(why, -EINVAL, "certificate %s cannot be used", file);
+}
+
 static struct check_machine machine;
 
 static void reset_machine(void)
@@ -181,6 +195,9 @@ static void reset_machine(void)
                                      .plugin = fake_plugin,
                                      .function = fake_function,
                                      .command = fake_command,
+                                     .users = fake_users,
+                                     .certificate = fake_certificate,
+                                     .now = 1800000000,
                                      .readable = fake_readable};
 }
 
@@ -315,6 +332,9 @@ struct change {
 #define PCI       "/sys/bus/pci/devices/0000:3b:00.0"
 #define CAPS(hex) "F /proc/self/status Name: penstockd\\nCapEff: " hex "\\nCpus_allowed_list: 0-7"
 #define CAPS_BACK CAPS("0000000000007000")
+#define IPC(address, certificate, tls)                                                             \
+    "ipc: {address: " address ", users: /x/u.yaml, certificate: " certificate                      \
+    ", key: /x/k.pem, tls: " tls "}\n"
 #define AF_PACKET "net_af_packet0,iface=eth1"
 #define AF_KERNEL VDEV(AF_PACKET, "lcore: 2, membership: kernel, interface: eth1")
 
@@ -500,6 +520,19 @@ static const struct change changes[] = {
      "post_save_exec: /x/gone"},
     {CHECK_SAFE_SOCKET_BUSY, 0, 0, 0, busy, "a daemon answers on /run/p/t.sock"},
     {CHECK_SAFE_SOCKET_FILE, 0, 0, 0, not_socket, "rm /run/p/t.sock"},
+    {CHECK_SAFE_IPC_OPEN, METAL "ipc:\n", 0, 0, 0, "every process of this host"},
+    {CHECK_SAFE_IPC_USERS, METAL "ipc: {users: /x/bad.yaml}\n", 0, 0, 0,
+     "/x/bad.yaml:3: no; nobody could log in"},
+    {CHECK_SAFE_IPC_NOBODY, METAL "ipc: {users: /x/none.yaml}\n", 0, 0, 0,
+     "penstock user add NAME --file /x/none.yaml"},
+    {CHECK_SAFE_IPC_TLS, METAL IPC("127.0.0.1", "/x/bad.pem", "required"), 0, 0, 0,
+     "/x/bad.pem cannot be used; no TLS connection could be made"},
+    {CHECK_SAFE_IPC_EXPIRES, METAL IPC("127.0.0.1", "/x/old.pem", "required"), 0, 0, 0,
+     "certificate /x/old.pem has expired"},
+    {CHECK_SAFE_IPC_EXPIRES, METAL IPC("127.0.0.1", "/x/soon.pem", "required"), 0, 0, 0,
+     "certificate /x/soon.pem expires in 29 days"},
+    {CHECK_SAFE_IPC_CLEAR, METAL IPC("10.0.0.1", "/x/c.pem", "allowed"), 0, 0, 0,
+     "ipc listens on 10.0.0.1"},
 };
 
 static bool covered[CHECKS];

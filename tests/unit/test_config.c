@@ -401,6 +401,46 @@ static void test_refused(void **state)
 /* ---- errors -----------------------------------------------------------------------------------
  */
 
+/* Beyond loopback only with users and TLS; nothing in ipc that cannot be. */
+static void test_ipc_doors(void **state)
+{
+    static const char *const bad[][2] = {
+        {"ipc: {address: localhost}\n", "t.yaml:1: ipc.address: \"localhost\" is no address"},
+        {"ipc: {address: 10.0.0.0/8}\n", "is no address"},
+        {"ipc: {address: 0.0.0.0}\n", "0.0.0.0 can be reached from other machines, where everyone "
+                                      "could read and publish everything; give a users file"},
+        {"ipc: {address: \"::\"}\n", ":: can be reached from other machines"},
+        {"ipc: {address: 192.168.1.1, certificate: /c, key: /k}\n", "give a users file"},
+        {"ipc: {address: 192.168.1.1, users: /u}\n",
+         "passwords would cross the network in the clear; give ipc.certificate and ipc.key, or "
+         "listen on 127.0.0.1"},
+        {"ipc: {address: 192.168.1.1, users: /u, certificate: /c, key: /k, tls: off}\n",
+         "and tls: required"},
+        {"ipc: {certificate: /c}\n", "certificate and key go together; key is missing"},
+        {"ipc: {key: /c}\n", "certificate and key go together; certificate is missing"},
+        {"ipc: {tls: required}\n", "required needs a certificate"},
+        {"ipc: {rdb: 5010}\n", "two of tickerplant, rdb and hdb are port 5010"},
+    };
+    static const char *const good[] = {
+        "ipc:\n",
+        "ipc: {address: 127.8.9.1}\n",
+        "ipc: {address: \"::1\"}\n",
+        "ipc: {rdb: 0, hdb: 0}\n",
+        "ipc: {address: 0.0.0.0, users: /u, certificate: /c, key: /k, tls: required}\n",
+        "ipc: {address: \"2001:db8::1\", users: /u, certificate: /c, key: /k}\n",
+    };
+    (void)state;
+    for (unsigned i = 0; i < PST_COUNT(bad); i++)
+        refuse(bad[i][0], bad[i][1]);
+    for (unsigned i = 0; i < PST_COUNT(good); i++) {
+        struct config *c;
+        struct err e;
+        if (!config_parse("t.yaml", good[i], strlen(good[i]), &c, &e))
+            fail_msg("%s: %s", good[i], e.text);
+        config_free(c);
+    }
+}
+
 static void test_errors_say_where_and_what(void **state)
 {
     (void)state;
@@ -765,6 +805,7 @@ int main(void)
         cmocka_unit_test(test_short_forms),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_ipc_doors),
         cmocka_unit_test(test_errors_say_where_and_what),
         cmocka_unit_test(test_calendars),
         cmocka_unit_test(test_errors_between_keys),
