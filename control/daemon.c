@@ -19,12 +19,14 @@
 #include "house.h"
 #include "ledger.h"
 #include "level.h"
+#include "publish/server.h"
 #include "query_pool.h"
 #include "socket.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
-#define TICK_NS (100 * NS_PER_MS)
+#define TICK_NS        (100 * NS_PER_MS)
+#define SERVER_STOP_NS (2 * NS_PER_S)
 
 volatile sig_atomic_t daemon_signal;
 
@@ -283,9 +285,11 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     if (g)
         sc.group = g->gr_gid;
     d->queries = query_pool_new(d, err);
-    d->socket = d->queries ? socket_open(&sc, err) : NULL;
+    d->socket = d->queries && server_open(d, err) ? socket_open(&sc, err) : NULL;
     if (d->socket && !socket_watch(d->socket, query_pool_fd(d->queries)))
         return err_set(err, -errno, "control socket: %s", strerror(errno));
+    if (d->socket && !server_start(d, err))
+        return false;
     if (d->socket)
         fprintf(stderr,
                 "penstockd: %s is up: %u feeds, %u ports, journal at %llu; penstock --socket %s "
@@ -302,9 +306,10 @@ void daemon_run(struct daemon *d)
     house_control(d->config); /* all other threads run, with CPUs of their own */
     while (!daemon_signal) {
         if (d->socket) {
-            socket_poll(d->socket, socket_finish(d->socket)    ? 0
-                                   : socket_waiting(d->socket) ? 1
-                                                               : 20);
+            socket_poll(d->socket, socket_finish(d->socket)                               ? 0
+                                   : socket_waiting(d->socket) || server_waits(d->server) ? 1
+                                                                                          : 20);
+            server_poll(d->server);
             query_pool_poll(d->queries);
         } else {
             nanosleep(&(struct timespec){0, 2000000}, NULL);
@@ -318,6 +323,7 @@ void daemon_run(struct daemon *d)
             wiring_tick(d);
             error_log_tick(d->errors);
             access_tick(d->access, d->day, d->config->access_log_size);
+            server_tick(d->server);
             if (d->days)
                 day_tick(d->days);
             buffers_tick(d);
@@ -344,6 +350,7 @@ int daemon_close(struct daemon *d)
         socket_close(d->socket);
         d->socket = NULL;
     }
+    server_quiet(d->server); /* nobody is let in, nothing more is taken */
     query_pool_free(d->queries);
     d->queries = NULL;
     bool drained = false;
@@ -355,6 +362,7 @@ int daemon_close(struct daemon *d)
         d->disks = NULL;
         if (drained && answers)
             wiring_closed(d);
+        server_stop(d->server, SERVER_STOP_NS); /* consumers get what is queued */
     }
     if (!drained)
         fprintf(stderr,
@@ -378,6 +386,7 @@ int daemon_close(struct daemon *d)
 
 void daemon_free(struct daemon *d)
 {
+    server_close(d);
     query_pool_free(d->queries); /* before what its queries hold */
     helper_close(d->helper, 2000);
     d->queries = NULL;

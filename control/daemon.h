@@ -30,7 +30,6 @@
 
 #define DAEMON_RX_MAX 16
 
-struct access;
 struct appender;
 struct buffers;
 struct cmd_request;
@@ -43,6 +42,8 @@ struct log;
 struct ledger;
 struct port;
 struct query_pool;
+struct access;
+struct server;
 struct socket;
 struct rx;
 
@@ -74,6 +75,7 @@ struct daemon {
     struct socket *socket;
     struct helper *helper;      /* the process that starts others; NULL in a replay */
     struct query_pool *queries; /* NULL in a replay */
+    struct server *server; /* kdb+ IPC; NULL in a replay */
     struct ledger *ledger;
     struct disks *disks;      /* what may hang: disks.h */
     struct error_log *errors; /* NULL in a replay */

@@ -19,6 +19,11 @@ const struct topo_thread topo_threads[] = {
     {"writedown", CORE_HOUSE, true, 15, "ended days to partitions of the database, then published"},
     {"disk", CORE_HOUSE, true, 5,
      "one for each directory: free space, time until full; what is kept in state_directory"},
+    {"publish", CORE_HOUSE, false, -5,
+     "frames to subscribers' sockets, updates of publishers to the journal; reads no file"},
+    {"catchup", CORE_HOUSE, true, 5,
+     "subscribers that are behind or start in the past, from the log; the live kdb+ log"},
+    {"auth", CORE_HOUSE, true, 5, "passwords, TLS handshakes, groups of unix peers"},
     {"ledger", CORE_HOUSE, true, 5, "counts every frame of the journal, from ring and files"},
     {"errors", CORE_HOUSE, true, 10,
      "refused batches and undecodable messages, with the reason, to the error log; the access log"},
@@ -45,6 +50,8 @@ const struct topo_ring topo_rings[] = {
      "log (holds it back), rdb, ledger, attached readers (never do)",
      "ports are not polled: the NIC drops, counts, and the gap is a row"},
     {"inject.control", "control", "rx (the appender)", "publishers wait; marks are tried again"},
+    {"inject.publish", "each publish thread", "rx (the appender)",
+     "that thread does not read on from publishers until there is room"},
     {"inject.rx", "each further rx lcore", "rx (the appender)",
      "that lcore's ports are not polled: its NIC drops, and the gap is a row (inject_full)"},
     {"command.rx", "control", "each rx lcore", "the command is refused with a sentence"},
@@ -62,9 +69,10 @@ const struct topo_thread *topo_thread(const char *name)
 
 static void ring_rows(const struct daemon *d, json_t *rings, const struct topo_ring *t)
 {
-    unsigned copies = !strcmp(t->name, "inject.rx")    ? wiring_rx_count(d->wiring) - 1
-                      : !strcmp(t->name, "command.rx") ? wiring_rx_count(d->wiring)
-                                                       : 1;
+    unsigned copies = !strcmp(t->name, "inject.rx")        ? wiring_rx_count(d->wiring) - 1
+                      : !strcmp(t->name, "command.rx")     ? wiring_rx_count(d->wiring)
+                      : !strcmp(t->name, "inject.publish") ? (unsigned)d->config->ipc.threads
+                                                           : 1;
     uint64_t bytes = wiring_ring_bytes(d, t->name);
     for (unsigned i = 0; i < copies && i < DAEMON_RX_MAX; i++) {
         char name[32];

@@ -5,6 +5,7 @@
 #include "buffer.h"
 #include "disks.h"
 #include "initial.h"
+#include "publish/server.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
@@ -64,7 +65,7 @@ bool wiring_journal(struct daemon *d, struct err *err)
     if (!appender_init(&w->appender, &ac, err) ||
         !inject_create(&d->inject, INJECT_CONTROL_BYTES, err) ||
         !appender_add_inject(&w->appender, &d->inject, 1, &io, err) ||
-        !inject_rows_init(&w->control_rows, &ic, err))
+        !inject_rows_init(&w->control_rows, &ic, err) || (!d->replay && !server_prepare(d, err)))
         return false;
     struct err uring = {0};
     w->log_io = io_best_create((unsigned)c->log_depth * 4, &uring);
@@ -177,6 +178,9 @@ void wiring_close(struct daemon *d)
     inject_rows_fini(&w->control_rows);
     if (d->inject.data)
         inject_destroy(&d->inject);
+    for (unsigned i = 0; i < PST_COUNT(w->publisher); i++)
+        if (w->publisher[i].data)
+            inject_destroy(&w->publisher[i]);
     appender_fini(&w->appender);
     buffers_close(d);
     wiring_recover_close(d);
@@ -213,6 +217,8 @@ uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring)
         return ring_size(&d->ring);
     if (!strcmp(ring, "inject.control"))
         return d->inject.size;
+    if (!strcmp(ring, "inject.publish"))
+        return w->publisher[0].size;
     if (!strcmp(ring, "inject.rx"))
         return w->nlcores > 1 ? w->lcore[1].inject.size : 0;
     return sizeof w->lcore[0].rx.commands;
@@ -241,6 +247,7 @@ json_t *wiring_reload(struct daemon *d, struct err *err)
         if (f)
             store_release(&d->feeds[i].hours, &f->open_hours); /* H1: pairs with H2 in is_open */
     }
+    server_reloaded(d->server);
     char text[160];
     snprintf(text, sizeof text, "%zu changes applied, %zu need a restart", json_array_size(live),
              json_array_size(later));

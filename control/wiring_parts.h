@@ -86,6 +86,7 @@ struct wiring {
     struct appender appender;
     struct due due;
     struct inject_rows control_rows;
+    struct inject publisher[8]; /* of the publish threads (publish/server.h) */
     struct log *log;
     struct thread log_thread;
     /* wiring_days.c */

@@ -23,7 +23,8 @@
  * CONFLATING jobs (policy conflate) hold their rows, the last of each symbol, and go on reading
  * until the consumer has nothing left to send; then join, and what was passed comes as one batch.
  *
- * EVENTS of the cursor reach the consumer as batches of their own: LOST, REWOUND (job_event).
+ * EVENTS of the cursor (LOST, REWOUND) are notices in their place among the messages, for consumers
+ * that know them.
  *
  * THREADS: a job has two owners, each with a reference; what both touch is under job->lock, never
  * held over I/O or the fan-out.
@@ -48,25 +49,22 @@ struct job_message {
     struct message *message;
     uint64_t before;
 };
-enum job_event_kind { JOB_LOST, JOB_REWOUND };
-struct job_event {
-    enum job_event_kind kind;
-    uint64_t from, to;
-};
-
 struct job {
     _Atomic uint32_t references;
     pthread_mutex_t lock;
+    struct catchup *k;
     struct inbox *to; /* of the publish thread */
     uint64_t connection;
     /* constant */
     enum start_kind start;
     enum cursor_limit limit;
-    bool conflate;
+    bool conflate, notices;
+    int32_t day; /* of START_DAY */
     /* under lock */
     struct job_message *out;
     uint32_t out_count, out_room;
     uint64_t out_bytes;
+    uint64_t first;    /* where it started */
     uint64_t position; /* behind the last batch that is in `out` or was taken */
     bool told;         /* the publish thread knows that there is news */
     bool started, near, done, failed, cancelled;
@@ -79,14 +77,12 @@ struct job {
     struct subscription *standing;
     struct cursor cursor;
     struct fanout *fanout;
-    struct io *io;
     bool open, closed;
-    uint64_t at, before;
+    uint64_t before;
     struct job_message *batch;
     uint32_t batch_count, batch_room;
     uint64_t batch_bytes;
     uint64_t read_bytes, rows;
-    void *consumer;
 };
 
 bool catchup_open(struct server *s, struct err *err);
@@ -104,7 +100,7 @@ struct job_news {
     struct job_message *message;
     uint32_t count;
     bool started, near, done, failed;
-    uint64_t position;
+    uint64_t start, position;
     char why[300];
 };
 void job_take(struct job *j, struct job_news *out);

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "address.h"
+#include "auth.h"
 #include "kdb/session.h"
 #include "publish/answer.h"
 #include "publish/consumer.h"
@@ -36,8 +37,8 @@ enum watch_kind { /* first member of everything that stands in a thread's epoll 
                   WATCH_CONNECTION
 };
 
-enum port_kind { PORT_TICKERPLANT, PORT_RDB, PORT_HDB, PORT_UNIX, PORTS };
-const char *port_name(enum port_kind p);
+enum door { DOOR_TICKERPLANT, DOOR_RDB, DOOR_HDB, DOOR_UNIX, DOORS };
+const char *door_name(enum door p);
 
 enum connection_state {
     CONNECTION_SNIFF,
@@ -77,7 +78,7 @@ struct connection {
     uint64_t id;
     struct connection *next, *prev; /* all of the thread; registry */
     enum connection_state state;
-    enum port_kind port;
+    enum door port;
     struct stream stream;
     struct kdb_session session;
     struct address from;
@@ -85,6 +86,10 @@ struct connection {
     enum level level; /* of a unix peer */
     int64_t since, deadline;
     uint32_t events; /* asked of epoll */
+    uint8_t capability;
+    gid_t gid;    /* of a unix peer */
+    bool started; /* the session is */
+    uint64_t own_bytes;
     bool registered; /* in epoll */
 
     /* input */
@@ -92,7 +97,7 @@ struct connection {
     bool eof;
     struct kdb_event held;
     uint64_t answer; /* id of the one that is waited for; 0: none */
-    uint8_t answer_step;
+    uint64_t started_sub;
     struct ack *ack; /* a ring */
     uint32_t ack_room, ack_head, ack_count;
     uint64_t session_bytes; /* counted against the memory of all */
@@ -100,6 +105,7 @@ struct connection {
     /* output */
     struct consumer out;
     bool blocked; /* the socket takes no more */
+    bool again;   /* it had its share of this turn */
     int64_t blocked_since, sent_at;
     int policy; /* enum consumer_policy; -1: the user's or the configuration's */
 
@@ -114,13 +120,16 @@ struct connection {
     bool joining;
     bool notices; /* it has used .pst.sub: it knows .pst.notice */
     bool conflating;
-    uint64_t lapse_position; /* of the last resume, for the notice */
+    bool heartbeats, awaits_start, wants_join;
+    bool blocked_or_unacked; /* the peer owes something: is it there? */
+    uint64_t join_at;
 
     /* lists of the thread */
     bool is_dirty, is_ready, is_waiting;
     struct connection *dirty, *ready, *waiting;
     char why[160]; /* it is to be closed: the reason */
-    bool dead;
+    bool dead, is_grave;
+    struct connection *grave;
 
     /* totals */
     uint64_t requests, updates, update_bytes, received;
@@ -128,9 +137,10 @@ struct connection {
     _Atomic uint64_t f_lag_bytes, f_lag_messages, f_sent_messages, f_sent_bytes, f_sent_rows,
         f_behind, f_peak;
     _Atomic uint32_t f_state; /* enum client_state */
+    _Atomic uint32_t f_policy;
     _Atomic bool f_slow;
-    _Atomic int64_t f_lag_time;
-    char t_tables[160], t_stream[64];
+    _Atomic int64_t f_blocked; /* ns since the socket took something */
+    char t_user[64], t_tables[160], t_stream[64];
 };
 enum client_state { /* shown */
                     CLIENT_LOGIN,
@@ -142,11 +152,16 @@ enum client_state { /* shown */
 };
 
 /* A new descriptor, of this thread from now on. Closes it when it cannot be. */
-void connection_open(struct publisher *t, int fd, enum port_kind port, const struct address *from);
+void connection_open(struct publisher *t, int fd, enum door port, const struct address *from,
+                     gid_t gid);
 /* Something is there to be read, or it may go on. False: no more for now. */
 void connection_input(struct connection *c);
 void connection_output(struct connection *c);
-/* Marks it; it is taken apart at the end of the turn (connection_bury). */
+/* EPOLLIN, EPOLLHUP and the like. */
+void connection_event(struct connection *c, uint32_t events);
+void connection_trim(struct connection *c);
+#define READ_KEPT (16u << 10) /* of an idle session */
+/* Marks it; it is taken apart at the end of the turn (publisher_grave, connection_bury). */
 __attribute__((format(printf, 2, 3))) void connection_kill(struct connection *c, const char *fmt,
                                                            ...);
 void connection_bury(struct connection *c);
@@ -164,20 +179,32 @@ void connection_authenticated(struct publisher *t, struct auth_result *r);
 /* The message of c->held. True: done with it; false: it waits (is_held stays). */
 bool dispatch_request(struct connection *c);
 void dispatch_answered(struct connection *c, struct answer *a);
+/* The job knows where its data begins: the answer to .pst.sub is due. */
+void dispatch_started(struct connection *c, uint64_t position);
+/* Control has ended the date, or says why not. */
+void dispatch_ended(struct connection *c, const char *why);
 /* Acknowledgements that are due. True: some still wait. */
 bool dispatch_acks(struct connection *c);
 
 /* ---- subscribe.c: what a connection gets ---- */
 
 struct kdb_request;
+struct access_entry;
+/* An entry of the access log about this connection; everything else is left out. */
+struct access_entry connection_entry(const struct connection *c, int event);
 /* Adds s (taken over in any case) and puts it where it belongs. start: where its data begins. */
 enum start_kind { START_LIVE, START_POSITION, START_DAY, START_BEGIN };
 bool subscribe_add(struct connection *c, struct subscription *s, enum start_kind start,
                    unsigned lane, struct err *err);
+void subscription_rights(struct fanout_rights *r, const struct user *u);
+/* May the user that it has now still read all of it? */
+bool subscribe_allowed(const struct connection *c);
+/* id UINT64_MAX: all. */
 bool subscribe_remove(struct connection *c, uint64_t id);
 void subscribe_end(struct connection *c); /* it closes */
 /* The policy is due. */
 void subscribe_policy(struct connection *c);
+enum consumer_policy subscribe_policy_of(const struct connection *c);
 /* The job has news: messages, its start, near, done. */
 void subscribe_job(struct connection *c);
 /* Behind an output that emptied the queue. */

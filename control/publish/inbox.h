@@ -18,6 +18,8 @@ enum inbox_kind {
     INBOX_ACCEPTED, /* fd: a connection for this thread */
     INBOX_KICK,     /* id: of a connection; text: by whom */
     INBOX_JOB,      /* job has news (a reference); to the catchup thread: look at it */
+    INBOX_END_DAY,  /* to control: id of a connection, port: its thread; text: the date or empty */
+    INBOX_ENDED,    /* the answer; text: why not, empty: done */
     INBOX_QUIET,    /* take nothing more in */
     INBOX_FINISH,   /* send what is queued, then close all; id: monotonic ns of the bound */
 };
@@ -30,7 +32,7 @@ struct inbox_item {
     uint64_t id;
     struct address from;
     struct job *job;
-    char text[96];
+    char text[256];
 };
 
 struct inbox {

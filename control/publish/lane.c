@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include "publish/lane.h"
 
-bool lane_open(struct lane *l, const struct fanout_config *cfg, const struct ring *ring,
+bool lane_init(struct lane *l, const struct fanout_config *cfg, const struct ring *ring,
                const struct symbols *symbols, const struct schema_set *schemas,
                enum cursor_limit limit, struct err *err)
 {
@@ -19,7 +19,7 @@ bool lane_open(struct lane *l, const struct fanout_config *cfg, const struct rin
     return l->fanout != NULL;
 }
 
-void lane_close(struct lane *l)
+void lane_fini(struct lane *l)
 {
     if (l->fanout)
         fanout_free(l->fanout);

@@ -42,10 +42,10 @@ struct lane {
 };
 
 /* cfg's dict is the thread's. The fan-out is the lane's. */
-bool lane_open(struct lane *l, const struct fanout_config *cfg, const struct ring *ring,
+bool lane_init(struct lane *l, const struct fanout_config *cfg, const struct ring *ring,
                const struct symbols *symbols, const struct schema_set *schemas,
                enum cursor_limit limit, struct err *err);
-void lane_close(struct lane *l);
+void lane_fini(struct lane *l);
 
 /* The level as it stands now. */
 uint64_t lane_limit(const struct lane *l);

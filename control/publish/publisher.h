@@ -22,6 +22,7 @@
 #include "publish/connection.h"
 #include "publish/inbox.h"
 #include "publish/intake.h"
+#include "publish/kdb_live.h"
 #include "publish/lane.h"
 #include "publish/server.h"
 
@@ -40,7 +41,7 @@ struct publisher {
     struct thread thread;
     int epfd;
     struct inbox inbox;
-    struct watch w_inbox, w_auth, w_answers, listener[PORTS];
+    struct watch w_inbox, w_auth, w_answers, listener[DOORS];
     struct auth_mailbox *auth;
     struct intake *intake;
     struct dictionary dict;
@@ -51,14 +52,14 @@ struct publisher {
     pthread_mutex_t registry;
     uint32_t count;
     struct connection *dirty, *ready, *waiting, *graves;
-    struct connection *reading; /* whose input is at hand */
-    uint32_t under_way;         /* jobs, waiting connections, logins: do not sleep deeply */
-    uint64_t next_id;
+    uint64_t next_id, next_answer;
     int64_t house_at;
     uint64_t users_generation;
-    bool quiet, finishing, finished;
+    uint32_t starved; /* bits: listeners that found no descriptor */
+    bool intake_busy;
+    bool quiet, finishing;
+    _Atomic bool finished; /* F1/F2 */
     int64_t finish_by;
-    uint8_t *scratch; /* of a large read */
 };
 
 struct server {
@@ -73,14 +74,16 @@ struct server {
     struct access *access;
     struct answers *answers;
     struct kdb_live *kdb_live;
-    struct inbox control; /* kicks and the like come the other way; here: end of day requests */
+    char unix_path[1200];
+    struct ending *endings; /* ends of day that publishers asked for */
+    struct inbox control;   /* kicks and the like come the other way; here: end of day requests */
     /* listeners: control */
     struct {
         int fd; /* -1: not open */
         int number;
         int64_t retry_at;
         char problem[200];
-    } port[PORTS];
+    } port[DOORS];
     /* any publish thread */
     _Atomic uint32_t connections;
     _Atomic uint32_t on_thread[SERVER_THREADS];
@@ -91,15 +94,20 @@ struct server {
     _Atomic uint64_t alert, act;
     _Atomic int default_policy;
     _Atomic int64_t login_timeout;
-    _Atomic uint64_t turn; /* of accept: which thread */
+    _Atomic int32_t day; /* the open date of the default calendar */
     pthread_mutex_t last_lock;
     char last[200];
     bool started, quiet;
 };
 
 int publisher_work(void *publisher);
+void publisher_grave(struct connection *c); /* it is dead: buried at the end of the turn */
 bool publisher_open(struct server *s, unsigned index, struct err *err);
 void publisher_close(struct publisher *p);
+/* As the lanes' are made; the sink and its arg are to be set by others. */
+void publisher_fanout(struct publisher *p, struct fanout_config *out);
+/* Any thread. */
+const char *publisher_calendar_of(struct publisher *p, const char *table);
 extern const struct thread_ops publisher_ops;
 
 /* Bytes that all connections hold now: messages, unfinished requests, replies, queues. */

@@ -20,7 +20,7 @@
  *
  * A server without connections sleeps in epoll.
  *
- * THREAD: control, but for server_error_name.
+ * THREAD: control.
  */
 #pragma once
 
@@ -41,9 +41,9 @@ bool server_open(struct daemon *d, struct err *err);
 bool server_start(struct daemon *d, struct err *err);
 
 /* From control's loop: answers, ports that are to be tried again, reload of live keys. */
-int server_fd(const struct server *s); /* readable when server_poll has something to do */
 void server_poll(struct server *s);
 void server_tick(struct server *s); /* each 100 ms */
+void server_reloaded(struct server *s);
 /* Does something wait for the journal, so that control should poll each ms? */
 bool server_waits(const struct server *s);
 
@@ -61,9 +61,10 @@ struct server_figures {
     uint32_t behind;                 /* reading from the log */
     uint64_t slowest_bytes;          /* lag of the slowest consumer */
     uint64_t slowest_id;
-    int64_t slowest_ns; /* age of the oldest frame that it has not been sent, 0 = none */
+    int64_t slowest_ns; /* since its socket took something */
     uint64_t memory;    /* of messages, unfinished requests, queues */
     uint64_t refused;   /* connections over the limit, logins refused */
+    uint64_t hostile;   /* closed for bytes that are no message */
     uint64_t policy[4]; /* times that a policy was applied */
     uint64_t disconnected;
     char last[200]; /* who was disconnected last, and why */
@@ -72,5 +73,9 @@ struct server_figures {
 };
 void server_figures(struct server *s, struct server_figures *out);
 json_t *server_clients(struct server *s); /* `penstock clients` */
+/* fn for each consumer: who (number, user, address), whether it is over consumer_alert_size. A lock
+ * of its publish thread is held meanwhile. */
+void server_slow(struct server *s, void (*fn)(void *arg, const char *who, bool slow, uint64_t lag),
+                 void *arg);
 /* False: no such connection. */
 bool server_kick(struct server *s, uint64_t id, const char *by);

@@ -128,7 +128,10 @@ void thread_wait(struct thread *t, int did)
               : long_empty            ? t->idle_us * deep
                                       : 100;
     struct timespec ts = {0, us * 1000};
-    nanosleep(&ts, NULL);
+    if (t->ops->sleep)
+        t->ops->sleep(t->arg, us * NS_PER_US);
+    else
+        nanosleep(&ts, NULL);
     t->house_at += clock_monotonic() - now;
     t->last_ticks = clock_ticks(); /* a sleep is not a long loop */
 }

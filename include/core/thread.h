@@ -38,6 +38,9 @@ struct thread_ops {
     void (*fini)(void *arg);         /* may be NULL */
     void (*wait)(void *arg); /* after a round that did nothing, instead of the kinds above: a thread
                                 that sleeps in epoll; NULL: they hold */
+    /* In place of a sleep of ns: may return earlier, when there is something to do, or later, when
+     * there cannot be anything before (but within a second, for the heartbeat). May be NULL. */
+    void (*sleep)(void *arg, int64_t ns);
 };
 
 struct thread {

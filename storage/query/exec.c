@@ -89,7 +89,7 @@ static void rows_unit(struct xthread *t, uint32_t unit, void *state)
 static bool rows_merge(struct xthread *t, void *arg, void *state)
 {
     struct rows_state *to = arg, *from = state;
-    out_append(t, to->out, from->out);
+    outrows_append(t, to->out, from->out);
     rows_top(t, to);
     return to->out->rows < to->enough;
 }

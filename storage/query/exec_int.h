@@ -331,7 +331,7 @@ struct outrows *out_new(struct xthread *t);
 void out_free(struct exec *x, struct outrows *o);
 /* Evaluates the outputs over b and adds n rows; group or row context. */
 void out_add(struct xthread *t, struct outrows *o, struct batch *b);
-void out_append(struct xthread *t, struct outrows *to, const struct outrows *from);
+void outrows_append(struct xthread *t, struct outrows *to, const struct outrows *from);
 /* Keeps the first `keep` rows in the plan's order (stable). */
 void out_top(struct xthread *t, struct outrows *o, uint64_t keep);
 /* DISTINCT, ORDER BY, OFFSET, LIMIT, rows_max -> *x->out. */

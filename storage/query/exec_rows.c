@@ -80,7 +80,7 @@ void out_add(struct xthread *t, struct outrows *o, struct batch *b)
     o->rows += b->n;
 }
 
-void out_append(struct xthread *t, struct outrows *to, const struct outrows *from)
+void outrows_append(struct xthread *t, struct outrows *to, const struct outrows *from)
 {
     make_room(t, to, from->rows);
     for (uint32_t i = 0; i < to->ncols; i++) {
