@@ -269,7 +269,8 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
         return false;
     if (d->replay)
         return true;
-    d->access = access_open(config->state_directory, config->instance, config->access_log_size, err);
+    d->access =
+        access_open(config->state_directory, config->instance, config->access_log_size, err);
     if (!d->access)
         return false;
     access_tick(d->access, d->day, config->access_log_size);
@@ -351,8 +352,6 @@ int daemon_close(struct daemon *d)
         d->socket = NULL;
     }
     server_quiet(d->server); /* nobody is let in, nothing more is taken */
-    query_pool_free(d->queries);
-    d->queries = NULL;
     bool drained = false;
     if (d->wiring) {
         wiring_stop_rx(d);
@@ -364,6 +363,9 @@ int daemon_close(struct daemon *d)
             wiring_closed(d);
         server_stop(d->server, SERVER_STOP_NS); /* consumers get what is queued */
     }
+    server_close(d);
+    query_pool_free(d->queries);
+    d->queries = NULL;
     if (!drained)
         fprintf(stderr,
                 "penstockd: the log could not be drained; recovery will say what is missing\n");
