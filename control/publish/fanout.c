@@ -625,6 +625,7 @@ void fanout_figures(const struct fanout *f, struct fanout_figures *out)
     out->consumers = f->consumers;
     out->subscriptions = f->subscriptions;
     out->shared = f->groups;
+    out->texts = f->syms.view.extra_count;
 }
 
 /* ---- what a reply shows ---- */

@@ -66,7 +66,7 @@
 
 #define FANOUT_MESSAGE_MOST (16u << 20)
 #define FANOUT_HELD         (256u << 20)
-#define FANOUT_STRIPES_MAX  4096u
+#define FANOUT_STRIPES_MAX  256u
 #define FANOUT_TEXT_MAX     (64u << 10) /* of a WHERE or column list */
 
 /* Marks and notices that a subscription wants (a consumer gets each once, whatever the number of
@@ -203,6 +203,7 @@ struct fanout_figures {
     uint64_t lost_symbols;                     /* ids without a text: sent as null */
     uint64_t failures;                         /* expressions that failed */
     uint32_t consumers, subscriptions, shared; /* shared: distinct ones */
-    uint64_t held;                             /* bytes */
+    uint32_t texts;                            /* of symbols that are kept */
+    uint64_t held; /* bytes of rows that wait, when they were moved last */
 };
 void fanout_figures(const struct fanout *f, struct fanout_figures *out);

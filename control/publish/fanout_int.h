@@ -78,7 +78,7 @@ struct table { /* one version */
     struct stream_list *list;
     uint32_t lists, list_room;
     struct stripes {
-        uint32_t n;
+        uint32_t n, users;
         struct stream_list *by; /* n of them */
     } * stripes;
     uint32_t nstripes;
@@ -169,6 +169,8 @@ struct fanout {
     struct calendar_end end[16];
     uint32_t ends;
     uint64_t held_rows; /* staged rows that streams hold */
+    uint64_t left_syms; /* symbols of subscriptions that ended since tables_compact */
+    uint32_t kept_syms; /* texts that it kept */
     struct fanout_figures figures;
 };
 
@@ -184,6 +186,8 @@ void table_unstream(struct fanout *f, struct stream *s); /* frees it */
 void table_unindex(struct fanout *f, struct stream *s);  /* no more rows for it */
 /* All versions of the names that it wants. False: err; it has no streams then. */
 bool tables_join(struct fanout *f, struct group *g, struct err *err);
+/* Forgets the texts that only subscriptions of the past named, if these are many. */
+void tables_compact(struct fanout *f);
 uint64_t table_stripe_hash(struct fanout *f, uint32_t code);
 struct shape *shape_take(struct fanout *f, struct table *t, const struct spec *s, struct err *err);
 void shape_give(struct table *t, struct shape *s);

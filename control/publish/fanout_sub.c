@@ -328,6 +328,7 @@ bool fanout_subscribe(struct fanout *f, const struct fanout_spec *from, void *wh
     struct spec *spec = spec_make(from, &f->cfg, who, err);
     if (!spec)
         return false;
+    tables_compact(f);
     struct consumer *c = consumer_find(f, who);
     struct change x = {0};
     bool fresh = !c;

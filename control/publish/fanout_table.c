@@ -2,6 +2,8 @@
 /* Versions of tables and which streams a row of one goes to. */
 #include "publish/fanout_int.h"
 
+#define COMPACT_AFTER 20000u
+
 bool list_add(struct stream_list *l, struct stream *s)
 {
     if (l->n == l->room) {
@@ -135,7 +137,7 @@ static struct stripes *stripes_of(struct table *t, uint32_t n, bool make)
         return NULL;
     t->stripes = p;
     p = &t->stripes[t->nstripes];
-    *p = (struct stripes){n, calloc(n, sizeof *p->by)};
+    *p = (struct stripes){.n = n, .by = calloc(n, sizeof *p->by)};
     if (!p->by)
         return NULL;
     t->nstripes++;
@@ -172,6 +174,34 @@ static struct stream_list *symbol_list(struct table *t, uint32_t code, bool make
     return &t->list[t->lists - 1];
 }
 
+static void stripes_free(struct stripes *p)
+{
+    for (uint32_t k = 0; k < p->n; k++)
+        free(p->by[k].s);
+    free(p->by);
+}
+
+static bool index_stripe(struct stream *s, bool add)
+{
+    struct table *t = s->table;
+    const struct spec *spec = s->group->spec;
+    struct stripes *p = stripes_of(t, spec->stripes, add);
+    if (!p)
+        return !add;
+    struct stream_list *l = &p->by[spec->stripe];
+    uint32_t before = l->n;
+    if (add && !list_add(l, s))
+        return false;
+    if (!add)
+        list_remove(l, s);
+    p->users += l->n - before;
+    if (!p->users) {
+        stripes_free(p);
+        *p = t->stripes[--t->nstripes];
+    }
+    return true;
+}
+
 static bool put_in(struct stream_list *l, struct stream *s, bool add)
 {
     if (!l)
@@ -184,6 +214,7 @@ static bool put_in(struct stream_list *l, struct stream *s, bool add)
 
 static bool index_symbol(struct fanout *f, struct stream *s, const char *p, uint32_t len, bool add)
 {
+    f->left_syms += !add;
     const struct spec *spec = s->group->spec;
     if (len == 0 || fanout_stripe_of(p, len, spec->stripes) != spec->stripe)
         return true;
@@ -213,11 +244,71 @@ static bool index_stream(struct fanout *f, struct stream *s, bool add)
             ok = index_symbol(f, s, syms->text[i].p, syms->text[i].len, add);
         return ok;
     }
-    if (spec->stripes > 1) {
-        struct stripes *p = stripes_of(s->table, spec->stripes, add);
-        return put_in(p ? &p->by[spec->stripe] : NULL, s, add);
-    }
+    if (spec->stripes > 1)
+        return index_stripe(s, add);
     return put_in(&s->table->all, s, add);
+}
+
+static void index_free(struct table *t)
+{
+    for (uint32_t i = 0; i < t->nstripes; i++)
+        stripes_free(&t->stripes[i]);
+    for (uint32_t i = 0; i < t->lists; i++)
+        free(t->list[i].s);
+    free(t->stripes);
+    free(t->list);
+    free(t->by_symbol);
+    free(t->all.s);
+    t->stripes = NULL;
+    t->list = NULL;
+    t->by_symbol = NULL;
+    t->all = (struct stream_list){0};
+    t->nstripes = t->symbols = t->lists = t->list_room = 0;
+}
+
+/* ---- compaction ---- */
+
+/* Codes have changed: constants of expressions are found anew. */
+static bool shape_again(struct fanout *f, const struct table *t, struct shape *h)
+{
+    struct query_error e;
+    struct filter *fresh = filter_new(t->schema, (struct filter_text){h->where.p, h->where.len},
+                                      (struct filter_text){h->columns.p, h->columns.len},
+                                      f->cfg.zone, f->time, &f->syms, &e);
+    filter_free(h->filter);
+    h->filter = fresh; /* NULL: all streams of it fail */
+    return fresh != NULL;
+}
+
+void tables_compact(struct fanout *f)
+{
+    /* texts that the journal has are no burden: they would come back */
+    if (f->left_syms < COMPACT_AFTER ||
+        f->syms.view.extra_count < f->cfg.dict->known + f->kept_syms + COMPACT_AFTER / 2)
+        return;
+    f->left_syms = 0;
+    for (uint32_t id = 0; id < TABLE_MAX; id++)
+        if (f->table[id])
+            index_free(f->table[id]);
+    filter_syms_free(&f->syms);
+    if (f->encoder.slots)
+        memset(f->encoder.code, 0, f->encoder.slots * sizeof *f->encoder.code);
+    free(f->stripe_hash);
+    f->stripe_hash = NULL;
+    f->stripe_hashes = 0;
+    for (uint32_t id = 0; id < TABLE_MAX; id++) {
+        struct table *t = f->table[id];
+        for (struct shape *h = t ? t->shapes : NULL; h; h = h->next)
+            if (h->filter)
+                shape_again(f, t, h);
+        for (uint32_t i = 0; t && i < t->streams.n; i++) {
+            struct stream *s = t->streams.s[i];
+            bool lost = !s->shape->filter && (s->shape->where.len || s->shape->columns.len);
+            if (!s->failed && (lost || !index_stream(f, s, true)))
+                stream_fail(f, s, "no memory for the subscription");
+        }
+    }
+    f->kept_syms = f->syms.view.extra_count;
 }
 
 /* ---- streams ---- */
@@ -300,16 +391,27 @@ struct table *table_open(struct fanout *f, unsigned id)
     return t;
 }
 
+/* Has it failed on another version? It was told so. */
+static bool gave_up(const struct group *g, const char *table)
+{
+    for (uint32_t i = 0; i < g->streams.n; i++)
+        if (g->streams.s[i]->failed && !strcmp(g->streams.s[i]->table->schema->name, table))
+            return true;
+    return false;
+}
+
 struct table *table_meet(struct fanout *f, unsigned id)
 {
     struct table *t = table_open(f, id);
     struct err err;
     if (!t)
         return NULL;
-    for (uint32_t i = 0; i < f->groups; i++)
-        if (spec_wants(f->group[i]->spec, t->schema->name) &&
-            !table_stream(f, t, f->group[i], &err))
-            group_tell(f, f->group[i], err.text);
+    for (uint32_t i = 0; i < f->groups; i++) {
+        struct group *g = f->group[i];
+        if (spec_wants(g->spec, t->schema->name) && !gave_up(g, t->schema->name) &&
+            !table_stream(f, t, g, &err))
+            group_tell(f, g, err.text);
+    }
     return t;
 }
 
@@ -317,17 +419,7 @@ void table_close(struct fanout *f, struct table *t)
 {
     while (t->streams.n)
         table_unstream(f, t->streams.s[0]);
-    for (uint32_t i = 0; i < t->nstripes; i++) {
-        for (uint32_t k = 0; k < t->stripes[i].n; k++)
-            free(t->stripes[i].by[k].s);
-        free(t->stripes[i].by);
-    }
-    for (uint32_t i = 0; i < t->lists; i++)
-        free(t->list[i].s);
-    free(t->stripes);
-    free(t->list);
-    free(t->by_symbol);
-    free(t->all.s);
+    index_free(t);
     free(t->streams.s);
     free(t);
 }
