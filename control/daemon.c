@@ -22,6 +22,7 @@
 #include "publish/server.h"
 #include "query_pool.h"
 #include "socket.h"
+#include "start.h"
 #include "topo.h"
 #include "wiring_parts.h"
 
@@ -245,11 +246,11 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
         !symbols_create(&d->symbols, (uint32_t)config->symbols_max, err))
         return false;
     alarms_init(&d->alarms, d->status, on_alarm, d);
-    if (!wiring_recover(d, err))
+    if (!wiring_enter(d, err) || !start_parts(d, err))
         return false;
     day_preload(d);
-    if (!wiring_tables(d, err) || !wiring_lcores(d, err) || !wiring_journal(d, err) ||
-        !wiring_feeds(d, err) || !wiring_ports(d, err) || !wiring_resume(d, err))
+    if (!wiring_tables(d, err) || !wiring_journal(d, err) || !wiring_feeds(d, err) ||
+        !wiring_ports(d, err) || !wiring_resume(d, err))
         return false;
     bool days = !d->replay || config->database;
     if (days && !(d->days = day_open(d, err)))

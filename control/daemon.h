@@ -3,10 +3,9 @@
  * daemon.h - penstockd as one struct: what exists, who owns it, in which order it starts and stops.
  *
  * Start (daemon_open, control thread; nothing has threads yet):
- *   config -> instance lock, lease -> status, clock -> recovery (symbols, schemas, sessions) ->
- * ring
- *   -> appender, feeds, ports -> log -> days -> seal the segments -> threads: log, rx, ledger, rdb,
- *   writedown -> socket
+ *   config -> status, clock -> instance lock, lease -> recovery (symbols, schemas, sessions) beside
+ *   the ring's memory and DPDK (start.h) -> appender, log -> feeds, ports -> days -> seal the
+ *   segments -> threads: log, rx, ledger, rdb, writedown -> socket
  * Stop (daemon_close): rx lcores stop polling and flush -> end mark -> log drains, end frames,
  * close
  *   -> ledger and rdb reach the end, a writedown stops between two steps -> socket -> lock.

@@ -13,6 +13,7 @@
 #include "dataplane/packet.h"
 #include "ledger.h"
 #include "storage/cursor.h"
+#include "storage/facts.h"
 #include "storage/ledger_count.h"
 #include "storage/log.h"
 #include "topo.h"
@@ -81,6 +82,8 @@ struct ledger {
     struct io *io;
     struct thread thread;
     struct follower all, durable;
+    struct facts_writer facts; /* for the next start: the durable one's */
+    bool facts_told;
     bool open;
     _Atomic uint64_t counted; /* the committed follower has passed it */
     uint64_t start;           /* the journal's first position in this process */
@@ -189,6 +192,7 @@ static void given_up(struct ledger *l, const struct frame *f)
 static int follow(struct ledger *l, struct follower *f, int budget)
 {
     int n = 0;
+    int64_t now = clock_monotonic();
     f->waiting = false;
     while (n < budget) {
         const struct frame *frame;
@@ -198,6 +202,8 @@ static int follow(struct ledger *l, struct follower *f, int budget)
             break;
         }
         n++;
+        if (v == CURSOR_LOST && f == &l->durable && f->cursor.lost_to > l->start)
+            facts_lost(&l->facts);
         if (v != CURSOR_FRAME)
             continue; /* lost ranges are in the cursor's own figures */
         if (!f->based && frame->position >= l->start)
@@ -210,6 +216,8 @@ static int follow(struct ledger *l, struct follower *f, int budget)
         }
         if (pst_unlikely(frame->kind == FRAME_MARK) && f == &l->all && frame->position >= l->start)
             given_up(l, frame);
+        if (f == &l->durable && frame->position >= l->start)
+            facts_frame(&l->facts, frame, now);
         const struct packet_record *runs;
         uint32_t nruns;
         if (cursor_runs(&f->cursor, &runs, &nruns))
@@ -450,6 +458,11 @@ static int ledger_work(void *arg)
     struct ledger *l = arg;
     int n = follow(l, &l->all, ROUND_FRAMES) + follow(l, &l->durable, ROUND_FRAMES);
     int64_t now = clock_monotonic();
+    if (pst_unlikely(l->facts.error && !l->facts_told)) {
+        l->facts_told = true;
+        fprintf(stderr, "penstockd: %s: %s; the next start will search the log instead\n",
+                l->facts.path, strerror(-l->facts.error));
+    }
     if (now - l->snap_at >= SNAP_NS || load_relaxed(&l->wanted)) {
         store_relaxed(&l->wanted, false);
         l->snap_at = now;
@@ -482,6 +495,9 @@ struct ledger *ledger_open(struct daemon *d, int32_t from_day, struct err *err)
         free(l);
         return NULL;
     }
+    facts_open(&l->facts, l->io, d->config->state_directory);
+    if (d->replay)
+        facts_lost(&l->facts);
     return l;
 }
 
@@ -518,6 +534,7 @@ void ledger_close(struct ledger *l)
         return;
     follower_close(&l->all);
     follower_close(&l->durable);
+    facts_close(&l->facts);
     io_destroy(l->io);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -739,8 +756,8 @@ void ledger_certificate(struct ledger *l, int32_t day)
 bool ledger_past(struct ledger *l, uint64_t position)
 {
     pthread_mutex_lock(&l->lock);
-    bool past = l->snap.verified && l->snap.position >= position &&
-                l->snap.durable_position >= position;
+    bool past =
+        l->snap.verified && l->snap.position >= position && l->snap.durable_position >= position;
     pthread_mutex_unlock(&l->lock);
     return past;
 }

@@ -19,16 +19,23 @@ struct wiring *wiring_new(void)
 
 /* ---- the journal ---- */
 
+bool wiring_ring(struct daemon *d, struct err *err)
+{
+    const struct config *c = d->config;
+    uint64_t bytes = config_ring_bytes(c);
+    bool huge = c->hugepages != CONFIG_HUGE_OFF;
+    struct err why;
+    return ring_create(&d->ring, bytes, 0, d->instance_id, huge, &why) ||
+           (c->hugepages != CONFIG_HUGE_ON &&
+            ring_create(&d->ring, bytes, 0, d->instance_id, false, &why)) ||
+           err_set(err, why.code, "%s", why.text);
+}
+
 bool wiring_journal(struct daemon *d, struct err *err)
 {
     struct wiring *w = d->wiring;
     const struct config *c = d->config;
-    bool huge = c->hugepages != CONFIG_HUGE_OFF;
-    struct err why;
-    if (!ring_create(&d->ring, config_ring_bytes(c), w->start, d->instance_id, huge, &why) &&
-        (c->hugepages == CONFIG_HUGE_ON ||
-         !ring_create(&d->ring, config_ring_bytes(c), w->start, d->instance_id, false, &why)))
-        return err_set(err, why.code, "%s", why.text);
+    ring_start(&d->ring, w->start);
     due_init(&w->due);
     wiring_owners(d);
     wiring_first_days(d);

@@ -12,12 +12,16 @@ struct wiring;
 
 /* Start order, each false with one sentence; wiring_close undoes what was done, in reverse. */
 struct wiring *wiring_new(void);
-bool wiring_recover(struct daemon *d, struct err *err); /* lock, lease, what the log holds */
+bool wiring_enter(struct daemon *d, struct err *err);   /* lock, lease, catalogue */
+bool wiring_recover(struct daemon *d, struct err *err); /* what the log holds */
+bool wiring_ring(struct daemon *d, struct err *err);    /* the ring's memory */
+bool wiring_eal(struct daemon *d, struct err *err);     /* DPDK, if a port wants it */
+void wiring_eal_stop(void);                             /* of a start that failed */
 bool wiring_tables(struct daemon *d, struct err *err);  /* built-in, decoder, declared tables */
 bool wiring_lcores(struct daemon *d, struct err *err);  /* who polls what */
 bool wiring_feeds(struct daemon *d, struct err *err);   /* framings, decoders, feeds with status */
-bool wiring_ports(struct daemon *d, struct err *err);   /* EAL, ports, groups, joins, lcores */
-bool wiring_journal(struct daemon *d, struct err *err); /* ring, appender, log, inject rings */
+bool wiring_ports(struct daemon *d, struct err *err);   /* ports, groups, joins, lcores */
+bool wiring_journal(struct daemon *d, struct err *err); /* appender, log, inject rings */
 bool wiring_resume(struct daemon *d, struct err *err);  /* sessions, restart mark, schemas */
 int32_t wiring_first_day(const struct daemon *d);       /* of the ledger's recount */
 bool wiring_start(struct daemon *d, struct err *err);   /* log thread, initial rows, rx lcores */

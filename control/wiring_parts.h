@@ -54,6 +54,8 @@ struct wiring {
     struct io *io, *log_io; /* control's own, the log thread's own */
     struct instance_lock lock;
     struct lease lease;
+    bool lease_sound;
+    struct err lease_why; /* what is wrong with it, if not */
     struct catalogue catalogue;
     struct catalogue_file *found; /* by the start, not yet in the catalogue */
     uint32_t nfound;
@@ -62,7 +64,7 @@ struct wiring {
     struct recovery *recovery;
     struct function recovery_function, initial_function;
     struct wiring_late *late; /* wiring_damage.c */
-    char quarantine[1100];
+    char quarantine[1100], facts[1200]; /* paths */
     /* what recovery found */
     bool restarted, clean;
     uint64_t old_end, start;

@@ -71,7 +71,7 @@ bool wiring_lcores(struct daemon *d, struct err *err)
     return true;
 }
 
-static bool start_eal(struct daemon *d, struct err *err)
+bool wiring_eal(struct daemon *d, struct err *err)
 {
     struct wiring *w = d->wiring;
     const struct config *c = d->config;
@@ -110,6 +110,12 @@ static bool start_eal(struct daemon *d, struct err *err)
                        "vm.nr_hugepages=%u",
                        w->eal.memory_mb / 2);
     return true;
+}
+
+void wiring_eal_stop(void)
+{
+    if (eal_started())
+        eal_stop();
 }
 
 static bool routes(struct daemon *d, struct wiring_port *p, struct port_group *joins,
@@ -275,8 +281,6 @@ static bool start_lcore(struct daemon *d, unsigned i, struct err *err)
 bool wiring_ports(struct daemon *d, struct err *err)
 {
     struct wiring *w = d->wiring;
-    if (!start_eal(d, err))
-        return false;
     for (unsigned i = 0; i < w->nlcores; i++)
         if (!start_lcore(d, i, err))
             return false;
@@ -572,8 +576,7 @@ void wiring_close_ports(struct daemon *d)
     }
     if (w->link_fd > 0)
         close(w->link_fd);
-    if (eal_started())
-        eal_stop();
+    wiring_eal_stop();
     for (unsigned i = 0; i < d->nfeeds; i++)
         feed_close(d->feeds[i].feed);
     for (unsigned i = 1; i < w->nlcores; i++) {

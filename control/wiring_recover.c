@@ -52,6 +52,7 @@ static bool run_recovery(struct daemon *d, struct err *err)
                                  .closed = w->lease.closed,
                                  .symbols = &d->symbols,
                                  .schemas = d->schemas,
+                                 .facts = w->facts,
                                  .noted = noted(w),
                                  .quarantine = w->quarantine,
                                  .decide = decide,
@@ -62,6 +63,7 @@ static bool run_recovery(struct daemon *d, struct err *err)
     if (!function_load(&w->recovery_function, PST_FUNCTION_RECOVERY, function, &why))
         return err_set(err, why.code, "log_recovery_function: %s", why.text);
     rc.decide_all = strcmp(function, "salvage") != 0;
+    snprintf(w->facts, sizeof w->facts, "%s/%s", c->state_directory, FACTS_NAME);
     snprintf(w->quarantine, sizeof w->quarantine, "%s/quarantine", c->state_directory);
     w->recovery = calloc(1, sizeof *w->recovery);
     if (!w->recovery || !recovery_run(w->recovery, &rc, err))
@@ -176,7 +178,7 @@ static void tell_vanished(struct daemon *d)
         alarm_signal(d->status, ALARM_LOG_DAMAGE);
 }
 
-bool wiring_recover(struct daemon *d, struct err *err)
+bool wiring_enter(struct daemon *d, struct err *err)
 {
     struct wiring *w = d->wiring;
     const struct config *c = d->config;
@@ -186,22 +188,25 @@ bool wiring_recover(struct daemon *d, struct err *err)
     if (!lock_take(&w->lock, w->io, c->state_directory, c->log_directory, c->instance, err))
         return false;
     w->locked = true;
-    struct err why = {0};
-    bool sound = lease_open(&w->lease, w->io, c->state_directory, &why);
-    if (!sound && !w->lease.instance)
-        return err_set(err, why.code, "%s", why.text);
+    w->lease_sound = lease_open(&w->lease, w->io, c->state_directory, &w->lease_why);
+    if (!w->lease_sound && !w->lease.instance)
+        return err_set(err, w->lease_why.code, "%s", w->lease_why.text);
     d->instance_id = w->lease.instance;
     if (!catalogue_open(&w->catalogue, w->io, c->state_directory, err))
         return false;
     w->catalogued = true;
-    if (!wiring_late_open(w, err))
-        return false;
+    return wiring_late_open(w, err);
+}
+
+bool wiring_recover(struct daemon *d, struct err *err)
+{
+    struct wiring *w = d->wiring;
     if (!run_recovery(d, err))
         return false;
     tell_vanished(d);
     list_found(w);
-    if (!sound) { /* damaged: the log's own end, two leases further, is safe */
-        fprintf(stderr, "penstockd: %s; taken from the log instead\n", why.text);
+    if (!w->lease_sound) { /* damaged: the log's own end, two leases further, is safe */
+        fprintf(stderr, "penstockd: %s; taken from the log instead\n", w->lease_why.text);
         if (!lease_restore(&w->lease, w->old_end > w->start ? w->old_end : w->start, err))
             return false;
         w->start = lease_end(&w->lease);

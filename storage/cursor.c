@@ -691,7 +691,7 @@ static void learn_below(struct cursor *c, uint64_t position)
         if (i + 1 < n && whole && !is_daily)
             continue;
         uint64_t other =
-            logscan_skim(c->cfg.io, f->path, c->instance, position, learn, &c->dict, &sound);
+            logscan_skim(c->cfg.io, f->path, c->instance, position, NULL, learn, &c->dict, &sound);
         reached = other > reached ? other : reached;
         whole |= sound;
         daily |= is_daily && sound;

@@ -4,6 +4,11 @@
 
 #define PROBES 32u
 #define AHEAD  (8ull << 20)
+#define NEAR   (logscan_fine ? 4096 : 2 * LOGSCAN_WINDOW) /* what bisecting leaves to be read */
+
+#ifdef PST_FAULTS
+bool logscan_fine;
+#endif
 
 const char *logscan_verdict_name(enum logscan_verdict v)
 {
@@ -428,7 +433,7 @@ static bool probe(struct logscan *s, uint64_t at, uint64_t above, struct spot *s
 static void bisect(struct logscan *s, uint64_t position, struct spot *lo)
 {
     uint64_t from = lo->offset + lo->length, to = s->size;
-    while (to > from && to - from > 2 * LOGSCAN_WINDOW) {
+    while (to > from && to - from > NEAR) {
         uint64_t mid = pst_align8(from + (to - from) / 2);
         struct spot spot;
         uint64_t above = lo->position + (lo->length > 0);

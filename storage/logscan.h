@@ -52,6 +52,13 @@ enum logscan_verdict {
 };
 const char *logscan_verdict_name(enum logscan_verdict v);
 
+#ifdef PST_FAULTS
+extern bool logscan_fine; /* tests: small files are bisected as large ones are */
+#else
+#define logscan_fine false
+#endif
+
+struct facts;
 struct logscan {
     struct io *io;
     int fd;
@@ -129,11 +136,13 @@ bool logscan_near(struct logscan *s, uint64_t offset, uint64_t above);
  * frames that the writer's incarnation (and a file belongs to one) wrote before them: where two
  * ticks say the same, nothing stands between them. So a file is bisected down to the few MiB around
  * each fact: reading grows with the facts, and with the logarithm of the file. Files without
- * `facts` are hopped through from header to header.
+ * `facts` are hopped through from header to header. `known` (facts.h; NULL: none) spares even that
+ * up to its last tick: the facts come out of it where it counts them as the file's ticks do.
  *
  * *whole (may be NULL): something of the journal is in the file and no damage was met on the way,
  * so that its head - schemas, symbols, states - is complete. Else older files must be asked as
  * well.
  */
 uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64_t position,
-                      bool (*fn)(void *arg, const struct frame *f), void *arg, bool *whole);
+                      const struct facts *known, bool (*fn)(void *arg, const struct frame *f),
+                      void *arg, bool *whole);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "facts.h"
 #include "logscan.h"
 
-#define CHUNK (16u << 10)  /* hopping: what one header's read brings */
-#define STEP  (8ull << 20) /* a region this small is read */
+#define CHUNK (16u << 10) /* hopping: what one header's read brings */
+/* a region this small is read */
+#define STEP (logscan_fine ? 8192 : 8ull << 20)
 #define BLIND                                                                                      \
     (64ull << 20) /* a file whose first so many bytes hold no tick with facts is hopped            \
                    */
@@ -12,6 +14,7 @@ struct skim {
     uint64_t position; /* frames from here on are of no interest */
     bool (*fn)(void *arg, const struct frame *f);
     void *arg;
+    const struct facts *known;
     bool more, damaged;
     uint64_t reached;
 };
@@ -40,25 +43,6 @@ static void visit(struct skim *k, const struct frame *f)
         k->reached = f->position + f->length;
 }
 
-/* {"durable":N,…,"facts":N,"next":…}: quotes in names are escaped, so the key is found once. */
-static bool facts_of(const struct frame *f, uint64_t *facts)
-{
-    static const char key[] = "\"facts\":";
-    unsigned type;
-    uint32_t len;
-    const char *json = f->kind == FRAME_MARK ? frame_mark(f, &type, &len) : NULL;
-    const char *at = json && type == MARK_TICK ? memmem(json, len, key, sizeof key - 1) : NULL;
-    if (!at)
-        return false;
-    *facts = 0;
-    bool any = false;
-    for (at += sizeof key - 1; at < json + len && *at >= '0' && *at <= '9'; at++) {
-        *facts = *facts * 10 + (uint64_t)(*at - '0');
-        any = true;
-    }
-    return any;
-}
-
 /* Reads on, visiting, until the file offset `to`; with `tick`, until behind the first tick that has
  * facts. False: the end of the file, or no more is wanted. */
 static bool read_on(struct skim *k, uint64_t to, struct mile *tick, bool *found)
@@ -74,7 +58,7 @@ static bool read_on(struct skim *k, uint64_t to, struct mile *tick, bool *found)
         if (v != LOGSCAN_FRAME)
             return false;
         visit(k, f);
-        if (tick && facts_of(f, &tick->facts)) {
+        if (tick && facts_before(f, &tick->facts)) {
             tick->offset = s->offset;
             tick->position = s->position;
             *found = true;
@@ -99,7 +83,7 @@ static bool tick_after(struct skim *k, uint64_t from, uint64_t to, uint64_t abov
             continue;
         if (v != LOGSCAN_FRAME)
             return false;
-        if (facts_of(f, &out->facts)) {
+        if (facts_before(f, &out->facts)) {
             out->offset = s->offset;
             out->position = s->position;
             return out->offset <= to;
@@ -164,6 +148,57 @@ static void hop(struct skim *k)
     }
 }
 
+/* The tick `t` of the note, as it stands in the file. */
+static bool find_tick(struct skim *k, const struct frame *t, struct mile *out)
+{
+    struct logscan *s = &k->s;
+    const struct frame *f;
+    if (!logscan_find(s, t->position))
+        return false;
+    enum logscan_verdict v = logscan_step(s, &f, LOGSCAN_REACH);
+    if (v != LOGSCAN_FRAME || f->length != t->length || memcmp(f, t, t->length) != 0)
+        return false;
+    out->offset = s->offset;
+    out->position = s->position;
+    return true;
+}
+
+/*
+ * Facts between two ticks of the file out of the note. It is this incarnation's and knows the file
+ * where its own first tick is not above the file's, and counts the facts up to there as that does.
+ * From: moves to the last tick that is in the note and at or below `to`. It has to be looked for in
+ * the file only where facts stand behind it.
+ */
+static void take_known(struct skim *k, struct mile *from, const struct mile *to)
+{
+    const struct facts *known = k->known;
+    const struct frame *f = NULL, *last = NULL, *begin = NULL;
+    uint64_t n, facts = 0;
+    if (!known || known->first >= from->position || known->last < from->position)
+        return;
+    while ((f = facts_next(known, f)) && f->position < to->position) {
+        bool tick = facts_before(f, &n);
+        if (!tick && f->position < from->position)
+            facts += 1;
+        else if (tick && f->position < from->position)
+            facts = n;
+        else if (!tick && !begin)
+            begin = f;
+        if (tick && f->position >= from->position)
+            last = f;
+    }
+    if (facts != from->facts || !last)
+        return;
+    struct mile there = *to;
+    facts_before(last, &there.facts);
+    if (there.facts != to->facts && !find_tick(k, last, &there))
+        return;
+    for (f = begin; f && f < last && k->more; f = facts_next(known, f))
+        if (!facts_before(f, &n))
+            visit(k, f);
+    *from = there;
+}
+
 /* What stands behind `first`, the place behind the file's first tick. */
 static void bisect_rest(struct skim *k, const struct mile *first)
 {
@@ -179,7 +214,10 @@ static void bisect_rest(struct skim *k, const struct mile *first)
             last = tick;
             break;
         }
-    region(k, first, &last);
+    struct mile from = *first;
+    if (last.offset > first->offset)
+        take_known(k, &from, &last);
+    region(k, &from, &last);
     if (last.offset == first->offset)
         logscan_seek(s, last.offset, last.position);
     else
@@ -188,9 +226,10 @@ static void bisect_rest(struct skim *k, const struct mile *first)
 }
 
 uint64_t logscan_skim(struct io *io, const char *path, uint64_t instance, uint64_t position,
-                      bool (*fn)(void *arg, const struct frame *f), void *arg, bool *whole)
+                      const struct facts *known, bool (*fn)(void *arg, const struct frame *f),
+                      void *arg, bool *whole)
 {
-    struct skim k = {.position = position, .fn = fn, .arg = arg, .more = true};
+    struct skim k = {.position = position, .known = known, .fn = fn, .arg = arg, .more = true};
     if (whole)
         *whole = false;
     if (!logscan_open(&k.s, io, path, instance, NULL))

@@ -610,8 +610,8 @@ static struct kept *skim_file(struct recovery *r, struct kept *list, uint32_t *n
     list = recovery_grow(list, *n, sizeof *list);
     struct kept *k = &list[(*n)++];
     *k = (struct kept){.r = r, .file = file};
-    k->reached =
-        logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX, small_frame, k, &k->whole);
+    k->reached = logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX,
+                              r->known.bytes ? &r->known : NULL, small_frame, k, &k->whole);
     return list;
 }
 
@@ -890,6 +890,8 @@ static bool run_once(struct recovery *r, struct err *err)
     for (uint32_t i = c->files; i-- > 0 && r->open_day < 0;)
         if (c->file[i]->header.stream == STREAM_DAILY)
             r->open_day = c->file[i]->header.day;
+    if (cfg->facts && !r->known.bytes)
+        facts_load(&r->known, cfg->io, cfg->facts, cfg->instance);
     uint32_t nkept;
     struct kept *kept = skim_newest(r, &nkept), *k = &kept[0];
     for (uint32_t i = 1; i < nkept; i++)
@@ -979,6 +981,7 @@ static bool run_once(struct recovery *r, struct err *err)
     for (uint32_t i = 0; i < nkept; i++)
         drop_kept(&kept[i]);
     free(kept);
+    facts_free(&r->known);
     if (!ok)
         return false;
     if (cfg->noted > r->durable)
@@ -1024,6 +1027,7 @@ static void forget(struct recovery *r)
     free(r->range);
     free(r->told);
     free(r->gap);
+    facts_free(&r->known);
     while (r->events)
         drop_event(r, r->events - 1);
     free(r->event);

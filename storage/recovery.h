@@ -68,9 +68,9 @@
  * derived records of the last stretch. Behind a hole marks are not believed, since they count rows
  * that were lost with it; what the records behind it say becomes islands.
  *
- * SYNC. Any file, with END or not, may hold bytes that only the page cache has (a process that was killed,
- * a level below durable). It is synced before anything is built upon what was read of it: else a
- * later power cut would take frames away that a restart mark calls the journal.
+ * SYNC. Any file, with END or not, may hold bytes that only the page cache has (a process that was
+ * killed, a level below durable). It is synced before anything is built upon what was read of it:
+ * else a later power cut would take frames away that a restart mark calls the journal.
  *
  * EVENTS. A buffering event whose end mark is not there is active: start marks, the state marks
  * that repeat them and end marks tell, also from the heads of files.
@@ -86,6 +86,7 @@
 #include "core/source.h"
 #include "core/symbols.h"
 #include "cursor.h"
+#include "facts.h"
 #include "penstock/functions.h"
 
 #define RECOVERY_LEASE   (1ull << 40)
@@ -105,6 +106,7 @@ struct recovery_config {
     bool read_only;             /* touch no file */
     int64_t budget;             /* ns; 0 = RECOVERY_BUDGET. Files whose tail it leaves unseen are
                                  * looked at by recovery_verify_rest */
+    const char *facts;          /* the note of facts.h, if there is one; NULL: not wanted */
     uint64_t noted;         /* known to have been durable from elsewhere: catalogue, clean stop */
     const char *quarantine; /* directory, made when needed; NULL: torn tails are copied beside
                              * their file, nothing else is */
@@ -145,7 +147,7 @@ struct recovery_session {
      * (core/rows.h): sequences that are still expected, and whether rows were read at all. */
     struct recovery_open {
         uint64_t first, last;
-    } *open;
+    } * open;
     uint32_t opens;
     bool read;
 };
@@ -163,8 +165,8 @@ struct recovery_source {
 struct recovery_event { /* a buffering event without end mark (core/event.h) */
     int64_t id;
     uint8_t stream;
-    uint64_t since; /* position of the mark that started it */
-    bool passes;    /* it was at its limit */
+    uint64_t since;       /* position of the mark that started it */
+    bool passes;          /* it was at its limit */
     uint64_t rows, bytes; /* in its stream, as the last tick and the frames behind it say */
     char *json; /* what it was started with: {"id":…,"args":{…},… without the closing brace */
     uint32_t len;
@@ -242,11 +244,12 @@ struct recovery {
     /* own */
     struct recovery_config cfg;
     struct cursor cursor;
+    struct facts known;          /* while it runs */
     uint64_t window, restart_at; /* where the stretch begins, and its last restart mark stands */
     uint64_t owed_at; /* where the incarnation began whose file's head says what is owed */
     struct recovery_range *told; /* ranges below that: an earlier start's account */
     uint32_t tolds;
-    uint32_t max_id; /* highest symbol id used + 1 */
+    uint32_t max_id;                                   /* highest symbol id used + 1 */
     bool loss, lossy, end_mark, again, costing, blind; /* lossy: since the last tick */
 };
 

@@ -331,7 +331,7 @@ static uint64_t since_of(const struct recovery *r, const struct cursor_file *f)
         if (r->event[i].id == w.id && r->event[i].since <= h->first && r->event[i].since > w.since)
             w.since = r->event[i].since;
     if (!w.since)
-        logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX, says_since, &w, NULL);
+        logscan_skim(r->cfg.io, f->path, r->cfg.instance, UINT64_MAX, NULL, says_since, &w, NULL);
     return w.since;
 }
 

@@ -14,17 +14,31 @@ static bool map_twice(struct ring *r, uint64_t head_bytes, uint64_t size, int pr
 {
     uint64_t total = head_bytes + 2 * size;
     uint64_t slack = r->huge ? HUGE_PAGE : 0;
+    /* Are there hugepages at all? A fixed map that fails leaves a hole where it was to be, and
+     * another thread's map may fall into it; this one holds the pages until those are made. */
+    void *held = r->huge ? mmap(NULL, head_bytes + size, prot, MAP_SHARED, r->fd, 0) : NULL;
+    if (held == MAP_FAILED)
+        return err_set(err, -errno, "ring: no hugepages for %llu MiB: %s",
+                       (unsigned long long)(size >> 20), strerror(errno));
     uint8_t *base =
         mmap(NULL, total + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
-        return err_set(err, -errno, "ring: cannot reserve %llu MiB of address space: %s",
-                       (unsigned long long)(total >> 20), strerror(errno));
+    if (base == MAP_FAILED) {
+        int e = errno;
+        if (held)
+            munmap(held, head_bytes + size);
+        return err_set(err, -e, "ring: cannot reserve %llu MiB of address space: %s",
+                       (unsigned long long)(total >> 20), strerror(e));
+    }
     if (slack)
         base = (uint8_t *)pst_align_up((uintptr_t)base, HUGE_PAGE);
     int flags = MAP_SHARED | MAP_FIXED | (prot & PROT_WRITE ? MAP_POPULATE : 0);
-    if (mmap(base, head_bytes + size, prot, flags, r->fd, 0) == MAP_FAILED ||
-        mmap(base + head_bytes + size, size, prot, flags, r->fd, (off_t)head_bytes) == MAP_FAILED) {
-        int e = errno;
+    bool mapped =
+        mmap(base, head_bytes + size, prot, flags, r->fd, 0) != MAP_FAILED &&
+        mmap(base + head_bytes + size, size, prot, flags, r->fd, (off_t)head_bytes) != MAP_FAILED;
+    int e = errno;
+    if (held)
+        munmap(held, head_bytes + size);
+    if (!mapped) {
         munmap(base, total);
         return err_set(err, -e, "ring: cannot map %llu MiB: %s", (unsigned long long)(size >> 20),
                        strerror(e));
@@ -35,6 +49,20 @@ static bool map_twice(struct ring *r, uint64_t head_bytes, uint64_t size, int pr
     return true;
 }
 
+void ring_start(struct ring *r, uint64_t start)
+{
+    struct ring_head *h = r->head;
+    pst_must(start % FRAME_ALIGN == 0);
+    h->start = start;
+    r->w_tail = r->w_below = r->w_guard = start;
+    store_relaxed(&h->tail, start);
+    store_relaxed(&h->overwrite_below, start);
+    store_relaxed(&h->guard, start);
+    store_relaxed(&h->submitted, start);
+    store_relaxed(&h->written, start);
+    store_relaxed(&h->durable, start);
+}
+
 bool ring_create(struct ring *r, uint64_t size, uint64_t start, uint64_t instance, bool huge,
                  struct err *err)
 {
@@ -42,7 +70,6 @@ bool ring_create(struct ring *r, uint64_t size, uint64_t start, uint64_t instanc
     uint64_t pow2 = RING_MIN;
     while (pow2 < size)
         pow2 <<= 1;
-    pst_must(start % FRAME_ALIGN == 0);
     uint64_t head_bytes = huge ? HUGE_PAGE : RING_HEAD;
     r->huge = huge;
     r->writable = true;
@@ -67,14 +94,7 @@ bool ring_create(struct ring *r, uint64_t size, uint64_t start, uint64_t instanc
     h->checkpoint_step = 1u << 16;
     while ((uint64_t)h->checkpoint_step * RING_CHECKPOINTS / 2 < pow2)
         h->checkpoint_step <<= 1;
-    h->start = start;
-    r->w_tail = r->w_below = r->w_guard = start;
-    store_relaxed(&h->tail, start);
-    store_relaxed(&h->overwrite_below, start);
-    store_relaxed(&h->guard, start);
-    store_relaxed(&h->submitted, start);
-    store_relaxed(&h->written, start);
-    store_relaxed(&h->durable, start);
+    ring_start(r, start);
     return true;
 fail:
     close(r->fd);

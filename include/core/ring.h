@@ -81,6 +81,8 @@ struct ring {
 /* Start-up. size is rounded up to a power of two. start must be 8-aligned. Memory is faulted in. */
 bool ring_create(struct ring *r, uint64_t size, uint64_t start, uint64_t instance, bool huge,
                  struct err *err);
+/* Where the journal goes on, if ring_create could not know it: before anything is written or read. */
+void ring_start(struct ring *r, uint64_t start);
 bool ring_seal(struct ring *r); /* false: the kernel cannot; never hand the fd out */
 /* Read-only map of a ring received from the daemon. On true the ring owns fd. */
 bool ring_attach(struct ring *r, int fd, struct err *err);

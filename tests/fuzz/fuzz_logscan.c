@@ -166,7 +166,7 @@ static void walk(const uint8_t *data, size_t size, struct readers *r)
     logscan_close(&s);
     struct dictionary d;
     pst_must(dictionary_init(&d, NULL));
-    logscan_skim(&o.io, "fuzz", 0, UINT64_MAX, skim, &d, NULL);
+    logscan_skim(&o.io, "fuzz", 0, UINT64_MAX, NULL, skim, &d, NULL);
     dictionary_free(&d);
 }
 

@@ -364,6 +364,7 @@ static void recovery_of(const struct life *l, struct io *io, const struct lease 
                                    .lease_end = lease_end(lease),
                                    .check_closed = true,
                                    .closed = lease->closed,
+                                   .facts = l->blind ? NULL : LIFE_STATE "/" FACTS_NAME,
                                    .symbols = symbols,
                                    .schemas = schemas};
 }
@@ -582,7 +583,9 @@ bool life_check(struct life *l, const struct sim *image, bool cut)
         struct lease lease2;
         again = sim_copy(d);
         struct io *io2 = sim_io(again);
+        l->blind = !l->harmed; /* the note beside the log says nothing that the log does not */
         ok = recover(l, io2, &lease2, NULL, &r2, &rc, "run again");
+        l->blind = false;
         if (ok && !sim_same(d, again, what))
             ok = life_fail(l, "recovery run again changes bytes: %s", what);
         r2.symbols = r.symbols;
@@ -976,6 +979,8 @@ bool life_start(struct life *l)
         if (!l->sym_open)
             return life_fail(l, "sym does not open: %s", err.text);
     }
+    facts_open(&l->facts, io, LIFE_STATE);
+    l->noted = start;
     l->running = true;
     l->figures.incarnations++;
     bool clean = r->clean;
@@ -995,6 +1000,7 @@ void life_stop(struct life *l)
     if (l->log)
         log_destroy(l->log);
     if (l->running) {
+        facts_close(&l->facts);
         appender_fini(&l->app);
         give_ring(l);
     }
@@ -1045,6 +1051,17 @@ static void catalogue_news(struct life *l)
     }
 }
 
+/* The reader of the durable journal: notes facts for the next start. */
+static void note_facts(struct life *l)
+{
+    const struct life_inc *i = &l->inc[l->incs - 1];
+    while (l->noted < i->durable) {
+        const struct frame *f = (const struct frame *)(i->bytes + (l->noted - i->start));
+        l->noted += f->length;
+        facts_frame(&l->facts, f, l->note_time += NS_PER_S / 4);
+    }
+}
+
 void life_work(struct life *l, unsigned rounds)
 {
     while (rounds-- && !l->failure[0]) {
@@ -1052,6 +1069,8 @@ void life_work(struct life *l, unsigned rounds)
         log_work(l->log);
         life_absorb(l);
     }
+    if (l->running)
+        note_facts(l);
 }
 
 static void session_begins(struct life *l, struct life_session *s)
@@ -1404,6 +1423,9 @@ static void incarnation(struct life *l)
 
 void life_open(struct life *l, const struct life_config *c)
 {
+#ifdef PST_FAULTS
+    logscan_fine = c->seed % 2;
+#endif
     struct err err;
     static const struct column_def quote[] = {
         {"bid", PST_FLOAT}, {"src", PST_SYMBOL}, {"note", PST_STRING}};

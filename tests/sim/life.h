@@ -123,6 +123,10 @@ struct life {
     struct days_owner owners;
     struct appender_open open;
     void *states;
+    struct facts_writer facts; /* follows the durable position; recovery reads it */
+    uint64_t noted;
+    int64_t note_time;
+    bool blind; /* recovery does not: it must find the same */
     struct hdb_sym sym;
     bool sym_open;
     uint32_t sym_base;   /* ids that recovery restored */
