@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clients of ipc-users.sh: passwords, rights, TLS, floods. ipcusers.py CASE ARGUMENTS, inside its namespace."""
+import json, os, select, socket, ssl, struct, subprocess, sys, threading, time
+from kdbclient import Client, K, QError, Sym, Syms, Table
+
+work = os.environ["work"]
+BIN = os.environ["BUILD"] + "/control/penstock"
+
+def penstock(*args):
+    out = subprocess.run([BIN, "--socket", work + "/s.sock", *args], capture_output=True, text=True)
+    return out.stdout
+
+def counters():
+    r = json.loads(penstock("counters", "--json"))
+    return {c["name"]: c["value"] for c in r["counters"]} if isinstance(r.get("counters"), list) else r["counters"]
+
+def refused(**how):
+    """The server closes without a byte."""
+    try:
+        Client(**how).close()
+    except (QError, ConnectionError, ssl.SSLError, EOFError):
+        return True
+    return False
+
+def until(what, condition, seconds=5):
+    end = time.time() + seconds
+    while time.time() < end:
+        if condition(): return
+        time.sleep(0.05)
+    raise AssertionError(what)
+
+def error(f, *words):
+    try:
+        f()
+    except QError as e:
+        assert all(w in str(e) for w in words), (str(e), words)
+        return
+    raise AssertionError("no error: " + " ".join(words))
+
+def tls(ca):
+    c = ssl.create_default_context(cafile=ca)
+    c.check_hostname = True
+    return c
+
+NOW = 0x0A00000000000000
+
+def trades(n, sym="A"):
+    return Table(time=K(12, [NOW] * n), sym=Syms([sym] * n), price=K(9, [1.5] * n), size=K(7, range(n)))
+
+def closed():
+    assert refused(user="alice", password="secret-1")
+    try:
+        tls(work + "/server.pem").wrap_socket(socket.create_connection(("127.0.0.1", 5010), 5), server_hostname="localhost")
+        raise AssertionError("a handshake without a key")
+    except (OSError, ssl.SSLError):
+        pass
+
+def opens():
+    def ok():
+        try:
+            Client(user="alice", password="secret-1", tls=tls(work + "/server.pem")).close()
+            return True
+        except (OSError, QError, ssl.SSLError):
+            return False
+    until("sound files are not taken", ok)
+
+def rights():
+    who = dict(alice="secret-1", bob="se:cret 2", nosql="secret-4")
+    for user, password in (("alice", "secret-2"), ("alice", ""), ("", ""), ("mallory", "secret-1"), ("alice", "secret-1 "),
+                           ("ALICE", "secret-1"), ("far", "secret-3"), ("x" * 600, "y"), ('a"}\n{"event":"login', "z")):
+        assert refused(user=user, password=password), (user, password)
+    bob, alice, nosql = (Client(user=u, password=who[u]) for u in ("bob", "alice", "nosql"))
+    # publishing: bob may, to two of three; alice may not at all
+    bob(".u.upd", Sym("trade"), trades(20))
+    error(lambda: bob(".u.upd", Sym("orders"), Table(time=K(12, [NOW]), sym=Syms(["A"]), id=K(7, [1]))), "orders")
+    error(lambda: alice(".u.upd", Sym("trade"), trades(1)), "trade")
+    alice.send(".u.upd", Sym("trade"), trades(1))          # async: no answer, no row
+    # reading: what alice may not read is not there
+    assert sorted(bob("tables[]")) == sorted(set(bob("tables[]"))) and {"trade", "quote", "orders"} <= set(bob("tables[]"))
+    assert list(alice("tables[]")) == ["trade"], alice("tables[]")
+    for f in (lambda: alice(".u.sub", Sym("quote"), Sym("")), lambda: alice("meta", Sym("quote")), lambda: alice("cols", Sym("quote")),
+              lambda: alice("s)select * from quote"), lambda: alice("count", Sym("quote"))):
+        error(f, "quote")
+    until("bob's rows", lambda: bob("count", Sym("trade")) == 20)
+    assert len(alice("s)select * from trade limit 5")["sym"]) == 5
+    error(lambda: alice("s)select * from trade"), "rows")  # the row limit of her group
+    assert len(bob("s)select * from trade")["sym"]) == 20
+    error(lambda: nosql("s)select * from trade"), "SQL")
+    assert nosql("count", Sym("trade")) == 20              # rights of tables are another matter
+    # streams: all of what she may read, live
+    everything = alice(".u.sub", Sym(""), Sym(""))
+    assert [t[0] for t in everything] == ["trade"], everything
+    bob(".u.sub", Sym("quote"), Sym(""))
+    bob(".u.upd", Sym("quote"), Table(time=K(12, [NOW]), sym=Syms(["Q"]), bid=K(9, [2.0])))
+    bob(".u.upd", Sym("trade"), trades(1, "LIVE"))
+    m = alice.recv(5)
+    assert m[0] == "upd" and m[1] == "trade" and m[2]["sym"] == ["LIVE"], m
+    assert bob.recv(5)[1] == "quote"
+    # text that would forge a line of the log, and one that is long
+    error(lambda: bob('s)select "x\n{""event"":""login""}" from nowhere'))
+    error(lambda: bob("s)select '" + "y" * 20000 + "' from nowhere"))
+    # hot reload: rights of open connections change, removed users go, others stay
+    text = open(work + "/users.yaml").read()
+    def write(t):
+        open(work + "/users.new", "w").write(t)
+        os.chmod(work + "/users.new", 0o600)
+        os.rename(work + "/users.new", work + "/users.yaml")
+    loaded = counters()["users.loaded"]
+    write(text.replace("tables: [trade], rows: 5", "tables: [trade, quote], rows: 50").replace('sql: false', 'sql: true'))
+    until("reload by itself", lambda: counters()["users.loaded"] > loaded)
+    until("alice's new table", lambda: sorted(alice("tables[]")) == ["quote", "trade"])
+    assert len(alice("s)select * from trade")["sym"]) == 21
+    assert len(nosql("s)select * from trade")["sym"]) == 21
+    assert alice.recv(0.2) is None
+    good = open(work + "/users.yaml").read()
+    write("users: {alice: {}}\n")                           # not sound: the rules of before, and an alarm
+    until("alarm ipc.users", lambda: "ipc.users" in penstock("alarms", "--json"))
+    assert len(alice("s)select * from trade")["sym"]) == 21
+    assert "scram is missing" in penstock("alarms", "--json") 
+    out = subprocess.run([BIN, "--socket", work + "/s.sock", "config", "reload"], capture_output=True, text=True)
+    assert "scram is missing" in out.stdout + out.stderr, (out.stdout, out.stderr)
+    write(good)
+    subprocess.run([BIN, "user", "passwd", "alice", "--file", work + "/users.yaml"], input="changed-1\n", text=True, check=True,
+                   stdout=subprocess.DEVNULL)
+    assert "a comment that stays" in open(work + "/users.yaml").read()
+    def gone(c):
+        try:
+            while c.recv(0.05) is not None: pass
+            return False
+        except (EOFError, ConnectionError):
+            return True
+    until("alice has another password", lambda: gone(alice))
+    assert refused(user="alice", password="secret-1")
+    Client(user="alice", password="changed-1").close()
+    t = open(work + "/users.yaml").read()
+    at = t.index('  "bob":')
+    end = t.find('\n  "', at + 5)
+    write(t[:at] + (t[end + 1:] if end >= 0 else ""))
+    penstock("config", "reload")                            # at once
+    until("bob was removed", lambda: gone(bob), 2)
+    assert refused(user="bob", password="se:cret 2")
+    assert nosql("count", Sym("trade")) == 21               # who was not touched goes on
+    # the access log is bounded (access_log_size)
+    for i in range(40):
+        error(lambda: nosql("s)select '" + "z" * 1000 + "' from nowhere"))
+    until("access.lost", lambda: counters()["access.lost"] > 0)
+
+def log():
+    files = [f for f in os.listdir(work + "/state") if ".access." in f]
+    assert len(files) == 1, files
+    path = work + "/state/" + files[0]
+    assert os.stat(path).st_size <= 40 * 1024 and os.stat(path).st_mode & 0o777 == 0o640
+    lines = [json.loads(l) for l in open(path)]             # every line is one object, whatever was sent
+    events = {}
+    for l in lines: events.setdefault(l["event"], []).append(l)
+    logins = {l["user"] for l in events["login"]}
+    assert {"alice", "bob", "nosql"} <= logins and not logins & {"mallory", "far", "ALICE"}, logins
+    assert all(":" in l["from"] for l in events["login"] if l["user"] == "bob")
+    assert {"mallory", "far", "ALICE"} <= {l.get("user") for l in events["refuse"]}, events["refuse"]
+    assert any("may not come from" in l.get("reason", "") for l in events["refuse"])
+    asked = [l for l in events["query"] if "select * from trade" in l["text"]]
+    answers = {l["id"]: l for l in events["answer"]}
+    done = [answers[q["id"]] for q in asked if q["id"] in answers]
+    assert any(a["rows"] == 20 and a["bytes"] > 100 and a["ms"] >= 0 and a["user"] == "bob" for a in done), done
+    assert any("quote" in l.get("reason", "") + l.get("text", "") for l in events.get("error", []) + events.get("deny", []))
+    assert any(l["user"] == "alice" for l in events["subscribe"])
+    assert any("removed" in l.get("reason", "") for l in events["close"])
+    assert any(l.get("cut") for l in lines)
+
+def handshaken(address, ca, server_name=None, **login):
+    return Client(host=address, tls=tls(ca), **login)
+
+def tls_case():
+    ca = sys.argv[3]
+    assert refused(user="alice", password="secret-1")       # tls: required, not a byte for a password in the clear
+    assert refused(host="10.9.9.9", user="alice", password="secret-1")
+    for host in ("127.0.0.1", "10.9.9.9"):
+        c = Client(host=host, tls=tls(ca), user="alice", password="secret-1")
+        assert c.s.version() in ("TLSv1.2", "TLSv1.3")
+        c(".u.upd", Sym("trade"), trades(3))
+        c.close()
+        assert refused(host=host, tls=tls(ca), user="alice", password="wrong")
+    c = Client(tls=tls(ca), user="alice", password="secret-1")
+    s = Client(tls=tls(ca), user="alice", password="secret-1")
+    s(".u.sub", Sym("trade"), Sym(""))
+    n = 300_000
+    c(".u.upd", Sym("trade"), trades(n))                    # 10 MB each way, in many records
+    got = 0
+    while got < n:
+        m = s.recv(10)
+        assert m is not None, got
+        got += len(m[2]["sym"])
+    assert got == n
+    # half a handshake, an old protocol, no handshake at all: they end, others go on
+    half = socket.create_connection(("127.0.0.1", 5010))
+    half.sendall(b"\x16\x03\x01\x02\x00\x01")
+    junk = socket.create_connection(("127.0.0.1", 5010))
+    junk.sendall(b"\x16" * 400)
+    junk.settimeout(5)
+    try:
+        while junk.recv(4096): pass
+    except ConnectionError:
+        pass
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.minimum_version = ssl.TLSVersion.TLSv1
+    try:
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        old.wrap_socket(socket.create_connection(("127.0.0.1", 5010), 5))
+        raise AssertionError("TLS 1.1 was taken")
+    except (ssl.SSLError, ConnectionError):
+        pass
+    c(".u.upd", Sym("trade"), trades(1))
+    assert len(s.recv(5)[2]["sym"]) == 1
+
+def renewed():
+    ca, old = sys.argv[3:5]
+    def ok():
+        try:
+            Client(tls=tls(ca), user="alice", password="secret-1").close()
+            return True
+        except (ssl.SSLError, OSError):
+            return False
+    until("the new certificate", ok)
+    try:
+        Client(tls=tls(old), user="alice", password="secret-1")
+        raise AssertionError("the old certificate is still used")
+    except ssl.SSLError:
+        pass
+    until("alarm ipc.certificate", lambda: "ipc.certificate" in penstock("alarms", "--json"))
+
+def flood():
+    alice, bob = Client(user="alice", password="secret-1"), Client(user="bob", password="secret-2")
+    alice(".u.sub", Sym("trade"), Sym(""))
+    stop, sent, worst, tried, answered = threading.Event(), [0], [0.0], [0], [0]
+    # In another process, so that it is not this one that is slow.
+    child = os.fork()
+    if not child:
+        end, n, open_ = time.time() + 4, 0, []
+        while time.time() < end:
+            s = socket.socket()
+            s.bind(("10.9.9.8", 0))
+            s.setblocking(False)
+            s.connect_ex(("10.9.9.9", 5010))
+            open_.append(s)
+            if len(open_) > 20:
+                o = open_[-20]
+                try: o.send(b"mallory:%d\3\0" % n)
+                except OSError: pass
+            if len(open_) > 800: open_.pop(0).close()
+            n += 1
+            time.sleep(max(0, (n / 1000) - (time.time() - (end - 4))))
+        open(work + "/tried", "w").write(str(n))
+        os._exit(0)
+    before, start, got, late = counters(), time.time(), 0, 0.0
+    while time.time() - start < 4:
+        t = time.time()
+        bob(".u.upd", Sym("trade"), trades(10))
+        sent[0] += 10
+        while got < sent[0]:
+            m = alice.recv(5)
+            assert m is not None, "the stream stopped"
+            got += len(m[2]["sym"])
+        late = max(late, time.time() - t)
+        time.sleep(0.01)
+    assert os.waitpid(child, 0)[1] == 0
+    # one who has not logged in before comes in too, from another address, while the queue is full
+    t = time.time()
+    Client(user="carol", password="secret-3", timeout=5).close()
+    waited = time.time() - t
+    after = counters()
+    seconds = time.time() - start
+    d = {k: after[k] - before[k] for k in after if k.startswith("auth.")}
+    tried = int(open(work + "/tried").read())
+    print(f"{tried} logins in 4 s: {d}; the stream's slowest row {late * 1e3:.0f} ms of {got}, carol waited {waited:.2f} s")
+    assert tried > 2500, tried
+    assert 20 < d["auth.checks"] <= 20 * seconds + 1, d
+    assert d["auth.overflow"] + d["auth.timeout"] > 500, d
+    assert late < 1.0, late
+    assert waited < 4, waited
+
+dict(closed=closed, opens=opens, rights=rights, log=log, tls=tls_case, renewed=renewed, flood=flood)[sys.argv[1]]()
