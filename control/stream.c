@@ -182,8 +182,14 @@ void tls_close(struct tls *t)
 void tls_problem(struct tls *t, char out[500])
 {
     pthread_mutex_lock(&t->lock);
+    int64_t left = t->ctx ? t->expires - (int64_t)time(NULL) : TLS_SOON_S;
     memcpy(out, t->problem, sizeof t->problem);
     pthread_mutex_unlock(&t->lock);
+    if (!*out && left <= 0)
+        snprintf(out, sizeof t->problem, "certificate %s has expired", t->certificate);
+    else if (!*out && left < TLS_SOON_S)
+        snprintf(out, sizeof t->problem, "certificate %s expires in %lld days", t->certificate,
+                 (long long)(left / 86400));
 }
 
 int64_t tls_expires(struct tls *t)

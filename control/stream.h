@@ -25,7 +25,8 @@
 #include <sys/uio.h>
 #include "core/base.h"
 
-#define STREAM_RECORD 16384u /* plain bytes of a TLS record, at most */
+#define TLS_SOON_S    (14 * 86400ll) /* so long before its end a certificate is a problem */
+#define STREAM_RECORD 16384u         /* plain bytes of a TLS record, at most */
 
 struct tls;
 
@@ -35,7 +36,8 @@ void tls_close(struct tls *t); /* streams that use it stay sound; NULL is allowe
 /* Reads both files again. False: the ones of before stay in use, and tls_problem says why. */
 bool tls_reload(struct tls *t, struct err *err);
 void tls_look(struct tls *t); /* tls_reload if a file has changed; each second, auth */
-/* "" when there is a pair in use and the files are sound; else the sentence. */
+/* "" when there is a pair in use, it lasts for TLS_SOON_S and the files are sound; else the
+ * sentence. */
 void tls_problem(struct tls *t, char out[500]);
 int64_t tls_expires(struct tls *t); /* Unix seconds; 0: no certificate in use */
 

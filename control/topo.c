@@ -23,7 +23,6 @@ const struct topo_thread topo_threads[] = {
      "frames to subscribers' sockets, updates of publishers to the journal; reads no file"},
     {"catchup", CORE_HOUSE, true, 5,
      "subscribers that are behind or start in the past, from the log; the live kdb+ log"},
-    {"auth", CORE_HOUSE, true, 5, "passwords, TLS handshakes, groups of unix peers"},
     {"ledger", CORE_HOUSE, true, 5, "counts every frame of the journal, from ring and files"},
     {"errors", CORE_HOUSE, true, 10,
      "refused batches and undecodable messages, with the reason, to the error log; the access log"},

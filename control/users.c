@@ -332,6 +332,38 @@ void users_problem(struct users *u, char out[500])
     pthread_mutex_unlock(&u->lock);
 }
 
+static bool same_names(const struct user_names *a, const struct user_names *b)
+{
+    if (a->all != b->all || a->count != b->count)
+        return false;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (strcmp(a->at[i], b->at[i]))
+            return false;
+    return true;
+}
+
+static bool same(const struct user *a, const struct user *b)
+{
+    return !strcmp(a->scram, b->scram) && same_names(&a->tables, &b->tables) &&
+           same_names(&a->publish, &b->publish) && same_names(&a->calls, &b->calls) &&
+           a->sql == b->sql && a->durable_only == b->durable_only && a->marks_eod == b->marks_eod &&
+           a->marks_eoi == b->marks_eoi && a->marks_buffer == b->marks_buffer &&
+           a->rows == b->rows && a->bytes == b->bytes && a->timeout == b->timeout &&
+           a->policy == b->policy && a->n_networks == b->n_networks &&
+           (!a->n_networks ||
+            !memcmp(a->networks, b->networks, a->n_networks * sizeof *a->networks));
+}
+
+bool user_reads_all_of(const struct user *u, const struct user *other)
+{
+    if (u->tables.all)
+        return true;
+    for (uint32_t i = 0; i < other->tables.count; i++)
+        if (!in(&u->tables, other->tables.at[i]))
+            return false;
+    return !other->tables.all;
+}
+
 const struct user *users_again(struct users *u, const struct user *held, const struct address *from,
                                char why[160])
 {
@@ -346,6 +378,10 @@ const struct user *users_again(struct users *u, const struct user *held, const s
         snprintf(why, 160, "the user has another password now");
     else if (!user_may_come(x, from))
         snprintf(why, 160, "the user may no longer come from %s", address_text(from, text));
+    else if (same(x, held)) { /* another user's line changed: this one's streams need not know */
+        user_release(x);
+        return held;
+    }
     user_release(held);
     if (!*why)
         return x;

@@ -96,6 +96,8 @@ void user_release(const struct user *u); /* NULL is allowed */
 bool user_may_read(const struct user *u, const char *table);
 bool user_may_publish(const struct user *u, const char *table);
 bool user_may_call(const struct user *u, const char *named_query);
+/* May u read every table that `other` may? */
+bool user_reads_all_of(const struct user *u, const struct user *other);
 bool user_may_come(const struct user *u, const struct address *from);
 
 bool users_reload(struct users *u, struct err *err);
@@ -111,7 +113,8 @@ void users_problem(struct users *u, char out[500]);
 
 /*
  * After the generation changed, for the user that a connection holds: the one to go on with, held;
- * *held is released. Local users stay as they are. NULL: close the connection; `why` is a sentence
+ * *held is released, unless it is the same one because its rules did not change. Local users stay as
+ * they are. NULL: close the connection; `why` is a sentence
  * (removed, another password, another network), *held is released too.
  * A connection whose new user may not read a table that it subscribes to is to be closed as well.
  */

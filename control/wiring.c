@@ -254,9 +254,13 @@ json_t *wiring_reload(struct daemon *d, struct err *err)
         if (f)
             store_release(&d->feeds[i].hours, &f->open_hours); /* H1: pairs with H2 in is_open */
     }
-    server_reloaded(d->server);
-    char text[160];
-    snprintf(text, sizeof text, "%zu changes applied, %zu need a restart", json_array_size(live),
-             json_array_size(later));
-    return json_pack("{s:s,s:o,s:o}", "done", text, "applied", live, "needs_restart", later);
+    char text[sizeof err->text + 160];
+    struct err doors = {0}; /* the keys are in force, whatever users file and certificate are */
+    bool ok = server_reloaded(d->server, &doors);
+    snprintf(text, sizeof text, "%zu changes applied, %zu need a restart%s%s",
+             json_array_size(live), json_array_size(later), ok ? "" : "; but ", doors.text);
+    json_t *r = json_pack("{s:s,s:o,s:o}", "done", text, "applied", live, "needs_restart", later);
+    if (!ok && r)
+        json_object_set_new(r, "problem", json_string(doors.text));
+    return r;
 }

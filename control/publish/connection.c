@@ -165,6 +165,12 @@ void connection_bury(struct connection *c)
 {
     struct publisher *t = c->t;
     struct server *s = t->server;
+    if (c->state == CONNECTION_HANDSHAKE &&
+        s->started) { /* its stream is auth's until it answers */
+        auth_cancel(t->auth, c->id);
+        c->is_grave = false;
+        return;
+    }
     if (c->is_dirty)
         unlist(&t->dirty, c, offsetof(struct connection, dirty));
     if (c->is_ready)
@@ -172,7 +178,10 @@ void connection_bury(struct connection *c)
     if (c->is_waiting)
         unlist(&t->waiting, c, offsetof(struct connection, waiting));
     struct access_entry e = connection_entry(c, c->user ? ACCESS_CLOSE : ACCESS_REFUSE);
+    e.user = c->user ? c->user->name : *c->tried ? c->tried : NULL;
     e.reason = *c->why ? c->why : "closed by the client";
+    e.outcome = c->user;
+    e.duration_ns = t->time - c->since;
     e.rows = (int64_t)c->out.sent_rows;
     e.bytes = (int64_t)(c->received + c->out.sent_bytes);
     access_log(s->access, &e);
@@ -231,6 +240,7 @@ static void login(struct connection *c, const struct kdb_login *l)
     struct publisher *t = c->t;
     c->capability = kdb_capability(l->capability);
     c->state = CONNECTION_AUTH;
+    snprintf(c->tried, sizeof c->tried, "%s", c->port == DOOR_UNIX ? "" : l->user);
     bool asked = true;
     if (c->port == DOOR_UNIX)
         asked = auth_peer(t->auth, c->id, &c->from, c->gid);
@@ -324,7 +334,7 @@ void connection_authenticated(struct publisher *t, struct auth_result *r)
         c->state = CONNECTION_LOGIN; /* the stream is ours again */
         if (r->verdict != AUTH_ACCEPTED) {
             connection_kill(c, "%s", r->text);
-        } else {
+        } else if (!c->dead) { /* kicked in the meantime */
             connection_events(c);
             connection_ready(c);
         }

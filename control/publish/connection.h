@@ -83,6 +83,7 @@ struct connection {
     struct kdb_session session;
     struct address from;
     const struct user *user;
+    char tried[USER_NAME_MAX + 1]; /* the name that came with the login */
     enum level level; /* of a unix peer */
     int64_t since, deadline;
     uint32_t events; /* asked of epoll */

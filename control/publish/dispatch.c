@@ -661,6 +661,7 @@ void dispatch_answered(struct connection *c, struct answer *a)
     c->answer = 0;
     struct access_entry e = connection_entry(c, a->ok ? ACCESS_ANSWER : ACCESS_ERROR);
     e.id = (int64_t)a->id;
+    e.outcome = true;
     e.duration_ns = a->run_ns;
     if (a->ok) {
         e.rows = (int64_t)a->rows;

@@ -41,6 +41,7 @@ static void limits(struct server *s)
                                                        : ACT_DEFAULT);
     store_relaxed(&s->default_policy, c->consumer_policy);
     store_relaxed(&s->login_timeout, c->ipc.login_timeout);
+    auth_limits(s->auth, c->ipc.auth_rate, c->ipc.login_timeout);
 }
 
 /* ---- open ---- */
@@ -71,6 +72,7 @@ bool server_open(struct daemon *d, struct err *err)
         return false;
     struct auth_config ac = {.users = s->users,
                              .tls = s->tls,
+                             .access = d->access,
                              .status = d->status,
                              .clock = &d->clock,
                              .rate = c->ipc.auth_rate,
@@ -223,17 +225,13 @@ void server_tick(struct server *s)
     listen_again(s, false);
 }
 
-void server_reloaded(struct server *s)
+bool server_reloaded(struct server *s, struct err *err)
 {
-    struct err err;
     if (!s)
-        return;
-    if (!users_reload(s->users, &err))
-        fprintf(stderr, "penstockd: users: %s\n", err.text);
-    if (s->tls && !tls_reload(s->tls, &err))
-        fprintf(stderr, "penstockd: TLS: %s\n", err.text);
+        return true;
     auth_access(s->auth, &s->config->access);
     limits(s);
+    return users_reload(s->users, err) && (!s->tls || tls_reload(s->tls, err));
 }
 
 /* ---- stop ---- */

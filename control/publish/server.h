@@ -43,7 +43,9 @@ bool server_start(struct daemon *d, struct err *err);
 /* From control's loop: answers, ports that are to be tried again, reload of live keys. */
 void server_poll(struct server *s);
 void server_tick(struct server *s); /* each 100 ms */
-void server_reloaded(struct server *s);
+/* The configuration was read again: live keys, users file, certificate. False: err says what of the
+ * last two is not sound; those of before stay. */
+bool server_reloaded(struct server *s, struct err *err);
 /* Does something wait for the journal, so that control should poll each ms? */
 bool server_waits(const struct server *s);
 

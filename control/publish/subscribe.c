@@ -422,9 +422,10 @@ bool subscribe_allowed(const struct connection *c)
             if (!user_may_read(c->user, name))
                 return false;
         }
-    /* A subscription to all tables asks for each of them, as the user it was made by. */
+    /* A subscription to all tables asks for each of them, as the user it was made by; it may go on
+     * while that user's tables are a part of what may be read now. */
     for (const struct subscription *s = c->sub; s; s = s->next)
-        if (s->spec.tables.all && s->spec.rights.user != c->user)
+        if (s->spec.tables.all && !user_reads_all_of(c->user, s->spec.rights.user))
             return false;
     return true;
 }
