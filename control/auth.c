@@ -77,6 +77,7 @@ struct auth {
     } fresh, waits;
     unsigned waiting; /* of either list */
     uint16_t of_class[CLASSES], hand_of_class[CLASSES];
+    uint64_t turn_of_class[CLASSES], turn; /* when it had a check last */
     struct handshake hand[AUTH_HANDSHAKES];
     unsigned hands;
     bool hand_new, stopped;
@@ -108,10 +109,14 @@ static int64_t now_of(struct auth *a)
 
 static uint16_t class_of(const struct auth *a, const struct address *from)
 {
-    uint64_t h = a->seed;
-    for (unsigned i = 0; i < 16; i += 8)
-        h = (h ^ le64(from->ip + i)) * 0x9E3779B97F4A7C15ull, h ^= h >> 29;
-    return (uint16_t)(h >> 20 & (CLASSES - 1));
+    static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    bool v4 = !memcmp(from->ip, mapped, sizeof mapped);
+    uint64_t h = (a->seed ^ le64(from->ip)) * 0x9E3779B97F4A7C15ull;
+    h ^= h >> 29;
+    if (v4) /* a host with IPv6 has 2^64 addresses: its network is one */
+        h ^= be64(from->ip + 8);
+    h *= 0x9E3779B97F4A7C15ull;
+    return (uint16_t)((h ^ h >> 32) & (CLASSES - 1));
 }
 
 static void wake(struct auth *a)
@@ -516,6 +521,22 @@ static struct job *take(struct auth *a, struct jobs *l, bool late, int64_t now)
     return j;
 }
 
+/* Addresses take turns, each in its own order: who floods waits for itself. */
+static struct job *take_turn(struct auth *a)
+{
+    struct job *best = NULL;
+    pthread_mutex_lock(&a->lock);
+    for (uint16_t i = a->waits.first; i != NONE; i = a->job[i].next)
+        if (!best || a->turn_of_class[a->job[i].class] < a->turn_of_class[best->class])
+            best = &a->job[i];
+    if (best) {
+        a->turn_of_class[best->class] = ++a->turn;
+        unlink_job(a, best);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return best;
+}
+
 static void done(struct auth *a, struct job *j)
 {
     pthread_mutex_lock(&a->lock);
@@ -547,7 +568,7 @@ static int logins(struct auth *a)
         done(a, j);
     }
     /* Evenly spaced, and what was not used is not kept: no second has more than `rate`. */
-    if (now >= a->next_at && (j = take(a, &a->waits, false, now))) {
+    if (now >= a->next_at && (j = take_turn(a))) {
         a->next_at = now + NS_PER_S / load_relaxed(&a->rate);
         check(a, j);
         done(a, j);

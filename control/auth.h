@@ -8,10 +8,10 @@
  *
  * RATE. At most `rate` password checks start in any second, over all publish threads, spaced
  * evenly. Those that wait stand in one queue of AUTH_QUEUE; at most a quarter of it is from one
- * address, so that one flooding host does not shut out the others (loopback is one address; unix
- * peers do not wait). Whoever finds it full is refused at once (auth.overflow), whoever has waited
- * login_timeout since it came is refused then (auth.timeout). Every refusal is the same to the
- * client: the connection closes without a byte.
+ * address, and addresses take turns, so that one flooding host does not shut out the others (a /64
+ * of IPv6 is one address; so is loopback; unix peers do not wait). Whoever finds it full is refused
+ * at once (auth.overflow), whoever has waited login_timeout since it came is refused then
+ * (auth.timeout). Every refusal is the same to the client: the connection closes without a byte.
  *
  * CACHE. A check that succeeded is remembered for AUTH_CACHE_NS: HMAC-SHA-256 under a random key of
  * this process over (generation of the users file, user, password), one entry for each (user,

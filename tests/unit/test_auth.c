@@ -251,6 +251,30 @@ static void test_overflow(void **state)
     assert_true(nothing());
 }
 
+/* Addresses take turns: who comes behind a flood from elsewhere is second. A /64 is one address. */
+static void test_turns(void **state)
+{
+    (void)state;
+    struct address flood = {.ip = {0x20, 1}}, elsewhere = {.ip = {0x20, 2}};
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        flood.ip[15] = (uint8_t)i;
+        flood.ip[14] = (uint8_t)(i >> 8);
+        taken += auth_login(box, i, &flood, now, "bob", 3, "x", 1);
+    }
+    assert_int_equal(taken, AUTH_QUEUE / 4);
+    work();
+    assert_int_equal(result().token, 0);
+    assert_true(auth_login(box, 7000, &elsewhere, now, "alice", 5, "pencil", 6));
+    assert_true(auth_login(box, 7001, &elsewhere, now, "alice", 5, "wrong", 5));
+    static const uint64_t order[] = {7000, 1, 7001, 2, 3};
+    for (unsigned i = 0; i < PST_COUNT(order); i++) {
+        now += NS_PER_S / 10;
+        work();
+        assert_int_equal(result().token, order[i]);
+    }
+}
+
 /* Many addresses fill the whole queue, and no more. */
 static void test_full(void **state)
 {
@@ -450,7 +474,7 @@ static void *publish(void *arg)
     struct auth_result r;
     for (unsigned i = 0; i < 120; i++) {
         bool right = i % 4;
-        struct address a = {.ip = {[15] = (uint8_t)i}};
+        struct address a = {.ip = {[10] = 0xFF, [11] = 0xFF, [15] = (uint8_t)i}};
         p->asked += auth_login(p->box, i, &a, clock_monotonic(), "alice", 5,
                                right ? "pencil" : "wrong", right ? 6 : 5);
         if (i % 50 == 49)
@@ -509,7 +533,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-        T(test_verdicts), T(test_rate),  T(test_overflow),   T(test_full),
+        T(test_verdicts), T(test_rate),  T(test_overflow),   T(test_full),    T(test_turns),
         T(test_cache),    T(test_peers), T(test_handshakes), T(test_threads),
     };
     signal(SIGPIPE, SIG_IGN);
