@@ -118,7 +118,8 @@ enum { /* marks and notices; bits */
        KDB_MARK_BUFFER = 4,
        KDB_MARK_GAP = 8,
        KDB_MARK_HEARTBEAT = 16,
-       KDB_MARKS = 31
+       KDB_MARKS = 31,        /* what true says */
+       KDB_MARK_POSITION = 64 /* a notice `position` behind data, some times a second */
 };
 
 /* A subscription as it was asked for: .u.sub sets tables and syms, .ps.subtablefiltered where and

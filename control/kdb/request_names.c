@@ -323,7 +323,15 @@ static bool flag(const struct kdb_object *o, bool *v)
 
 static bool marks_of(const struct kdb_object *o, uint8_t *marks)
 {
-    static const char *const words[] = {"end", "eoi", "buffer", "gap", "heartbeat"};
+    static const struct {
+        const char *word;
+        uint8_t bit;
+    } words[] = {{"end", KDB_MARK_END},
+                 {"eoi", KDB_MARK_EOI},
+                 {"buffer", KDB_MARK_BUFFER},
+                 {"gap", KDB_MARK_GAP},
+                 {"heartbeat", KDB_MARK_HEARTBEAT},
+                 {"position", KDB_MARK_POSITION}};
     struct kdb_names n;
     struct kdb_name i;
     bool on;
@@ -337,11 +345,11 @@ static bool marks_of(const struct kdb_object *o, uint8_t *marks)
     for (bool more = kdb_names_first(&n, &i); more; more = kdb_names_next(&i)) {
         unsigned w = 0;
         while (w < PST_COUNT(words) &&
-               (strlen(words[w]) != i.len || memcmp(words[w], i.text, i.len) != 0))
+               (strlen(words[w].word) != i.len || memcmp(words[w].word, i.text, i.len) != 0))
             w++;
         if (w == PST_COUNT(words))
             return false;
-        *marks |= (uint8_t)(1u << w);
+        *marks |= words[w].bit;
     }
     return true;
 }
@@ -429,8 +437,9 @@ static const char *field_read(struct kdb_request *r, enum field f, const struct 
     case STRIPE:
         return stripe_of(v, s) ? NULL : "two longs: which, from 0, of how many";
     case MARKS:
-        return marks_of(v, &s->marks) ? NULL
-                                      : "a boolean, or some of `end`eoi`buffer`gap`heartbeat";
+        return marks_of(v, &s->marks)
+                   ? NULL
+                   : "a boolean, or some of `end`eoi`buffer`gap`heartbeat`position";
     case FORMAT:
         w = word_of(v, formats, PST_COUNT(formats));
         s->format = (uint8_t)(w < 0 ? 0 : w);

@@ -1,0 +1,682 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Subscriptions through the journal's ring. The control socket's verb `attach` hands out the sealed
+ * memory and says where the log lies; storage's cursor reads both as one stream. The socket stays
+ * open: its end is the daemon's.
+ *
+ * In place: a frame of rows that the ring holds is given where it lies. Its header is copied and
+ * checked first; records are walked against that length, each length read once; so whatever the
+ * daemon writes over it meanwhile, nothing outside of the ring's two maps is touched.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "client/client_int.h"
+#include "core/record.h"
+#include "core/ring.h"
+#include "core/symbols.h"
+#include "cursor.h"
+
+#define REPLY_MAX (64u << 20)
+#define LOOK_NS   (10 * NS_PER_MS) /* is the daemon there? */
+#define NAP_NS    (50 * NS_PER_US)
+
+struct wanted { /* symbols by id: two bits each, as they are met */
+    uint8_t *known;
+    uint32_t room;
+};
+
+struct shared {
+    struct pst_subscription s;
+    char *path, *tables, *syms;
+    int fd; /* control socket; -1: the daemon is gone */
+    struct ring ring;
+    struct symbols symbols;
+    struct io *io;
+    struct cursor cursor;
+    char dir[2][CURSOR_PATH], prefix[64];
+    struct table *table[TABLE_MAX]; /* by id; of tables that are not wanted: NULL and `asked` */
+    uint8_t asked[TABLE_MAX / 8];
+    struct wanted wanted;
+    struct pst_rows rows;
+    bool told_live;
+    /* in place */
+    uint64_t place_at; /* of the frame given; UINT64_MAX: none */
+    uint64_t resume;   /* behind it */
+    int64_t looked, attempt_at;
+    int attempts;
+    char text[600];
+};
+
+/* ---- attaching ---- */
+
+static bool control(struct shared *s, int fds[3], json_t **reply, struct err *err)
+{
+    static const char line[] = "{\"cmd\":\"attach\",\"args\":[]}\n";
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct timeval tv = {5, 0};
+    size_t len = 0, room = 65536;
+    unsigned nfds = 0;
+    char *buf = malloc(room), *nl = NULL;
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", s->path);
+    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = buf && s->fd >= 0;
+    if (ok) {
+        setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+        ok = !connect(s->fd, (struct sockaddr *)&a, sizeof a) &&
+             send(s->fd, line, sizeof line - 1, MSG_NOSIGNAL) == (ssize_t)sizeof line - 1;
+        if (!ok)
+            err_set(err, errno == EACCES ? -EACCES : -ENOTCONN, "%s: %s", s->path, strerror(errno));
+    } else {
+        err_set(err, -ENOMEM, "no memory or descriptor to attach");
+    }
+    while (ok && !nl) {
+        struct iovec v = {buf + len, room - len};
+        union {
+            char bytes[CMSG_SPACE(4 * sizeof(int))];
+            struct cmsghdr align;
+        } u;
+        struct msghdr m = {
+            .msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof u};
+        ssize_t n = recvmsg(s->fd, &m, MSG_CMSG_CLOEXEC);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            ok = err_set(err, -ENOTCONN, "%s: no answer to attach", s->path);
+            break;
+        }
+        for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
+            if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+                for (unsigned i = 0; i < (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+                    int fd;
+                    memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
+                    if (nfds < 3)
+                        fds[nfds++] = fd;
+                    else
+                        close(fd);
+                }
+        nl = memchr(buf + len, '\n', (size_t)n);
+        len += (size_t)n;
+        if (!nl && len == room) {
+            char *p = room < REPLY_MAX ? realloc(buf, room * 2) : NULL;
+            if (!p) {
+                ok = err_set(err, -EPROTO, "the daemon's answer to attach is too long");
+                break;
+            }
+            buf = p;
+            room *= 2;
+        }
+    }
+    *reply = ok ? json_loadb(buf, (size_t)(nl - buf), 0, NULL) : NULL;
+    free(buf);
+    const char *why = json_string_value(json_object_get(*reply, "error"));
+    if (ok && (!json_is_object(json_object_get(*reply, "result")) || nfds != 3)) {
+        int code = (int)json_integer_value(json_object_get(*reply, "code"));
+        ok = err_set(err, code == -EPERM || code == -EACCES ? -EACCES : -EREMOTEIO, "%s",
+                     why ? why : "the daemon did not hand out its ring");
+    }
+    if (!ok) {
+        for (unsigned i = 0; i < nfds; i++)
+            close(fds[i]);
+        json_decref(*reply);
+        *reply = NULL;
+        if (s->fd >= 0)
+            close(s->fd);
+        s->fd = -1;
+    }
+    return ok;
+}
+
+static void detach(struct shared *s)
+{
+    if (s->cursor.buf)
+        cursor_close(&s->cursor);
+    if (s->io)
+        io_destroy(s->io);
+    s->io = NULL;
+    if (s->ring.head)
+        ring_close(&s->ring);
+    if (s->symbols.head)
+        symbols_close(&s->symbols);
+    memset(&s->ring, 0, sizeof s->ring);
+    memset(&s->symbols, 0, sizeof s->symbols);
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+    for (unsigned i = 0; i < TABLE_MAX; i++) /* their schemas were the cursor's */
+        s->table[i] = NULL;
+    memset(s->asked, 0, sizeof s->asked);
+    free(s->wanted.known);
+    s->wanted = (struct wanted){0};
+}
+
+static const char *text_of(json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+static bool attach(struct shared *s, struct err *err)
+{
+    int fds[3] = {-1, -1, -1};
+    json_t *reply, *text;
+    size_t i;
+    if (!control(s, fds, &reply, err))
+        return false;
+    close(fds[2]);
+    bool ok = ring_attach(&s->ring, fds[0], err);
+    if (!ok)
+        close(fds[0]);
+    if (!ok || !symbols_attach(&s->symbols, fds[1], err)) {
+        close(fds[1]);
+        ok = false;
+    }
+    json_t *r = json_object_get(reply, "result");
+    snprintf(s->dir[0], CURSOR_PATH, "%s", text_of(r, "log_directory"));
+    snprintf(s->dir[1], CURSOR_PATH, "%s", text_of(r, "spill_directory"));
+    snprintf(s->prefix, sizeof s->prefix, "%s", text_of(r, "log_prefix"));
+    s->io = ok ? io_posix_create(err) : NULL;
+    if (s->io) {
+        struct cursor_config cc = {.io = s->io,
+                                   .dirs = {s->dir[0], *s->dir[1] ? s->dir[1] : NULL},
+                                   .prefix = s->prefix,
+                                   .instance = s->ring.head->instance,
+                                   .ring = &s->ring,
+                                   .limit = s->s.durable     ? CURSOR_DURABLE
+                                            : s->s.committed ? CURSOR_COMMITTED
+                                                             : CURSOR_SUBMITTED,
+                                   .no_skim = true};
+        ok = cursor_open(&s->cursor, &cc, err);
+    } else {
+        ok = false;
+    }
+    json_array_foreach(json_object_get(r, "schemas"), i, text)
+    {
+        struct schema schema;
+        struct err bad;
+        if (ok && json_is_string(text) &&
+            schema_from_json(&schema, json_string_value(text), json_string_length(text), &bad))
+            schema_set_add(s->cursor.dict.schemas, &schema, &bad);
+    }
+    json_decref(reply);
+    s->place_at = UINT64_MAX;
+    s->looked = clock_monotonic();
+    if (!ok) {
+        if (!err->code)
+            err_set(err, -ENOMEM, "no memory to attach");
+        detach(s);
+    }
+    return ok;
+}
+
+static void begin(struct shared *s)
+{
+    int32_t day = INT32_MIN;
+    switch (s->s.from) {
+    case PST_FROM_POSITION:
+        cursor_seek(&s->cursor, s->s.position);
+        break;
+    case PST_FROM_DAY:
+        for (uint32_t i = 0; i < s->cursor.files; i++)
+            if (s->cursor.file[i]->header.day > day)
+                day = s->cursor.file[i]->header.day;
+        if (!cursor_seek_day(&s->cursor, day))
+            cursor_seek(&s->cursor, s->ring.head->start);
+        break;
+    case PST_FROM_BEGIN: /* where it stands */
+        break;
+    default:
+        cursor_seek_end(&s->cursor);
+        s->told_live = true;
+        break;
+    }
+}
+
+struct shared *shared_open(struct pst_client *c, const struct pst_subscription *sub,
+                           struct err *err)
+{
+    struct shared *s = calloc(1, sizeof *s);
+    if (!s) {
+        err_set(err, -ENOMEM, "no memory to attach");
+        return NULL;
+    }
+    const char *ipc = c->address[c->connected_to].host;
+    size_t len = strlen(ipc);
+    s->s = *sub;
+    s->fd = -1;
+    s->place_at = UINT64_MAX;
+    if (sub->control_socket)
+        s->path = strdup(sub->control_socket);
+    else if (len > 4 && !strcmp(ipc + len - 4, ".ipc") &&
+             asprintf(&s->path, "%.*s.sock", (int)len - 4, ipc) < 0)
+        s->path = NULL;
+    s->tables = sub->tables && *sub->tables ? strdup(sub->tables) : NULL;
+    s->syms = sub->syms && *sub->syms ? strdup(sub->syms) : NULL;
+    if (!s->path || strlen(s->path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
+        err_set(err, -EINVAL, "the control socket is not known: say it in control_socket");
+        shared_close(s);
+        return NULL;
+    }
+    if (!attach(s, err)) {
+        shared_close(s);
+        return NULL;
+    }
+    begin(s);
+    c->position = s->cursor.position;
+    return s;
+}
+
+void shared_close(struct shared *s)
+{
+    if (!s)
+        return;
+    detach(s);
+    free(s->path);
+    free(s->tables);
+    free(s->syms);
+    free(s);
+}
+
+/* ---- what is wanted ---- */
+
+static bool listed(const char *list, const char *name, size_t len)
+{
+    while (list) {
+        while (*list == ' ')
+            list++;
+        size_t n = strcspn(list, ","), end = n;
+        while (end && list[end - 1] == ' ')
+            end--;
+        if (end == len && !memcmp(list, name, len))
+            return true;
+        list = list[n] ? list + n + 1 : NULL;
+    }
+    return false;
+}
+
+const char *shared_symbol(const struct shared *s, uint32_t id, uint32_t *len)
+{
+    *len = 0;
+    return id < symbols_count(&s->symbols) ? symbols_text(&s->symbols, id, len) : "";
+}
+
+static bool symbol_wanted(struct shared *s, uint32_t id)
+{
+    if (!s->syms)
+        return true;
+    if (id == PST_NULL_SYMBOL || id >= symbols_count(&s->symbols))
+        return false; /* torn, if it is in place */
+    uint32_t at = id / 4, shift = id % 4 * 2;
+    if (at >= s->wanted.room) {
+        uint32_t room = s->wanted.room ? s->wanted.room : 1024;
+        while (room <= at)
+            room *= 2;
+        uint8_t *p = realloc(s->wanted.known, room);
+        if (!p)
+            return false;
+        memset(p + s->wanted.room, 0, room - s->wanted.room);
+        s->wanted.known = p;
+        s->wanted.room = room;
+    }
+    unsigned known = s->wanted.known[at] >> shift & 3;
+    if (!known) {
+        uint32_t len;
+        const char *text = shared_symbol(s, id, &len);
+        known = listed(s->syms, text, len) ? 3 : 1;
+        s->wanted.known[at] |= (uint8_t)(known << shift);
+    }
+    return known == 3;
+}
+
+static struct table *table_of(struct pst_client *c, struct shared *s, unsigned id)
+{
+    if (id < TABLE_FIRST || id >= TABLE_MAX)
+        return NULL;
+    if (s->table[id] || s->asked[id / 8] & 1u << id % 8)
+        return s->table[id];
+    const struct schema *schema = dictionary_schema(&s->cursor.dict, id);
+    if (!schema)
+        return NULL; /* not yet, or torn */
+    s->asked[id / 8] |= (uint8_t)(1u << id % 8);
+    if (s->tables && !listed(s->tables, schema->name, strlen(schema->name)))
+        return NULL;
+    for (struct table *t = c->tables; t; t = t->next)
+        if (t->schema && schema_equal(t->schema, schema)) /* of the daemon before a restart */
+            return s->table[id] = t;
+    struct table *t = table_make(schema->name, (uint32_t)strlen(schema->name), schema->ncols);
+    struct schema *own = t ? malloc(sizeof *own) : NULL;
+    if (!own) {
+        tables_free(t);
+        return NULL;
+    }
+    *own = *schema; /* the dictionary goes with the daemon */
+    t->schema = own;
+    for (unsigned i = 0; i < own->ncols; i++) {
+        t->column[i].type = own->col[i].type;
+        t->column[i].name = strdup(own->col[i].name);
+        if (!t->column[i].name)
+            t->column[i].name = strdup("");
+    }
+    t->next = c->tables;
+    c->tables = t;
+    return s->table[id] = t;
+}
+
+/* ---- rows of a frame ---- */
+
+bool shared_row(const struct pst_rows *r, struct pst_row *row)
+{
+    struct shared *s = (struct shared *)r->shared;
+    const uint8_t *at = (const uint8_t *)row->p[0] + row->m;
+    for (;;) {
+        if (at >= r->end || (size_t)(r->end - at) < sizeof(struct record))
+            return false;
+        /* each read once: in place they may change under us */
+        uint16_t id = load_relaxed((const _Atomic uint16_t *)at);
+        uint16_t bytes = load_relaxed((const _Atomic uint16_t *)(at + 2));
+        uint32_t sym = load_relaxed((const _Atomic uint32_t *)(at + 4));
+        if (bytes < sizeof(struct record) || bytes % 8 || bytes > (size_t)(r->end - at))
+            return false;
+        const uint8_t *start = at;
+        at += bytes;
+        if (id == TABLE_PACKET) {
+            if (bytes != sizeof(struct packet_record))
+                return false;
+            row->p[1] = start;
+            row->n = UINT64_MAX;
+            continue;
+        }
+        if (id == TABLE_DERIVED)
+            continue;
+        row->n++;
+        struct table *t = table_of(r->client, s, id);
+        if (!t || bytes < t->schema->fixed || !symbol_wanted(s, sym))
+            continue;
+        row->table = &t->pub;
+        row->p[0] = start;
+        row->m = bytes;
+        return true;
+    }
+}
+
+bool shared_first(const struct pst_rows *r, struct pst_row *row)
+{
+    *row = (struct pst_row){.p = {r->at, NULL}, .n = UINT64_MAX};
+    return shared_row(r, row);
+}
+
+/* ---- events ---- */
+
+static uint64_t limit_of(const struct shared *s)
+{
+    const struct ring_head *h = s->ring.head;
+    return s->s.durable     ? load_acquire(&h->durable)
+           : s->s.committed ? ring_tail(&s->ring)
+                            : load_acquire(&h->submitted);
+}
+
+static bool rows_event(struct pst_client *c, struct pst_event *e, const uint8_t *payload,
+                       uint32_t bytes, int64_t time, uint64_t end)
+{
+    struct shared *s = c->shared;
+    struct pst_row first;
+    s->rows.shared = s;
+    s->rows.client = c;
+    s->rows.at = payload;
+    s->rows.end = payload + bytes;
+    *e = (struct pst_event){.kind = PST_ROWS, .rows = &s->rows, .time = time, .position = end};
+    e->text = "";
+    return shared_first(&s->rows, &first);
+}
+
+/* A frame of rows where it lies. 1: an event; 0: none of its rows is wanted; -1: not this way. */
+static int in_place(struct pst_client *c, struct pst_event *e)
+{
+    struct shared *s = c->shared;
+    struct frame h;
+    uint64_t at = s->cursor.position;
+    if (!s->s.in_place || !s->cursor.in_ring || s->cursor.fresh ||
+        at + FRAME_HEADER > limit_of(s) ||
+        ring_copy(&s->ring, at, &h, FRAME_HEADER) != RING_READ_OK || h.position != at ||
+        h.length < FRAME_HEADER || h.length > FRAME_MAX || !frame_has_rows(&h) ||
+        at + h.length > limit_of(s) || ring_lost(&s->ring, at, at + h.length))
+        return -1;
+    s->place_at = at;
+    s->resume = at + h.length;
+    const uint8_t *p = s->ring.data + (at & s->ring.mask) + FRAME_HEADER;
+    bool any = rows_event(c, e, p, h.length - FRAME_HEADER, h.time, s->resume);
+    if (any)
+        return 1;
+    if (!shared_valid(c))
+        return -1; /* the cursor reads it, from the log */
+    s->cursor.position = s->resume;
+    s->place_at = UINT64_MAX;
+    return 0;
+}
+
+bool shared_valid(struct pst_client *c)
+{
+    struct shared *s = c->shared;
+    if (s->place_at == UINT64_MAX)
+        return true;
+    fence_acquire(); /* R2 of ring.h: the reads of the rows come before this look */
+    if (load_relaxed(&s->ring.head->overwrite_below) <= s->place_at)
+        return true;
+    s->place_at = UINT64_MAX; /* the cursor still stands before it and goes to the log */
+    return false;
+}
+
+static bool number_in(const char *json, uint32_t len, const char *key, char *out, size_t room)
+{
+    json_t *o = json_loadb(json, len, 0, NULL), *v = json_object_get(o, key);
+    if (json_is_integer(v))
+        snprintf(out, room, "%lld", (long long)json_integer_value(v));
+    else
+        snprintf(out, room, "%s", json_string_value(v) ? json_string_value(v) : "");
+    json_decref(o);
+    return *out;
+}
+
+/* "2026.11.23D09:30:00.5" as ns since 2000. */
+static int64_t stamp(const char *text)
+{
+    int y, mo, d, h = 0, mi = 0, s = 0, used = 0;
+    if (sscanf(text, "%4d.%2d.%2d%*1c%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &s, &used) < 6)
+        return PST_NULL_LONG;
+    struct tm tm = {.tm_year = y - 1900, .tm_mon = mo - 1, .tm_mday = d};
+    int64_t ns = 0, unit = 100000000;
+    if (text[used] == '.')
+        for (const char *p = text + used + 1; *p >= '0' && *p <= '9'; p++, unit /= 10)
+            ns += (*p - '0') * unit;
+    return (timegm(&tm) - CLOCK_EPOCH_S + h * 3600 + mi * 60 + s) * NS_PER_S + ns;
+}
+
+static bool mark_event(struct shared *s, struct pst_event *e, const struct frame *f)
+{
+    unsigned type;
+    uint32_t len;
+    char to[64];
+    const char *json = f->kind == FRAME_MARK ? frame_mark(f, &type, &len) : NULL;
+    if (!json)
+        return false;
+    e->time = f->time;
+    switch (type) {
+    case MARK_EOD:
+        e->kind = PST_END_OF_DAY;
+        e->date = f->day;
+        return true;
+    case MARK_EOI:
+        e->kind = PST_END_OF_INTERVAL;
+        e->from = number_in(json, len, "from", to, sizeof to) ? stamp(to) : PST_NULL_LONG;
+        e->to = number_in(json, len, "to", to, sizeof to) ? stamp(to) : PST_NULL_LONG;
+        return true;
+    case MARK_BUFFER_START:
+    case MARK_BUFFER_END:
+        e->kind = type == MARK_BUFFER_START ? PST_BUFFER_START : PST_BUFFER_END;
+        number_in(json, len, "buffer", s->text, sizeof s->text);
+        e->text = s->text;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One step of the stream. 1: an event. 0: nothing now. -EAGAIN: more may be there. */
+static int look(struct pst_client *c, struct pst_event *e)
+{
+    struct shared *s = c->shared;
+    const struct frame *f;
+    if (s->place_at != UINT64_MAX) { /* the last one was not asked about */
+        bool valid = shared_valid(c);
+        if (valid) {
+            s->cursor.position = s->resume;
+            s->place_at = UINT64_MAX;
+        }
+    }
+    int r = in_place(c, e);
+    if (r >= 0)
+        return r ? r : -EAGAIN;
+    switch (cursor_next(&s->cursor, &f)) {
+    case CURSOR_FRAME:
+        if (frame_has_rows(f))
+            return rows_event(c, e, frame_payload(f), frame_payload_bytes(f), f->time,
+                              f->position + f->length)
+                       ? 1
+                       : -EAGAIN;
+        return mark_event(s, e, f) ? 1 : -EAGAIN;
+    case CURSOR_LOST:
+        e->kind = PST_LOST;
+        e->from = (int64_t)s->cursor.lost_from;
+        e->to = (int64_t)s->cursor.lost_to;
+        return 1;
+    case CURSOR_REWOUND:
+        e->kind = PST_REWOUND;
+        e->from = (int64_t)s->cursor.rewound_old;
+        e->to = (int64_t)s->cursor.rewound_new;
+        return 1;
+    case CURSOR_ERROR:
+        return client_fail(c, s->cursor.err.code ? s->cursor.err.code : -EIO, "%s",
+                           s->cursor.err.text);
+    default:
+        if (s->told_live)
+            return 0;
+        s->told_live = true;
+        e->kind = PST_LIVE;
+        return 1;
+    }
+}
+
+/* The daemon's end. True: an event says so. */
+static bool gone(struct pst_client *c, struct pst_event *e, int64_t now)
+{
+    struct shared *s = c->shared;
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    s->looked = now;
+    if (poll(&p, 1, 0) != 1)
+        return false;
+    c->position = s->cursor.position;
+    detach(s);
+    snprintf(s->text, sizeof s->text, "the daemon at %s has ended", s->path);
+    client_fail(c, -ENOTCONN, "%s", s->text);
+    s->attempts = 0;
+    s->attempt_at = now;
+    e->kind = PST_DISCONNECTED;
+    e->text = s->text;
+    return true;
+}
+
+static void nap(struct pst_client *c, int64_t ns)
+{
+    struct pollfd p = {.fd = c->wake_fd, .events = POLLIN};
+    struct timespec ts = {.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
+    ppoll(&p, 1, &ts, NULL);
+}
+static bool woken(struct pst_client *c)
+{
+    uint64_t n;
+    return read(c->wake_fd, &n, sizeof n) > 0;
+}
+
+/* Attaches again, as often as wanted. 1: PST_CONNECTED. */
+static int again(struct pst_client *c, struct pst_event *e, int64_t until)
+{
+    struct shared *s = c->shared;
+    struct err err = {0};
+    int64_t wait = (c->o.reconnect_ms > 0 ? c->o.reconnect_ms : 1000) * NS_PER_MS;
+    for (;;) {
+        int64_t now = clock_monotonic();
+        if (c->o.reconnect_ms < 0 || (c->o.reconnect_limit && s->attempts >= c->o.reconnect_limit))
+            return -ENOTCONN;
+        if (now >= s->attempt_at) {
+            s->attempts++;
+            s->attempt_at = now + wait;
+            if (attach(s, &err)) {
+                cursor_seek(&s->cursor, c->position);
+                e->kind = PST_CONNECTED;
+                return 1;
+            }
+            client_fail(c, err.code, "%s", err.text);
+            continue;
+        }
+        if (now >= until)
+            return 0;
+        int64_t end = s->attempt_at < until ? s->attempt_at : until;
+        nap(c, end - now);
+        if (woken(c))
+            return client_fail(c, -EINTR, "woken");
+    }
+}
+
+int shared_next(struct pst_client *c, struct pst_event *e, int64_t until)
+{
+    struct shared *s = c->shared;
+    int64_t spin = s->s.spin_us < 0 ? INT64_MAX : (s->s.spin_us ? s->s.spin_us : 50) * NS_PER_US;
+    int64_t since = 0;
+    for (;;) {
+        int r;
+        if (s->fd < 0) {
+            r = again(c, e, until);
+        } else {
+            /* nothing above the position: no need to ask the cursor */
+            bool idle = s->told_live && s->cursor.in_ring && s->place_at == UINT64_MAX &&
+                        limit_of(s) < s->cursor.position + FRAME_HEADER;
+            r = idle ? 0 : look(c, e);
+        }
+        if (r == -EAGAIN) {
+            since = 0;
+            continue;
+        }
+        if (r) {
+            if (s->fd >= 0)
+                c->position = s->place_at != UINT64_MAX ? s->resume : s->cursor.position;
+            if (r == 1 && e->kind != PST_ROWS)
+                e->position = c->position;
+            return r;
+        }
+        if (s->fd < 0)
+            return 0;
+        int64_t now = clock_monotonic();
+        if (!since)
+            since = now;
+        if (now - s->looked > LOOK_NS) {
+            if (woken(c))
+                return client_fail(c, -EINTR, "woken");
+            if (gone(c, e, now))
+                return 1;
+        }
+        if (now >= until)
+            return woken(c) ? client_fail(c, -EINTR, "woken") : 0;
+        if (now - since < spin) {
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+            continue;
+        }
+        nap(c, NAP_NS < until - now ? NAP_NS : until - now);
+        if (woken(c))
+            return client_fail(c, -EINTR, "woken");
+    }
+}
