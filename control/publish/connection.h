@@ -122,6 +122,8 @@ struct connection {
     bool notices; /* it has used .pst.sub: it knows .pst.notice */
     bool conflating;
     bool heartbeats, awaits_start, wants_join;
+    bool positions; /* it asked for notices of positions behind its data */
+    uint64_t told;  /* the last of these */
     bool blocked_or_unacked; /* the peer owes something: is it there? */
     uint64_t join_at;
 

@@ -76,6 +76,17 @@ bool consumer_push(struct consumer *c, struct message *m, uint64_t before)
     return true;
 }
 
+bool consumer_push_behind(struct consumer *c, struct message *m)
+{
+    uint64_t before = c->batch;
+    for (uint32_t i = c->count; i-- > 0;)
+        if (at(c, i)->message) {
+            before = at(c, i)->before;
+            break;
+        }
+    return consumer_push(c, m, before);
+}
+
 bool consumer_push_bytes(struct consumer *c, const void *data, uint64_t len,
                          void (*done)(void *arg), void *arg)
 {

@@ -74,6 +74,8 @@ void consumer_free(struct consumer *c); /* drops everything */
 /* Data. Takes a reference of its own. False: no memory (nothing was taken). While it skips, the
  * message is only counted. */
 bool consumer_push(struct consumer *c, struct message *m, uint64_t before);
+/* Data that belongs to the batch pushed last, and shares its fate. */
+bool consumer_push_behind(struct consumer *c, struct message *m);
 /* Anything else: `done` (may be NULL) is called once it is sent or dropped, also on failure. */
 bool consumer_push_bytes(struct consumer *c, const void *data, uint64_t len,
                          void (*done)(void *arg), void *arg);

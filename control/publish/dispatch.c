@@ -593,6 +593,7 @@ static bool subscribe(struct connection *c, const struct kdb_request *r, struct 
     if (pst) {
         c->notices = true;
         c->heartbeats |= (r->sub.marks & KDB_MARK_HEARTBEAT) != 0;
+        c->positions |= (r->sub.marks & KDB_MARK_POSITION) != 0;
         if (r->sub.policy != KDB_POLICY_DEFAULT)
             c->policy = r->sub.policy - 1;
     }

@@ -7,6 +7,7 @@
 #include "core/tables.h"
 #include "kdb/reply.h"
 #include "publish/fanout_int.h"
+#include "storage/cursor.h"
 
 static uint8_t wants(const struct consumer *c)
 {
@@ -255,6 +256,22 @@ void marks_gap(struct fanout *f, const struct frame *frame)
     }
 }
 
+/* The daemon was restarted: whatever a subscriber has of positions from `from` on that did not come
+ * again before this is void (a crash lost it). */
+static void restarted(struct fanout *f, const struct frame *frame)
+{
+    uint64_t old_end, start;
+    struct kdb_out o = {0};
+    struct kdb_notice n;
+    if (!cursor_restart_mark(frame, &old_end, &start))
+        return;
+    kdb_notice_begin(&n, &o, "restart");
+    kdb_notice_long(&n, "from", (int64_t)old_end);
+    kdb_notice_long(&n, "to", (int64_t)start);
+    bool ok = kdb_notice_end(&n);
+    spread(f, FANOUT_NOTICE, finished(f, &o, ok, MESSAGE_NOTICE, frame->position));
+}
+
 /* A version of a table that is new to this fan-out's readers. */
 void marks_schema(struct fanout *f, const struct schema *s)
 {
@@ -301,5 +318,7 @@ void marks_frame(struct fanout *f, const struct frame *frame)
             end_of_interval(f, frame, json, len);
         else if ((type == MARK_BUFFER_START || type == MARK_BUFFER_END) && anyone(f, FANOUT_BUFFER))
             buffering(f, frame, json, len);
+        else if (type == MARK_RESTART && anyone(f, FANOUT_NOTICE))
+            restarted(f, frame);
     }
 }

@@ -59,3 +59,16 @@ void notice_position(struct connection *c, const char *kind, uint64_t position)
     kdb_notice_long(&n, "position", (int64_t)position);
     tell(c, &o, kdb_notice_end(&n));
 }
+
+void notice_behind(struct connection *c, uint64_t position)
+{
+    struct kdb_out o = {0};
+    struct kdb_notice n;
+    kdb_notice_begin(&n, &o, "position");
+    kdb_notice_long(&n, "position", (int64_t)position);
+    struct message *m = kdb_notice_end(&n) ? message_copy(o.data, o.len, MESSAGE_NOTICE) : NULL;
+    kdb_out_free(&o);
+    if (m && consumer_push_behind(&c->out, m)) /* no memory: the next one tells as much */
+        connection_dirty(c);
+    message_release(m);
+}

@@ -14,5 +14,8 @@ void notice_skipped(struct connection *c, uint64_t rows, uint64_t from, uint64_t
 /* "lost": [from, to) stands nowhere. "rewound": what was sent above `from` is void, the journal
  * goes on at `to`. "behind": policy catchup or conflate: the log is read from `from`. */
 void notice_range(struct connection *c, const char *kind, uint64_t from, uint64_t to);
+/* "position": everything below it has come and nothing above: a place to go on from. It belongs to
+ * the last batch: where a policy drops that, it goes too. */
+void notice_behind(struct connection *c, uint64_t position);
 /* "replayed": what follows, from `position` on, is live. */
 void notice_position(struct connection *c, const char *kind, uint64_t position);

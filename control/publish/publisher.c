@@ -365,6 +365,19 @@ static bool half_open(struct connection *c, int64_t patience)
            (ti.tcpi_retransmits >= 3 || ti.tcpi_probes >= 3);
 }
 
+/* Where nothing is held back for anyone, a live consumer has all below that place in its queue and
+ * nothing above: from there it may go on after a lost connection. Once data has come since. */
+static void tell_position(struct connection *c)
+{
+    const struct lane *l = &c->t->lane[c->lane];
+    uint64_t data = c->out.sent_messages + c->out.lag_messages;
+    if (!c->positions || !c->live || c->job || c->out.skipping || l->before != l->position ||
+        data == c->told)
+        return;
+    notice_behind(c, l->before);
+    c->told = c->out.sent_messages + c->out.lag_messages;
+}
+
 static void look_at(struct publisher *p, struct connection *c)
 {
     int64_t beat = p->server->config->ipc.heartbeat;
@@ -380,6 +393,7 @@ static void look_at(struct publisher *p, struct connection *c)
                             (long long)(3 * beat / NS_PER_S));
         else if (c->heartbeats && !c->job && p->now - c->sent_at >= beat && consumer_empty(&c->out))
             notice_heartbeat(c);
+        tell_position(c);
         if (!c->is_held && kdb_session_held(&c->session) > READ_KEPT)
             connection_trim(c);
     }

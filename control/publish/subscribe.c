@@ -245,6 +245,8 @@ static void take_in(struct connection *c, struct job_news *news)
     free(news->message);
     if (news->count)
         connection_dirty(c);
+    if (news->count && c->positions && !c->dead)
+        notice_behind(c, news->position);
 }
 
 static void unjoin(struct connection *c)
