@@ -69,18 +69,25 @@ static void owe(struct recovery *r, const struct recovery_session *s, uint64_t f
     g->day = s->day >= 0 ? (uint16_t)s->day : day;
 }
 
-/* A gap row declares them. */
+/* A gap row declares them: of what is owed, what lies before and behind remains. */
 static void paid(struct recovery *r, const struct recovery_session *s, uint64_t first,
                  uint64_t last)
 {
-    for (uint32_t i = 0; i < r->gaps; i++) {
-        struct recovery_gap *g = &r->gap[i];
-        if (g->first < first || g->last > last || strcmp(g->feed, s->feed) ||
-            strcmp(g->session, s->session))
+    for (uint32_t i = r->gaps; i-- > 0;) {
+        struct recovery_gap g = r->gap[i];
+        if (g.last < first || g.first > last || strcmp(g.feed, s->feed) ||
+            strcmp(g.session, s->session))
             continue;
-        memmove(g, g + 1, (r->gaps - i - 1) * sizeof *g);
-        r->gaps--;
-        i--;
+        if (g.first < first) {
+            r->gap[i].last = first - 1;
+            if (g.last > last)
+                owe(r, s, last + 1, g.last, g.day);
+        } else if (g.last > last) {
+            r->gap[i].first = last + 1;
+        } else {
+            memmove(&r->gap[i], &r->gap[i] + 1, (r->gaps - i - 1) * sizeof g);
+            r->gaps--;
+        }
     }
 }
 
