@@ -49,11 +49,12 @@ bool life_fail(struct life *l, const char *fmt, ...)
 void life_report(const struct life *l, const char *program)
 {
     printf("FAILED: %s\nSEED=%llu  incarnation %u of %u. Again: %s --seed %llu --lives 1 "
-           "--incarnations %u --steps %u --images %u --crashes %u%s%s%s%s%s\n",
+           "--incarnations %u --steps %u --images %u --crashes %u%s%s%s%s%s%s\n",
            l->failure, (unsigned long long)l->c.seed, l->incs, l->c.incarnations, program,
            (unsigned long long)l->c.seed, l->c.incarnations, l->c.steps, l->c.images, l->c.crashes,
-           l->c.sym ? " --sym" : "", l->c.faults ? " --faults" : "", l->c.silent ? " --silent" : "",
-           l->c.canary ? " --canary " : "", l->c.canary ? life_canary_name[l->c.canary] : "");
+           l->c.small ? " --small" : "", l->c.sym ? " --sym" : "", l->c.faults ? " --faults" : "",
+           l->c.silent ? " --silent" : "", l->c.canary ? " --canary " : "",
+           l->c.canary ? life_canary_name[l->c.canary] : "");
 }
 
 /* ---- history ---- */
@@ -1448,7 +1449,7 @@ void life_open(struct life *l, const struct life_config *c)
     l->disk->align = chance(l, 2) ? 512 : 4096;
     l->spill = chance(l, 2);
     l->depth = 1 + (uint32_t)life_random(l, 6);
-    l->preallocate = chance(l, 4) ? 1u << 20 : 0;
+    l->preallocate = chance(l, 4) ? c->small ? 1u << 18 : 1u << 20 : 0;
     l->ballast = chance(l, 4) ? 1u << 20 : 0;
     if (c->canary == CANARY_EARLY_ACK) {
         l->level = LOG_DURABLE;

@@ -57,7 +57,8 @@ struct life_config {
     unsigned crashes; /* about so many in the middle of an incarnation */
     bool faults;      /* errors and stalls of the disk as well */
     bool silent;      /* what no log can survive: misdirected writes, bits that flip at rest */
-    bool sym;         /* the database's `sym` follows the durable position */
+    bool small; /* where files are preallocated, by 256 KiB and not 1 MiB: three times as quick */
+    bool sym;   /* the database's `sym` follows the durable position */
     enum life_canary canary;
     bool verbose;
 };

@@ -56,10 +56,10 @@ static bool old_lives(const struct life_config *base, struct life_figures *sum, 
         bool faults, silent, sym;
     } old[] = {
         {105, true, false, false},
-        {2014, false, true, false}, /* a bit of a write under way flipped, and was whole again */
+        {2014, false, true, false},  /* a bit of a write under way flipped, and was whole again */
         {30040, true, false, false}, /* the head of the newest file torn, no tick before it */
         {40008, true, false, true},
-        {40007, true, false, false}, /* gap rows lost with the head of their file */
+        {40007, true, false, false},    /* gap rows lost with the head of their file */
         {10000158, false, true, false}, /* a gap row pays a part of what is owed */
     };
     static struct life l;
@@ -87,7 +87,8 @@ int main(int argc, char **argv)
         {"steps", 1, NULL, 'p'},   {"images", 1, NULL, 'm'},  {"images-total", 1, NULL, 't'},
         {"crashes", 1, NULL, 'c'}, {"faults", 0, NULL, 'f'},  {"silent", 0, NULL, 'q'},
         {"canary", 1, NULL, 'y'},  {"verbose", 0, NULL, 'v'}, {"no-canary", 0, NULL, 'n'},
-        {"seconds", 1, NULL, 'x'}, {"sym", 0, NULL, 'S'},     {NULL, 0, NULL, 0}};
+        {"seconds", 1, NULL, 'x'}, {"sym", 0, NULL, 'S'},     {"small", 0, NULL, 'k'},
+        {NULL, 0, NULL, 0}};
     /* buffers of recovery and cursors are reused, not mapped anew for each image */
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
@@ -130,6 +131,9 @@ int main(int argc, char **argv)
         case 'S':
             base.sym = fixed = true;
             break;
+        case 'k':
+            base.small = fixed = true;
+            break;
         case 'v':
             base.verbose = true;
             break;
@@ -165,6 +169,7 @@ int main(int argc, char **argv)
             c.faults = done % 2;
             c.silent = done % 8 == 6;
             c.sym = done % 4 == 0;
+            c.small = done % 16 < 12;
         }
         life_open(&l, &c);
         bool ok = life_live(&l);
