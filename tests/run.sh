@@ -93,10 +93,9 @@ built() { # a build that fails is a failed test
 }
 
 built build-test gcc --buildtype=release -Dfaults=true && {
-    suite build-test --suite unit --num-processes "$jobs"
-    suite build-test --suite model --num-processes "$jobs"
-    suite build-test --suite sim --num-processes "$jobs"
-    retry=1 suite build-test --suite system --suite fault --num-processes 1
+    suite build-test --suite unit --suite model --suite sim --num-processes "$jobs"
+    # each in namespaces of its own; most wait more than they compute
+    retry=1 suite build-test --suite system --suite fault --num-processes $((jobs < 4 ? jobs : 4))
 }
 built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
     suite build-asan --suite unit --suite fuzz --suite asan --num-processes "$jobs"

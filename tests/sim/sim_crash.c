@@ -2,8 +2,9 @@
 /*
  * Seeded lives of the journal on a simulated disk that crashes: see life.h for what is checked.
  *
- *   sim_crash                      the share of CI: at least 10,000 images, and every canary found
+ *   sim_crash                      10,000 images, old lives, and every canary found
  *   sim_crash --images-total N     goes on until so many images were checked
+ *   sim_crash --no-canary          seeded lives alone
  *   sim_crash --seed S --lives 1 … one life again, as a failure printed it
  */
 #include "life.h"

@@ -3,6 +3,7 @@
 # A test runs inside its own network namespace (enter_namespace) and its own directory ($work), starts
 # penstockd and penstock-sim as any user would, and asks only what a user can ask.
 set -u
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH # the system's python3 and not a version manager's script: it runs hundreds of times
 
 bin=$BUILD/control sim=$BUILD/perf/sim/penstock-sim verify=$BUILD/tests/verify
 work= daemon= others=
@@ -92,12 +93,12 @@ stop() { # a clean stop; $? of the daemon
 }
 
 # field JSON-COMMAND EXPRESSION(python): for figures; python3 reads the JSON as `r`
-figure() { cmd=$1; shift; p $cmd --json | python3 -c "import json,sys; r=json.load(sys.stdin); print($*)"; }
+figure() { cmd=$1; shift; p $cmd --json | python3 -IS -c "import json,sys; r=json.load(sys.stdin); print($*)"; }
 
 settle() { # until the ledger has caught up with everything, balanced; else fails after a deadline
     for _ in $(seq 200); do
         if p ledger --json >"$work/ledger.json" 2>/dev/null &&
-            python3 - "$work/ledger.json" <<'PY'
+            python3 -IS - "$work/ledger.json" <<'PY'
 import json, sys
 r = json.load(open(sys.argv[1]))
 ok = r["balanced"] and all(s["flying"] == 0 and s["waiting"] == 0 for s in r["sessions"])

@@ -3,12 +3,14 @@
 """replay.py PENSTOCKD FRAMINGS DATA: every real capture that a built-in or a configured framing covers,
 through `penstockd --replay`, against the figures of its manifest. A capture of this list that is missing
 is a failure; a folder with more captures than the manifest counts too."""
-import glob, json, os, struct, subprocess, sys, tempfile
+import concurrent.futures, glob, json, os, struct, subprocess, sys, tempfile
 
 penstockd, framings, data = sys.argv[1:4]
 work = tempfile.mkdtemp(prefix="penstock-replay-test.")
 failed = []
 ran = 0
+pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+ahead = {}  # runs under way
 
 def config(framing, decoder):
     """A configuration with one feed on every group; a framing that is not built in comes from its file."""
@@ -41,7 +43,8 @@ def check(path, framing, decoder="none", date=None, sequenced=True, **want):
     """want: figures by name: packets, messages, heartbeats, sessions, next, gaps, or a table's rows."""
     global ran
     ran += 1
-    code, out, err = run(path, framing, decoder, date)
+    early = ahead.pop((path, framing, decoder, date), None)
+    code, out, err = early.result() if early else run(path, framing, decoder, date)
     try:
         r = json.loads(out)
     except ValueError:
@@ -141,6 +144,11 @@ folders = [
     ("other_exchanges/Mdf.iMpact.v1.1.33", 10, "ice-impact", "none", None, True),
     ("other_exchanges/OnyxFutures.ToM.v1.0", 4, "miax-mach", "none", None, True),
 ]
+for folder, files, framing, decoder, date, sequenced in folders:
+    config(framing, decoder)
+    for f in sorted(glob.glob("%s/%s/*.pcap*" % (data, folder))):
+        a = os.path.relpath(f, data), framing, decoder, date
+        ahead[a] = pool.submit(run, *a)
 totals = {}
 for folder, files, framing, decoder, date, sequenced in folders:
     found = sorted(glob.glob("%s/%s/*.pcap*" % (data, folder)))
