@@ -5,7 +5,7 @@
 #include "cli_print.h"
 #include "core/clock.h"
 
-#define WAIT_POLL_US 100000
+#define WAIT_POLL_US 20000
 
 static const char *text(json_t *o, const char *key)
 {

@@ -41,27 +41,42 @@ static json_t *marked(struct cmd_request *req, const char *text, struct err *err
     return NULL;
 }
 
-/* Ends the open date (or the one named) of a calendar. One that was ended before answers with what
- * came of it. */
+/* Ends a date of a calendar: the one named, else the open one, if it has begun. A date that was
+ * ended before answers with what came of it, so that without a name a second run (of a script that
+ * is tried again, of an operator in doubt) does not end the day after as well. */
 static json_t *eod_run(struct cmd_request *req, struct err *err)
 {
     struct daemon *d = req->daemon;
     struct wiring_calendar wc;
-    char date[CIVIL_TEXT], text[200], by[64];
+    char date[CIVIL_TEXT], open[CIVIL_TEXT], text[200], by[64];
     int32_t day = -1;
+    bool ahead = false;
     int calendar = calendar_option(req, err);
     const char *first = cmd_arg(req, 1);
     if (calendar == -2 || (first && *first != '-' && !need_date(req, 1, &day, err)))
         return NULL;
     unsigned i = calendar < 0 ? 0 : (unsigned)calendar;
     wiring_calendar(d, i, &wc);
-    if (day < 0)
-        day = wc.open;
+    if (day < 0) {
+        int32_t now = calendar_day(wc.calendar, clock_now(&d->clock)) - d->day_shift;
+        ahead = wc.open > now;
+        day = ahead ? now : wc.open;
+    }
     civil_format(day, date);
+    civil_format(wc.open, open);
     json_t *was = day_state(d->days, wc.calendar->name, day);
     if (was) {
-        json_object_set_new(was, "done", json_string("this date was ended before"));
+        snprintf(text, sizeof text,
+                 ahead ? "%s was ended before; %s has not begun, name it to end it too"
+                       : "%s was ended before",
+                 date, open);
+        json_object_set_new(was, "done", json_string(text));
         return was;
+    }
+    if (ahead) {
+        err_set(err, -EALREADY, "%s has not begun in calendar %s; name it to end it all the same",
+                open, wc.calendar->name);
+        return NULL;
     }
     if (!cmd_flag(req, "--yes")) {
         err_set(err, -EPERM,

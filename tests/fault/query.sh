@@ -44,7 +44,7 @@ works() { # a plain query, and a plugin's
 processes() { figure queries '" ".join(str(x["pid"]) for x in r["processes"] if x["pid"])'; }
 
 soon ready
-"$sim" --iface out --report "$work/sent.json" --truth "$work/truth" --quiet --rate 4000 --messages 150000 \
+"$sim" --iface out --report "$work/sent.json" --truth "$work/truth" --quiet --rate 4000 --duration 250 \
     --heartbeat-ms 200 --tail-heartbeats 3 --line A,239.192.1.1:26400 --line B,239.192.1.2:26400 & others=$!
 more() { # the journal grows
     now=$(figure status 'r["log"]["tail"]')
@@ -103,7 +103,8 @@ soon running
 p query-kill "$(figure queries 'r["queries"][0]["id"]')" >/dev/null || die "query-kill"
 wait $client && die "a stopped query succeeded"
 grep -q 'stopped by an operator' "$work/err" || die "$(cat "$work/err")"
-p call polite >"$work/out" 2>"$work/err" & client=$!
+# not through p, here and below: a kill would end its subshell, not the client
+"$bin/penstock" --socket "$work/s.sock" call polite >"$work/out" 2>"$work/err" & client=$!
 soon running
 kill -9 $client; wait $client 2>/dev/null
 soon idle
@@ -129,7 +130,7 @@ wait $clients
 sed -i 's/^query_queue: .*/query_queue: 3/' "$work/p.yaml"
 p config reload >/dev/null || die "reload"
 clients=
-for i in 1 2 3 4 5; do p call polite --timeout 8s >/dev/null 2>&1 & clients="$clients $!"; done
+for i in 1 2 3 4 5; do "$bin/penstock" --socket "$work/s.sock" call polite --timeout 8s >/dev/null 2>&1 & clients="$clients $!"; done
 soon running 2
 waiting() { [ "$(figure queries 'sum(x["state"]=="queued" for x in r["queries"])')" = 3 ]; }
 soon waiting
@@ -158,7 +159,8 @@ works
 soon more
 
 # 7. Capture and ledger never noticed.
-wait $others; others=
+kill -INT $others; wait $others || die "the simulator failed"
+others=
 settle || die "the ledger does not balance"
 p counters --json >"$work/counters.json"
 works

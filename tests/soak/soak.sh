@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # soak.sh [--minutes N] [--seed HEX] [--rate N]: the daemon at load under one fault after the other, chosen by one
 # seed: kill -9 and restart, clean restart, disk full and freed, disk frozen and thawed, a line lost, both lines
-# lost for a moment, a slow reader, an end of day. It prints what it does. At the end nothing is unaccounted for:
+# lost for a moment, a slow reader. It prints what it does. At the end nothing is unaccounted for:
 # alarms clear, the ledger and `ledger --verify` balance, the history over all incarnations is right, and every
 # message that was sent is a row or lies in a gap. 2 minutes in the suite.
 if [ -z "${PST_MOUNTS:-}" ]; then # mounts of its own

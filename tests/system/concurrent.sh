@@ -55,7 +55,7 @@ for i in 1 2 3; do python3 "$here/asking.py" ask "$work" "$work/s.sock" "$bin/pe
 ended=$(day)
 for round in $(seq $rounds); do
     asked
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     asked 6
 
     # a reader over two ends of day
@@ -63,7 +63,7 @@ for round in $(seq $rounds); do
     soon waits "$round"
     pid=$(figure queries '[x["process"] for x in r["queries"] if "patient" in json.dumps(x)][0]')
     kill -STOP "$pid"
-    for i in 1 2; do p eod run --yes >"$work/out" || die "eod run with a reader: $(cat "$work/out")"; done
+    for i in 1 2; do p eod run "$(day)" --yes >"$work/out" || die "eod run with a reader: $(cat "$work/out")"; done
     asked
     kill -CONT "$pid"
     wait "$reader" || die "the held reader: $(cat "$work/err")"
@@ -85,7 +85,7 @@ PY
     start
     soon ready
     asked
-    p eod run --yes >"$work/out" || die "eod run after a restart: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run after a restart: $(cat "$work/out")"
     asked 6
 done
 # What is below a cut has to be in the log, which a kill takes from the newest rows: the clients rest.
@@ -98,7 +98,7 @@ soon ready
 for i in 4 5; do python3 "$here/asking.py" ask "$work" "$work/s.sock" "$bin/penstock" $i & others="$others $!" clients="$clients $!"; done
 : >"$work/asked.4"
 asked
-p eod run --yes >"$work/out" || die "eod run after a kill: $(cat "$work/out")"
+p eod run "$(day)" --yes >"$work/out" || die "eod run after a kill: $(cat "$work/out")"
 asked
 touch "$work/enough"
 wait $clients

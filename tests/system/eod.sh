@@ -114,7 +114,7 @@ flow) # three ends of day in full flow; then each date again from the log; a res
     first=$(day)
     ask itch_order 2>"$work/asker" & asker=$! others="$traffic $asker"
     for _ in $(seq 200); do [ "$(memory)" -gt 8000 ] && break; sleep 0.05; done
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     grep -q "written" "$work/out" || die "eod run does not wait for the partition: $(cat "$work/out")"
     second=$(day)
     p eod run "$second" --yes --no-wait >"$work/out" || die "second eod run: $(cat "$work/out")"
@@ -123,7 +123,10 @@ flow) # three ends of day in full flow; then each date again from the log; a res
     until_step "$second" written
     third=$(day)
     settle || die "the ledger does not balance"
-    p eod run --yes >"$work/out" || die "third eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "third eod run: $(cat "$work/out")"
+    # without a name only a date that has begun ends, however often it is said
+    p eod run --yes >"$work/out" || die "eod run once more: $(cat "$work/out")"
+    grep -q "^$first was ended before; $(day) has not begun" "$work/out" && grep -q "written" "$work/out" || die "eod run once more: $(cat "$work/out")"
     # a date that ended before answers with what came of it
     p eod run "$first" --json >"$work/again.json" || die "eod run of a written date"
     python3 -c "
@@ -178,7 +181,7 @@ states) # a restart in each state, clean and killed
 import fcntl, os, sys, time
 f = open('$HDB/pst\$/lock', 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print('locked', flush=True); time.sleep(60)" >"$work/locker" & others=$!
     for _ in $(seq 50); do [ -s "$work/locker" ] && break; sleep 0.05; done
-    p eod run --yes --no-wait >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes --no-wait >"$work/out" || die "eod run: $(cat "$work/out")"
     until_step "$d" closed
     [ -d "$HDB/$d" ] && die "written through a lock"
     publish 500 50
@@ -192,7 +195,7 @@ f = open('$HDB/pst\$/lock', 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print('locked'
     until_rows 1000
     # cancelled while it waits; a restart tries again
     mv "$HDB" "$work/away"; echo "no directory" >"$HDB"
-    p eod run --yes --no-wait >/dev/null || die "eod run"
+    p eod run "$(day)" --yes --no-wait >/dev/null || die "eod run"
     until_step "$next" failed
     p eod cancel "$next" >/dev/null || die "eod cancel"
     until_step "$next" cancelled
@@ -217,7 +220,7 @@ f = open('$HDB/pst\$/lock', 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print('locked'
     until_step "$d" written; until_step "$next" written
     same "$d" trade=4000; same "$next" trade=500
     publish 100 50
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     stop || die "the daemon's exit code"
     ;;
 full) # the database's volume is full, then freed
@@ -231,7 +234,7 @@ full) # the database's volume is full, then freed
     d=$(day)
     dd if=/dev/zero of="$work/disk/full" bs=64k status=none 2>/dev/null
     until_raised hdb.space
-    p eod run --yes >"$work/out" && die "written to a full disk: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" && die "written to a full disk: $(cat "$work/out")"
     grep -q "make room\|No space" "$work/out" || die "eod run does not say why: $(cat "$work/out")"
     until_raised writedown.failed
     p eod >"$work/out" && die "eod status exits 0 while a day is not written"
@@ -254,7 +257,7 @@ none) # no database: memory is freed, the log stays, one line says so
     publish 2000 50
     until_rows 4000
     d=$(day)
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     grep -q "in the log only" "$work/out" || die "eod run: $(cat "$work/out")"
     until_left
     [ "$(grep -c "no database is configured" "$work/daemon.log")" = 1 ] || die "not one line about the missing database"
@@ -280,7 +283,7 @@ unloaded) # what cannot be a database is not loaded; capture goes on; it is trie
     until_raised hdb.not_loaded
     publish 1000 20
     d=$(day)
-    p eod run --yes >"$work/out" && die "written nowhere: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" && die "written nowhere: $(cat "$work/out")"
     grep -q "waits for the database" "$work/out" || die "eod run: $(cat "$work/out")"
     rm "$HDB"
     until_step "$d" written
@@ -305,7 +308,7 @@ post_save_exec: [/bin/sh, -c, 'env >>$work/hook; echo \"\$PENSTOCK_DATE \$PENSTO
     start
     publish 2000 30
     d=$(day)
-    p eod run --yes >"$work/out" && die "published although the lockfile could not be made: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" && die "published although the lockfile could not be made: $(cat "$work/out")"
     grep -q "hdb.lock" "$work/out" || die "the lockfile is not named: $(cat "$work/out")"
     mkdir "$work/lock"
     p eod retry "$d" >/dev/null || die "eod retry"
@@ -326,7 +329,7 @@ post_save_exec: [/bin/sh, -c, 'env >>$work/hook; echo \"\$PENSTOCK_DATE \$PENSTO
         grep -q "symbols of .* are the first of the journal" "$work/daemon.log" || die "sym was not preloaded"
         rows=2000
         publish 700 30
-        p eod run --yes >"$work/out"; code=$?
+        p eod run "$(day)" --yes >"$work/out"; code=$?
         case $policy in
         refuse) [ $code = 1 ] || die "a foreign partition was changed: $(cat "$work/out")"; want=2000 ;;
         merge) [ $code = 0 ] || die "merge: $(cat "$work/out")"; want=2700 ;;
@@ -359,7 +362,7 @@ for i in range(7000): print('L%d,%d,%d,%s' % (i % 7, i, i, chr(97 + i % 26) * 20
     [ "$(figure rdb 'r["refused"]')" -gt 0 ] || die "nothing was refused: $(p rdb)"
     settle || die "the ledger does not balance: $(p ledger)"
     p ledger --json | python3 -c 'import json,sys; r=json.load(sys.stdin)["rdb"]; assert r["refused"] > 0 and r["diff"] == 0, r' || die "the ledger's rdb line"
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     same "$d" trade=7010
     until_cleared rdb.full
     until_left
@@ -370,7 +373,7 @@ symbols) # the sym file loses names: no answer rather than nulls; an older one i
     start
     publish 40000 50
     d=$(day)
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     for _ in $(seq 100); do p sql 'select count(*) n from trade' -q >/dev/null 2>&1 && break; sleep 0.1; done
     by_sym() { p sql "select sym, count(*) n, sum(size) s from trade where date = '$d' group by sym order by sym" --format csv -q; }
     by_sym >"$work/before" || die "group by sym"
@@ -401,7 +404,7 @@ open('$HDB/sym', 'r+b').truncate(at)"
     publish 1000 900
     next=$(day)
     mv "$work/sym" "$HDB/sym" # another file of the name, under the daemon
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     by_sym | cmp -s - "$work/before" || die "the first date, after the second"
     same "$d" trade=40000; same "$next" trade=1000
     settle || die "the ledger does not balance"
@@ -420,10 +423,10 @@ query_timeout: 60s"
     "$bin/penstock" --socket "$work/s.sock" call polite --timeout 40s >"$work/polite" 2>&1 & reader=$! others=$reader
     for _ in $(seq 100); do [ "$(pins)" = 1 ] && break; sleep 0.05; done
     [ "$(pins)" = 1 ] || die "the query holds nothing"
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     publish 500 20
     next=$(day)
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     for _ in $(seq 100); do case $(in_memory) in *"$next"*) sleep 0.05 ;; *) break ;; esac; done
     case $(in_memory) in *"$d:published"*) ;; *) die "a day left memory under its reader: $(in_memory)" ;; esac
     case $(in_memory) in *"$next"*) die "a day that nobody reads is still in memory: $(in_memory)" ;; esac
@@ -445,7 +448,7 @@ pin_grace: 500ms"
         [ "$(pins)" = 1 ] && break
         wait "$reader"
     done
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     until_raised pin.overdue
     wait "$reader" && die "an overdue query ended well"
     others=
@@ -481,7 +484,7 @@ import json, sys
 r = json.load(sys.stdin)
 assert r['balanced'] and r['rdb']['diff'] == 0 and r['rdb']['counted'] >= 100 + sum(s['journaled'] for s in r['sessions']), r['rdb']
 assert sum(s['gaps'] for s in r['sessions']) == 0, 'packets were lost'" || die "after the pause: $(p ledger)"
-    p eod run --yes >"$work/out" || die "eod run: $(cat "$work/out")"
+    p eod run "$(day)" --yes >"$work/out" || die "eod run: $(cat "$work/out")"
     stop || die "the daemon's exit code"
     ;;
 captures) # the same rows by end of day, from the log, and by another replay: equal content hashes
