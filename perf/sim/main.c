@@ -259,7 +259,17 @@ static bool run(struct sim *s)
         progress(s, &shown, &before, began);
     }
     bool say_end = s->o.end_session || s->publish.ended;
-    publish_end(&s->publish, s->publish.now, say_end, stop ? 0 : s->o.tail_heartbeats);
+    uint32_t tail = stop ? 0 : s->o.tail_heartbeats;
+    /* an idle market is idle by the clock also behind --flat-out: who was too slow for the flow is
+     * told of its end when it looks again */
+    for (; tail && live(&s->o) && s->o.flat_out && s->publish.o.heartbeat; tail--) {
+        int64_t gap = s->publish.o.heartbeat;
+        if (!queue_advance(&s->queue, &s->out, INT64_MAX, &s->err))
+            return false;
+        nanosleep(&(struct timespec){gap / 1000000000, gap % 1000000000}, NULL);
+        publish_end(&s->publish, s->publish.now, false, 1);
+    }
+    publish_end(&s->publish, s->publish.now, say_end, tail);
     for (uint32_t i = 0; i < s->o.line_n; i++)
         line_release(&s->lines[i]);
     return queue_advance(&s->queue, &s->out, INT64_MAX, &s->err) && !failed(s);
