@@ -1259,13 +1259,18 @@ static void trouble(struct life *l)
         sim_fault_clear(d);
         uint32_t ops = where[life_random(l, PST_COUNT(where))];
         bool lie = ops & SIM_ANY_SYNC && !(ops & SIM_ANY_WRITE) && chance(l, 2);
-        sim_fault_add(d,
-                      &(struct sim_fault){.ops = ops,
-                                          .path = places[life_random(l, PST_COUNT(places))],
-                                          .skip = life_random(l, 6),
-                                          .times = chance(l, 3) ? SIM_EVER : 1 + life_random(l, 3),
-                                          .kind = lie ? SIM_LIE : SIM_FAIL,
-                                          .error = errors[life_random(l, PST_COUNT(errors))]});
+        struct sim_fault f = {.ops = ops,
+                              .path = places[life_random(l, PST_COUNT(places))],
+                              .skip = life_random(l, 6),
+                              .times = chance(l, 3) ? SIM_EVER : 1 + life_random(l, 3),
+                              .error = errors[life_random(l, PST_COUNT(errors))]};
+        enum log_action action = log_policy(-f.error);
+        /* bytes are given up with an error of the device; a sync that was interrupted or had no
+         * memory is not done, and the next one does it */
+        bool done =
+            action != LOG_ACT_AGAIN && action != LOG_ACT_BACKOFF && action != LOG_ACT_SKIPPED;
+        f.kind = lie && done ? SIM_LIE : SIM_FAIL;
+        sim_fault_add(d, &f);
     }
     }
 }
