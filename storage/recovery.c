@@ -50,6 +50,11 @@ static const char *text_in(json_t *o, const char *key)
     const char *t = json_string_value(json_object_get(o, key));
     return t ? t : "";
 }
+static const char *text_at(json_t *list, size_t i)
+{
+    const char *t = json_string_value(json_array_get(list, i));
+    return t ? t : "";
+}
 static uint64_t number_in(json_t *o, const char *key)
 {
     return (uint64_t)json_integer_value(json_object_get(o, key));
@@ -139,6 +144,15 @@ static void settle_all(struct recovery *r)
     r->lossy = false;
 }
 
+/* A mark or a gap row comes when both streams' rows below n were journaled. What one of them
+ * brought last may have gone with its frame: rows of the other one that came behind the hole say
+ * nothing of it. */
+static void jumps_to(const struct recovery *r, struct recovery_session *s, uint64_t n)
+{
+    if (r->lossy && s->read && !s->after_loss && s->next && n > s->next)
+        expect(s, s->next, n - 1);
+}
+
 /* The session stands at n: what a hole before it cost. */
 static void stands_at(struct recovery *r, struct recovery_session *s, uint64_t n, uint16_t day)
 {
@@ -172,6 +186,7 @@ static void state_mark(struct recovery *r, json_t *o, uint16_t day)
     s->state = !strcmp(state, "ended")      ? RECOVERY_ENDED
                : !strcmp(state, "replaced") ? RECOVERY_REPLACED
                                             : RECOVERY_LIVE;
+    jumps_to(r, s, number_in(o, "next"));
     stands_at(r, s, number_in(o, "next"), day);
     size_t i;
     json_t *range;
@@ -205,6 +220,7 @@ static void session_mark(struct recovery *r, json_t *o, uint16_t day)
     s->day = (int32_t)number_in(o, "day");
     s->first = number_in(o, "first");
     s->state = !strcmp(event, "end") ? RECOVERY_ENDED : RECOVERY_LIVE;
+    jumps_to(r, s, number_in(o, "next"));
     stands_at(r, s, number_in(o, "next"), day);
     struct recovery_session *old = session_of(r, s->feed, text_in(o, "replaces"), false);
     if (old && old != s)
@@ -218,12 +234,17 @@ static void tick_mark(struct recovery *r, json_t *o, uint16_t day)
         r->durable = durable;
     size_t i;
     json_t *e;
+    json_array_foreach(json_object_get(o, "next"), i, e)
+    {
+        struct recovery_session *s = session_of(r, text_at(e, 0), text_at(e, 1), false);
+        if (s)
+            jumps_to(r, s, (uint64_t)json_integer_value(json_array_get(e, 2)));
+    }
     settle_all(r);
     json_array_foreach(json_object_get(o, "next"), i, e)
     {
-        const char *feed = json_string_value(json_array_get(e, 0));
-        const char *session = json_string_value(json_array_get(e, 1));
-        if (!feed || !session)
+        const char *feed = text_at(e, 0), *session = text_at(e, 1);
+        if (!*feed || !*session)
             continue;
         struct recovery_session *s = session_of(r, feed, session, true);
         if (s->day < 0)
@@ -497,6 +518,7 @@ static void gap_row(struct recovery *r, const struct record *rec, uint16_t day)
     /* a declared gap begins where the session stood */
     if (s->after_loss)
         stands_at(r, s, first, day);
+    jumps_to(r, s, first);
     stands_at(r, s, last + 1, day);
     expected(s, first, last);
     paid(r, s, first, last);

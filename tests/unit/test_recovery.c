@@ -366,14 +366,48 @@ static void parted(void **state)
         lk_save(&k, mem, LOG);
         run(&r, &cfg);
         assert_int_equal(session(&r, "S1")->next, 23);
-        static const uint64_t want[4][3][2] = {{{0}},
-                                               {{11, 12}, {14, 15}, {17, 17}},
-                                               {{13, 13}, {16, 16}},
-                                               {{11, 17}}};
+        static const uint64_t want[4][3][2] = {
+            {{0}}, {{11, 12}, {14, 15}, {17, 17}}, {{13, 13}, {16, 16}}, {{11, 17}}};
         static const uint32_t n[4] = {0, 3, 2, 1};
         assert_int_equal(r.gaps, n[lost]);
         for (uint32_t i = 0; i < r.gaps; i++)
             expect_gap(&r, i, "S1", want[lost][i][0], want[lost][i][1]);
+        recovery_free(&r);
+        lk_free(&k);
+    }
+}
+
+/* The lost frame held the seal's last sequences, and the other one comes behind the hole: only what
+ * is said next, a tick, a state, a gap row or a later row, knows that there were more. */
+static void parted_end(void **state)
+{
+    (void)state;
+    for (unsigned next = 0; next < 4; next++) {
+        struct lk k;
+        struct recovery r;
+        struct recovery_config cfg = config();
+        start(&k);
+        data(&k, S1, 1, 10);
+        tick(&k, 0, 11);
+        hole(&k); /* 13, 16 … 18 */
+        pk_rows(&pk, quote.id, ITCH, S1, 11, 2, 0);
+        pk_rows(&pk, quote.id, ITCH, S1, 14, 2, 0);
+        pk_frame(&pk, &k, FRAME_DATA);
+        if (next == 0)
+            tick(&k, 0, 19);
+        else if (next == 1)
+            lk_mark(&k, MARK_STATE, state_json("S1", 0, 19, "live", NULL));
+        else if (next == 2)
+            gap(&k, S1, 19, 20);
+        data(&k, S1, next == 2 ? 21 : 19, 4);
+        tick(&k, 0, next == 2 ? 25 : 23);
+        data(&k, S1, next == 2 ? 25 : 23, 4);
+        lk_save(&k, mem, LOG);
+        run(&r, &cfg);
+        assert_int_equal(session(&r, "S1")->next, next == 2 ? 29 : 27);
+        assert_int_equal(r.gaps, 2);
+        expect_gap(&r, 0, "S1", 13, 13);
+        expect_gap(&r, 1, "S1", 16, 18);
         recovery_free(&r);
         lk_free(&k);
     }
@@ -1131,6 +1165,7 @@ int main(void)
         CASE(forged),
         CASE(holes),
         CASE(parted),
+        CASE(parted_end),
         CASE(earlier_incarnations),
         CASE(symbols_and_schemas),
         CASE(sessions),
