@@ -6,6 +6,7 @@
 #include "disks.h"
 #include "hooks.h"
 #include "ledger.h"
+#include "publish/server.h"
 #include "wiring.h"
 
 #define MINUTE (60 * NS_PER_S)
@@ -208,6 +209,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
                 (unsigned long long)behind);
     if (d->days && !d->replay)
         day_alarms(d->days, &d->alarms, now);
+    server_alarms(d->server, &d->alarms, now, d->config->alarms.clear_after);
     hooks_alarms(d, now);
     char text[ALARMS_TEXT];
     bool balanced = !d->ledger || ledger_check(d->ledger, text, sizeof text);

@@ -19,6 +19,10 @@ static const struct verb {
      "The newest rows, from the log and the ring; -f follows.", cli_tail},
     {"gaps", "[FEED] [-n N]", "The newest gaps, from the journal: what was lost, when, why.",
      cli_gaps},
+    {"sub",
+     "TABLE[,TABLE...]|'*' [--sym S,T] [--where EXPR] [--columns LIST] [--from live|day|begin|P] "
+     "[--durable] [--snapshot] [--conflate] [--marks] [--count N]",
+     "Rows as they come, from the unix socket of kdb+ IPC.", cli_sub},
     {"query-kill", "ID", "Stops a query that runs or waits.", cli_query_kill},
     {"log",
      "ls|verify|stat|dump|repair [FILE|DIR] [TABLE] [--from X] [--to Y] [--kind K,...] "

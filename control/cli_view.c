@@ -112,6 +112,7 @@ static int view_status(json_t *r)
         json_long(q, "ready") < json_long(q, "processes"))
         printf("queries  %s running  %s waiting  %s of %s processes up\n", count(q, "running"),
                count(q, "queued"), count(q, "ready"), count(q, "processes"));
+    cli_clients_line(json_object_get(r, "subscribers"));
     json_array_foreach(json_object_get(r, "ledger"), i, a) printf("%s\n", text(a, "line"));
     return degraded(r);
 }
@@ -402,7 +403,8 @@ static const struct {
     {"line", view_line},         {"tables", view_tables},     {"schema", view_schema},
     {"alarms", view_alarms},     {"explain", view_explain},   {"ledger", view_ledger},
     {"topo", view_topo},         {"counters", view_counters}, {"latency", view_latency},
-    {"commands", view_commands}, {"queries", view_queries},   {"plugin", view_plugin},
+    {"commands", view_commands}, {"queries", view_queries},   {"clients", view_clients},
+    {"plugin", view_plugin},
 };
 
 int cli_view(struct cli *c, const char *verb, int argc, char **argv)

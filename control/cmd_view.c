@@ -10,6 +10,7 @@
 #include "figures.h"
 #include "ledger.h"
 #include "core/nearest.h"
+#include "publish/server.h"
 #include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"
@@ -92,7 +93,7 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
     if (d->queries)
         query_pool_figures(d->queries, &q);
     return json_pack(
-        "{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o,s:{s:i,s:i,s:i,s:i},s:o}",
+        "{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o,s:{s:i,s:i,s:i,s:i},s:o,s:o}",
         "instance", s->instance, "version", PST_VERSION, "day", figures_day(d->day, day), "health",
         health(d), "up_ns", (json_int_t)(clock_system() - s->started), "durable_lag_ns",
         (json_int_t)(oldest ? now - oldest : 0), "alarms", alarms_json(d), "feeds", feeds_json(d),
@@ -101,7 +102,7 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
         (json_int_t)(load_acquire(&h->tail) - load_relaxed(&h->guard)), "ledger",
         ledger_brief(d->ledger), "days", day_brief(d->days), "queries", "processes",
         (int)q.processes, "ready", (int)q.ready, "running", (int)q.running, "queued", (int)q.queued,
-        "buffers", buffer_active(d));
+        "buffers", buffer_active(d), "subscribers", server_brief(d->server));
 }
 
 json_t *cmd_feeds(struct cmd_request *req, struct err *err)

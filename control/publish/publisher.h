@@ -98,6 +98,7 @@ struct server {
     pthread_mutex_t last_lock;
     char last[200];
     bool started, quiet;
+    uint64_t alarmed_disconnected;
 };
 
 int publisher_work(void *publisher);

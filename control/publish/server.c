@@ -360,6 +360,55 @@ void server_figures(struct server *s, struct server_figures *out)
         }
 }
 
+json_t *server_brief(struct server *s)
+{
+    struct server_figures f;
+    struct kdb_live_figures k = {0};
+    server_figures(s, &f);
+    if (s)
+        kdb_live_figures(s->kdb_live, &k);
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:s}", "connections",
+                     (json_int_t)f.connections, "consumers", (json_int_t)f.consumers, "slow",
+                     (json_int_t)f.slow, "behind", (json_int_t)f.behind, "slowest_bytes",
+                     (json_int_t)f.slowest_bytes, "slowest_id", (json_int_t)f.slowest_id,
+                     "slowest_ns", (json_int_t)f.slowest_ns, "memory", (json_int_t)f.memory,
+                     "disconnected", (json_int_t)f.disconnected, "kdb_log",
+                     !k.on       ? "off"
+                     : k.stopped ? "stopped"
+                     : !k.ready  ? "being read"
+                                 : "live",
+                     "kdb_log_messages", (json_int_t)k.messages, "socket", s ? s->unix_path : "");
+}
+
+void server_alarms(struct server *s, struct alarms *a, int64_t now, int64_t hold)
+{
+    struct server_figures f;
+    struct kdb_live_figures k = {0};
+    char text[500] = "";
+    if (!s || !s->started)
+        return;
+    server_figures(s, &f);
+    alarm_check(a, now, ALARM_CONSUMER_SLOW, "", f.slow != 0, hold,
+                "%u of %u consumers; %llu bytes wait for connection %llu", f.slow, f.consumers,
+                (unsigned long long)f.slowest_bytes, (unsigned long long)f.slowest_id);
+    alarm_check(a, now, ALARM_CONSUMER_DISCONNECTED, "", f.disconnected != s->alarmed_disconnected,
+                60 * NS_PER_S, "%s", f.last);
+    s->alarmed_disconnected = f.disconnected;
+    alarm_check(a, now, ALARM_IPC_PORT, "", !f.ports_ok, 0, "%s", f.port_problem);
+    alarm_check(a, now, ALARM_IPC_MEMORY, "", f.memory > (uint64_t)s->config->ipc.memory, hold,
+                "%llu of %lld bytes", (unsigned long long)f.memory,
+                (long long)s->config->ipc.memory);
+    users_problem(s->users, text);
+    alarm_check(a, now, ALARM_IPC_USERS, "", *text != 0, 0, "%.300s", text);
+    if (s->tls)
+        tls_problem(s->tls, text);
+    else
+        *text = 0;
+    alarm_check(a, now, ALARM_IPC_CERTIFICATE, "", *text != 0, 0, "%.300s", text);
+    kdb_live_figures(s->kdb_live, &k);
+    alarm_check(a, now, ALARM_KDB_LOG_STOPPED, "", k.stopped, 0, "%.300s", k.why);
+}
+
 static json_t *client(const struct connection *c)
 {
     static const char *const states[] = {"login",   "idle",       "live",
@@ -413,21 +462,4 @@ bool server_kick(struct server *s, uint64_t id, const char *by)
     struct inbox_item x = {.kind = INBOX_KICK, .fd = -1, .id = id};
     snprintf(x.text, sizeof x.text, "%s", by);
     return has(p, id) && inbox_push(&p->inbox, &x);
-}
-
-void server_slow(struct server *s, void (*fn)(void *arg, const char *who, bool slow, uint64_t lag),
-                 void *arg)
-{
-    for (unsigned i = 0; s && i < s->threads; i++) {
-        pthread_mutex_lock(&s->publisher[i].registry);
-        for (struct connection *c = s->publisher[i].first; c; c = c->next) {
-            char who[ADDRESS_TEXT + 80], from[ADDRESS_TEXT];
-            if (load_relaxed(&c->f_state) <= CLIENT_IDLE)
-                continue;
-            snprintf(who, sizeof who, "%llu %s%s%s", (unsigned long long)c->id, c->t_user,
-                     *c->t_user ? " " : "", address_text(&c->from, from));
-            fn(arg, who, load_relaxed(&c->f_slow), load_relaxed(&c->f_lag_bytes));
-        }
-        pthread_mutex_unlock(&s->publisher[i].registry);
-    }
 }

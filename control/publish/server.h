@@ -75,9 +75,8 @@ struct server_figures {
 };
 void server_figures(struct server *s, struct server_figures *out);
 json_t *server_clients(struct server *s); /* `penstock clients` */
-/* fn for each consumer: who (number, user, address), whether it is over consumer_alert_size. A lock
- * of its publish thread is held meanwhile. */
-void server_slow(struct server *s, void (*fn)(void *arg, const char *who, bool slow, uint64_t lag),
-                 void *arg);
+json_t *server_brief(struct server *s);   /* of `penstock status` */
+struct alarms;
+void server_alarms(struct server *s, struct alarms *a, int64_t now, int64_t hold);
 /* False: no such connection. */
 bool server_kick(struct server *s, uint64_t id, const char *by);
