@@ -163,7 +163,10 @@ static int wait_written(struct cli *c, const char *day, const char *calendar)
         json_t *e = entry_of(r, day, calendar);
         const char *step = e ? text(e, "step") : "";
         bool done = !strncmp(step, "written", 7), bad = e && *text(e, "error");
-        bool stuck = bad || !strcmp(step, "cancelled") || !strcmp(step, "waits for the database");
+        /* a database that is still being opened has no error */
+        bool unloaded = !strcmp(step, "waits for the database") &&
+                        *text(json_object_get(r, "database"), "error");
+        bool stuck = bad || unloaded || !strcmp(step, "cancelled");
         if (done || stuck) {
             char buf[700];
             if (c->json)

@@ -5,16 +5,22 @@
 . "$(dirname "$0")/lib.sh"
 enter_namespace "$@"
 
-# eod in six seconds; up to noon it ends yesterday, after noon today (control/calendar.h)
-at=$(($(date +%s) + 6)) eod=$(date -u -d "@$(($(date +%s) + 6))" +%T)
-case $eod in 00* | 01* | 02* | 03* | 04* | 05* | 06* | 07* | 08* | 09* | 10* | 11* | 12:00:00) ends=$((at - 86400)) ;; *) ends=$at ;; esac
-old=$(date -u -d "@$ends" +%Y.%m.%d) new=$(date -u -d "@$((ends + 86400))" +%Y.%m.%d)
 GROUPS_YAML="      - {group: \"239.192.1.1:26400\", feed: itch, line: A}
       - {group: \"239.192.1.2:26400\", feed: itch, line: B}"
-FEEDS="  - {name: itch, framing: moldudp64, decoder: itch50, zone: America/New_York, window_time: 20ms, date: ${old//./-}}"
-config
-sed -i "s/^calendar: .*/calendar: {zone: UTC, eod_time: \"$eod\"}/" "$work/p.yaml"
-start
+for wait in 5 15 45; do # as long as this machine needs for a start
+    rm -rf "$work/log" "$work/state"
+    at=$(($(date +%s) + wait)) eod=$(date -u -d "@$(($(date +%s) + wait))" +%T)
+    # up to noon it ends yesterday, after noon today (control/calendar.h)
+    case $eod in 00* | 01* | 02* | 03* | 04* | 05* | 06* | 07* | 08* | 09* | 10* | 11* | 12:00:00) ends=$((at - 86400)) ;; *) ends=$at ;; esac
+    old=$(date -u -d "@$ends" +%Y.%m.%d) new=$(date -u -d "@$((ends + 86400))" +%Y.%m.%d)
+    FEEDS="  - {name: itch, framing: moldudp64, decoder: itch50, zone: America/New_York, window_time: 20ms, date: ${old//./-}}"
+    config
+    sed -i "s/^calendar: .*/calendar: {zone: UTC, eod_time: \"$eod\"}/" "$work/p.yaml"
+    start
+    [ "$(date +%s)" -lt $((at - 2)) ] && break
+    kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+done
+while [ "$(date +%s)" -lt $((at - 4)) ]; do sleep 0.1; done
 send --rate 10000 --messages 90000 --symbols 500 --heartbeat-ms 100 --tail-heartbeats 2 --date "${old//./-}" \
     --line A,239.192.1.1:26400,loss=1%,burst=3 --line B,239.192.1.2:26400,loss=1%,burst=3
 [ "$(date +%s)" -gt "$at" ] || die "the date did not turn while traffic flowed"

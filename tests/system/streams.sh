@@ -123,7 +123,9 @@ cp "$work/size" "$work/hdb/$old/trade/size"
 at 11:00:00 "$later"
 for _ in $(seq 150); do [ "$(left "$old")" = 0 ] && break; sleep 0.1; done
 [ "$(left "$old")" = 0 ] || die "log_keep: $(left "$old") files of $old are left"
-[ "$(grep -c "^penstockd: log file .*is in the database, verified" "$work/daemon.log")" -ge "$before" ] || die "nothing was said"
+said() { grep -c "^penstockd: log file .*is in the database, verified" "$work/daemon.log"; }
+for _ in $(seq 100); do [ "$(said)" -ge "$before" ] && break; sleep 0.1; done
+[ "$(said)" -ge "$before" ] || die "nothing was said"
 row 3
 count() { p sql "select count(*) from trade" --format csv -q 2>/dev/null | tail -1; }
 for _ in $(seq 100); do [ "$(count)" = $rows ] && break; sleep 0.1; done
