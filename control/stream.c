@@ -22,7 +22,7 @@ struct tls {
     pthread_mutex_t lock; /* guards ctx, expires, problem: for a moment only */
     SSL_CTX *ctx;
     int64_t expires;
-    char problem[500];
+    char problem[sizeof((struct err *)0)->text];
     char *certificate, *key;
     struct file_mark seen[2]; /* of who calls tls_look and tls_reload, one at a time */
     pthread_mutex_t loading;
@@ -134,11 +134,13 @@ bool tls_reload(struct tls *t, struct err *err)
         t->ctx = fresh;
         t->expires = expires;
     }
-    snprintf(t->problem, sizeof t->problem, "%s", fresh ? "" : e.text);
+    memcpy(t->problem, e.text, sizeof t->problem); /* empty when they are sound */
     pthread_mutex_unlock(&t->lock);
     pthread_mutex_unlock(&t->loading);
     SSL_CTX_free(old);
-    return fresh || err_set(err, e.code, "%s", e.text);
+    if (!fresh && err)
+        *err = e;
+    return fresh;
 }
 
 void tls_look(struct tls *t)

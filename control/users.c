@@ -14,7 +14,7 @@
 struct users {
     pthread_mutex_t lock; /* guards load, problem: for a look-up only */
     struct users_load *load;
-    char problem[500];
+    char problem[sizeof((struct err *)0)->text];
     _Atomic uint64_t generation;
     char *path;              /* NULL: no users file */
     pthread_mutex_t loading; /* one load at a time; guards seen */
@@ -227,14 +227,16 @@ bool users_reload(struct users *u, struct err *err)
     struct users_load *old = u->load;
     if (ok)
         u->load = fresh;
-    snprintf(u->problem, sizeof u->problem, "%s", ok ? "" : e.text);
+    memcpy(u->problem, e.text, sizeof u->problem); /* empty when it is sound */
     pthread_mutex_unlock(&u->lock);
     if (ok) {
         atomic_fetch_add_explicit(&u->generation, 1, memory_order_release);
         users_load_free(old);
     }
     pthread_mutex_unlock(&u->loading);
-    return ok || err_set(err, e.code, "%s", e.text);
+    if (!ok && err)
+        *err = e;
+    return ok;
 }
 
 void users_look(struct users *u)
@@ -382,9 +384,6 @@ const struct user *users_again(struct users *u, const struct user *held, const s
         user_release(x);
         return held;
     }
-    user_release(held);
-    if (!*why)
-        return x;
-    user_release(x);
-    return NULL;
+    user_release(*why ? x : held);
+    return *why ? NULL : x;
 }

@@ -112,10 +112,10 @@ uint32_t users_iterations(struct users *u);
 void users_problem(struct users *u, char out[500]);
 
 /*
- * After the generation changed, for the user that a connection holds: the one to go on with, held;
- * *held is released, unless it is the same one because its rules did not change. Local users stay as
- * they are. NULL: close the connection; `why` is a sentence
- * (removed, another password, another network), *held is released too.
+ * After the generation changed, for the user that a connection holds: the one to go on with, which
+ * is the same one when its rules did not change (as for local users); else another one, held, and
+ * `held` is released. NULL: close the connection, which still holds `held`; `why` is a sentence
+ * (removed, another password, another network).
  * A connection whose new user may not read a table that it subscribes to is to be closed as well.
  */
 const struct user *users_again(struct users *u, const struct user *held, const struct address *from,

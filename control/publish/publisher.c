@@ -426,8 +426,9 @@ static void users_changed(struct publisher *p)
         char why[160];
         if (c->dead || !c->user)
             continue;
-        c->user = users_again(s->users, c->user, &c->from, why);
-        if (!c->user)
+        const struct user *u = users_again(s->users, c->user, &c->from, why);
+        c->user = u ? u : c->user;
+        if (!u)
             connection_kill(c, "%s", why);
         else if (!subscribe_allowed(c))
             connection_kill(c, "the user's rights have changed");

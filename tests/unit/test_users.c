@@ -429,6 +429,12 @@ static void test_holder(void **state)
     assert_null(users_find(u, "a\0b", 3));
     assert_null(users_find(u, "", 0));
     users_look(u); /* nothing has changed */
+    assert_ptr_equal(users_again(u, a, &from, why), a);
+    write_file("users: {a: {scram: " V ", tables: [x]}, b: {scram: " V "}, c: {scram: " V "}}\n",
+               0600);
+    users_look(u);
+    assert_int_equal(users_generation(u), ++generation);
+    assert_ptr_equal(users_again(u, a, &from, why), a); /* somebody else is new */
     assert_int_equal(users_generation(u), generation);
 
     write_file("users: {a: {scram: " V ", tables: [y]}}\n", 0640);
@@ -437,8 +443,8 @@ static void test_holder(void **state)
     assert_true(user_may_read(a, "x")); /* held ones are what they were */
     a = users_again(u, a, &from, why);
     assert_true(a && user_may_read(a, "y") && !user_may_read(a, "x"));
-    b = users_again(u, b, &from, why);
-    assert_null(b);
+    assert_null(users_again(u, b, &from, why));
+    user_release(b);
     assert_string_equal(why, "the user was removed");
 
     /* what is not sound changes nothing, and is said; so is who may read the file */
@@ -472,14 +478,15 @@ static void test_holder(void **state)
     users_look(u);
     users_problem(u, problem);
     assert_string_equal(problem, "");
-    a = users_again(u, a, &from, why);
-    assert_null(a);
+    assert_null(users_again(u, a, &from, why));
     assert_string_equal(why, "the user has another password now");
+    user_release(a);
     a = users_find(u, "a", 1);
     snprintf(text, sizeof text, "users: {a: {scram: \"%s\", networks: 127.0.0.1}}\n", other);
     write_file(text, 0600);
     assert_true(users_reload(u, &err));
     assert_null(users_again(u, a, &from, why));
+    user_release(a);
     assert_string_equal(why, "the user may no longer come from 10.1.1.1:1");
     users_close(u);
     unlink(path);
