@@ -459,6 +459,8 @@ static bool ask_first(struct connection *c, const struct kdb_request *r, struct 
     if (snapshot) {
         q.where = r->sub.where;
         q.columns = r->sub.columns;
+        q.stripe = r->sub.stripe;
+        q.stripes = r->sub.stripes;
     }
     for (uint32_t i = 0; names && i < t->n; i++)
         if (snapshot || t->at[i]->nkeys)

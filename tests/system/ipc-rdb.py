@@ -201,7 +201,6 @@ try:
             settle()
             staying = live[-1]
             staying.take(0.1)
-            before = {t: len(staying.tables[t]["size"]) for t in staying.tables}
             for t in first:
                 first[t] = paused[t]
             p("eod", "run", "--yes")
