@@ -6,6 +6,7 @@
 #include "disks.h"
 #include "hooks.h"
 #include "ledger.h"
+#include "publish/kdb_live.h"
 #include "publish/server.h"
 #include "wiring.h"
 
@@ -211,6 +212,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
         day_alarms(d->days, &d->alarms, now);
     server_alarms(d->server, &d->alarms, now, d->config->alarms.clear_after);
     hooks_alarms(d, now);
+    kdb_live_look();
     char text[ALARMS_TEXT];
     bool balanced = !d->ledger || ledger_check(d->ledger, text, sizeof text);
     alarm_check(&d->alarms, now, ALARM_LEDGER_IMBALANCE, "", !balanced, 0, "%s",

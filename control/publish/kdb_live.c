@@ -11,6 +11,8 @@
 #define SAVE_NS    NS_PER_S
 #define CHECK_NS   NS_PER_S
 
+_Atomic bool kdb_live_missed;
+
 struct kdb_live *kdb_live_open(const struct kdb_live_config *c, struct err *err)
 {
     struct kdb_live *k = calloc(1, sizeof *k);
@@ -98,8 +100,10 @@ static bool stopped(struct kdb_live *k, int64_t now, const struct err *err)
 enum kdb_live_ready kdb_live_point(struct kdb_live *k, struct kdb_live_point *out)
 {
     *out = (struct kdb_live_point){.messages = PST_NULL_LONG};
-    if (!k)
+    if (!k) {
+        store_relaxed(&kdb_live_missed, true);
         return KDB_LIVE_OFF;
+    }
     pthread_mutex_lock(&k->lock);
     bool ready = k->ready, off = k->figures.stopped;
     if (ready)

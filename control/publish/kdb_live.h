@@ -85,10 +85,16 @@ struct kdb_live *kdb_live_open(const struct kdb_live_config *c, struct err *err)
 void kdb_live_close(struct kdb_live *k);
 /* Writes what there is, at most about `budget` bytes. True: there is more at once. */
 bool kdb_live_step(struct kdb_live *k, int64_t now_monotonic, uint64_t budget);
-/* k may be NULL: off. */
+/* k may be NULL: off (kdb_live_look says so once). */
 enum kdb_live_ready kdb_live_point(struct kdb_live *k, struct kdb_live_point *out);
 void kdb_live_figures(struct kdb_live *k, struct kdb_live_figures *out);
 
 /* As the daemon is configured. NULL with err->code 0: it is off. io: the catchup thread's. */
 struct daemon;
 struct kdb_live *kdb_live_of(struct daemon *d, struct io *io, struct err *err);
+/* Control, each check_interval: the warning, once, that a client asked for .u.i or .u.L while there
+ * is no log. */
+void kdb_live_look(void);
+/* For status: {"on","ready","stopped","why","messages","bytes","rows","position","behind"}; a new
+ * reference, null without a server. */
+struct json_t *kdb_live_json(struct daemon *d);

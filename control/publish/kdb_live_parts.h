@@ -54,6 +54,9 @@ struct kdb_live {
     struct kdb_live_figures figures;
 };
 
+/* Somebody asked for the point of a log that is off. */
+extern _Atomic bool kdb_live_missed;
+
 /* The day's file, its sidecar, the file while it is written anew. */
 bool live_path(const struct kdb_live *k, int32_t day, char out[LIVE_PATH]);
 bool live_side_path(const struct kdb_live *k, int32_t day, const char *ending, char out[LIVE_PATH]);

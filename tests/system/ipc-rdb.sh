@@ -19,7 +19,7 @@ tables:
 sed -i '/^ *$/d; /^feeds:/d' "$work/p.yaml"
 start
 echo "$daemon" >"$work/daemon.pid"
-PYTHONPATH=$here/../support timeout 120 /usr/bin/python3 "$here/ipc-rdb.py" "$work" "$bin/penstock" "${ROUNDS:-24}" $((seed % 1000))
+PYTHONPATH=$here/../support timeout $([ -n "${PST_ALL:-}" ] && echo 900 || echo 120) /usr/bin/python3 "$here/ipc-rdb.py" "$work" "$bin/penstock" "${ROUNDS:-$([ -n "${PST_ALL:-}" ] && echo 100 || echo 12)}" $((seed % 1000))
 code=$?
 daemon=$(cat "$work/daemon.pid")
 [ $code = 0 ] || die "see above"
