@@ -346,7 +346,8 @@ static void take_snapshot(struct ledger *l)
     b.rows = load_relaxed(&st->counter[COUNTER_APPEND_ROWS]);
     for (uint32_t i = 0; i < st->n_feeds; i++)
         b.handed[i] = handed(&st->feeds[i]);
-    for (int i = 0; i < 64; i++) {
+    /* Behind a start with a large log they read for seconds: the thread must beat meanwhile. */
+    for (int i = 0; i < 64 && clock_monotonic() - s->at < SNAP_NS; i++) {
         follow(l, &l->all, ROUND_FRAMES);
         follow(l, &l->durable, ROUND_FRAMES);
         if (l->all.waiting && l->durable.waiting)

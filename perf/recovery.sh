@@ -3,6 +3,7 @@
 # A start behind a large log: penstockd is killed with GB gigabytes of one date's rows behind it, the
 # page cache is dropped, and it is started again while packets keep coming.
 #   first     from exec to the first packet in the journal
+#   verify    every byte of it checked, as the start does behind capture (penstock log verify)
 #   rebuild   all of the log read again and its rows in memory: bytes a second, from exec, beside what
 #             fio reads of the same files (1 MiB, direct, depth 8, cold)
 #   perf/recovery.sh [GB (10)] [DIRECTORY]        root (drop_caches, veth); RAM for the rows: see rdb
@@ -47,6 +48,10 @@ if command -v fio >/dev/null; then
         --size=$((size / 1048576 * 1048576)) --readonly --output-format=terse --terse-version=3 2>/dev/null | cut -d';' -f7)
     disk=$((${disk:-0} * 1024))
 fi
+drop
+t0=$(now)
+p log verify "$work/log" >/dev/null
+verify=$(awk -v b="$bytes" -v t0="$t0" -v t="$(now)" 'BEGIN { printf "%.0f", b / (t - t0) }')
 
 drop
 "$build/perf/sim/penstock-sim" --iface exchange --line A,239.192.1.1:26400 --pps 2000 --duration 600 \
@@ -72,8 +77,9 @@ for _ in $(seq 60000); do
 done
 grep 'recovered' "$work/again.out"
 end=$(sed -n 's/.*recovered .* end at \([0-9]*\),.*/\1/p' "$work/again.out" | head -1)
-[ -n "$end" ] && bytes=$end # positions begin near 0: what was preallocated is not read
-awk -v b="$bytes" -v t0="$t0" -v f="$first" -v d="$done" -v disk="${disk:-0}" -v rows="$rows" -v have="$have" -v refused="${refused:-0}" 'BEGIN {
-    printf "result recovery bytes=%d rows=%d in_memory=%d refused=%d first_s=%.2f rebuild_s=%.2f rebuild_bytes_s=%.0f disk_bytes_s=%.0f of_disk=%.2f\n",
-        b, rows, have, refused, f - t0, d - t0, b / (d - t0), disk, disk ? b / (d - t0) / disk : 0 }'
+# positions begin near 0: what was preallocated is not read
+[ -n "$end" ] && verify=$((verify * (end / 1000) / (bytes / 1000))) bytes=$end
+awk -v verify="$verify" -v b="$bytes" -v t0="$t0" -v f="$first" -v d="$done" -v disk="${disk:-0}" -v rows="$rows" -v have="$have" -v refused="${refused:-0}" 'BEGIN {
+    printf "result recovery bytes=%d rows=%d in_memory=%d refused=%d first_s=%.2f rebuild_s=%.2f rebuild_bytes_s=%.0f verify_bytes_s=%.0f disk_bytes_s=%.0f of_disk=%.2f verify_of_disk=%.2f\n",
+        b, rows, have, refused, f - t0, d - t0, b / (d - t0), verify, disk, disk ? b / (d - t0) / disk : 0, disk ? verify / disk : 0 }'
 [ -n "$done" ]
