@@ -303,8 +303,8 @@ static int add(const struct wanted *w, const struct text *t, const struct users_
     free(fresh.at);
     if (!code)
         printf("%s: %s may log in; %s\n", w->file, w->name,
-               w->tables || w->groups ? "penstock user ls shows what else"
-                                      : "it has no tables yet (tables:, publish:)");
+               w->tables || w->groups || w->publish ? "penstock user ls shows what else"
+                                                    : "it has no tables yet (tables:, publish:)");
     return code;
 }
 

@@ -85,6 +85,7 @@ struct connection {
     const struct user *user;
     char tried[USER_NAME_MAX + 1]; /* the name that came with the login */
     enum level level; /* of a unix peer */
+    int64_t denied_at; /* monotonic: a right was missing, and it was logged */
     int64_t since, deadline;
     uint32_t events; /* asked of epoll */
     uint8_t capability;

@@ -43,13 +43,17 @@ __attribute__((format(printf, 2, 3))) static void refuse(struct connection *c, c
         send_out(c, &o, kdb_answer_error(&o, "%s", text));
 }
 
+/* All are counted; one a second and connection is logged. */
 static void deny(struct connection *c, const char *right, const char *what)
 {
+    count(c, COUNTER_PUBLISH_DENIED);
+    if (c->denied_at && c->t->now - c->denied_at < NS_PER_S)
+        return;
+    c->denied_at = c->t->now;
     struct access_entry e = connection_entry(c, ACCESS_DENY);
     e.reason = right;
     e.text = what;
     access_log(c->t->server->access, &e);
-    count(c, COUNTER_PUBLISH_DENIED);
 }
 
 /* ---- tables ---- */
@@ -74,7 +78,7 @@ static uint32_t visible(const struct connection *c, const struct schema **out)
     return n;
 }
 
-static const struct schema *table_named(const struct connection *c, const char *text, uint32_t len)
+static const struct schema *table_named(struct connection *c, const char *text, uint32_t len)
 {
     char name[SCHEMA_NAME_MAX];
     if (!len || len >= sizeof name)
@@ -82,7 +86,10 @@ static const struct schema *table_named(const struct connection *c, const char *
     memcpy(name, text, len);
     name[len] = 0;
     const struct schema *s = schema_set_find(c->t->server->daemon->schemas, name);
-    return s && user_may_read(c->user, name) ? s : NULL;
+    if (!s || user_may_read(c->user, name))
+        return s;
+    deny(c, "read", name);
+    return NULL;
 }
 
 /* Tables of a request, and what an answer says about them. */
@@ -238,6 +245,8 @@ static bool update(struct connection *c, const struct kdb_request *r)
         return false;
     }
     c->updates++;
+    if (v == INTAKE_REFUSED && err.code == -EACCES)
+        deny(c, "publish", err.text);
     if (v == INTAKE_REFUSED && !is_sync(c)) {
         count(c, COUNTER_PUBLISH_ERRORS);
         return true;
