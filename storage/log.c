@@ -475,6 +475,7 @@ static void drain(struct log *l)
 
 int log_work(struct log *l)
 {
+    PST_FAULT_STALL("log.work");
     l->now = l->io->ops->monotonic(l->io);
     int did = reap(l, 0);
     did += scout(l, ring_tail(l->ring));

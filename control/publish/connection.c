@@ -374,6 +374,7 @@ static bool take(struct connection *c, size_t *bytes)
     if (n <= 0) {
         kdb_session_took(&c->session, 0);
         c->eof = true;
+        c->by_peer = true;
         if (n < 0)
             connection_kill(c, "%s", strerror((int)-n));
         else if (!c->ack_count) /* what it sent is done; acknowledgements go out first */
@@ -495,6 +496,7 @@ static void output(struct connection *c)
             return;
         }
         if (r < 0) {
+            c->by_peer = true;
             connection_kill(c, "%s", strerror((int)-r));
             return;
         }

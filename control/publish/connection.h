@@ -123,8 +123,8 @@ struct connection {
     bool notices; /* it has used .pst.sub: it knows .pst.notice */
     bool conflating;
     bool heartbeats, awaits_start, wants_join;
-    bool positions; /* it asked for notices of positions behind its data */
-    uint64_t told;  /* the last of these */
+    bool positions;          /* it asked for notices of positions behind its data */
+    uint64_t told;           /* the last of these */
     bool blocked_or_unacked; /* the peer owes something: is it there? */
     uint64_t join_at;
 
@@ -132,6 +132,7 @@ struct connection {
     bool is_dirty, is_ready, is_waiting;
     struct connection *dirty, *ready, *waiting;
     char why[160]; /* it is to be closed: the reason */
+    bool by_peer;  /* it ended the connection, or the network */
     bool dead, is_grave;
     struct connection *grave;
 

@@ -306,11 +306,13 @@ void server_close(struct daemon *d)
 void server_note(struct server *s, const struct connection *c, const char *why)
 {
     char from[ADDRESS_TEXT];
-    if (!c->nsubs || !*why || !strncmp(why, "closed", 6) || !strcmp(why, "penstockd stops"))
+    if (!c->nsubs || !*why || c->by_peer || !strncmp(why, "closed", 6) ||
+        !strcmp(why, "penstockd stops"))
         return;
     atomic_fetch_add_explicit(&s->disconnected, 1, memory_order_relaxed);
     pthread_mutex_lock(&s->last_lock);
-    snprintf(s->last, sizeof s->last, "%s (%s): %.120s", c->user ? c->user->name : "?",
+    snprintf(s->last, sizeof s->last, "connection %llu%s%s, %s: %.120s", (unsigned long long)c->id,
+             c->user && *c->user->name ? ", " : "", c->user ? c->user->name : "",
              address_text(&c->from, from), why);
     pthread_mutex_unlock(&s->last_lock);
 }

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# ipc.sh CASE: the kdb+ IPC server from outside, with a client of the tests' own (ipc.py).
+. "$(dirname "$0")/lib.sh"
+case_=$1
+enter_namespace "$@"
+PORTS=" " FEEDS=" "
+here=$(cd "$(dirname "$0")" && pwd)
+tables="tables:
+  - {name: trade, columns: {time: timestamp, sym: symbol, price: float, size: long}}
+  - {name: quote, columns: {time: timestamp, sym: symbol, bid: float, n: long}}
+  - {name: last, columns: {time: timestamp, sym: symbol, px: float}, key: [sym]}
+rdb_memory: 256M
+query_processes: 1
+query_threads: 1"
+
+plain() { config "$tables
+$1"; sed -i '/^ *$/d; /^feeds:/d' "$work/p.yaml"; }
+py() { /usr/bin/python3 "$here/ipc.py" "$@" || die "ipc.py $*"; }
+export BIN=$bin SOCK=$work/s.sock WORK=$work UNIX=$work/test.ipc
+
+case $case_ in
+basic)
+    plain "ipc: {heartbeat: 1s}"
+    start
+    py basic
+    p clients >"$work/out" || die "clients: $(cat "$work/out")"
+    grep -q "nobody is connected" "$work/out" || die "connections stay: $(cat "$work/out")"
+    stop || die "exit code"
+    ;;
+policies)
+    RING=64M
+    plain "ipc: {memory: 256M}
+consumer_alert_size: 2M
+consumer_disconnect_size: 8M
+alarms: {clear_after: 0}"
+    start
+    DAEMON=$daemon py policies
+    stop || die "exit code"
+    ;;
+catchup) # stopped long enough for the ring to lap it several times; memory stays constant
+    RING=32M
+    plain "ipc: {memory: 256M}
+consumer_disconnect_size: 4M
+consumer_policy: catchup"
+    start
+    DAEMON=$daemon py catchup
+    stop || die "exit code"
+    ;;
+joins)
+    plain "ipc: {threads: 2}"
+    start
+    py joins "$seed"
+    stop || die "exit code"
+    ;;
+storm)
+    plain "ipc: {heartbeat: 1s, login_timeout: 2s, connections: 1500}
+consumer_disconnect_size: 4M"
+    start
+    ip addr add 10.9.9.9/32 dev lo
+    DAEMON=$daemon py storm
+    stop || die "exit code"
+    ;;
+rewound) # consumers saw what the log did not get: after the crash they are told
+    plain "ipc: {heartbeat: 1s}
+publish_first: true"
+    export PST_FAULT_STALL="log.work:$work/stall"
+    start
+    STALL=$work/stall py ahead "$work/at"
+    kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+    rm "$work/stall"; unset PST_FAULT_STALL
+    start
+    py rewound "$work/at"
+    stop || die "exit code"
+    ;;
+keys)
+    ip addr add 127.0.0.9/8 dev lo 2>/dev/null
+    plain "ipc: {address: 127.0.0.9, tickerplant: 6010, rdb: 6011, hdb: 6012, threads: 2, connections: 20, login_timeout: 1s, heartbeat: 500ms, message_max: 64K}
+pub_freq: 300ms
+multi_publish: true
+consumer_alert_size: 100k
+consumer_disconnect_size: 1M
+consumer_policy: skip"
+    start
+    py keys
+    stop || die "exit code"
+    rm -rf "$work/state" "$work/log"
+    plain "ipc: {memory: 16M}"
+    start
+    py memory
+    stop || die "exit code"
+    ;;
+*) die "no case $case_" ;;
+esac
