@@ -17,9 +17,16 @@
 
 #define EVENTS      128
 #define ACCEPT_TURN 64
-#define READ_TURN   (1u << 20) /* bytes of journal between two flushes of a fan-out */
-#define HOUSE_NS    (100 * NS_PER_MS)
-#define DEEP_NS     (500 * NS_PER_MS) /* below thread.stuck's two seconds */
+#define READ_TURN   (1u << 20) /* bytes of journal that a turn reads */
+/* PACE. What a flush and the writes behind it cost grows with the consumers, not with the rows. So
+ * when that took long, as much time goes to reading before the next flush: rows gather, and a
+ * thousand consumers with work for more than one core get larger messages instead of a growing
+ * backlog. A flush that costs little is followed by the next at once. */
+#define PACE_FROM  (200 * NS_PER_US)
+#define PACE_MOST  (10 * NS_PER_MS)
+#define PACE_BYTES (8u << 20) /* of journal read since the last flush: enough */
+#define HOUSE_NS   (100 * NS_PER_MS)
+#define DEEP_NS    (500 * NS_PER_MS) /* below thread.stuck's two seconds */
 
 uint64_t server_memory(struct server *s)
 {
@@ -288,8 +295,14 @@ static int read_lanes(struct publisher *p)
         if (!l->awake)
             continue;
         enum lane_verdict v = lane_read(l, READ_TURN, &frames);
-        if (frames || fanout_due(l->fanout) <= p->now)
-            lane_flush(l, p->now);
+        if (frames || fanout_due(l->fanout) <= p->now) {
+            if (p->now >= p->flush_after || l->position - l->before > PACE_BYTES) {
+                lane_flush(l, p->now);
+                p->flushed = true;
+            } else {
+                n++; /* soon */
+            }
+        }
         n += (int)frames;
         if (v == LANE_LAPPED) {
             atomic_fetch_add_explicit(&p->server->daemon->status->counter[COUNTER_PUBLISH_LAPPED],
@@ -485,9 +498,15 @@ int publisher_work(void *arg)
     p->time = clock_now(&p->server->daemon->clock);
     int did = events(p);
     did += inputs(p);
+    p->flushed = false;
     did += read_lanes(p);
     did += updates(p);
+    int64_t from = p->flushed ? clock_monotonic() : 0;
     did += outputs(p);
+    if (p->flushed) {
+        int64_t now = clock_monotonic(), took = now - from;
+        p->flush_after = took < PACE_FROM ? 0 : now + (took < PACE_MOST ? took : PACE_MOST);
+    }
     house(p);
     bury(p);
     if (p->finishing && !load_relaxed(&p->finished))

@@ -48,6 +48,8 @@ struct publisher {
     struct lane lane[LANES];
     int64_t now;              /* monotonic, of this turn */
     int64_t time;             /* UTC */
+    int64_t flush_after;      /* PACE: the fan-outs flush from here on */
+    bool flushed;             /* one did in this turn */
     struct connection *first; /* all; the registry's lock guards the list for others */
     pthread_mutex_t registry;
     uint32_t count;
