@@ -263,8 +263,10 @@ static bool readable(struct pst_client *c)
     return c->wire.ssl && SSL_pending(c->wire.ssl) > 0;
 }
 
-static void progress(struct pst_client *c)
+/* True: bytes came. */
+static bool progress(struct pst_client *c)
 {
+    bool came = false;
     switch (c->state) {
     case LINK_CONNECTING:
         connecting(c);
@@ -277,8 +279,9 @@ static void progress(struct pst_client *c)
         break;
     case LINK_UP:
         if (!send_some(c))
-            return;
-        if (receive(c)) {
+            return false;
+        came = receive(c);
+        if (came) {
             responses(c);
             if (c->state == LINK_UP)
                 send_some(c);
@@ -293,6 +296,7 @@ static void progress(struct pst_client *c)
                 c->o.connect_ms > 0 ? c->o.connect_ms : 5000);
         refused(c, &err);
     }
+    return came;
 }
 
 static bool given_up(const struct pst_client *c)
@@ -313,8 +317,8 @@ int link_step(struct pst_client *c, int64_t until)
         now = clock_monotonic();
     }
     enum link_state before = c->state;
-    if (c->state != LINK_DOWN)
-        progress(c);
+    if (c->state != LINK_DOWN && progress(c))
+        return 0; /* the caller looks at it before anyone waits */
     if (c->state != before)
         return 0;
     int64_t end = until;

@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# libpenstock against a real daemon: the two examples as a user runs them, publishing and subscribing
+# over the socket, TCP and shared memory, over restarts and a crash; a reader that the ring has lapped.
+# shellcheck disable=SC1091
+here=$(dirname "$0")
+. "$here/lib.sh"
+client=$bin/client
+workdir
+port=$((20000 + $$ % 20000))
+cat >"$work/p.yaml" <<YAML
+instance: test
+state_directory: $work/state
+log_directory: $work/log
+run_directory: $work
+control_socket: $work/s.sock
+log_low_space: 1M
+log_preallocate: 16M
+log_ballast: 0
+ring_size: 16M
+rdb_memory: 256M
+symbols_max: 100k
+consumer_policy: catchup
+tables:
+  trade: {columns: {time: timestamp, sym: symbol, price: float, size: long}}
+ipc: {tickerplant: $port, rdb: 0, hdb: 0, heartbeat: 200ms}
+YAML
+ipc=$work/test.ipc tcp=127.0.0.1:$port
+probe() { "$BUILD/tests/client_probe" "$@"; }
+ln -s "$work/s.sock" "$work/test.sock" # shared memory looks for it beside the *.ipc
+
+subscribed() { # waits until subscriber's output $1 says that it stands
+    for _ in $(seq 600); do grep -q subscribed "$1" 2>/dev/null && return; sleep 0.05; done
+    die "no subscription: $(cat "$1")"
+}
+
+# ---- the examples ----
+start
+out=$("$client/publish_trades" "$ipc" 5000) || die "publish_trades: $out"
+case $out in *"5000 rows, durable below position "*) ;; *) die "publish_trades says $out" ;; esac
+for a in "$ipc shared.memory" "$tcp network"; do
+    timeout 60 "$client/last_values" "${a% *}" 5000 >"$work/last" 2>"$work/by" || die "last_values: $(cat "$work/by")"
+    grep -q "by ${a#* }" "$work/by" || die "last_values went $(cat "$work/by"), not by ${a#* }"
+    awk '{n += $3} END {exit n != 5000 || NR != 6}' "$work/last" || die "last_values: $(cat "$work/last")"
+    # the last price that SQL knows
+    while read -r sym price _; do
+        want=$(p --json sql "select price from trade where sym = '$sym' order by time desc limit 1" |
+            python3 -c 'import json,sys; print("%.2f" % json.load(sys.stdin)["rows"][0]["price"])')
+        [ "$want" = "$price" ] || die "$sym: last_values has $price, SQL $want"
+    done <"$work/last"
+done
+[ "$(probe query "$tcp" 'select count(*) as n from trade')" = 5000 ] || die "query"
+[ "$(probe watermark "$ipc")" = 1 ] || die "watermark"
+stop || die "stop"
+rm -rf "$work/log" "$work/state"
+
+# ---- rows each once: four ways at once, over a clean restart and kill -9 ----
+start
+probe publish "$ipc" 0 1000 >/dev/null || die "publish"
+ways="network/begin shared/begin place/begin network/begin/odd network/begin/slow/catchup"
+pids=
+for w in $ways; do
+    f=$work/sub.${w//\//.}
+    n=6000; case $w in *odd*) n=3000 ;; esac
+    probe subscribe "$tcp,$ipc" x 0 >/dev/null 2>&1 || : # a client that comes and goes
+    case $w in shared* | place*) a=$ipc ;; *) a=$tcp ;; esac
+    probe subscribe "$a" "$w" $n 150 >"$f" 2>"$f.err" &
+    pids="$pids $!"
+done
+others=$pids
+for w in $ways; do subscribed "$work/sub.${w//\//.}.err"; done
+probe publish "$ipc" 1000 2500 >/dev/null || die "publish"
+stop || die "stop"
+start
+probe publish "$tcp" 2500 4000 resend >/dev/null || die "publish after the restart"
+kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+start
+probe publish "$ipc" 4000 6000 >/dev/null || die "publish after the crash"
+i=0
+for w in $ways; do
+    i=$((i + 1))
+    f=$work/sub.${w//\//.}
+    wait "$(echo $pids | cut -d' ' -f$i)" || die "$w: $(cat "$f" "$f.err")"
+    case $w in *odd*) want="rows=3000 first=1 last=5999" ;; *) want="rows=6000 first=0 last=5999" ;; esac
+    grep -q "^$want holes=0 repeats=0 lost=0 rewound=0 ends=2 " "$f" || die "$w: $(cat "$f" "$f.err")"
+done
+others=
+
+# ---- a reader that sleeps while the ring goes round: on from the log ----
+probe subscribe "$ipc" place/begin/slow 20000 120 >"$work/lapped" 2>"$work/lapped.err" &
+others=$!
+subscribed "$work/lapped.err"
+kill -STOP $others
+probe publish "$ipc" 6000 400000 >/dev/null || die "publish"
+kill -CONT $others
+kill $others; wait $others 2>/dev/null
+probe subscribe "$ipc" place/begin 400000 120 >"$work/lapped" 2>"$work/lapped.err" || die "from the log: $(cat "$work/lapped" "$work/lapped.err")"
+grep -q "^rows=400000 first=0 last=399999 holes=0 repeats=0 lost=0 rewound=0 " "$work/lapped" || die "from the log: $(cat "$work/lapped")"
+stop || die "stop"
+echo "examples; 5 subscribers over a restart and a crash; 400,000 rows through the ring and the log"
