@@ -95,6 +95,3 @@ struct kdb_live *kdb_live_of(struct daemon *d, struct io *io, struct err *err);
 /* Control, each check_interval: the warning, once, that a client asked for .u.i or .u.L while there
  * is no log. */
 void kdb_live_look(void);
-/* For status: {"on","ready","stopped","why","messages","bytes","rows","position","behind"}; a new
- * reference, null without a server. */
-struct json_t *kdb_live_json(struct daemon *d);

@@ -3,7 +3,6 @@
 #include "config.h"
 #include "daemon.h"
 #include "publish/kdb_live_parts.h"
-#include "publish/publisher.h"
 #include "wiring_parts.h"
 
 /* Where the open day begins: behind the last end that all calendars have come to. */
@@ -58,19 +57,4 @@ void kdb_live_look(void)
     fprintf(stderr, "penstockd: a client asked for .u.i and .u.L, which are (0N; null symbol) "
                     "without a kdb+ log: an RDB of q that restarts does not get the day's rows; "
                     "set kdb_log_directory\n");
-}
-
-json_t *kdb_live_json(struct daemon *d)
-{
-    struct kdb_live_figures f;
-    if (!d->server)
-        return json_null();
-    kdb_live_figures(d->server->kdb_live, &f);
-    uint64_t durable = load_acquire(&d->ring.head->durable);
-    return json_pack("{s:b,s:b,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I}", "on", f.on, "ready", f.ready,
-                     "stopped", f.stopped, "why", f.stopped ? f.why : "", "messages",
-                     (json_int_t)f.messages, "bytes", (json_int_t)f.bytes, "rows",
-                     (json_int_t)f.rows, "position", (json_int_t)f.position, "behind",
-                     (json_int_t)(f.on && durable > f.position ? durable - f.position : 0),
-                     "rebuilt", (json_int_t)f.rebuilt);
 }

@@ -20,7 +20,7 @@ static const struct pst_query query = {
     "snap", "The snapshot of a dashboard.", parameters, 1, columns, 1, snap, NULL};
 
 PST_PLUGIN("snapping", "1.0", "A snapshot of its own.")
-int pst_plugin_register(struct pst_registry *r)
+PST_PLUGIN_EXPORT int pst_plugin_register(struct pst_registry *r)
 {
     return pst_host->add(r, &query);
 }
@@ -71,7 +71,7 @@ static const struct pst_query queries[] = {
     {"busy", "Runs until it is cancelled.", NULL, 0, rows, 1, busy, NULL}};
 
 PST_PLUGIN("answering", "1.0", "For tests of kdb+ IPC.")
-int pst_plugin_register(struct pst_registry *r)
+PST_PLUGIN_EXPORT int pst_plugin_register(struct pst_registry *r)
 {
     for (unsigned i = 0; i < ECHOED; i++)
         columns[i] = (struct pst_column){echoed[i].name, echoed[i].type};
