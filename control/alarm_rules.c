@@ -36,10 +36,13 @@ static void feed_rules(struct alarm_rules *r, struct daemon *d, unsigned f, int6
         snprintf(subject, sizeof subject, "%s %s", s->name, x->name);
         int64_t last = load_relaxed(&x->last_rx);
         uint32_t ls = load_relaxed(&x->state);
+        char since[64] = "nothing arrived since the start"; /* last_rx 0: never */
+        if (last)
+            snprintf(since, sizeof since, "silent for %lld s",
+                     (long long)((now - last) / NS_PER_S));
         alarm_check(a, now, ALARM_LINE_SILENT, subject,
                     open && !silent && ls == LINE_SILENT && state == FEED_LIVE, 0,
-                    "silent for %lld s; the other lines carry the feed",
-                    (long long)((now - last) / NS_PER_S));
+                    "%s; the other lines carry the feed", since);
         alarm_check(a, now, ALARM_LINE_IMBALANCE, subject, r->imbalance[f][l], hold,
                     "lost more than %lld times what the best line lost within a minute",
                     (long long)d->config->alarms.line_loss_ratio);

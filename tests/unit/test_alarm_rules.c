@@ -33,10 +33,13 @@ bool __wrap_ledger_check(struct ledger *l, char *text, size_t cap)
 
 static const int64_t start = 9000 * PST_DAY_NS;
 static int64_t now;
+static char told[ALARMS_TEXT]; /* by the alarm raised last */
 
-static void quiet(void *arg, const struct alarm_state *a, bool raised)
+static void tell(void *arg, const struct alarm_state *a, bool raised)
 {
-    (void)arg, (void)a, (void)raised;
+    (void)arg;
+    if (raised)
+        snprintf(told, sizeof told, "%s", a->text);
 }
 
 static void run(int64_t later)
@@ -73,7 +76,7 @@ static int up(void **state)
         fail_msg("%s", err.text);
     static struct recovery nothing = {.empty = true};
     d.wiring->recovery = &nothing;
-    alarms_init(&d.alarms, d.status, quiet, NULL);
+    alarms_init(&d.alarms, d.status, tell, NULL);
     d.ledger = (struct ledger *)&behind;
     d.nfeeds = d.status->n_feeds = 1;
     d.feeds[0].config = &d.config->feeds.at[0];
@@ -146,7 +149,8 @@ static void test_memory(void **state)
         raised(ALARM_SYMBOLS_FILLING, "", false);
         snprintf(text, sizeof text, "S%d", i);
         uint32_t id;
-        assert_int_equal(symbols_intern(&d.symbols, text, (uint32_t)strlen(text), &id), SYMBOLS_NEW);
+        assert_int_equal(symbols_intern(&d.symbols, text, (uint32_t)strlen(text), &id),
+                         SYMBOLS_NEW);
         if (i >= 799)
             run(NS_PER_S);
     }
@@ -186,12 +190,31 @@ static void test_feed(void **state)
     }
 }
 
+static void test_silent_line(void **state)
+{
+    (void)state;
+    struct status_line *b = &d.status->feeds[0].line[1];
+    store_relaxed(&b->state, LINE_SILENT);
+    run(NS_PER_S);
+    raised(ALARM_LINE_SILENT, "f B", true);
+    assert_string_equal(told, "nothing arrived since the start; the other lines carry the feed");
+
+    store_relaxed(&b->state, LINE_LIVE);
+    store_relaxed(&b->last_rx, now);
+    run(NS_PER_S);
+    raised(ALARM_LINE_SILENT, "f B", false);
+    store_relaxed(&b->state, LINE_SILENT);
+    run(6 * NS_PER_S);
+    assert_string_equal(told, "silent for 7 s; the other lines carry the feed");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_log, up, down),
         cmocka_unit_test_setup_teardown(test_memory, up, down),
         cmocka_unit_test_setup_teardown(test_feed, up, down),
+        cmocka_unit_test_setup_teardown(test_silent_line, up, down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
