@@ -9,6 +9,7 @@
 #include "publish/kdb_live.h"
 #include "publish/server.h"
 #include "wiring.h"
+#include "upstream.h"
 
 #define MINUTE (60 * NS_PER_S)
 
@@ -159,6 +160,20 @@ static void missed_rules(struct daemon *d, int64_t now, bool first)
     }
 }
 
+static void upstream_rules(struct daemon *d, int64_t now, int64_t mono)
+{
+    struct upstream_trouble t;
+    if (!d->upstream)
+        return;
+    upstream_trouble(d, &t);
+    alarm_check(&d->alarms, now, ALARM_UPSTREAM_DOWN, "", t.down && mono - t.since > NS_PER_S, 0,
+                "%s: %s", d->config->subscription_channel ? d->config->subscription_channel : "",
+                *t.why ? t.why : "not connected yet");
+    alarm_check(&d->alarms, now, ALARM_UPSTREAM_TABLE, "", *t.tables != 0, 0, "%s", t.tables);
+    alarm_check(&d->alarms, now, ALARM_CHANNEL_UNREGISTERED, "", *t.channel != 0, 0, "%s",
+                t.channel);
+}
+
 void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
 {
     const struct status *s = d->status;
@@ -180,6 +195,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
     log_rules(r, d, now, first);
     signal_rules(r, d, now, first);
     missed_rules(d, now, first);
+    upstream_rules(d, now, mono);
     uint64_t errors = load_relaxed(&s->counter[COUNTER_ERRORS_LOGGED]) +
                       load_relaxed(&s->counter[COUNTER_ERRORS_LOST]);
     char path[ALARMS_TEXT / 2];
@@ -196,6 +212,8 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
         int64_t age = mono - load_relaxed(&x->heartbeat);
         /* one step of it may be a sync of gigabytes */
         int64_t limit = !strcmp(x->name, "writedown") ? MINUTE : 2 * NS_PER_S;
+        if (!strcmp(x->name, "upstream")) /* names that are looked up, logs that are read */
+            limit = MINUTE;
         if (!strncmp(x->name, "disk-", 5))
             continue; /* disk.hung */
         alarm_check(&d->alarms, now, ALARM_THREAD_STUCK, x->name,

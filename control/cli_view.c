@@ -73,6 +73,24 @@ static void print_disk(json_t *x)
                print_bytes(json_long(x, "fill_rate")), print_duration(json_long(x, "full_in_ns")));
 }
 
+static void print_upstream(json_t *u)
+{
+    if (*text(u, "publishes"))
+        printf("publishes on channel %s\n", text(u, "publishes"));
+    if (!*text(u, "channel"))
+        return;
+    bool down = !strcmp(text(u, "state"), "down");
+    printf("upstream %s  %s%s%s  rows %s", text(u, "channel"), text(u, "state"),
+           *text(u, "address") ? " at " : "", text(u, "address"), count(u, "rows"));
+    if (down)
+        printf("  for %s: %s", print_duration(json_long(u, "down_for_ns")), text(u, "problem"));
+    if (json_long(u, "refused"))
+        printf("  refused %s", count(u, "refused"));
+    if (*text(u, "left_out"))
+        printf("  left out: %s", text(u, "left_out"));
+    printf("\n");
+}
+
 static int view_status(json_t *r)
 {
     json_t *log = json_object_get(r, "log"), *ring = json_object_get(r, "ring");
@@ -99,6 +117,7 @@ static int view_status(json_t *r)
            print_bytes(json_long(log, "tail") - json_long(log, "submitted")),
            print_bytes(json_long(log, "tail") - json_long(log, "durable")),
            print_bytes(json_long(log, "free")));
+    print_upstream(json_object_get(r, "upstream"));
     json_array_foreach(json_object_get(r, "disks"), i, a) print_disk(a);
     json_array_foreach(json_object_get(r, "buffers"), i, a)
         printf("buffer %lld  %s  rows %s (%s)\n", (long long)json_long(a, "id"), text(a, "status"),

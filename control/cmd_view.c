@@ -14,6 +14,7 @@
 #include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"
+#include "upstream.h"
 
 static const char *health(const struct daemon *d)
 {
@@ -92,7 +93,7 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
     struct query_pool_figures q = {0};
     if (d->queries)
         query_pool_figures(d->queries, &q);
-    return json_pack(
+    json_t *r = json_pack(
         "{s:s,s:s,s:s,s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:{s:I,s:I},s:o,s:o,s:{s:i,s:i,s:i,s:i},s:o,s:o}",
         "instance", s->instance, "version", PST_VERSION, "day", figures_day(d->day, day), "health",
         health(d), "up_ns", (json_int_t)(clock_system() - s->started), "durable_lag_ns",
@@ -103,6 +104,9 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
         ledger_brief(d->ledger), "days", day_brief(d->days), "queries", "processes",
         (int)q.processes, "ready", (int)q.ready, "running", (int)q.running, "queued", (int)q.queued,
         "buffers", buffer_active(d), "subscribers", server_brief(d->server));
+    if (d->upstream)
+        json_object_set_new(r, "upstream", upstream_status(d));
+    return r;
 }
 
 json_t *cmd_feeds(struct cmd_request *req, struct err *err)

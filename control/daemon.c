@@ -24,6 +24,7 @@
 #include "socket.h"
 #include "start.h"
 #include "topo.h"
+#include "upstream.h"
 #include "wiring_parts.h"
 
 #define TICK_NS        (100 * NS_PER_MS)
@@ -290,7 +291,7 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     d->socket = d->queries && server_open(d, err) ? socket_open(&sc, err) : NULL;
     if (d->socket && !socket_watch(d->socket, query_pool_fd(d->queries)))
         return err_set(err, -errno, "control socket: %s", strerror(errno));
-    if (d->socket && !server_start(d, err))
+    if (d->socket && (!server_start(d, err) || !upstream_start(d, err)))
         return false;
     if (d->socket)
         fprintf(stderr,
@@ -354,6 +355,7 @@ int daemon_close(struct daemon *d)
     }
     server_quiet(d->server); /* nobody is let in, nothing more is taken */
     bool drained = false;
+    upstream_stop(d); /* before the end mark */
     if (d->wiring) {
         wiring_stop_rx(d);
         wiring_port_tick(d);
@@ -408,6 +410,8 @@ void daemon_free(struct daemon *d)
     d->disks = NULL;
     day_close(d->days);
     d->days = NULL;
+    if (d->upstream)
+        upstream_close(d);
     if (d->wiring)
         wiring_close(d);
     if (d->ring.head)

@@ -44,6 +44,7 @@ struct query_pool;
 struct access;
 struct server;
 struct socket;
+struct upstream;
 struct rx;
 
 struct daemon_feed {
@@ -78,6 +79,7 @@ struct daemon {
     struct ledger *ledger;
     struct disks *disks;      /* what may hang: disks.h */
     struct error_log *errors; /* NULL in a replay */
+    struct upstream *upstream; /* another tickerplant's rows; NULL: none (upstream.h) */
     struct access *access;    /* who came and what was asked: access.h; NULL in a replay */
     struct buffers *buffers;  /* buffering events: buffer.h */
     struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */

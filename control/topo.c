@@ -28,6 +28,8 @@ const struct topo_thread topo_threads[] = {
      "refused batches and undecodable messages, with the reason, to the error log; the access log"},
     {"auth", CORE_HOUSE, true, 5,
      "password checks (auth_rate), TLS handshakes, groups of unix peers; reloads the users file"},
+    {"upstream", CORE_HOUSE, true, 0,
+     "subscribes to subscription_channel: another tickerplant's rows and marks to the journal"},
     {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
 };
 const unsigned topo_thread_count = PST_COUNT(topo_threads);
@@ -51,6 +53,7 @@ const struct topo_ring topo_rings[] = {
     {"inject.control", "control", "rx (the appender)", "publishers wait; marks are tried again"},
     {"inject.publish", "each publish thread", "rx (the appender)",
      "that thread does not read on from publishers until there is room"},
+    {"inject.upstream", "upstream", "rx (the appender)", "it does not read on from its upstream"},
     {"inject.rx", "each further rx lcore", "rx (the appender)",
      "that lcore's ports are not polled: its NIC drops, and the gap is a row (inject_full)"},
     {"command.rx", "control", "each rx lcore", "the command is refused with a sentence"},
@@ -73,6 +76,8 @@ static void ring_rows(const struct daemon *d, json_t *rings, const struct topo_r
                       : !strcmp(t->name, "inject.publish") ? (unsigned)d->config->ipc.threads
                                                            : 1;
     uint64_t bytes = wiring_ring_bytes(d, t->name);
+    if (!strcmp(t->name, "inject.upstream") && !bytes)
+        return;
     for (unsigned i = 0; i < copies && i < DAEMON_RX_MAX; i++) {
         char name[32];
         snprintf(name, sizeof name, copies > 1 ? "%s%u" : "%s", t->name, i);

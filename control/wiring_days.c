@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "calendar_due.h"
 #include "core/civil.h"
+#include "upstream.h"
 #include "wiring_parts.h"
 
 #define AHEAD_MAX 32 /* dates of a calendar that the due list holds */
@@ -161,6 +162,8 @@ void wiring_extend_due(struct daemon *d)
 {
     static struct due_item items[DUE_MAX];
     struct wiring *w = d->wiring;
+    if (upstream_chained(d))
+        return; /* dates and intervals end when they end there */
     unsigned calendars = wiring_calendars(d);
     const struct interval_rule rule = config_intervals(d->config);
     int32_t ahead = calendar_due_ahead(calendars, &rule);
@@ -204,7 +207,7 @@ bool wiring_missed(const struct daemon *d, unsigned i, int32_t *first, int32_t *
     const struct wiring *w = d->wiring;
     const struct calendar *c = config_calendar(d->config, i);
     int32_t began = w->open[i].day, now = calendar_day(c, clock_now(&d->clock)) - d->day_shift;
-    if (d->replay || w->recovery->empty)
+    if (d->replay || w->recovery->empty || upstream_chained(d))
         return false;
     *first = calendar_next_business_day(c, began);
     *last = calendar_previous_business_day(c, now);

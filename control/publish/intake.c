@@ -53,6 +53,17 @@ static bool add_table(struct intake *in, const struct intake_table *t)
     return true;
 }
 
+const struct intake_slot *intake_table_slot(struct intake *in, const struct schema *s)
+{
+    const struct intake_table t = {.schema = s};
+    const struct intake_slot *x = find_table(in, s->name, (uint32_t)strlen(s->name));
+    if (x && x->schema == s)
+        return x;
+    if (x || in->nslots == TABLE_MAX || !add_table(in, &t))
+        return NULL;
+    return &in->slot[in->nslots - 1];
+}
+
 /* ---- life ---- */
 
 struct intake *intake_open(const struct intake_config *c, struct err *err)

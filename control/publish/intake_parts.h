@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* intake_parts.h - what the intake*.c files share; nobody else includes it. */
+/* intake_parts.h - what the intake*.c files share; and upstream*.c, which converts with an intake
+ * of its own but sends by itself. */
 #pragma once
 
 #include "core/atomics.h"
@@ -68,6 +69,9 @@ pst_inline void count_plus(_Atomic uint64_t *c, uint64_t n)
 
 /* ---- intake.c: the steps of an update ---- */
 
+/* The table as updates find it; one that came after intake_open is taken in. NULL: no memory. */
+const struct intake_slot *intake_table_slot(struct intake *in, const struct schema *s);
+
 /* May a message be looked at? */
 bool intake_begin(struct intake *in, int64_t now);
 /* Builds the rows of one table. */
@@ -107,6 +111,15 @@ enum intake_fast intake_fast_columns(struct intake *in, const struct intake_slot
                                      const struct kdb_object *data, struct err *err);
 
 /* ---- intake_send.c: records to batches ---- */
+
+/* For who sends by itself: of the records behind in->sent the first whose texts have numbers now,
+ * at most `max` bytes of them: *n, *bytes. Texts that the table refuses become null. False: texts
+ * fill the batch, it must go first. */
+bool intake_numbered(struct intake *in, uint32_t max, uint32_t *n, uint32_t *bytes);
+/* Forgets the next n records. */
+void intake_drop(struct intake *in, uint64_t n);
+/* Where the next n records end in in->rec. */
+size_t intake_after(const struct intake *in, uint64_t n);
 
 /* What of the message is not staged yet goes there as room comes. True: nothing is left. */
 bool intake_send(struct intake *in);

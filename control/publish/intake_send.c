@@ -58,6 +58,44 @@ static int number_record(struct intake *in, struct record *r)
     return v;
 }
 
+bool intake_numbered(struct intake *in, uint32_t max, uint32_t *n, uint32_t *bytes)
+{
+    struct inject_rows *w = &in->w;
+    size_t at = in->sent;
+    for (*n = *bytes = 0; at < in->used; ++*n) {
+        struct record *r = (struct record *)(void *)(in->rec + at);
+        if (*bytes + r->bytes > max)
+            break;
+        const struct schema *s = schema_set_get(in->cfg.rows.schemas, r->table);
+        if (in->symbols.n && w->syms_bytes + 256u * (s->nsyms + 1u) > TEXTS_MAX)
+            return *n != 0;
+        for (unsigned i = 0; i <= s->nsyms; i++) {
+            uint8_t *field = i ? (uint8_t *)r + s->sym_offset[i - 1] : (uint8_t *)&r->sym;
+            uint32_t id = le32(field);
+            if (!(id & INTAKE_NEW) || id == PST_NULL_SYMBOL)
+                continue;
+            id = intake_symbols_commit(&in->symbols, id);
+            put32(field, id == SYMBOL_REFUSED ? PST_NULL_SYMBOL : id);
+        }
+        at += r->bytes;
+        *bytes += r->bytes;
+    }
+    return true;
+}
+
+size_t intake_after(const struct intake *in, uint64_t n)
+{
+    size_t at = in->sent;
+    for (; n && at < in->used; n--)
+        at += ((const struct record *)(const void *)(in->rec + at))->bytes;
+    return at;
+}
+
+void intake_drop(struct intake *in, uint64_t n)
+{
+    in->sent = intake_after(in, n);
+}
+
 /* Whole records from `from` on, at most `max` bytes; *n of them. */
 static size_t whole_records(const struct intake *in, size_t from, size_t max, uint32_t *n)
 {

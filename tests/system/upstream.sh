@@ -1,0 +1,187 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# upstream.sh CASE: rows of another tickerplant (subscription_channel), each once whoever is killed.
+#   zero, batch   a kdb+ tickerplant (kdbtick.py) with its log on this host
+#   nolog         one without: gap rows say what may be missing
+#   tables        tables that differ, that are declared, taken over, and left out
+#   penstock      another penstockd; both are killed at random times
+#   channels      messaging_server and publish_channel
+. "$(dirname "$0")/lib.sh"
+here=$(dirname "$0")
+name=$1
+RING=16M PREALLOCATE=4M
+enter_namespace "$@"
+PORTS=" " FEEDS=" "
+mkdir "$work/tp"
+
+configure() { # LINES
+    config "retry_interval: 50ms
+$1"
+    sed -i '/^ *$/d; /^feeds:/d; s/^calendar:.*/calendar: {zone: UTC}/' "$work/p.yaml"
+}
+tick() { # MODE RATE: the simulated tickerplant
+    mkfifo "$work/in" 2>/dev/null
+    /usr/bin/python3 "$here/kdbtick.py" 5010 "$work/tp" "$1" "$2" <>"$work/in" >"$work/tick.out" 2>>"$work/tick.err" &
+    tick=$! others="$others $!"
+    for _ in $(seq 200); do grep -q ready "$work/tick.out" && return; sleep 0.02; done
+    die "no tickerplant: $(cat "$work/tick.err")"
+}
+tell() { # LINE: to the tickerplant, and until it did
+    n=$(grep -c "did $1" "$work/tick.out")
+    echo "$1" >"$work/in"
+    for _ in $(seq 200); do [ "$(grep -c "did $1" "$work/tick.out")" -gt "$n" ] && return; sleep 0.02; done
+    die "the tickerplant did not $1: $(cat "$work/tick.err")"
+}
+upstream() { figure status "r['upstream']['$1']"; }
+until_up() { # STATE
+    for _ in $(seq 200); do [ "$(upstream state 2>/dev/null)" = "$1" ] && return; sleep 0.05; done
+    die "the upstream is not $1: $(p status)"
+}
+crash() { kill -9 "$daemon"; wait "$daemon" 2>/dev/null; daemon=; }
+check_rows() { # until the log holds what the tickerplant published, each row once; `days`: of its dates
+    for _ in $(seq 100); do
+        "$bin/penstock" log dump "$work/log" --json 2>/dev/null >"$work/rows"
+        if [ -n "${1:-}" ]; then p sql -q --format csv "select date, count(*) from trade group by date order by date" >"$work/days" 2>&1; fi
+        /usr/bin/python3 - "$work/tp/truth.json" "$work/rows" "$work/days" "$@" >"$work/diff" 2>&1 <<'PY' && return
+import json, sys
+truth, seen = json.load(open(sys.argv[1])), {}
+for line in open(sys.argv[2]):
+    r = json.loads(line)
+    if r["table"] not in ("trade", "quote"): continue
+    n = r["n"]
+    assert n not in seen, "row %d is there twice" % n
+    seen[n] = r
+    if r["table"] == "trade": assert r["price"] == n / 4, r
+    else: assert r["note"] == "note %d" % n, r
+    assert r["sym"] == ["AAPL", "MSFT", "IBM", "O   240119C00150000", "Z"][n % 5], r
+wanted = sum(sum(d.values()) for d in truth.values())
+assert len(seen) == wanted, "%d rows of %d" % (len(seen), wanted)
+if "days" in sys.argv:
+    got = [l.strip() for l in open(sys.argv[3])][1:]
+    want = ["%s,%d" % (d.replace(".", "-") if "-" in got[0] else d, c["trade"]) for d, c in sorted(truth.items()) if c["trade"]]
+    assert got == want, (got, want)
+PY
+        sleep 0.1
+    done
+    die "$(tail -1 "$work/diff")"
+}
+raised() { p alarms --json | python3 -c 'import json,sys; print(*[a["code"] for a in json.load(sys.stdin)["raised"]])'; }
+until_raised() { for _ in $(seq 100); do case " $(raised) " in *" $1 "*) return ;; esac; sleep 0.05; done; die "$1 was not raised: $(raised)"; }
+until_cleared() { for _ in $(seq 100); do case " $(raised) " in *" $1 "*) sleep 0.05 ;; *) return ;; esac; done; die "$1 stays: $(p alarms)"; }
+
+case $name in
+zero | batch)
+    configure "database: $work/hdb
+subscription_channel: \"127.0.0.1:5010\""
+    tick "$name" 3000
+    start
+    until_up kdb+
+    for k in 1 2 3; do
+        sleep "0.$((seed * k % 7 + 1))"
+        crash
+        start
+        sleep "0.$((seed * k % 5 + 1))"
+    done
+    until_up kdb+
+    kill -9 "$tick"; wait "$tick" 2>/dev/null # its log may end in a torn message
+    until_up down
+    tick "$name" 3000
+    until_up kdb+
+    sleep 0.3
+    tell end # the day ends while we are there
+    sleep 0.3
+    crash
+    tell end # and while we are not
+    sleep 0.2
+    start
+    until_up kdb+
+    sleep 0.3
+    tell pause
+    check_rows days
+    [ "$(figure status "r['day']")" = "$(/usr/bin/python3 -c "import json; print(max(json.load(open('$work/tp/truth.json'))))")" ] ||
+        die "the open date is $(figure status "r['day']")"
+    stop || die "stop"
+    check_rows
+    ;;
+nolog)
+    configure "subscription_channel: \"127.0.0.1:5010\""
+    tick zero-nolog 1000
+    start
+    until_up kdb+
+    sleep 0.3
+    kill -9 "$tick"; wait "$tick" 2>/dev/null
+    until_raised upstream.down
+    tick zero-nolog 1000
+    until_up kdb+
+    sleep 0.3
+    tell pause
+    until_cleared upstream.down
+    case " $(raised) " in *imbalance*) die "$(p ledger)" ;; esac
+    stop || die "stop"
+    "$bin/penstock" log dump "$work/log" --json >"$work/rows"
+    [ "$(grep -c upstream_unknown "$work/rows")" = 2 ] || die "gap rows: $(grep '"gap"' "$work/rows")"
+    [ "$(grep -c '"table":"trade"' "$work/rows")" -gt 100 ] || die "rows are missing"
+    /usr/bin/python3 - "$work/rows" <<'PY' || die "a row is there twice"
+import json, sys
+n = [r["n"] for r in map(json.loads, open(sys.argv[1])) if r["table"] in ("trade", "quote")]
+assert len(n) == len(set(n)) and len(n) > 200
+PY
+    ;;
+tables)
+    configure "subscription_channel: \"127.0.0.1:5010\"
+subscription_table_list: [trade]
+tables:
+  - name: trade
+    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: long}, {name: price, type: float}]
+  - name: quote
+    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: int}, {name: note, type: string}]"
+    tick zero 500
+    start
+    until_up kdb+
+    sleep 0.3
+    p sql -q --format csv "select count(*) from quote" | tail -1 | grep -qx 0 || die "quote was not asked for"
+    crash
+    sed -i '/^subscription_table_list/d' "$work/p.yaml"
+    start
+    until_up kdb+
+    sleep 0.3
+    p status | grep -q "left out: quote: column 3 is n long there and n int here" || die "$(p status)"
+    until_raised upstream.table
+    crash
+    sed -i 's/name: n, type: int/name: n, type: long/' "$work/p.yaml"
+    start
+    until_up kdb+
+    tell pause
+    check_rows
+    [ "$(upstream left_out)" = "" ] || die "$(p status)"
+    stop || die "stop"
+    ;;
+channels)
+    # a name that is in the file later, and at another address later still; our own line beside those of others
+    printf '# ours\nother 10.0.0.1:5010\n' >"$work/channels"
+    configure "messaging_server: $work/channels
+publish_channel: mine
+subscription_channel: tp"
+    tick zero 200
+    start
+    for _ in $(seq 100); do [ "$(upstream problem)" = "" ] || break; sleep 0.05; done
+    upstream problem | grep -q "channel tp has no line in $work/channels" || die "$(p status)"
+    for _ in $(seq 100); do grep -qx "mine $work/test.ipc" "$work/channels" && break; sleep 0.05; done
+    grep -qx "mine $work/test.ipc" "$work/channels" || die "no line of ours: $(cat "$work/channels")"
+    grep -qx "other 10.0.0.1:5010" "$work/channels" && grep -qx "# ours" "$work/channels" || die "$(cat "$work/channels")"
+    echo "tp 127.0.0.1:5999" >>"$work/channels"
+    for _ in $(seq 100); do upstream problem | grep -q refused && break; sleep 0.05; done
+    upstream problem | grep -q refused || die "$(p status)"
+    sed -i 's/:5999/:5010/' "$work/channels"
+    until_up kdb+
+    p status | grep -q "publishes on channel mine" && p status | grep -q "upstream tp  kdb+ at 127.0.0.1:5010" || die "$(p status)"
+    tell pause
+    check_rows
+    rm -f "$work/channels"; mkdir "$work/channels"
+    crash
+    start
+    until_raised channel.unregistered
+    stop || die "stop"
+    ;;
+*) die "no case $name" ;;
+esac
