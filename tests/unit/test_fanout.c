@@ -778,7 +778,8 @@ static void compare(void)
     assert_true(rows > 0);
 }
 
-static void play(const struct journal *j, unsigned changes, bool multi)
+/* flushes: one in so many frames; 0: none before the end, so that all waits, folded. */
+static void play(const struct journal *j, unsigned changes, bool multi, unsigned flushes)
 {
     struct dictionary dict;
     assert_true(dictionary_init(&dict, &err));
@@ -815,7 +816,7 @@ static void play(const struct journal *j, unsigned changes, bool multi)
             assert_true(dictionary_feed(&dict, fr));
         fanout_frame(f, fr);
         naive_frame(j, fr);
-        if (kit_rnd() % 3 == 0) {
+        if (flushes && kit_rnd() % flushes == 0) {
             fanout_flush(f, now += (int64_t)(kit_rnd() % 30));
             assert_true(fanout_due(f) > now);
         }
@@ -852,8 +853,9 @@ static void itch(void **unused)
     journal_open(&j, "itch50");
     journal_messages(&j, data_path("itch50/itch_runk_locate13_10k.bin"));
     journal_messages(&j, data_path("itch50/itch_bbekele.itch"));
-    play(&j, 60, false);
-    play(&j, 300, true);
+    play(&j, 60, false, 3);
+    play(&j, 300, true, 3);
+    play(&j, 3, false, 0);
     journal_close(&j);
 }
 
@@ -864,8 +866,9 @@ static void iex(void **unused)
     static struct journal j;
     journal_open(&j, "iex");
     journal_capture(&j, data_path("iex/iex_TOPS16.pcapng.gz"), false, 20000);
-    play(&j, 100, false);
-    play(&j, 400, true);
+    play(&j, 100, false, 3);
+    play(&j, 400, true, 3);
+    play(&j, 3, true, 0);
     journal_close(&j);
 }
 
@@ -989,8 +992,9 @@ static void types(void **unused)
     (void)unused;
     static struct journal j;
     make_every(&j, 700);
-    play(&j, 200, false);
-    play(&j, 200, true);
+    play(&j, 200, false, 3);
+    play(&j, 200, true, 3);
+    play(&j, 5, false, 0);
     journal_close(&j);
 }
 

@@ -510,6 +510,56 @@ static void dialect(void **unused)
     close_bed();
 }
 
+/* Symbols that an expression makes, batch after batch, while the journal gets new ones. */
+static void made_symbols(void **unused)
+{
+    (void)unused;
+    open_bed();
+    sub(bed.f, with("", "cast(note || 'x' as symbol) as s, sym"), 1);
+    for (unsigned i = 0; i < 50; i++) {
+        char sym[8], note[8], want[64];
+        snprintf(sym, sizeof sym, "S%u", i);
+        snprintf(note, sizeof note, "n%u", i % 7);
+        add_trade(sym, 1, 1, note);
+        add_trade("old", 1, 1, "m");
+        frame_to(bed.f, 9000);
+        fanout_flush(bed.f, 1);
+        snprintf(want, sizeof want, "%sx %s, mx old", note, sym);
+        assert_string_equal(took(1), want);
+    }
+    /* more of them than a query may make: each batch begins anew */
+    for (unsigned i = 0; i < 270000;) {
+        char note[8];
+        for (unsigned k = 0; k < 900; k++) {
+            snprintf(note, sizeof note, "%u", i++);
+            add_trade("old", 1, 1, note);
+        }
+        frame_to(bed.f, 9000);
+        fanout_flush(bed.f, 1);
+        forget();
+    }
+    assert_int_equal(bed.failed, 0);
+    close_bed();
+}
+
+/* Rows of several days in one batch, `date` in an expression. */
+static void days(void **unused)
+{
+    (void)unused;
+    open_bed();
+    sub(bed.f, with("date = 2024.08.22", ""), 1);
+    sub(bed.f, with("", "date, sym"), 2);
+    for (unsigned i = 0; i < 6; i++) {
+        char sym[2] = {(char)('A' + i), 0};
+        add_trade(sym, 1, 1, "x");
+        frame_to(bed.f, (uint16_t)(9000 + i % 3));
+    }
+    fanout_flush(bed.f, 1);
+    assert_string_equal(took(1), "A 1 1 x, D 1 1 x");
+    assert_string_equal(took(2), "9000 A, 9001 B, 9002 C, 9000 D, 9001 E, 9002 F");
+    close_bed();
+}
+
 /* ---- sharing, rights ---- */
 
 static bool may_not_quote(const void *user, const char *table)
@@ -1052,6 +1102,11 @@ static void forgetting(void **unused)
 {
     (void)unused;
     open_bed();
+    for (unsigned i = 0; i < 50; i++) { /* so that codes are others afterwards */
+        char name[20];
+        snprintf(name, sizeof name, "first%u", i);
+        sub(bed.f, spec("quote", name), 4);
+    }
     sub(bed.f, spec("trade", "A"), 1);
     sub(bed.f, with("sym in ('B', 'C'), note <> 'x'", "sym, price * 2 as twice"), 2);
     struct fanout_spec s = spec("trade", "");
@@ -1082,10 +1137,11 @@ static void forgetting(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes),    cmocka_unit_test(texts),      cmocka_unit_test(refusals),
-        cmocka_unit_test(dialect),  cmocka_unit_test(sharing),    cmocka_unit_test(failures),
-        cmocka_unit_test(batches),  cmocka_unit_test(conflation), cmocka_unit_test(keyed),
-        cmocka_unit_test(handover), cmocka_unit_test(ends),       cmocka_unit_test(marks),
-        cmocka_unit_test(schemas),  cmocka_unit_test(forgetting)};
+        cmocka_unit_test(bytes),      cmocka_unit_test(texts),        cmocka_unit_test(refusals),
+        cmocka_unit_test(dialect),    cmocka_unit_test(made_symbols), cmocka_unit_test(days),
+        cmocka_unit_test(sharing),    cmocka_unit_test(failures),     cmocka_unit_test(batches),
+        cmocka_unit_test(conflation), cmocka_unit_test(keyed),        cmocka_unit_test(handover),
+        cmocka_unit_test(ends),       cmocka_unit_test(marks),        cmocka_unit_test(schemas),
+        cmocka_unit_test(forgetting)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
