@@ -688,6 +688,10 @@ bool config_check(struct config *c, struct err *err)
     if (c->spill_directory && strcmp(c->spill_directory, c->log_directory) == 0) {
         FAIL(c->file_line, "spill_directory: is the log_directory; give one on another disk");
     }
+    if (c->kdb_log_directory &&
+        (!strcmp(c->kdb_log_directory, c->log_directory) ||
+         (c->spill_directory && !strcmp(c->kdb_log_directory, c->spill_directory))))
+        FAIL(c->file_line, "kdb_log_directory: is a directory of our own log; give it another one");
     if (!resolve_names(c, err) || !resolve_calendar(c, err) || !resolve_calendars(c, err) ||
         !check_intervals(c, err) || !check_processes(c, err)) {
         return false;

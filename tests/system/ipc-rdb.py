@@ -58,7 +58,7 @@ class Rdb:
             table[c] += list(v)
 
     def replay(self):
-        assert self.log.startswith(":/") and self.log[-10:].count(".") == 2, self.log  # r.q cuts the date off
+        assert self.log.startswith(":" + work + "/kdb/sym") and self.log[-10:].count(".") == 2, self.log  # r.q cuts the date off
         b = open(self.log[1:], "rb").read()
         assert b[:8] == b"\xff\x01\0\0\0\0\0\0"
         at = 8

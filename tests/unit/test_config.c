@@ -487,6 +487,10 @@ static void test_errors_say_where_and_what(void **state)
     refuse("log_prefix: \"a\\nb\"\n", "control character");
     refuse("log_prefix: \"a\\0b\"\n", "control character");
     refuse("spill_directory: /a\nlog_directory: /a\n", "spill_directory: is the log_directory");
+    refuse("kdb_log_directory: /a\nlog_directory: /a\n",
+           "kdb_log_directory: is a directory of our own");
+    refuse("kdb_log_directory: /a\nspill_directory: /a\n",
+           "kdb_log_directory: is a directory of our own");
     refuse("run_directory: /"
            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
            "\ninstance: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\n",
