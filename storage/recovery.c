@@ -1002,6 +1002,10 @@ static bool run_once(struct recovery *r, struct err *err)
             older = base != k;
             continue;
         }
+        if (base != &kept[nkept - 1]) { /* the newest daily file's marks, read already */
+            older = true;
+            continue;
+        }
         uint32_t reaches = (uint32_t)(k - kept);
         kept = skim_file(r, kept, &nkept, kept[nkept - 1].file - 1);
         k = &kept[reaches];

@@ -8,6 +8,7 @@
 
 #define FIRST_POSITION 4096u
 #define SYMBOLS_MAX    4096u
+#define MINUTE         (60 * NS_PER_S)
 
 const char *const life_canary_name[CANARIES] = {"none",    "early-ack",  "no-dir",   "no-lease",
                                                 "no-mark", "lost-frame", "eager-sym"};
@@ -49,12 +50,12 @@ bool life_fail(struct life *l, const char *fmt, ...)
 void life_report(const struct life *l, const char *program)
 {
     printf("FAILED: %s\nSEED=%llu  incarnation %u of %u. Again: %s --seed %llu --lives 1 "
-           "--incarnations %u --steps %u --images %u --crashes %u%s%s%s%s%s%s\n",
+           "--incarnations %u --steps %u --images %u --crashes %u%s%s%s%s%s%s%s\n",
            l->failure, (unsigned long long)l->c.seed, l->incs, l->c.incarnations, program,
            (unsigned long long)l->c.seed, l->c.incarnations, l->c.steps, l->c.images, l->c.crashes,
-           l->c.small ? " --small" : "", l->c.sym ? " --sym" : "", l->c.faults ? " --faults" : "",
-           l->c.silent ? " --silent" : "", l->c.canary ? " --canary " : "",
-           l->c.canary ? life_canary_name[l->c.canary] : "");
+           l->c.small ? " --small" : "", l->c.streams ? " --streams" : "", l->c.sym ? " --sym" : "",
+           l->c.faults ? " --faults" : "", l->c.silent ? " --silent" : "",
+           l->c.canary ? " --canary " : "", l->c.canary ? life_canary_name[l->c.canary] : "");
 }
 
 /* ---- history ---- */
@@ -766,10 +767,10 @@ static int sessions(void *arg, unsigned i, const char **feed, const char **sessi
 
 static void ends_of_days(struct life *l)
 {
-    struct due_item item[8];
+    struct due_item item[12];
     unsigned n = 0;
     struct err err;
-    for (uint16_t day = l->open.day; n < 8; day++) {
+    for (uint16_t day = l->open.day; day < l->open.day + 4; day++) {
         char date[CIVIL_TEXT];
         int64_t midnight = ((int64_t)day + 1) * NS_PER_DAY;
         civil_format(day, date);
@@ -784,6 +785,14 @@ static void ends_of_days(struct life *l)
             (uint32_t)snprintf(item[n + 1].json, sizeof item[n + 1].json,
                                "{\"calendar\":\"default\",\"day\":\"%s\"}", date);
         n += 2;
+        if (l->c.streams) /* an interval is a minute */
+            item[n++] = (struct due_item){.id = (1ull << 32) + day,
+                                          .at = (int64_t)day * NS_PER_DAY + MINUTE,
+                                          .kind = DUE_INTERVALS,
+                                          .day = day,
+                                          .step = MINUTE,
+                                          .count = 24 * 60 - 1,
+                                          .minute = 1};
     }
     pst_must(due_publish(&l->due, item, n, &err));
 }
@@ -851,8 +860,8 @@ static bool resume(struct life *l, bool restarted)
         x.session = id_of(l, r->gap[i].session);
         rows->ops->gap(rows, &x);
     }
-    struct schema *const mine[] = {&l->gap, &l->undecoded, &l->quote};
-    for (unsigned i = 0; i < PST_COUNT(mine); i++) {
+    struct schema *const mine[] = {&l->gap, &l->undecoded, &l->quote, &l->order};
+    for (unsigned i = 0; i < PST_COUNT(mine) - !l->c.streams; i++) {
         if (dictionary_schema(&r->cursor.dict, mine[i]->id) && !r->empty)
             continue;
         char *text = schema_to_json(mine[i]);
@@ -889,6 +898,7 @@ static void start_log(struct life *l)
                             .symbols_known = symbols_count(&l->symbols),
                             .buffered = l->buffered};
     lc.open_day[0] = l->open.day;
+    lc.interval = l->app.interval.minute;
     size_t bytes = 0;
     if (!l->recovery.empty)
         l->states = recovery_states(&l->recovery, &bytes);
@@ -943,8 +953,8 @@ bool life_start(struct life *l)
     memset(l->inc[l->incs - 1].session, 0xFF, sizeof l->inc->session);
     l->inc[l->incs - 1].fresh = r->empty;
     take_ring(l, start);
-    struct schema *const mine[] = {&l->gap, &l->undecoded, &l->quote};
-    for (unsigned i = 0; i < PST_COUNT(mine); i++) {
+    struct schema *const mine[] = {&l->gap, &l->undecoded, &l->quote, &l->order};
+    for (unsigned i = 0; i < PST_COUNT(mine) - !l->c.streams; i++) {
         bool fresh;
         const struct schema *s = schema_set_intern(l->schemas, mine[i], &fresh, &err);
         pst_must(s && s->id == mine[i]->id);
@@ -958,6 +968,17 @@ bool life_start(struct life *l)
     l->open.day = r->empty || r->open_day < 0 ? LIFE_DAY : (uint16_t)r->open_day;
     l->open.from = (int64_t)l->open.day * NS_PER_DAY;
     due_init(&l->due);
+    struct appender_interval interval = {0};
+    if (l->c.streams) { /* the one in which the journal ended */
+        int64_t at = !r->empty && r->last_time > 0 ? r->last_time : now;
+        int32_t day = (int32_t)(at / NS_PER_DAY);
+        interval =
+            (struct appender_interval){.on = true,
+                                       .from = at / MINUTE * MINUTE,
+                                       .minute = (uint16_t)(at % NS_PER_DAY / MINUTE),
+                                       .day = (uint16_t)(day < l->open.day ? l->open.day : day)};
+        l->stream_of[l->order.id] = STREAM_INTERVAL;
+    }
     struct appender_config ac = {.ring = &l->ring,
                                  .symbols = &l->symbols,
                                  .schemas = l->schemas,
@@ -967,6 +988,8 @@ bool life_start(struct life *l)
                                  .hooks = {.arg = l, .states = states, .sessions = sessions},
                                  .owners = &l->owners,
                                  .open = &l->open,
+                                 .stream_of = l->c.streams ? l->stream_of : NULL,
+                                 .interval = interval,
                                  .last_time = r->empty ? INT64_MIN : r->last_time,
                                  .max_new_symbols = UINT32_MAX,
                                  .ticks = true};
@@ -1106,7 +1129,7 @@ static void gap_before(struct life *l, struct life_session *s, uint64_t seq, con
 static void row(struct life *l, uint32_t note_bytes)
 {
     struct rows *r = &l->app.rows;
-    const struct schema *q = &l->quote;
+    const struct schema *q = l->c.streams && chance(l, 2) ? &l->order : &l->quote;
     char name[24];
     unsigned which = (unsigned)life_random(l, l->names + 2);
     if (chance(l, 12) && l->names < SYMBOLS_MAX - 200)
@@ -1315,6 +1338,8 @@ void life_step(struct life *l)
         break;
     case 4:
         clock_set(&l->clock, clock_now(&l->clock) + (int64_t)life_random(l, 150 * NS_PER_MS));
+        if (l->c.streams && chance(l, 4))
+            clock_set(&l->clock, clock_now(&l->clock) + (int64_t)life_random(l, MINUTE));
         life_rows(l, 0);
         break;
     case 5:
@@ -1372,7 +1397,7 @@ static void flip_one(void *arg, const char *name)
     struct flip *x = arg;
     char path[200];
     uint64_t size;
-    if (x->left-- || strncmp(name, "log2", 4))
+    if (x->left-- || (strncmp(name, "log2", 4) && strncmp(name, "logi", 4)))
         return;
     snprintf(path, sizeof path, LIFE_LOG "/%s", name);
     uint8_t *p = sim_read(x->l->disk, path, &size);
@@ -1480,10 +1505,12 @@ void life_open(struct life *l, const struct life_config *c)
     struct schema_set *set = schema_set_new();
     bool fresh;
     pst_must(tables_gap(&l->gap, &err) && tables_undecoded(&l->undecoded, &err) &&
-             schema_make(&l->quote, 0, "quote", true, quote, PST_COUNT(quote), &err));
+             schema_make(&l->quote, 0, "quote", true, quote, PST_COUNT(quote), &err) &&
+             schema_make(&l->order, 0, "order", true, quote, PST_COUNT(quote), &err));
     l->gap = *schema_set_intern(set, &l->gap, &fresh, &err);
     l->undecoded = *schema_set_intern(set, &l->undecoded, &fresh, &err);
     l->quote = *schema_set_intern(set, &l->quote, &fresh, &err);
+    l->order = *schema_set_intern(set, &l->order, &fresh, &err);
     schema_set_free(set);
 }
 

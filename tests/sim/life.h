@@ -57,8 +57,9 @@ struct life_config {
     unsigned crashes; /* about so many in the middle of an incarnation */
     bool faults;      /* errors and stalls of the disk as well */
     bool silent;      /* what no log can survive: misdirected writes, bits that flip at rest */
-    bool small; /* where files are preallocated, by 256 KiB and not 1 MiB: three times as quick */
-    bool sym;   /* the database's `sym` follows the durable position */
+    bool small;   /* where files are preallocated, by 256 KiB and not 1 MiB: three times as quick */
+    bool streams; /* every second row is of the interval stream, whose files turn by the minute */
+    bool sym;     /* the database's `sym` follows the durable position */
     enum life_canary canary;
     bool verbose;
 };
@@ -97,7 +98,7 @@ struct life {
     uint64_t max_tail;  /* highest position ever given out */
     uint64_t clean_end; /* the last stop was clean, here; 0 = it was not */
     struct life_session session[LIFE_SESSIONS];
-    struct schema gap, undecoded, quote;
+    struct schema gap, undecoded, quote, order;
     /* knobs of this life */
     enum log_level level;
     bool buffered, spill;
@@ -122,6 +123,7 @@ struct life {
     struct appender app;
     struct log *log;
     struct days_owner owners;
+    uint8_t stream_of[TABLE_MAX];
     struct appender_open open;
     void *states;
     struct facts_writer facts; /* follows the durable position; recovery reads it */

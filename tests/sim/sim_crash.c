@@ -89,7 +89,7 @@ int main(int argc, char **argv)
         {"crashes", 1, NULL, 'c'}, {"faults", 0, NULL, 'f'},  {"silent", 0, NULL, 'q'},
         {"canary", 1, NULL, 'y'},  {"verbose", 0, NULL, 'v'}, {"no-canary", 0, NULL, 'n'},
         {"seconds", 1, NULL, 'x'}, {"sym", 0, NULL, 'S'},     {"small", 0, NULL, 'k'},
-        {NULL, 0, NULL, 0}};
+        {"streams", 0, NULL, 'w'}, {NULL, 0, NULL, 0}};
     /* buffers of recovery and cursors are reused, not mapped anew for each image */
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
@@ -135,6 +135,9 @@ int main(int argc, char **argv)
         case 'k':
             base.small = fixed = true;
             break;
+        case 'w':
+            base.streams = fixed = true;
+            break;
         case 'v':
             base.verbose = true;
             break;
@@ -171,6 +174,7 @@ int main(int argc, char **argv)
             c.silent = done % 8 == 6;
             c.sym = done % 4 == 0;
             c.small = done % 16 < 12;
+            c.streams = done % 3 == 2;
         }
         life_open(&l, &c);
         bool ok = life_live(&l);
