@@ -92,7 +92,7 @@ intraday_tables: [itch_order]"
     : >"$work/facts"
     # shellcheck disable=SC2046
     "$sim" --iface out --report "$work/sent.json" --truth "$work/truth" --quiet --rate 30000 --heartbeat-ms 100 \
-        --duration 120 --line A,239.192.1.1:26400,loss=1%,burst=4 --line B,239.192.1.2:26400,loss=1%,burst=4 &
+        --duration 1200 --line A,239.192.1.1:26400,loss=1%,burst=4 --line B,239.192.1.2:26400,loss=1%,burst=4 &
     traffic=$!
     others=$traffic
     for step in $(seq $each); do
