@@ -458,9 +458,7 @@ static int subscribe_shared(struct pst_client *c, const struct pst_subscription 
     c->shared = shared_open(c, s, &err);
     if (!c->shared)
         return client_fail(c, err.code, "%s", err.text);
-    wire_close(&c->wire); /* not needed: the ring is read, and the control socket tells the end */
-    c->state = LINK_DOWN;
-    return 0;
+    return 0; /* the connection stays: its end is the daemon's */
 }
 
 int pst_subscribe(pst_client *c, const struct pst_subscription *given, int timeout_ms)

@@ -11,6 +11,7 @@ struct batch {
     char *table, *format;
     enum pst_level level;
     unsigned ncolumns;
+    uint8_t type[COLUMNS];
     size_t rows, bytes;
     struct kdb_out column[COLUMNS]; /* values; symbols with their NUL; strings as objects */
 };
@@ -105,7 +106,7 @@ static int batch_send(struct pst_client *c)
     size_t begun = begin(&o, b->table, b->level, b->ncolumns);
     bool failed = false;
     for (unsigned i = 0; i < b->ncolumns; i++) {
-        uint8_t type = type_of(b->format[i]);
+        uint8_t type = b->type[i];
         size_t at = kdb_out_open(&o, type == PST_STRING ? KDB_LIST : type, 0);
         kdb_out_bytes(&o, b->column[i].data, b->column[i].len);
         kdb_out_close(&o, at, (uint32_t)b->rows);
@@ -148,6 +149,8 @@ static int batch_for(struct pst_client *c, const char *table, enum pst_level lev
         b->format = strdup(format);
         b->level = level;
         b->ncolumns = (unsigned)strlen(format);
+        for (unsigned i = 0; i < b->ncolumns; i++)
+            b->type[i] = type_of(format[i]);
     }
     c->batch = b;
     if (b && b->table && b->format)
@@ -226,7 +229,7 @@ int pst_publish_row(pst_client *c, const char *table, enum pst_level level, uint
     va_start(ap, format);
     size_t bytes = 0;
     for (unsigned i = 0; i < b->ncolumns; i++) {
-        put_value(&b->column[i], type_of(format[i]), &ap);
+        put_value(&b->column[i], b->type[i], &ap);
         bytes += b->column[i].len;
     }
     va_end(ap);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Subscriptions through the journal's ring. The control socket's verb `attach` hands out the sealed
- * memory and says where the log lies; storage's cursor reads both as one stream. The socket stays
- * open: its end is the daemon's.
+ * memory and says where the log lies; storage's cursor reads both as one stream. The connection to
+ * the IPC server stays open beside it: its end is the daemon's.
  *
  * In place: a frame of rows that the ring holds is given where it lies. Its header is copied and
  * checked first; records are walked against that length, each length read once; so whatever the
@@ -32,7 +32,7 @@ struct wanted { /* symbols by id: two bits each, as they are met */
 struct shared {
     struct pst_subscription s;
     char *path, *tables, *syms;
-    int fd; /* control socket; -1: the daemon is gone */
+    bool attached;
     struct ring ring;
     struct symbols symbols;
     struct io *io;
@@ -46,14 +46,13 @@ struct shared {
     /* in place */
     uint64_t place_at; /* of the frame given; UINT64_MAX: none */
     uint64_t resume;   /* behind it */
-    int64_t looked, attempt_at;
-    int attempts;
+    int64_t looked;
     char text[600];
 };
 
 /* ---- attaching ---- */
 
-static bool control(struct shared *s, int fds[3], json_t **reply, struct err *err)
+static bool control(const struct shared *s, int fds[3], json_t **reply, struct err *err)
 {
     static const char line[] = "{\"cmd\":\"attach\",\"args\":[]}\n";
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -62,12 +61,12 @@ static bool control(struct shared *s, int fds[3], json_t **reply, struct err *er
     unsigned nfds = 0;
     char *buf = malloc(room), *nl = NULL;
     snprintf(a.sun_path, sizeof a.sun_path, "%s", s->path);
-    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = buf && s->fd >= 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = buf && fd >= 0;
     if (ok) {
-        setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-        ok = !connect(s->fd, (struct sockaddr *)&a, sizeof a) &&
-             send(s->fd, line, sizeof line - 1, MSG_NOSIGNAL) == (ssize_t)sizeof line - 1;
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+        ok = !connect(fd, (struct sockaddr *)&a, sizeof a) &&
+             send(fd, line, sizeof line - 1, MSG_NOSIGNAL) == (ssize_t)sizeof line - 1;
         if (!ok)
             err_set(err, errno == EACCES ? -EACCES : -ENOTCONN, "%s: %s", s->path, strerror(errno));
     } else {
@@ -81,7 +80,7 @@ static bool control(struct shared *s, int fds[3], json_t **reply, struct err *er
         } u;
         struct msghdr m = {
             .msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof u};
-        ssize_t n = recvmsg(s->fd, &m, MSG_CMSG_CLOEXEC);
+        ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
@@ -91,12 +90,12 @@ static bool control(struct shared *s, int fds[3], json_t **reply, struct err *er
         for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
             if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
                 for (unsigned i = 0; i < (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-                    int fd;
-                    memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
+                    int got;
+                    memcpy(&got, CMSG_DATA(h) + i * sizeof got, sizeof got);
                     if (nfds < 3)
-                        fds[nfds++] = fd;
+                        fds[nfds++] = got;
                     else
-                        close(fd);
+                        close(got);
                 }
         nl = memchr(buf + len, '\n', (size_t)n);
         len += (size_t)n;
@@ -123,10 +122,9 @@ static bool control(struct shared *s, int fds[3], json_t **reply, struct err *er
             close(fds[i]);
         json_decref(*reply);
         *reply = NULL;
-        if (s->fd >= 0)
-            close(s->fd);
-        s->fd = -1;
     }
+    if (fd >= 0)
+        close(fd);
     return ok;
 }
 
@@ -143,9 +141,7 @@ static void detach(struct shared *s)
         symbols_close(&s->symbols);
     memset(&s->ring, 0, sizeof s->ring);
     memset(&s->symbols, 0, sizeof s->symbols);
-    if (s->fd >= 0)
-        close(s->fd);
-    s->fd = -1;
+    s->attached = false;
     for (unsigned i = 0; i < TABLE_MAX; i++) /* their schemas were the cursor's */
         s->table[i] = NULL;
     memset(s->asked, 0, sizeof s->asked);
@@ -204,6 +200,7 @@ static bool attach(struct shared *s, struct err *err)
     json_decref(reply);
     s->place_at = UINT64_MAX;
     s->looked = clock_monotonic();
+    s->attached = ok;
     if (!ok) {
         if (!err->code)
             err_set(err, -ENOMEM, "no memory to attach");
@@ -246,7 +243,6 @@ struct shared *shared_open(struct pst_client *c, const struct pst_subscription *
     const char *ipc = c->address[c->connected_to].host;
     size_t len = strlen(ipc);
     s->s = *sub;
-    s->fd = -1;
     s->place_at = UINT64_MAX;
     if (sub->control_socket)
         s->path = strdup(sub->control_socket);
@@ -569,23 +565,20 @@ static int look(struct pst_client *c, struct pst_event *e)
     }
 }
 
-/* The daemon's end. True: an event says so. */
-static bool gone(struct pst_client *c, struct pst_event *e, int64_t now)
+/* Is the daemon there? 1: no, an event says so; 0: yes; < 0: woken. */
+static int gone(struct pst_client *c, struct pst_event *e, int64_t now)
 {
     struct shared *s = c->shared;
-    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    int r = link_step(c, 0);
     s->looked = now;
-    if (poll(&p, 1, 0) != 1)
-        return false;
+    if (r == -EINTR || c->state == LINK_UP)
+        return r == -EINTR ? r : 0;
     c->position = s->cursor.position;
     detach(s);
-    snprintf(s->text, sizeof s->text, "the daemon at %s has ended", s->path);
-    client_fail(c, -ENOTCONN, "%s", s->text);
-    s->attempts = 0;
-    s->attempt_at = now;
+    snprintf(s->text, sizeof s->text, "%s", c->error);
     e->kind = PST_DISCONNECTED;
     e->text = s->text;
-    return true;
+    return 1;
 }
 
 static void nap(struct pst_client *c, int64_t ns)
@@ -600,34 +593,24 @@ static bool woken(struct pst_client *c)
     return read(c->wake_fd, &n, sizeof n) > 0;
 }
 
-/* Attaches again, as often as wanted. 1: PST_CONNECTED. */
+/* Connects and attaches again. 1: PST_CONNECTED. 0: not yet. */
 static int again(struct pst_client *c, struct pst_event *e, int64_t until)
 {
     struct shared *s = c->shared;
     struct err err = {0};
-    int64_t wait = (c->o.reconnect_ms > 0 ? c->o.reconnect_ms : 1000) * NS_PER_MS;
-    for (;;) {
-        int64_t now = clock_monotonic();
-        if (c->o.reconnect_ms < 0 || (c->o.reconnect_limit && s->attempts >= c->o.reconnect_limit))
-            return -ENOTCONN;
-        if (now >= s->attempt_at) {
-            s->attempts++;
-            s->attempt_at = now + wait;
-            if (attach(s, &err)) {
-                cursor_seek(&s->cursor, c->position);
-                e->kind = PST_CONNECTED;
-                return 1;
-            }
-            client_fail(c, err.code, "%s", err.text);
-            continue;
+    do {
+        if (c->state == LINK_UP && attach(s, &err)) {
+            cursor_seek(&s->cursor, c->position);
+            e->kind = PST_CONNECTED;
+            return 1;
         }
-        if (now >= until)
-            return 0;
-        int64_t end = s->attempt_at < until ? s->attempt_at : until;
-        nap(c, end - now);
-        if (woken(c))
-            return client_fail(c, -EINTR, "woken");
-    }
+        if (c->state == LINK_UP) /* it does not hand it out (yet) */
+            link_down(c, err.code, err.text);
+        int r = link_step(c, until);
+        if (r)
+            return r;
+    } while (c->state == LINK_UP || clock_monotonic() < until);
+    return 0;
 }
 
 int shared_next(struct pst_client *c, struct pst_event *e, int64_t until)
@@ -637,7 +620,7 @@ int shared_next(struct pst_client *c, struct pst_event *e, int64_t until)
     int64_t since = 0;
     for (;;) {
         int r;
-        if (s->fd < 0) {
+        if (!s->attached) {
             r = again(c, e, until);
         } else {
             /* nothing above the position: no need to ask the cursor */
@@ -650,22 +633,21 @@ int shared_next(struct pst_client *c, struct pst_event *e, int64_t until)
             continue;
         }
         if (r) {
-            if (s->fd >= 0)
+            if (s->attached)
                 c->position = s->place_at != UINT64_MAX ? s->resume : s->cursor.position;
             if (r == 1 && e->kind != PST_ROWS)
                 e->position = c->position;
             return r;
         }
-        if (s->fd < 0)
+        if (!s->attached)
             return 0;
         int64_t now = clock_monotonic();
         if (!since)
             since = now;
         if (now - s->looked > LOOK_NS) {
-            if (woken(c))
-                return client_fail(c, -EINTR, "woken");
-            if (gone(c, e, now))
-                return 1;
+            r = gone(c, e, now);
+            if (r)
+                return r;
         }
         if (now >= until)
             return woken(c) ? client_fail(c, -EINTR, "woken") : 0;

@@ -34,12 +34,24 @@ subscribed() { # waits until subscriber's output $1 says that it stands
     die "no subscription: $(cat "$1")"
 }
 
+# ---- as it is installed: headers, pkg-config, manual, and nothing but pst_* leaves it ----
+DESTDIR=$work/root meson install -C "$BUILD" --no-rebuild --quiet --tags devel,man >/dev/null || die "meson install"
+pc=$(find "$work/root" -name penstock.pc) lib=$(find "$work/root" -name libpenstock.so)
+cp -P "$client"/libpenstock.so.?.?.? "$client"/libpenstock.so.0 "${lib%/*}/"
+flags=$(PKG_CONFIG_PATH=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$work/root pkg-config --cflags --libs penstock) || die "pkg-config"
+for e in publish_trades last_values; do # shellcheck disable=SC2086
+    ${CC:-cc} -std=c11 -Wall -Wextra -Werror "$here/../../control/etc/examples/$e.c" -o "$work/$e" $flags -lm || die "cc $e"
+done
+find "$work/root" -name penstock-client.3 | grep -q . || die "no manual"
+nm -D --defined-only "$lib" | awk '$3 !~ /^(pst_|PENSTOCK_)/ {print; bad = 1} END {exit bad}' || die "other names leave the library"
+export LD_LIBRARY_PATH=${lib%/*}
+
 # ---- the examples ----
 start
-out=$("$client/publish_trades" "$ipc" 5000) || die "publish_trades: $out"
+out=$("$work/publish_trades" "$ipc" 5000) || die "publish_trades: $out"
 case $out in *"5000 rows, durable below position "*) ;; *) die "publish_trades says $out" ;; esac
 for a in "$ipc shared.memory" "$tcp network"; do
-    timeout 60 "$client/last_values" "${a% *}" 5000 >"$work/last" 2>"$work/by" || die "last_values: $(cat "$work/by")"
+    timeout 60 "$work/last_values" "${a% *}" 5000 >"$work/last" 2>"$work/by" || die "last_values: $(cat "$work/by")"
     grep -q "by ${a#* }" "$work/by" || die "last_values went $(cat "$work/by"), not by ${a#* }"
     awk '{n += $3} END {exit n != 5000 || NR != 6}' "$work/last" || die "last_values: $(cat "$work/last")"
     # the last price that SQL knows
@@ -97,4 +109,31 @@ kill $others; wait $others 2>/dev/null
 probe subscribe "$ipc" place/begin 400000 120 >"$work/lapped" 2>"$work/lapped.err" || die "from the log: $(cat "$work/lapped" "$work/lapped.err")"
 grep -q "^rows=400000 first=0 last=399999 holes=0 repeats=0 lost=0 rewound=0 " "$work/lapped" || die "from the log: $(cat "$work/lapped")"
 stop || die "stop"
-echo "examples; 5 subscribers over a restart and a crash; 400,000 rows through the ring and the log"
+
+# ---- TLS, users: the certificate must be right, the password too ----
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj /CN=localhost \
+    -addext 'subjectAltName=DNS:localhost' -keyout "$work/tls.key" -out "$work/tls.pem" 2>/dev/null || die "openssl"
+chmod 600 "$work/tls.key"
+for u in "anna --tables all" "feed --tables none --publish all"; do # shellcheck disable=SC2086
+    echo secret-1 | "$bin/penstock" user add $u --file "$work/users.yaml" >/dev/null || die "user add $u"
+done
+sed -i "s|^ipc: .*|ipc: {tickerplant: $port, rdb: 0, hdb: 0, users: $work/users.yaml, certificate: $work/tls.pem, key: $work/tls.key, tls: required}|" "$work/p.yaml"
+start
+tls=tls:localhost:$port
+export PROBE_USER=anna PROBE_PASSWORD=secret-1 PROBE_CA=$work/tls.pem
+[ "$(probe query "$tls" 'select count(*) as n from trade')" = 400000 ] || die "query over TLS"
+refuses() { # WORDS COMMAND...: client_probe fails with these
+    words=$1; shift
+    "$@" >"$work/out" 2>&1 && die "not refused: $*"
+    grep -q -- "$words" "$work/out" || die "$*: $(cat "$work/out")"
+}
+refuses "the daemon" probe query "$tcp" 'select 1' # plain
+refuses "mismatch" probe query "tls:127.0.0.1:$port" 'select 1' # another name than the certificate's
+PROBE_CA= refuses "self-signed" probe query "$tls" 'select 1'
+PROBE_PASSWORD=wrong refuses 'refused user "anna"' probe query "$tls" 'select 1'
+refuses "publish" probe publish "$tls" 400000 400010
+PROBE_USER=feed probe publish "$tls" 400000 400500 >/dev/null || die "publish over TLS"
+PROBE_USER=feed refuses "trade" probe subscribe "$tls" network 1 5
+probe subscribe "$tls" network/day 400500 100 >"$work/out" 2>&1 || die "subscribe over TLS: $(cat "$work/out")"
+stop || die "stop"
+echo "examples; 5 subscribers over a restart and a crash; 400,000 rows through the ring and the log; TLS and users"

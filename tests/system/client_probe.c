@@ -30,7 +30,8 @@ static pst_client *opened(const char *address, bool resend)
     o.addresses = address;
     o.user = user;
     o.password = password;
-    o.ca_file = getenv("PROBE_CA");
+    const char *ca = getenv("PROBE_CA");
+    o.ca_file = ca && *ca ? ca : NULL;
     o.reconnect_ms = 50;
     o.resend = resend;
     o.batch_rows = 50;

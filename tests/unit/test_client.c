@@ -41,7 +41,7 @@ static struct bed {
     unsigned rows;       /* of its journal */
     bool cutting;        /* streams end at random places */
     bool quiet;          /* no notices of positions */
-    bool hang_up;        /* the connection is to end now */
+    unsigned hang_ups;   /* connections of before the last one are to end */
     unsigned restart_at; /* the stream tells of a restart before this row; 0: none */
     unsigned attaches;
     /* what it saw */
@@ -54,7 +54,8 @@ static struct bed {
     struct symbols symbols;
     struct schema trade, quote;
     bool no_attach;
-    int attached[8]; /* connections of those that attached, -1 */
+    pthread_t served[1024]; /* a thread each connection */
+    unsigned nserved;
 } bed;
 
 static uint64_t dice(uint64_t n)
@@ -275,21 +276,24 @@ static bool handle(int fd, const struct kdb_received *m)
     return true;
 }
 
-static void serve(int fd)
+static void *serve(void *arg)
 {
+    int fd = (int)(intptr_t)arg;
     static const struct kdb_limits limits = {.message = 64 << 20};
     struct kdb_session s;
     struct kdb_event e;
     uint8_t ack = 3;
     bool open = true;
+    pthread_mutex_lock(&bed.lock);
+    unsigned hang_ups = bed.hang_ups;
+    pthread_mutex_unlock(&bed.lock);
     kdb_session_start(&s, KDB_SERVER, &limits);
     while (open && !__atomic_load_n(&bed.stop, __ATOMIC_ACQUIRE)) {
         size_t room;
         uint8_t *to = kdb_session_room(&s, 65536, &room);
         if (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 20) != 1) {
             pthread_mutex_lock(&bed.lock);
-            open = !bed.hang_up;
-            bed.hang_up = false;
+            open = hang_ups == bed.hang_ups;
             pthread_mutex_unlock(&bed.lock);
             continue;
         }
@@ -322,6 +326,7 @@ static void serve(int fd)
     }
     kdb_session_free(&s);
     close(fd);
+    return NULL;
 }
 
 /* The verb attach, as the daemon answers it. */
@@ -359,8 +364,9 @@ static void control(int fd)
         sendmsg(fd, &m, MSG_NOSIGNAL);
     free(text);
     pthread_mutex_lock(&bed.lock);
-    bed.attached[bed.attaches++ % 8] = fd;
+    bed.attaches++;
     pthread_mutex_unlock(&bed.lock);
+    close(fd);
 }
 
 static void *run(void *arg)
@@ -372,7 +378,7 @@ static void *run(void *arg)
             continue;
         int fd = accept(*listener, NULL, NULL);
         if (listener == &bed.listener)
-            serve(fd);
+            pthread_create(&bed.served[bed.nserved++ % 1024], NULL, serve, (void *)(intptr_t)fd);
         else
             control(fd);
     }
@@ -408,7 +414,6 @@ static int bed_open(void **state)
     bed.listener = listen_at(bed.ipc);
     bed.control = listen_at(bed.sock);
     bed.cut_after = -1;
-    memset(bed.attached, -1, sizeof bed.attached);
     bed.x = 88172645463325252ull;
     assert_true(schema_make(&bed.trade, 2, "trade", false, cols, 5, &err));
     assert_true(schema_make(&bed.quote, 3, "quote", false, cols, 4, &err));
@@ -429,24 +434,17 @@ static int bed_open_shared(void **state)
     return 0;
 }
 
-static void hang_up_attached(void)
-{
-    for (unsigned i = 0; i < 8; i++) {
-        if (bed.attached[i] >= 0)
-            close(bed.attached[i]);
-        bed.attached[i] = -1;
-    }
-}
-
 static int bed_close(void **state)
 {
     (void)state;
     __atomic_store_n(&bed.stop, 1, __ATOMIC_RELEASE);
     pthread_join(bed.thread[0], NULL);
     pthread_join(bed.thread[1], NULL);
+    for (unsigned i = 0; i < bed.nserved; i++)
+        pthread_join(bed.served[i], NULL);
+    assert_true(bed.nserved < 1024);
     close(bed.listener);
     close(bed.control);
-    hang_up_attached();
     unlink(bed.ipc);
     unlink(bed.sock);
     rmdir(bed.dir);
@@ -870,7 +868,7 @@ static void rewound_by_network(void **state)
         }
     }
     /* the daemon crashed: of the 30 only 20 were recovered, others follow */
-    WITH_BED(bed.restart_at = 20; bed.rows = 40; bed.hang_up = true);
+    WITH_BED(bed.restart_at = 20; bed.rows = 40; bed.hang_ups++);
     s.next[0] = number_of(21); /* 20 is a quote's */
     s.next[1] = number_of(20);
     while (s.next[0] + s.next[1] < 40) {
@@ -1139,7 +1137,7 @@ static void shared_ends(void **state)
     put_rows(5, &next);
     assert_int_equal(pst_next(c, &e, 1000), 1);
     take_mapped(&m, e.rows, NULL);
-    WITH_BED(hang_up_attached()); /* the daemon's end */
+    WITH_BED(bed.hang_ups++); /* the daemon's end */
     assert_int_equal(pst_next(c, &e, 1000), 1);
     assert_int_equal(e.kind, PST_DISCONNECTED);
     put_rows(5, &next);
