@@ -312,8 +312,8 @@ void daemon_run(struct daemon *d)
             socket_poll(d->socket, socket_finish(d->socket)                               ? 0
                                    : socket_waiting(d->socket) || server_waits(d->server) ? 1
                                                                                           : 20);
+            query_pool_poll(d->queries); /* first: what has ended is answered in the same turn */
             server_poll(d->server);
-            query_pool_poll(d->queries);
         } else {
             nanosleep(&(struct timespec){0, 2000000}, NULL);
             if (wiring_rx_ended(d))

@@ -140,13 +140,13 @@ static bool reached(const struct answers *a, const struct answer_job *j)
     return now >= j->answer->position;
 }
 
-void answer_poll(struct answers *a)
+/* True: requests were started, and with them the pool was polled: others may have ended. */
+static bool pass(struct answers *a)
 {
-    take(a);
     int64_t now = clock_monotonic();
     struct answer_figures f;
     answer_figures(a, &f);
-    bool room = f.bytes_held < ANSWER_BYTES;
+    bool room = f.bytes_held < ANSWER_BYTES, started = false;
     a->holds = false;
     for (struct answer_job **at = &a->jobs.first, *j; (j = *at);) {
         json_t *facts = NULL;
@@ -154,7 +154,7 @@ void answer_poll(struct answers *a)
         int fd = -1;
         if (j->state == JOB_WAITS) {
             if (room)
-                room = start(a, at);
+                started |= room = start(a, at);
             if (*at == j && j->state == JOB_WAITS && now - j->submitted > timeout_of(a, j))
                 fail(a, at, -ETIMEDOUT,
                      "no query process was free within your time limit: try again");
@@ -168,6 +168,14 @@ void answer_poll(struct answers *a)
             at = &j->next;
         }
     }
+    return started;
+}
+
+void answer_poll(struct answers *a)
+{
+    take(a);
+    for (unsigned i = 0; i < 4 && pass(a); i++)
+        ;
 }
 
 bool answer_waits(const struct answers *a)
