@@ -1164,6 +1164,55 @@ static void shared_ends(void **state)
     pst_close(c);
 }
 
+/* The daemon crashed with the reader ahead of what was recovered, and starts a new ring. */
+static void shared_rewound(void **state)
+{
+    (void)state;
+    struct pst_subscription sub = PST_SUBSCRIPTION_INIT;
+    struct pst_event e;
+    struct mapped m = {.step = 1};
+    struct ring other;
+    struct err err;
+    int64_t next = 0;
+    char json[100];
+    pst_client *c = mapped_client(&sub);
+    put_rows(5, &next);
+    assert_int_equal(pst_next(c, &e, 60000), 1);
+    take_mapped(&m, e.rows, NULL);
+    uint64_t recovered = bed.ring.w_tail;
+    put_rows(5, &next);
+    assert_int_equal(pst_next(c, &e, 60000), 1);
+    uint64_t start = bed.ring.w_tail + (1u << 20);
+    assert_true(ring_create(&other, RING_MIN, start, 5, false, &err));
+    assert_true(ring_seal(&other));
+    snprintf(json, sizeof json, "{\"old_end\":%llu,\"start\":%llu}", (unsigned long long)recovered,
+             (unsigned long long)start);
+    struct frame *f = (struct frame *)frame_buf;
+    f->length = frame_build_mark(frame_buf, MARK_RESTART, json, strlen(json));
+    f->position = start;
+    frame_seal(f, other.head->seed);
+    ring_write(&other, f, f->length);
+    ring_publish(&other);
+    store_release(&other.head->submitted, other.w_tail);
+    struct ring old = bed.ring;
+    WITH_BED(bed.ring = other; bed.hang_ups++);
+    next = m.next; /* the second five never were */
+    put_rows(3, &next);
+    enum pst_event_kind want[] = {PST_DISCONNECTED, PST_CONNECTED, PST_REWOUND, PST_ROWS};
+    for (unsigned i = 0; i < PST_COUNT(want); i++) {
+        assert_int_equal(pst_next(c, &e, 60000), 1);
+        assert_int_equal(e.kind, want[i]);
+        if (e.kind == PST_REWOUND) {
+            assert_int_equal(e.from, recovered);
+            assert_int_equal(e.to, start);
+        }
+    }
+    take_mapped(&m, e.rows, NULL);
+    assert_int_equal(m.next, next);
+    pst_close(c);
+    ring_close(&old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1180,6 +1229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(shared_lapped, bed_open_shared, bed_close),
         cmocka_unit_test_setup_teardown(shared_threads, bed_open_shared, bed_close),
         cmocka_unit_test_setup_teardown(shared_ends, bed_open_shared, bed_close),
+        cmocka_unit_test_setup_teardown(shared_rewound, bed_open_shared, bed_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
