@@ -17,8 +17,8 @@
  * user must be allowed to read every table). The input position is that of its journal, kept with
  * the rows in ours (core/source.h, source "upstream:CHANNEL"); so each row comes once, whoever of
  * the two is killed. An instance that never heard of the channel starts with the day's first frame.
- * What the other lost (its log expired, or gave it up) and what it took back (rewound: rows that
- * were ours before it had synced them) stand as rows of table gap, reasons upstream_lost and
+ * It sends what is durable there, so that a crash of it takes nothing back. What it lost (its log
+ * expired, or gave it up), and what it took back all the same (rewound), stand as rows of table gap, reasons upstream_lost and
  * upstream_rewound, first and last being positions of its journal.
  *
  * FROM A kdb+ TICKERPLANT: rows are counted by table and day (sources "up:HASH:TABLE", position day

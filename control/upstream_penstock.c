@@ -18,7 +18,7 @@
 
 static void ask(struct upstream *u)
 {
-    static const char *const keys[] = {"format", "from", "policy", "marks"};
+    static const char *const keys[] = {"format", "from", "policy", "marks", "durable"};
     struct kdb_out *o = &u->link.out;
     bool fresh = !u->at.at.position;
     size_t at = kdb_frame_begin(o, KDB_SYNC);
@@ -34,6 +34,7 @@ static void ask(struct upstream *u)
         kdb_out_long(o, (int64_t)u->at.at.position);
     kdb_out_symbol(o, "catchup", 7);
     kdb_out_symbol(o, "heartbeat", 9);
+    kdb_out_atom(o, PST_BOOLEAN, "\1");
     kdb_frame_end(o, at);
 }
 

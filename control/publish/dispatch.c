@@ -445,6 +445,8 @@ static bool spec_of(const struct connection *c, const struct kdb_request *r, str
                                                 : FANOUT_REPLACE,
                               .marks = marks(c, r, pst),
                               .conflate = s->conflate,
+                              .form = pst && s->format == KDB_FORMAT_RECORDS ? FANOUT_FRAMES
+                                                                             : FANOUT_TABLE,
                               .every = -1};
     subscription_rights(&x->rights, c->user);
     return texts(&s->tables, &x->tables) && texts(&s->syms, &x->syms);
@@ -530,6 +532,49 @@ static void log_subscription(struct connection *c, const struct tables *t,
     access_log(c->t->server->access, &e);
 }
 
+/* Format records: what a reader of frames must know before the first one. */
+static void send_dictionary(struct connection *c)
+{
+    enum { AT_ONCE = 16384 };
+    const struct daemon *d = c->t->server->daemon;
+    uint32_t n = symbols_count(&d->symbols);
+    for (uint32_t from = 0; from < n; from += AT_ONCE) {
+        struct kdb_out o = {0};
+        uint32_t some = n - from < AT_ONCE ? n - from : AT_ONCE;
+        size_t begun = kdb_frame_begin(&o, KDB_ASYNC);
+        kdb_out_list(&o, 3);
+        kdb_out_symbol(&o, ".pst.symbols", 12);
+        kdb_out_long(&o, from);
+        size_t at = kdb_out_open(&o, PST_SYMBOL, 0);
+        for (uint32_t i = 0; i < some; i++) {
+            uint32_t len;
+            const char *text = symbols_text(&d->symbols, from + i, &len);
+            kdb_out_bytes(&o, text, len);
+            kdb_out_bytes(&o, "", 1);
+        }
+        kdb_out_close(&o, at, some);
+        send_out(c, &o, kdb_frame_end(&o, begun));
+    }
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++) {
+        const struct schema *s = schema_set_get(d->schemas, id);
+        char *json = s ? schema_to_json(s) : NULL;
+        if (!json)
+            continue;
+        struct kdb_out o = {0};
+        size_t begun = kdb_frame_begin(&o, KDB_ASYNC);
+        kdb_out_list(&o, 2);
+        kdb_out_symbol(&o, ".pst.schema", 11);
+        kdb_out_chars(&o, json, strlen(json));
+        free(json);
+        send_out(c, &o, kdb_frame_end(&o, begun));
+    }
+}
+
+static bool wants_frames(const struct kdb_request *r)
+{
+    return r->call == KDB_CALL_PST_SUB && r->sub.format == KDB_FORMAT_RECORDS;
+}
+
 static void send_subscribed(struct connection *c, const struct kdb_request *r, struct tables *t,
                             struct kdb_live_point *point, uint64_t position, uint64_t id)
 {
@@ -548,6 +593,8 @@ static void send_subscribed(struct connection *c, const struct kdb_request *r, s
     f.position = position;
     f.id = id;
     send_out(c, &o, kdb_answer(&o, r, &f));
+    if (wants_frames(r))
+        send_dictionary(c);
 }
 
 /* a: what ask_first asked for, NULL: nothing. True: done with the request. */
@@ -574,7 +621,12 @@ static bool subscribe(struct connection *c, const struct kdb_request *r, struct 
     }
     if (!find_tables(c, &r->sub.tables, t))
         goto out;
-    if (!a && ask_first(c, r, t, &answered)) {
+    if (wants_frames(r) && !c->user->tables.all) {
+        deny(c, "read", "records");
+        refuse(c, "format `records is the whole journal: only for users who may read every table");
+        goto out;
+    }
+    if (!a && !wants_frames(r) && ask_first(c, r, t, &answered)) {
         done = answered;
         goto out;
     }

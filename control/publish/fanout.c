@@ -606,8 +606,38 @@ static bool rows(struct fanout *f, const struct frame *frame)
     return folded;
 }
 
+/* The frame as it is, shared by all that want it so. */
+static void send_verbatim(struct fanout *f, const struct frame *frame)
+{
+    static const uint8_t head[] = {0,   0,   2,   0,   0,   0,   0xF5, '.', 'p', 's', 't',
+                                   '.', 'f', 'r', 'a', 'm', 'e', 's',  0,   4,   0};
+    struct message *m = message_new(KDB_FRAME + sizeof head + 4 + frame->length);
+    if (!m) { /* a hole: they must not go on as if there were none */
+        for (uint32_t i = 0; i < f->verbatims; i++)
+            f->cfg.failed(f->cfg.arg, f->verbatim[i].who, f->verbatim[i].id,
+                          "no memory for a frame");
+        return;
+    }
+    m->kind = MESSAGE_FRAMES;
+    m->first = frame->position;
+    m->end = frame->position + frame->length;
+    m->time = frame->time;
+    uint8_t *at = put_head(m);
+    memcpy(at, head, sizeof head);
+    put32(at + sizeof head, frame->length);
+    memcpy(at + sizeof head + 4, frame, frame->length);
+    f->figures.messages++;
+    f->figures.deliveries += f->verbatims;
+    f->figures.bytes += (uint64_t)m->len * f->verbatims;
+    for (uint32_t i = 0; i < f->verbatims; i++)
+        f->cfg.sink(f->cfg.arg, f->verbatim[i].who, m);
+    message_release(m);
+}
+
 void fanout_frame(struct fanout *f, const struct frame *frame)
 {
+    if (pst_unlikely(f->verbatims))
+        send_verbatim(f, frame);
     f->figures.frames++;
     f->position = frame->position; /* of what begins to wait */
     f->time = frame->time;

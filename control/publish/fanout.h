@@ -109,7 +109,12 @@ enum fanout_mode {
                      * that differs in nothing else; REPLACE where there is none */
     FANOUT_BESIDE   /* .pst.sub: another one; also not touched by later REPLACE and ADD */
 };
-enum fanout_form { FANOUT_TABLE, FANOUT_COLUMNS /* a list of columns without names, as in logs */ };
+enum fanout_form {
+    FANOUT_TABLE,
+    FANOUT_COLUMNS, /* a list of columns without names, as in logs */
+    FANOUT_FRAMES   /* every frame of the journal as it is, at once: (`.pst.frames; bytes). Nothing
+                     * else of the spec counts; symbols and schemas before it are the caller's */
+};
 enum fanout_time { FANOUT_AS_CONFIGURED, FANOUT_TIMESTAMP, FANOUT_TIMESPAN };
 
 struct fanout_spec {

@@ -165,6 +165,11 @@ struct fanout {
     struct consumer **consumer;
     uint32_t consumers, consumer_room;
     uint32_t subscriptions;
+    struct verbatim { /* consumers of frames as they are */
+        void *who;
+        uint64_t id;
+    } * verbatim;
+    uint32_t verbatims, verbatim_room;
     uint32_t wanting[8]; /* memberships, by bit of marks */
     struct calendar_end end[16];
     uint32_t ends;

@@ -320,9 +320,38 @@ static bool tables_known(const struct fanout *f, const struct fanout_spec *spec,
     return true;
 }
 
+static bool verbatim_add(struct fanout *f, void *who, uint64_t *id, struct err *err)
+{
+    if (f->verbatims == f->verbatim_room) {
+        uint32_t room = f->verbatim_room ? 2 * f->verbatim_room : 4;
+        struct verbatim *v = realloc(f->verbatim, room * sizeof *v);
+        if (!v)
+            return err_set(err, -ENOMEM, "no memory for the subscription");
+        f->verbatim = v;
+        f->verbatim_room = room;
+    }
+    *id = ++f->next_id;
+    f->verbatim[f->verbatims++] = (struct verbatim){who, *id};
+    return true;
+}
+
+/* Of one consumer, that id or (0) all. */
+static bool verbatim_remove(struct fanout *f, const void *who, uint64_t id)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->verbatims; i++)
+        if (f->verbatim[i].who != who || (id && f->verbatim[i].id != id))
+            f->verbatim[n++] = f->verbatim[i];
+    bool found = n != f->verbatims;
+    f->verbatims = n;
+    return found;
+}
+
 bool fanout_subscribe(struct fanout *f, const struct fanout_spec *from, void *who, uint64_t *id,
                       struct err *err)
 {
+    if (from->form == FANOUT_FRAMES)
+        return verbatim_add(f, who, id, err);
     if (!tables_known(f, from, err))
         return false;
     struct spec *spec = spec_make(from, &f->cfg, who, err);
@@ -373,7 +402,7 @@ bool fanout_subscribe(struct fanout *f, const struct fanout_spec *from, void *wh
 bool fanout_unsubscribe(struct fanout *f, void *who, uint64_t id)
 {
     struct consumer *c = consumer_find(f, who);
-    bool found = false;
+    bool found = verbatim_remove(f, who, id);
     for (uint32_t i = c ? c->members : 0; i-- > 0;)
         if (c->member[i].id == id) {
             leave(f, c, i);
@@ -387,6 +416,7 @@ bool fanout_unsubscribe(struct fanout *f, void *who, uint64_t id)
 void fanout_drop(struct fanout *f, void *who)
 {
     struct consumer *c = consumer_find(f, who);
+    verbatim_remove(f, who, 0);
     if (!c)
         return;
     while (c->members)
@@ -411,6 +441,7 @@ void subscriptions_free(struct fanout *f)
 {
     while (f->consumers)
         fanout_drop(f, f->consumer[f->consumers - 1]->who);
+    free(f->verbatim);
     free(f->consumer);
     free(f->consumer_slot);
     free(f->group_slot);

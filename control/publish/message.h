@@ -20,6 +20,7 @@ enum message_kind {
     MESSAGE_ROWS,   /* upd: rows of one table, or of several (multi_publish) */
     MESSAGE_MARK,   /* .u.end, .u.eoi, .dm.buff.start, .dm.buff.end */
     MESSAGE_NOTICE, /* .pst.notice */
+    MESSAGE_FRAMES, /* .pst.frames: one frame; a consumer stands exactly at `first` before it */
     MESSAGE_REPLY   /* a response; not the fan-out's */
 };
 

@@ -442,7 +442,8 @@ void subscribe_sink(void *arg, void *consumer, struct message *m)
     struct consumer *to = c->joining ? &c->hold : &c->out;
     if (c->dead)
         return;
-    if (!consumer_push(to, m, p->lane[c->lane].before)) {
+    uint64_t before = m->kind == MESSAGE_FRAMES ? m->first : p->lane[c->lane].before;
+    if (!consumer_push(to, m, before)) {
         connection_kill(c, "no memory for what waits");
         publisher_grave(c);
         return;

@@ -183,5 +183,67 @@ subscription_channel: tp"
     until_raised channel.unregistered
     stop || die "stop"
     ;;
+penstock)
+    # $work: the chained one; $work/up: the other, which has the publishers
+    mkdir "$work/up"
+    configure "database: $work/hdb
+subscription_channel: $work/up/other.ipc"
+    sed "s|$work|$work/up|g; s|^instance:.*|instance: other|; /^subscription_channel/d; /^database/d" "$work/p.yaml" >"$work/up/p.yaml"
+    cat >>"$work/up/p.yaml" <<YAML
+tables:
+  - name: trade
+    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: long}, {name: price, type: float}]
+  - name: quote
+    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: long}, {name: note, type: string}]
+YAML
+    up() { "$bin/penstock" --socket "$work/up/s.sock" "$@"; }
+    start_up() {
+        "$bin/penstockd" --config "$work/up/p.yaml" >>"$work/up/daemon.log" 2>&1 &
+        other=$! others="$others $!"
+        for _ in $(seq 300); do up commands >/dev/null 2>&1 && return; sleep 0.05; done
+        die "the other does not answer: $(cat "$work/up/daemon.log")"
+    }
+    start_up
+    start
+    until_up penstock
+    /usr/bin/python3 "$here/feeder.py" "$work/up/other.ipc" "$work/tp/truth.json" 2000 >"$work/feeder" 2>&1 &
+    feeder=$! others="$others $!"
+    for k in 1 2 3; do
+        sleep "0.$((seed * k % 7 + 2))"
+        crash
+        start
+    done
+    until_up penstock
+    kill -9 "$other"; wait "$other" 2>/dev/null
+    until_down=$(until_up down)
+    start_up
+    until_up penstock
+    sleep 0.3
+    up eod >/dev/null || die "eod: $(up eod)"
+    sleep 0.3
+    kill -9 "$other"; wait "$other" 2>/dev/null
+    crash
+    start_up
+    up eod >/dev/null || die "the second eod"
+    start
+    until_up penstock
+    sleep 0.3
+    kill "$feeder"; wait "$feeder" 2>/dev/null
+    same() { # the chained one's rows are the other's, by date
+        for _ in $(seq 100); do
+            up sql -q --format csv "select n, sym, price, time from trade order by n, time" >"$work/a" 2>&1
+            "$bin/penstock" log dump "$work/up/log" --json 2>/dev/null | /usr/bin/python3 "$here/feeder.py" rows >"$work/a"
+            "$bin/penstock" log dump "$work/log" --json 2>/dev/null | /usr/bin/python3 "$here/feeder.py" rows >"$work/b"
+            cmp -s "$work/a" "$work/b" && return
+            sleep 0.1
+        done
+        diff "$work/a" "$work/b" | head -5
+        die "the rows differ: $(wc -l <"$work/a") there, $(wc -l <"$work/b") here"
+    }
+    same
+    [ "$(wc -l <"$work/a")" -gt 1000 ] || die "few rows: $(wc -l <"$work/a"); $(cat "$work/feeder")"
+    [ "$(figure status "r['day']")" = "$(up status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["day"])')" ] || die "open dates differ: $(p status) $(up status)"
+    stop || die "stop"
+    ;;
 *) die "no case $name" ;;
 esac
