@@ -13,6 +13,7 @@
 #define REQUEST_TURN  256u
 #define OUTPUT_TURN   (1u << 20)
 #define OUTPUT_WRITE  (256u << 10)
+#define OWED_MOST     (1u << 20) /* bytes of answers that wait: beyond it no request is read */
 #define READ_LEAST    4096u
 #define SESSION_LARGE (64u << 10) /* of unfinished requests: what counts as one that grows */
 
@@ -69,7 +70,7 @@ void connection_events(struct connection *c)
         return;
     bool output = !consumer_empty(&c->out) || stream_held(&c->stream);
     uint32_t want = stream_events(&c->stream, output && c->blocked);
-    if (c->is_held || c->state == CONNECTION_AUTH || c->eof)
+    if (c->is_held || c->state == CONNECTION_AUTH || c->eof || c->choked)
         want &= ~(uint32_t)EPOLLIN;
     if (c->is_held && c->held_waits) /* a client that asked and went: its query is stopped */
         want |= EPOLLRDHUP;
@@ -136,6 +137,8 @@ void connection_open(struct publisher *t, int fd, enum door port, const struct a
         t->first->prev = c;
     t->first = c;
     t->count++;
+    c->bucket = t->bucket[c->id % BUCKETS];
+    t->bucket[c->id % BUCKETS] = c;
     pthread_mutex_unlock(&t->registry);
     connection_events(c);
     connection_input(c);
@@ -188,6 +191,7 @@ void connection_bury(struct connection *c)
     if (!c->user)
         atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
     subscribe_end(c);
+    unlist(&t->bucket[c->id % BUCKETS], c, offsetof(struct connection, bucket));
     if (c->answer)
         answer_cancel(s->answers, t->index, c->id);
     if (c->state == CONNECTION_AUTH)
@@ -287,14 +291,6 @@ static bool sniff(struct connection *c)
     return true;
 }
 
-static struct connection *by_id(struct publisher *t, uint64_t id)
-{
-    for (struct connection *c = t->first; c; c = c->next)
-        if (c->id == id)
-            return c;
-    return NULL;
-}
-
 static void accepted(struct connection *c, const struct auth_result *r)
 {
     char text[128], stream[64];
@@ -325,7 +321,7 @@ static void accepted(struct connection *c, const struct auth_result *r)
 
 void connection_authenticated(struct publisher *t, struct auth_result *r)
 {
-    struct connection *c = by_id(t, r->token);
+    struct connection *c = publisher_find(t, r->token);
     if (!c) {
         user_release(r->user);
         return;
@@ -407,6 +403,10 @@ static void input(struct connection *c)
         c->started = true;
     }
     while (!c->dead && (c->state == CONNECTION_LOGIN || c->state == CONNECTION_OPEN)) {
+        if (c->out.owed > OWED_MOST) { /* whoever does not read answers asks no further */
+            c->choked = true;
+            return;
+        }
         if (c->is_held) {
             if (!dispatch_request(c))
                 return;
@@ -456,7 +456,7 @@ void connection_event(struct connection *c, uint32_t events)
     if (gone && c->state == CONNECTION_AUTH) {
         connection_kill(c, "closed while it logged in");
         publisher_grave(c);
-    } else if (gone && c->is_held && c->held_waits) {
+    } else if (gone && (c->choked || (c->is_held && c->held_waits))) {
         connection_kill(c, "closed by the client");
         publisher_grave(c);
     } else if (gone && (c->is_held || c->eof)) {
@@ -531,6 +531,10 @@ void connection_output(struct connection *c)
         if (act && c->blocked)
             subscribe_policy(c);
         subscribe_drained(c);
+        if (c->choked && c->out.owed <= OWED_MOST / 2) {
+            c->choked = false;
+            connection_ready(c);
+        }
     }
     if (!c->dead)
         count_memory(c);

@@ -77,6 +77,8 @@ struct connection {
     struct publisher *t;
     uint64_t id;
     struct connection *next, *prev; /* all of the thread; registry */
+    struct connection *bucket;      /* by id */
+    bool choked;                    /* its answers wait: nothing more is read */
     enum connection_state state;
     enum door port;
     struct stream stream;
@@ -84,8 +86,8 @@ struct connection {
     struct address from;
     const struct user *user;
     char tried[USER_NAME_MAX + 1]; /* the name that came with the login */
-    enum level level; /* of a unix peer */
-    int64_t denied_at; /* monotonic: a right was missing, and it was logged */
+    enum level level;              /* of a unix peer */
+    int64_t denied_at;             /* monotonic: a right was missing, and it was logged */
     int64_t since, deadline;
     uint32_t events; /* asked of epoll */
     uint8_t capability;

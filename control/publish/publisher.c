@@ -144,12 +144,18 @@ static void listeners_again(struct publisher *p)
 
 /* ---- what others say ---- */
 
+struct connection *publisher_find(struct publisher *p, uint64_t id)
+{
+    struct connection *c = p->bucket[id % BUCKETS];
+    while (c && c->id != id)
+        c = c->bucket;
+    return c;
+}
+
 static struct connection *by_id(struct publisher *p, uint64_t id)
 {
-    for (struct connection *c = p->first; c; c = c->next)
-        if (c->id == id && !c->dead)
-            return c;
-    return NULL;
+    struct connection *c = publisher_find(p, id);
+    return c && !c->dead ? c : NULL;
 }
 
 static void item(struct publisher *p, struct inbox_item *x)

@@ -26,6 +26,8 @@
 #include "publish/lane.h"
 #include "publish/server.h"
 
+#define BUCKETS 1024u
+
 enum { LANE_NORMAL, LANE_DURABLE, LANES };
 
 struct watch {
@@ -53,6 +55,7 @@ struct publisher {
     struct connection *first; /* all; the registry's lock guards the list for others */
     pthread_mutex_t registry;
     uint32_t count;
+    struct connection *bucket[BUCKETS]; /* by id */
     struct connection *dirty, *ready, *waiting, *graves;
     uint64_t next_id, next_answer;
     int64_t house_at;
@@ -104,6 +107,8 @@ struct server {
 };
 
 int publisher_work(void *publisher);
+/* The connection of that number, also a dead one; NULL: none. */
+struct connection *publisher_find(struct publisher *p, uint64_t id);
 void publisher_grave(struct connection *c); /* it is dead: buried at the end of the turn */
 bool publisher_open(struct server *s, unsigned index, struct err *err);
 void publisher_close(struct publisher *p);

@@ -149,6 +149,23 @@ def basic():
         else: raise AssertionError("published at %d" % port)
         assert int(c("s)select count(*) as n from trade")["n"][0]) == (203 if port == 5011 else 0)
         c.close()
+    # whoever asks and reads no answers is not listened to any more; when it reads, it has them all
+    f = Client()
+    f("tables[]")
+    body, answer = encode("tables[]"), encode(f("tables[]"))
+    m = (struct.pack("<BBBBi", 1, 1, 0, 0, len(body) + 8) + body) * 1000
+    f.s.settimeout(0.5)
+    asked = 0
+    try:
+        for _ in range(5000): asked += f.s.send(m)
+    except TimeoutError: pass
+    assert asked < len(m) * 5000
+    assert penstock("status")["subscribers"]["memory"] < 8 << 20
+    f.s.settimeout(10)
+    left = asked // (len(body) + 8) * (len(answer) + 8)
+    while left > 0: left -= len(f.s.recv(1 << 20))
+    assert left == 0
+    f.close()
     # hostile bytes close that connection and nothing else
     before = penstock("status")["subscribers"]["connections"]
     rng = random.Random(7)
@@ -187,7 +204,7 @@ def basic():
         m = q.recv(5)
         seen.append(m)
         if m[0] == ".u.end": break
-    assert any(m[0] == "upd" and 999 in list(m[2]["size"]) for m in seen[:-1]), seen
+    assert any(m[:2] == ["upd", "trade"] and 999 in list(m[2]["size"]) for m in seen[:-1]), seen
     for c in (q, p, u, victim): c.close()
     wait("connections to end", lambda: not clients())
 
