@@ -92,6 +92,7 @@ void job_take(struct job *j, struct job_news *out)
                              .done = j->done,
                              .failed = j->failed,
                              .start = j->first,
+                             .reached = j->reached,
                              .position = j->position};
     if (j->failed)
         memcpy(out->why, j->why, sizeof out->why);
@@ -118,6 +119,7 @@ void job_unjoin(struct job *j)
     pthread_mutex_lock(&j->lock);
     j->join = j->near = false;
     pthread_mutex_unlock(&j->lock);
+    inbox_wake(&j->k->inbox);
 }
 
 void job_cancel(struct catchup *k, struct job *j)
@@ -212,6 +214,7 @@ static void publish_batch(struct job *j, uint64_t position, bool near, bool done
     news = ok && (j->batch_count || (near && !j->near) || done);
     if (ok) {
         j->position = position;
+        j->reached = j->cursor.position;
         j->near |= near;
         j->done |= done;
     }
@@ -370,15 +373,16 @@ static uint64_t level(const struct catchup *k, enum cursor_limit limit)
 static bool step(struct catchup *k, struct job *j)
 {
     uint64_t bytes = 0, join_at;
-    bool join, full, near, waits = false;
+    bool join, full, waiting, near, waits = false;
     pthread_mutex_lock(&j->lock);
     if (j->cancelled)
         j->closed = true;
     full = j->out_bytes >= JOB_WINDOW;
+    waiting = j->near && !j->join; /* the join must not lie behind it: it stands still meanwhile */
     join = j->join;
     join_at = j->join_at;
     pthread_mutex_unlock(&j->lock);
-    if (j->closed || full)
+    if (j->closed || full || waiting)
         return false;
     if (!j->open && !open_job(k, j))
         return false;

@@ -11,7 +11,7 @@
  *   publish<N>                                   catchup
  *   job_start ────────────────────────────────►  cursor, fan-out; position known ─► started
  *   job_take  ◄── batches of messages ──────────  frames
- *             ◄── near: few bytes are left ─────
+ *             ◄── near: few bytes are left ─────  stands still
  *   the live stream joins: L = the lane's position; live messages from L on wait in `hold`
  *   job_join(L) ──────────────────────────────►   frames below L, what is held, done
  *   job_take  ◄── the last batch, done ─────────
@@ -66,6 +66,7 @@ struct job {
     uint64_t out_bytes;
     uint64_t first;    /* where it started */
     uint64_t position; /* behind the last batch that is in `out` or was taken */
+    uint64_t reached;  /* what it has read: beyond `position` while it conflates */
     bool told;         /* the publish thread knows that there is news */
     bool started, near, done, failed, cancelled;
     bool join;
@@ -100,11 +101,12 @@ struct job_news {
     struct job_message *message;
     uint32_t count;
     bool started, near, done, failed;
-    uint64_t start, position;
+    uint64_t start, position, reached;
     char why[300];
 };
 void job_take(struct job *j, struct job_news *out);
 void job_join(struct catchup *k, struct job *j, uint64_t at);
+/* It reads on: the consumer is not near any more, or did not keep up while it joined. */
 void job_unjoin(struct job *j);
 /* It ends; the caller's reference too. */
 void job_cancel(struct catchup *k, struct job *j);

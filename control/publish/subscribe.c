@@ -7,8 +7,9 @@
 #include "publish/notice.h"
 #include "publish/publisher.h"
 
-#define SUBSCRIPTIONS 1024u        /* of one connection */
-#define JOB_LOW       (256u << 10) /* bytes that wait: below it more is taken from the job */
+#define SUBSCRIPTIONS 1024u          /* of one connection */
+#define JOB_FAR       (8 * JOB_NEAR) /* of the live stream: more is read before it joins */
+#define JOB_LOW       (256u << 10)   /* bytes that wait: below it more is taken from the job */
 
 /* ---- copies ---- */
 
@@ -584,7 +585,10 @@ void subscribe_job(struct connection *c)
     } else if (news.done && c->joining) {
         joined(c);
     } else if (news.near && !c->joining && (!c->conflating || consumer_empty(&c->out))) {
-        if (lane_of(c)->awake && lane_of(c)->position < news.position) {
+        struct lane *l = lane_of(c);
+        if (!c->conflating && lane_limit(l) - news.reached > JOB_FAR) {
+            job_unjoin(c->job); /* its consumer took long to come here */
+        } else if (l->awake && l->position < news.reached) {
             c->wants_join = true; /* this thread's reader comes there in a moment */
             connection_waiting(c);
         } else {
