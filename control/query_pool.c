@@ -193,6 +193,17 @@ struct query *query_pool_plugin(struct query_pool *p, bool load, const char *nam
         err_set(err, -EINVAL, "name a plugin by the absolute path of its .so file");
         return NULL;
     }
+    json_t *o; /* by its file, so that a process that starts later knows which one is not wanted */
+    size_t i;
+    json_array_foreach(load || !p ? NULL : p->plugins, i, o)
+    {
+        const char *called = json_string_value(json_object_get(o, "plugin"));
+        const char *file = json_string_value(json_object_get(o, "file"));
+        if (called && file && !strcmp(called, name) && strlen(file) < sizeof p->op[0].name) {
+            name = file;
+            break;
+        }
+    }
     json_t *request = json_pack("{s:s}", load ? "load" : "unload", name);
     struct query *q = request ? query_new(p, request, uid, 0, err) : NULL;
     json_decref(request);

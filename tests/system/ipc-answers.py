@@ -191,6 +191,7 @@ for n in range(joins):
     if kind == 1:
         picked = rng.sample(range(20), 3)
         ask["syms"] = Syms(["S%d" % i for i in picked])
+        ask["durable"] = n % 8 == 1  # waits until the snapshot's rows are on disk
         keep = lambda i: i % 20 in picked
     elif kind == 2:
         least = rng.randrange(sent[0])
@@ -258,6 +259,18 @@ for b in busy:
     b.close()
 assert int(c.recv(20)["n"][0]) == sent[0]
 until("none is left", lambda: not json.loads(p("queries", "--json"))["queries"])
+
+# ---- a query process that dies fails its query only ----
+c, other = admin(), admin()
+c.post(1, ["busy[]"])
+running = until("it runs", lambda: [x for x in json.loads(p("queries", "--json"))["queries"] if x["state"] == "running"])
+subprocess.run(["kill", "-9", str(running[0]["process"])])
+try:
+    c.recv(20)
+    raise AssertionError("no error")
+except QError as e:
+    assert "query process died" in str(e), e
+assert other("count trade") == sent[0] and c("count trade") == sent[0]
 
 # ---- the tiers: rdb sees memory, hdb the database, the tickerplant both as one ----
 open_day = json.loads(p("eod", "--json"))["calendars"][0]["open"]

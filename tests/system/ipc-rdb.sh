@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # ipc-rdb.sh: a stock q RDB that restarts at any time gets its morning from the live kdb+ log, then goes on live:
-# ipc-rdb.py plays r.q, under load, through kills, restarts and ends of day.
+# ipc-rdb.py plays r.q, under load, through kills, restarts and ends of day. Times are local ones: the same in the
+# replayed file, in what comes live and in SQL.
 . "$(dirname "$0")/lib.sh"
 here=$(dirname "$0")
 enter_namespace "$@"
@@ -10,6 +11,7 @@ config "database: $work/hdb
 database_low_space: 1M
 rdb_memory: 512M
 retry_interval: 200ms
+time_type: local
 kdb_log_directory: $work/kdb
 kdb_log_name: sym
 ipc: {connections: 200}

@@ -374,11 +374,64 @@ static void foreign(void **state)
     assert_int_equal(kept->size, 14);
 }
 
+/* Two calendars: the file ends with the mark of the one that ends the date last. */
+static void calendars(void **state)
+{
+    (void)state;
+    static const char *const marks[] = {"{\"calendar\":\"asia\",\"day\":\"2026.11.23\"}",
+                                        "{\"calendar\":\"default\",\"day\":\"2026.11.23\"}"};
+    for (unsigned order = 0; order < 2; order++) {
+        struct lk k;
+        uint8_t payload[64];
+        uint64_t second = 0;
+        fresh();
+        lk_start(&k, FIRST, LK_DAY, 0);
+        lk_schema(&k, &j.trade);
+        lk_symbol(&k, 0, (const char *const[]){"AAPL"}, 1);
+        for (uint32_t i = 0; i < 3; i++) {
+            lk_frame(&k, FRAME_DATA, 0, 1, payload, row(payload, &j.trade, 0, i));
+            second = k.position;
+            if (i < 2)
+                lk_mark(&k, MARK_EOD, marks[i ^ order]);
+        }
+        mem_put(mem, "/l/log2026.11.23", k.data, k.len);
+        store_relaxed(&open_day, (uint16_t)(LK_DAY + 1));
+        struct err err;
+        struct kdb_live_config c = {.io = &mem->io,
+                                    .dirs = {"/l"},
+                                    .prefix = "log",
+                                    .instance = LK_INSTANCE,
+                                    .directory = "/k",
+                                    .name = "sym",
+                                    .calendar = {"default", "asia"},
+                                    .calendars = 2,
+                                    .open_day = &open_day,
+                                    .retry_ns = SECOND};
+        struct kdb_live *live2 = kdb_live_open(&c, &err);
+        assert_non_null(live2);
+        settle(live2);
+        struct kdb_live_point p;
+        assert_int_equal(kdb_live_point(live2, &p), KDB_LIVE_READY);
+        assert_int_equal(p.messages, 1);
+        assert_int_equal(p.position, second);
+        assert_string_equal(p.path, "/k/sym2026.11.24");
+        kdb_live_close(live2);
+        struct kdb_log l;
+        struct kdb_message m;
+        assert_true(kdb_log_open(&l, &mem->io, "/k/sym2026.11.23", &err));
+        for (unsigned i = 0; i < 2; i++)
+            assert_int_equal(kdb_log_next(&l, &m), KDB_LOG_MESSAGE);
+        assert_int_equal(kdb_log_next(&l, &m), KDB_LOG_END);
+        kdb_log_close(&l);
+        lk_free(&k);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(points), cmocka_unit_test(kills),
-                                       cmocka_unit_test(errors), cmocka_unit_test(damage),
-                                       cmocka_unit_test(foreign)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(points),  cmocka_unit_test(kills),
+                                       cmocka_unit_test(errors),  cmocka_unit_test(damage),
+                                       cmocka_unit_test(foreign), cmocka_unit_test(calendars)};
     int failed = cmocka_run_group_tests(tests, lk_setup, lk_teardown);
     lk_free(&j.k);
     for (unsigned i = 0; i < 2; i++)
