@@ -5,7 +5,8 @@
  *   client.c   a client, its errors, its addresses        wire.c     one socket, plain or TLS
  *   link.c     connecting, sending, receiving             publish.c  rows, tickets
  *   query.c    calls that wait for their answer           rows.c     values of rows
- *   feed.c     subscriptions over the network             shared.c   through the journal's ring
+ *   feed.c     subscriptions over the network             shared.c, shared_attach.c  the journal's
+ * ring
  *
  * Nothing here locks: a client is one thread's. Only `wake` is written elsewhere.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* request_parts.h - what request.c, request_text.c and request_names.c share; private to them. */
+/* request_parts.h - what the files of request.h share; private to them. */
 #pragma once
 
 #include "kdb/request.h"
@@ -44,8 +44,10 @@ bool text_begins(const char *text, uint32_t len, const char *known);
 /* The names that an argument gives; `nodes` for the children of a list. False: it gives none. */
 bool names_of(struct kdb_request *r, const struct node *nodes, const struct node *arg,
               struct kdb_names *n);
+bool names_by(const struct kdb_object *o, struct kdb_names *n);
 bool names_csv(const struct node *arg, struct kdb_names *n); /* false: no text with commas */
 bool text_of(const struct node *arg, struct kdb_text *t);    /* char vector, string or one symbol */
+uint8_t *request_made(struct kdb_request *r, uint32_t n);    /* room in r->made; NULL: no more */
 /* Text requests' literals as an object in r->made: false when there is no room. */
 bool object_of(struct kdb_request *r, const struct node *nodes, const struct node *arg);
 
@@ -54,3 +56,21 @@ bool subscription_read(struct kdb_request *r, const struct kdb_object *dict);
 
 __attribute__((format(printf, 2, 3))) enum kdb_call request_unknown(struct kdb_request *r,
                                                                     const char *fmt, ...);
+
+/* ---- request_calls.c ---- */
+
+struct args {
+    struct kdb_request *r;
+    const struct node *nodes, *arg[ARGS];
+    unsigned n; /* may be more than ARGS: those are not in arg[] */
+    bool bare;  /* arguments are no objects: a text, or a list that collapsed into symbols */
+};
+
+enum kdb_call request_done(struct kdb_request *r, enum kdb_call call);
+enum kdb_call request_point(struct kdb_request *r, unsigned parts, bool enlisted);
+enum kdb_call request_sql(struct kdb_request *r, const char *text, uint32_t len);
+/* A function by its name. Leaves `args` of a named query to the caller: NAMED says it is one. */
+enum kdb_call request_call(struct args *a, const char *name, uint32_t len);
+/* A function's text, one of those that clients send; what may be such a text. */
+enum kdb_call request_source(struct args *a, const char *text, uint32_t len);
+bool request_is_source(const char *text, uint32_t len);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # libpenstock against a real daemon: the two examples as a user runs them, publishing and subscribing
 # over the socket, TCP and shared memory, over restarts and a crash; a reader that the ring has lapped.
-# shellcheck disable=SC1091
+# shellcheck disable=SC1091,SC2154
 here=$(dirname "$0")
 . "$here/lib.sh"
 client=$bin/client
@@ -92,7 +92,7 @@ i=0
 for w in $ways; do
     i=$((i + 1))
     f=$work/sub.${w//\//.}
-    wait "$(echo $pids | cut -d' ' -f$i)" || die "$w: $(cat "$f" "$f.err")"
+    wait "$(echo "$pids" | xargs | cut -d' ' -f$i)" || die "$w: $(cat "$f" "$f.err")"
     case $w in *odd*) want="rows=3000 first=1 last=5999" ;; *) want="rows=6000 first=0 last=5999" ;; esac
     grep -q "^$want holes=0 repeats=0 lost=0 rewound=0 ends=2 " "$f" || die "$w: $(cat "$f" "$f.err")"
 done
@@ -105,7 +105,7 @@ subscribed "$work/lapped.err"
 kill -STOP $others
 probe publish "$ipc" 6000 400000 >/dev/null || die "publish"
 kill -CONT $others
-kill $others; wait $others 2>/dev/null
+kill $others; wait $others 2>/dev/null; others=
 probe subscribe "$ipc" place/begin 400000 120 >"$work/lapped" 2>"$work/lapped.err" || die "from the log: $(cat "$work/lapped" "$work/lapped.err")"
 grep -q "^rows=400000 first=0 last=399999 holes=0 repeats=0 lost=0 rewound=0 " "$work/lapped" || die "from the log: $(cat "$work/lapped")"
 stop || die "stop"
@@ -129,7 +129,7 @@ refuses() { # WORDS COMMAND...: client_probe fails with these
 }
 refuses "the daemon" probe query "$tcp" 'select 1' # plain
 refuses "mismatch" probe query "tls:127.0.0.1:$port" 'select 1' # another name than the certificate's
-PROBE_CA= refuses "self-signed" probe query "$tls" 'select 1'
+PROBE_CA='' refuses "self-signed" probe query "$tls" 'select 1'
 PROBE_PASSWORD=wrong refuses 'refused user "anna"' probe query "$tls" 'select 1'
 refuses "publish" probe publish "$tls" 400000 400010
 PROBE_USER=feed probe publish "$tls" 400000 400500 >/dev/null || die "publish over TLS"
