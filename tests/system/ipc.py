@@ -271,7 +271,7 @@ def policies():
     # all are live again, the alarm is gone, memory did not grow with what was not read
     wait("live", lambda: all(r["state"] == "live" for r in clients() if r["tables"]))
     wait("no alarm", lambda: not any(a["code"] == "consumer.slow" for a in penstock("alarms")["raised"]))
-    assert top - base < 400 << 20, (base >> 20, top >> 20)
+    assert os.environ.get("TSAN_OPTIONS") or top - base < 400 << 20, (base >> 20, top >> 20)
     print("policies: %d rows, memory %d MiB to %d MiB" % (total, base >> 20, top >> 20))
 
 def catchup():
@@ -290,7 +290,7 @@ def catchup():
         stopped.append(c)
     p.send(200)
     base = rss()
-    p.run(float(os.environ.get("SECONDS_", "2")))
+    while p.next < int(os.environ.get("ROWS", "1500000")): p.send(50)
     p.finish()
     top = rss()
     wait("catching up", lambda: sum(r["state"] == "catchup" for r in clients()) == 4)
@@ -317,7 +317,7 @@ def catchup():
         kinds = [n["kind"] for n in r.notices]
         assert kinds.count("behind") == kinds.count("replayed") >= 1, kinds
     assert not readers[3].notices
-    assert top - base < 200 << 20, (base >> 20, top >> 20)
+    assert os.environ.get("TSAN_OPTIONS") or top - base < 200 << 20, (base >> 20, top >> 20)
     print("catchup: %d rows, memory %d MiB to %d MiB" % (total, base >> 20, top >> 20))
 
 def joins(seed):
@@ -559,6 +559,23 @@ def keys():
     def slow(): return any(a["code"] == "consumer.slow" for a in penstock("alarms")["raised"])
     wait("the alarm", lambda: slow() if block.send(20) is None else 0)
     wait("the policy", lambda: any(r["state"] == "skipping" for r in clients()) if block.send(20) is None else 0)
+
+def stop():
+    """A stop: who reads gets all that was taken, then the end; who does not is not waited for."""
+    good, p, stuck = Reader(Client(), "good"), Publisher(), Client()
+    sub(good.c, policy=Sym("catchup"))
+    stuck.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    sub(stuck)
+    p.send(300)
+    total = p.finish()
+    good.start()
+    start = time.time()
+    penstock("stop")
+    good.join(30)
+    assert isinstance(good.error, (EOFError, ConnectionError)), good.error
+    k = good.numbers()
+    assert len(k) == total and (k == np.arange(total)).all(), (len(k), total)
+    assert time.time() - start < 30
 
 def memory():
     """ipc.memory: a consumer that does not read is dealt with long before consumer_disconnect_size."""

@@ -28,6 +28,14 @@ basic)
     grep -q "nobody is connected" "$work/out" || die "connections stay: $(cat "$work/out")"
     stop || die "exit code"
     ;;
+stop)
+    plain "ipc: {heartbeat: 1s}"
+    start
+    py stop
+    wait "$daemon"; code=$?; daemon=
+    [ $code = 0 ] || die "exit code $code"
+    [ -e "$work/test.ipc" ] && die "the unix socket stays"
+    ;;
 policies)
     RING=64M
     plain "ipc: {memory: 256M}
