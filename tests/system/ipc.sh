@@ -34,7 +34,7 @@ stop)
     py stop
     wait "$daemon"; code=$?; daemon=
     [ $code = 0 ] || die "exit code $code"
-    [ -e "$work/test.ipc" ] && die "the unix socket stays"
+    if [ -e "$work/test.ipc" ]; then die "the unix socket stays"; fi
     ;;
 policies)
     RING=64M
