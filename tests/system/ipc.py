@@ -88,7 +88,7 @@ class Reader(threading.Thread):
         assert len(k) == len(want) and (k == want).all(), "%s: %d rows, not %d; first %s last %s; %s" % (
             self.name_, len(k), len(want), k[:3], k[-3:], self.notices[-3:])
 
-def basic():
+def requests():
     q, p = Client(), Client()
     assert q("tables[]") == ["alarm", "gap", "last", "quote", "trade", "undecoded"], q("tables[]")
     name, schema = q(".u.sub", Sym("trade"), Sym(""))

@@ -20,10 +20,10 @@ py() { /usr/bin/python3 "$here/ipc.py" "$@" || die "ipc.py $*"; }
 export BIN=$bin SOCK=$work/s.sock WORK=$work UNIX=$work/test.ipc
 
 case $case_ in
-basic)
+requests)
     plain "ipc: {heartbeat: 1s}"
     start
-    py basic
+    py requests
     p clients >"$work/out" || die "clients: $(cat "$work/out")"
     grep -q "nobody is connected" "$work/out" || die "connections stay: $(cat "$work/out")"
     stop || die "exit code"
