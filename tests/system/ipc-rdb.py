@@ -42,7 +42,7 @@ def connect():
 class Rdb:
     def __init__(self):
         self.q = connect()
-        self.tables, self.ended = {}, []
+        self.tables, self.ended, self.first = {}, [], dict(first)
         subscribed, (self.i, self.log) = self.q(CONNECTION)
         for name, schema in subscribed:
             self.tables[name] = {c: [] for c in schema}
@@ -80,6 +80,7 @@ class Rdb:
                 self.upd(m[1], m[2])
             elif m[0] == ".u.end":
                 self.ended.append(int(m[1]))
+                self.first = dict(first)
                 for t in self.tables.values():
                     for c in t:
                         t[c] = []
@@ -90,14 +91,13 @@ class Rdb:
             if n:
                 assert n == list(range(n[0], n[0] + len(n))), (
                     what, name, len(n), "i=%d" % self.i, [(a, b) for a, b in zip(n, n[1:]) if b != a + 1][:4])
-                if first[name] is not None:
-                    assert n[0] == first[name], (what, name, n[0], first[name])
+                assert n[0] == self.first[name], (what, name, n[0], self.first[name])
 
 
 # ---- feeds: one a table, sync, numbering; each goes on behind what the journal holds ----
 
 stop, pause, paused = threading.Event(), threading.Event(), {}
-first = {"trade": 0, "quote": 0}  # first row of the open day; None: not known for a moment
+first = {"trade": 0, "quote": 0}  # number of the first row of the open day
 
 
 def feed(table):
@@ -153,6 +153,12 @@ def equal(what):
     return r
 
 
+def ends_day(day, said):
+    r = subprocess.run([penstock, "--socket", work + "/s.sock", "eod", "run", day, "--yes"], capture_output=True, text=True)
+    said[0] = r.stdout + r.stderr
+    return r.returncode == 0
+
+
 def start():
     log = open(work + "/daemon.log", "a")
     d = subprocess.Popen([os.path.dirname(penstock) + "/penstockd", "--config", work + "/p.yaml"], stdout=log, stderr=log)
@@ -203,7 +209,8 @@ try:
             staying.take(0.1)
             for t in first:
                 first[t] = paused[t]
-            p("eod", "run", "--yes")
+            said, day = [""], p("eod", "--json")["calendars"][0]["open"]
+            until(lambda: "eod run: " + said[0], lambda: ends_day(day, said))
             until("the end of day at the subscriber", lambda: staying.take(0.1) or staying.ended)
             assert not staying.tables["trade"]["size"]
             pause.clear()
