@@ -114,12 +114,16 @@ void job_join(struct catchup *k, struct job *j, uint64_t at)
     inbox_wake(&k->inbox);
 }
 
-void job_unjoin(struct job *j)
+bool job_unjoin(struct job *j)
 {
     pthread_mutex_lock(&j->lock);
-    j->join = j->near = false;
+    bool goes_on = !j->done;
+    if (goes_on)
+        j->join = j->near = false;
     pthread_mutex_unlock(&j->lock);
-    inbox_wake(&j->k->inbox);
+    if (goes_on)
+        inbox_wake(&j->k->inbox);
+    return goes_on;
 }
 
 void job_cancel(struct catchup *k, struct job *j)
@@ -192,11 +196,13 @@ static void job_failed(void *arg, void *consumer, uint64_t id, const char *why)
     fail(arg, why);
 }
 
-/* Everything below `position` has been given: the batch becomes visible. */
-static void publish_batch(struct job *j, uint64_t position, bool near, bool done)
+/* Everything below `position` has been given: the batch becomes visible. True: the job is done. It
+ * is not when the join was taken back meanwhile. */
+static bool publish_batch(struct job *j, uint64_t position, bool near, bool end)
 {
     bool ok = true, news;
     pthread_mutex_lock(&j->lock);
+    bool done = end && j->join && j->join_at <= position;
     if (j->out_count + j->batch_count > j->out_room) {
         uint32_t room = j->out_count + j->batch_count;
         struct job_message *o = realloc(j->out, room * sizeof *o);
@@ -222,13 +228,14 @@ static void publish_batch(struct job *j, uint64_t position, bool near, bool done
     pthread_mutex_unlock(&j->lock);
     if (!ok) {
         fail(j, "no memory");
-        return;
+        return false;
     }
     j->batch_count = 0;
     j->batch_bytes = 0;
     j->before = position;
     if (news)
         ring_bell(j);
+    return done;
 }
 
 static void notice(struct job *j, const char *kind, uint64_t from, uint64_t to)
@@ -430,12 +437,11 @@ static bool step(struct catchup *k, struct job *j)
         fanout_settle(j->fanout, j);
     if (end || !j->conflate) {
         fanout_flush_all(j->fanout);
-        publish_batch(j, j->cursor.position, near, end);
+        if (publish_batch(j, j->cursor.position, near, end))
+            close_job(j);
     } else if (near) {
         publish_batch(j, j->before, true, false);
     }
-    if (end)
-        close_job(j);
     return !waits && !end;
 }
 

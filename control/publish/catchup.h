@@ -106,8 +106,8 @@ struct job_news {
 };
 void job_take(struct job *j, struct job_news *out);
 void job_join(struct catchup *k, struct job *j, uint64_t at);
-/* It reads on: the consumer is not near any more, or did not keep up while it joined. */
-void job_unjoin(struct job *j);
+/* No join yet: it reads on, and says `near` again. False: too late, it has ended at the join. */
+bool job_unjoin(struct job *j);
 /* It ends; the caller's reference too. */
 void job_cancel(struct catchup *k, struct job *j);
 void job_release(struct job *j);

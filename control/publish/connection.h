@@ -192,6 +192,8 @@ void dispatch_started(struct connection *c, uint64_t position);
 void dispatch_ended(struct connection *c, const char *why);
 /* Acknowledgements that are due. True: some still wait. */
 bool dispatch_acks(struct connection *c);
+/* Does one wait that will end by itself? Not a .pst.wait for what is not in the journal yet. */
+bool dispatch_acks_open(const struct connection *c);
 
 /* ---- subscribe.c: what a connection gets ---- */
 

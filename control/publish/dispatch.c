@@ -270,6 +270,8 @@ static bool update(struct connection *c, const struct kdb_request *r)
 
 static bool wait_for(struct connection *c, const struct kdb_request *r)
 {
+    if (!is_sync(c))
+        return true; /* nobody waits for it */
     struct ack *a = new_ack(c);
     if (!a)
         return no_ack(c);
@@ -324,6 +326,14 @@ bool dispatch_acks(struct connection *c)
     return c->ack_count != 0;
 }
 
+bool dispatch_acks_open(const struct connection *c)
+{
+    if (!c->ack_count)
+        return false;
+    const struct ack *a = &c->ack[c->ack_head];
+    return !a->taken || !a->pst || a->position <= ring_tail(&c->t->server->daemon->ring);
+}
+
 /* ---- queries ---- */
 
 static enum answer_tier tier(const struct connection *c)
@@ -337,6 +347,10 @@ static bool submit(struct connection *c, struct answer_request *q)
     struct publisher *p = c->t;
     struct server *s = p->server;
     struct err err;
+    if (server_memory(s) > (uint64_t)s->config->ipc.memory) {
+        refuse(c, "wsfull: ipc.memory is used up by what waits for connections; ask again later");
+        return true;
+    }
     q->tier = tier(c);
     q->connection = c->id;
     q->id = ++p->next_answer;

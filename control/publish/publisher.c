@@ -25,6 +25,8 @@
 #define PACE_FROM  (200 * NS_PER_US)
 #define PACE_MOST  (10 * NS_PER_MS)
 #define PACE_BYTES (8u << 20) /* of journal read since the last flush: enough */
+#define OWED_STILL (1 * NS_PER_S)
+#define OWED_LONG  (10 * NS_PER_S)
 #define HOUSE_NS   (100 * NS_PER_MS)
 #define DEEP_NS    (500 * NS_PER_MS) /* below thread.stuck's two seconds */
 
@@ -346,7 +348,7 @@ static int updates(struct publisher *p)
         }
         if (!c->dead && (more || (c->is_held && !c->held_waits)))
             connection_waiting(c);
-        if (!c->dead && c->eof && !c->ack_count && !c->is_held) {
+        if (!c->dead && c->eof && !c->is_held && !dispatch_acks_open(c)) {
             connection_kill(c, "closed by the client");
             publisher_grave(c);
         }
@@ -421,17 +423,29 @@ static void look_at(struct publisher *p, struct connection *c)
         publisher_grave(c);
 }
 
-/* Over ipc.memory: the consumer of this thread that holds most is dealt with. */
+static uint64_t holds(const struct connection *c)
+{
+    return c->out.lag_bytes + c->hold.lag_bytes + c->out.owed;
+}
+
+/* Over ipc.memory: of those that do not take what waits for them the one that holds most is dealt
+ * with. Answers have no policy: one that nobody reads costs its connection; one that is read
+ * slowly may stay for OWED_LONG, since what others ask is refused meanwhile. */
 static void over_memory(struct publisher *p)
 {
     struct connection *worst = NULL;
     for (struct connection *c = p->first; c; c = c->next)
-        if (!c->dead && c->out.lag_bytes + c->hold.lag_bytes &&
-            (!worst ||
-             c->out.lag_bytes + c->hold.lag_bytes > worst->out.lag_bytes + worst->hold.lag_bytes))
+        if (!c->dead && c->blocked && (!worst || holds(c) > holds(worst)))
             worst = c;
-    if (worst && worst->blocked)
+    if (!worst)
+        return;
+    if (worst->out.owed <= worst->out.lag_bytes + worst->hold.lag_bytes) {
         subscribe_policy(worst);
+    } else if (p->now - worst->blocked_since > OWED_STILL || p->now - p->over_since > OWED_LONG) {
+        connection_kill(worst, "%llu bytes of answers wait for it, and ipc.memory is used up",
+                        (unsigned long long)worst->out.owed);
+        publisher_grave(worst);
+    }
 }
 
 static void users_changed(struct publisher *p)
@@ -467,8 +481,12 @@ static void house(struct publisher *p)
     users_changed(p);
     for (struct connection *c = p->first; c; c = c->next)
         look_at(p, c);
-    if (server_memory(s) > (uint64_t)s->config->ipc.memory)
+    if (server_memory(s) > (uint64_t)s->config->ipc.memory) {
+        p->over_since = p->over_since ? p->over_since : p->now;
         over_memory(p);
+    } else {
+        p->over_since = 0;
+    }
 }
 
 /* Stopping: has everything gone out that will? */

@@ -59,6 +59,7 @@ struct publisher {
     struct connection *dirty, *ready, *waiting, *graves;
     uint64_t next_id, next_answer;
     int64_t house_at;
+    int64_t over_since; /* ipc.memory is used up since then; 0: it is not */
     uint64_t users_generation;
     uint32_t starved; /* bits: listeners that found no descriptor */
     bool intake_busy;

@@ -250,23 +250,21 @@ static void take_in(struct connection *c, struct job_news *news)
         notice_behind(c, news->position);
 }
 
-static void unjoin(struct connection *c)
+static void leave_join(struct connection *c)
 {
     struct lane *l = lane_of(c);
     fanout_drop(l->fanout, c);
     quit(l);
     consumer_free(&c->hold);
     c->joining = false;
-    if (c->job)
-        job_unjoin(c->job);
 }
 
 static uint64_t give_up(struct connection *c)
 {
     struct job_news news;
     uint64_t rows;
-    if (c->joining)
-        unjoin(c);
+    if (c->joining) /* also when the job has ended: the next one reads from there again */
+        leave_join(c);
     job_take(c->job, &news);
     take_in(c, &news);
     uint64_t at = consumer_rewind(&c->out, news.position, &rows);
@@ -278,7 +276,7 @@ static uint64_t give_up(struct connection *c)
 void subscribe_end(struct connection *c)
 {
     if (c->joining)
-        unjoin(c);
+        leave_join(c);
     if (c->live) {
         fanout_drop(lane_of(c)->fanout, c);
         quit(lane_of(c));
@@ -464,6 +462,42 @@ void subscribe_failed(void *arg, void *consumer, uint64_t id, const char *why)
     publisher_grave(c);
 }
 
+/* ---- the end of catching up ---- */
+
+/* The job has given everything below the join. */
+static void joined(struct connection *c)
+{
+    notice_position(c, "replayed", c->join_at);
+    for (uint32_t i = 0; i < c->hold.count; i++) {
+        const struct consumer_item *x = &c->hold.item[(c->hold.head + i) & (c->hold.room - 1)];
+        if (!consumer_push(&c->out, x->message, x->before)) {
+            connection_kill(c, "no memory for what waits");
+            publisher_grave(c);
+        }
+    }
+    consumer_free(&c->hold);
+    c->joining = false;
+    c->live = true;
+    c->conflating = false;
+    job_release(c->job);
+    c->job = NULL;
+    connection_dirty(c);
+}
+
+/* False: the job had ended at the join already, and the consumer is live now. */
+static bool unjoin(struct connection *c)
+{
+    struct job_news news;
+    if (job_unjoin(c->job)) {
+        leave_join(c);
+        return true;
+    }
+    job_take(c->job, &news);
+    take_in(c, &news);
+    joined(c);
+    return false;
+}
+
 /* ---- policies ---- */
 
 enum consumer_policy subscribe_policy_of(const struct connection *c)
@@ -487,10 +521,8 @@ void subscribe_policy(struct connection *c)
     struct server *s = c->t->server;
     enum consumer_policy policy = subscribe_policy_of(c);
     char text[96];
-    if (c->joining) { /* it did not keep up while it joined: the job goes on */
-        unjoin(c);
+    if (c->joining && unjoin(c)) /* it did not keep up while it joined: the job goes on */
         return;
-    }
     if (!c->live || c->out.skipping)
         return;
     snprintf(text, sizeof text, "%s: %llu bytes wait", consumer_policy_text(policy),
@@ -522,9 +554,9 @@ void subscribe_lapped(struct publisher *t, unsigned lane)
     for (struct connection *c = t->first; c; c = c->next) {
         if (c->dead || c->lane != lane)
             continue;
-        if (c->joining)
-            unjoin(c);
-        else if (c->live)
+        if (c->joining && unjoin(c))
+            continue;
+        if (c->live)
             behind(c, false);
     }
     lane_sleep(l); /* whoever joins wakes it at the present */
@@ -548,26 +580,6 @@ static void join(struct connection *c)
         }
     c->join_at = l->position;
     job_join(c->t->server->catchup, c->job, l->position);
-}
-
-/* The job has given everything below the join. */
-static void joined(struct connection *c)
-{
-    notice_position(c, "replayed", c->join_at);
-    for (uint32_t i = 0; i < c->hold.count; i++) {
-        const struct consumer_item *x = &c->hold.item[(c->hold.head + i) & (c->hold.room - 1)];
-        if (!consumer_push(&c->out, x->message, x->before)) {
-            connection_kill(c, "no memory for what waits");
-            publisher_grave(c);
-        }
-    }
-    consumer_free(&c->hold);
-    c->joining = false;
-    c->live = true;
-    c->conflating = false;
-    job_release(c->job);
-    c->job = NULL;
-    connection_dirty(c);
 }
 
 void subscribe_job(struct connection *c)

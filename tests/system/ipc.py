@@ -337,7 +337,7 @@ def joins(seed):
     n, readers = int(os.environ.get("JOINS", "1000" if os.environ.get("PST_ALL") else "60")), []
     for i in range(n):
         c = Client(path=os.environ["UNIX"]) if i % 5 == 0 else Client()
-        how = rng.choice(("snapshot", "position", "begin", "day", "live"))
+        how = rng.choice(os.environ["HOW"].split(",") if "HOW" in os.environ else ("snapshot", "position", "begin", "day", "live"))
         r = Reader(c, "%s %d" % (how, i))
         if how == "snapshot": r.reply = sub(c, snapshot=True)
         elif how == "position":
