@@ -18,7 +18,7 @@
 #define STATUS_LINES    8u
 #define STATUS_SESSIONS 512u
 #define STATUS_PORTS    32u
-#define STATUS_THREADS  32u
+#define STATUS_THREADS  64u
 #define STATUS_DROPS    64u
 #define STATUS_XSTATS   0u
 

@@ -273,7 +273,7 @@ def policies():
     # all are live again, the alarm is gone, memory did not grow with what was not read
     wait("live", lambda: all(r["state"] == "live" for r in clients() if r["tables"]))
     wait("no alarm", lambda: not any(a["code"] == "consumer.slow" for a in penstock("alarms")["raised"]))
-    assert os.environ.get("TSAN_OPTIONS") or top - base < 400 << 20, (base >> 20, top >> 20)
+    assert os.environ.get("SANITIZED") or top - base < 400 << 20, (base >> 20, top >> 20)
     print("policies: %d rows, memory %d MiB to %d MiB" % (total, base >> 20, top >> 20))
 
 def catchup():
@@ -319,7 +319,7 @@ def catchup():
         kinds = [n["kind"] for n in r.notices]
         assert kinds.count("behind") == kinds.count("replayed") >= 1, kinds
     assert not readers[3].notices
-    assert os.environ.get("TSAN_OPTIONS") or top - base < 200 << 20, (base >> 20, top >> 20)
+    assert os.environ.get("SANITIZED") or top - base < 200 << 20, (base >> 20, top >> 20)
     print("catchup: %d rows, memory %d MiB to %d MiB" % (total, base >> 20, top >> 20))
 
 def joins(seed):

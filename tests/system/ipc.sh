@@ -4,6 +4,9 @@
 . "$(dirname "$0")/lib.sh"
 case_=$1
 enter_namespace "$@"
+# In a build with a sanitizer (suites tsan, asan) a report makes the daemon end with 66.
+export TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 log_path=$work/report suppressions=$(dirname "$0")/../fault/tsan.supp"
+export ASAN_OPTIONS="detect_leaks=1 exitcode=66 log_path=$work/report" UBSAN_OPTIONS="print_stacktrace=1 halt_on_error=1 exitcode=66"
 PORTS=" " FEEDS=" "
 here=$(cd "$(dirname "$0")" && pwd)
 tables="tables:
@@ -16,6 +19,7 @@ query_threads: 1"
 
 plain() { config "$tables
 $1"; sed -i '/^ *$/d; /^feeds:/d' "$work/p.yaml"; }
+ended() { stop || die "exit code: $(cat "$work"/report* 2>/dev/null | head -60)"; }
 py() { /usr/bin/python3 "$here/ipc.py" "$@" || die "ipc.py $*"; }
 export BIN=$bin SOCK=$work/s.sock WORK=$work UNIX=$work/test.ipc
 
@@ -26,7 +30,7 @@ requests)
     py requests
     p clients >"$work/out" || die "clients: $(cat "$work/out")"
     grep -q "nobody is connected" "$work/out" || die "connections stay: $(cat "$work/out")"
-    stop || die "exit code"
+    ended
     ;;
 stop)
     plain "ipc: {heartbeat: 1s}"
@@ -44,7 +48,7 @@ consumer_disconnect_size: 8M
 alarms: {clear_after: 0}"
     start
     DAEMON=$daemon py policies
-    stop || die "exit code"
+    ended
     ;;
 catchup) # stopped long enough for the ring to lap it several times; memory stays constant
     RING=32M
@@ -53,13 +57,13 @@ consumer_disconnect_size: 4M
 consumer_policy: catchup"
     start
     DAEMON=$daemon py catchup
-    stop || die "exit code"
+    ended
     ;;
 joins)
     plain "ipc: {threads: 2}"
     start
     py joins "$seed"
-    stop || die "exit code"
+    ended
     ;;
 storm)
     plain "ipc: {heartbeat: 1s, login_timeout: 2s, connections: 1500}
@@ -67,7 +71,7 @@ consumer_disconnect_size: 4M"
     start
     ip addr add 10.9.9.9/32 dev lo
     DAEMON=$daemon py storm
-    stop || die "exit code"
+    ended
     ;;
 rewound) # consumers saw what the log did not get: after the crash they are told
     plain "ipc: {heartbeat: 1s}
@@ -79,7 +83,7 @@ publish_first: true"
     rm "$work/stall"; unset PST_FAULT_STALL
     start
     py rewound "$work/at"
-    stop || die "exit code"
+    ended
     ;;
 keys)
     ip addr add 127.0.0.9/8 dev lo 2>/dev/null
@@ -91,12 +95,12 @@ consumer_disconnect_size: 1M
 consumer_policy: skip"
     start
     py keys
-    stop || die "exit code"
+    ended
     rm -rf "$work/state" "$work/log"
     plain "ipc: {memory: 16M}"
     start
     py memory
-    stop || die "exit code"
+    ended
     ;;
 *) die "no case $case_" ;;
 esac
