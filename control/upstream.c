@@ -141,7 +141,15 @@ bool upstream_mark(struct upstream *u, enum mark_type type, const char *json, ui
         store_relaxed(&u->foreign_marks, load_relaxed(&u->foreign_marks) + 1);
         return true;
     }
-    return upstream_room(u, len + 4096) && inject_rows_mark(&u->in->w, type, json, len);
+    static char text[32768];
+    if (type == MARK_UPSTREAM)
+        return upstream_room(u, len + 4096) && inject_rows_mark(&u->in->w, type, json, len);
+    int n =
+        snprintf(text, sizeof text, "{\"mark\":%u,\"is\":%.*s}", (unsigned)type, (int)len, json);
+    if (n >= (int)sizeof text)
+        return true; /* longer than any of ours */
+    return upstream_room(u, (uint64_t)n + 4096) &&
+           inject_rows_mark(&u->in->w, MARK_UPSTREAM, text, (uint32_t)n);
 }
 
 void upstream_where(struct upstream *u, const char *source, struct source_progress *out)
@@ -499,6 +507,11 @@ bool upstream_prepare(struct daemon *d, struct err *err)
     store_relaxed(&u->down_since, clock_monotonic());
     if (!c->subscription_channel)
         return true;
+    if (u->chained && c->intraday_freq)
+        return err_set(err, -EINVAL,
+                       "intraday_freq: a chained instance (subscription_channel, no feeds) has no "
+                       "intervals of its own; remove it here, its consumers get the ends of the "
+                       "upstream's");
     name_source(u, c->subscription_channel);
     /* exempt from max_new_symbols: the other end has limits of its own, and its rows are to be kept
      * whatever symbols they bring */

@@ -306,9 +306,12 @@ static bool mark(struct upstream *u, const struct frame *f)
         int c = wiring_calendar_named(u->d, name);
         return move_on(u, f->position) && (c < 0 || upstream_end_day(u, (unsigned)c, f->day));
     }
-    if (type == MARK_EOI || type == MARK_BUFFER_START || type == MARK_BUFFER_END)
-        return move_on(u, f->position + f->length) &&
-               upstream_mark(u, (enum mark_type)type, json, len);
+    bool chain = type == MARK_UPSTREAM; /* of who is above it */
+    if (chain || type == MARK_EOI || type == MARK_BUFFER_START || type == MARK_BUFFER_END) {
+        if (!upstream_mark(u, (enum mark_type)type, json, len))
+            return false;
+        return move_on(u, f->position + f->length);
+    }
     return true;
 }
 

@@ -335,6 +335,21 @@ bool tick_begin(struct upstream *u, struct err *err)
 
 /* ---- the stream ---- */
 
+/* Printable, without quotes; a number in digits. */
+static void copy_text(const struct kdb_object *o, char *out, size_t room)
+{
+    uint32_t len = 0, n = 0;
+    const char *text = kdb_object_text(o, &len);
+    if (!text && (o->type == -PST_LONG || o->type == -PST_INT)) {
+        snprintf(out, room, "%lld", (long long)kdb_object_long(o, 0));
+        return;
+    }
+    for (uint32_t i = 0; text && i < len && n + 1 < room; i++)
+        if (text[i] >= ' ' && text[i] != '"' && text[i] != '\\')
+            out[n++] = text[i];
+    out[n] = 0;
+}
+
 bool tick_message(struct upstream *u, const struct kdb_received *m, struct err *err)
 {
     static struct kdb_request r;
@@ -367,6 +382,21 @@ bool tick_message(struct upstream *u, const struct kdb_received *m, struct err *
                          civil_format(u->day, day), civil_format_stamp(r.from_time, from),
                          civil_format_stamp(r.to_time, to));
         upstream_mark(u, MARK_EOI, json, (uint32_t)n);
+        return true;
+    }
+    case KDB_CALL_BUFFER_START:
+    case KDB_CALL_BUFFER_END: {
+        bool start = r.call == KDB_CALL_BUFFER_START;
+        char json[400], id[24] = "", path[200] = "";
+        if (r.data.type == KDB_LIST && r.data.count >= 2 && kdb_items(&r.data, &item)) {
+            copy_text(&item.item, id, sizeof id);
+            kdb_items_next(&item);
+            copy_text(&item.item, path, sizeof path);
+        }
+        int n = snprintf(json, sizeof json,
+                         "{\"id\":%lld,\"stream\":%u,\"path\":\"%s\",\"status\":\"%s\"}", atoll(id),
+                         STREAM_BUFFER, path, start ? "started" : "complete");
+        upstream_mark(u, start ? MARK_BUFFER_START : MARK_BUFFER_END, json, (uint32_t)n);
         return true;
     }
     default:

@@ -644,6 +644,8 @@ static bool subscribe(struct connection *c, const struct kdb_request *r, struct 
         done = answered;
         goto out;
     }
+    /* tables that came while nothing was read here (upstream.h) */
+    lane_learn_schemas(&p->dict, p->server->daemon->schemas);
     unsigned lane = (pst && r->sub.durable) || c->user->durable_only ? LANE_DURABLE : LANE_NORMAL;
     if (!spec_of(c, r, &s.spec) || !shapes(c, &s.spec, t, lane, &err)) {
         refuse(c, "%s", t->answer ? err.text : "wsfull");

@@ -190,13 +190,12 @@ static void put_args(struct kdb_out *o, json_t *args)
     }
 }
 
-static void buffering(struct fanout *f, const struct frame *frame, const char *json, uint32_t len)
+static void buffering(struct fanout *f, const struct frame *frame, bool start, const char *json,
+                      uint32_t len)
 {
     struct event_mark e;
-    unsigned type;
-    if (!event_of(frame, &e, &type))
+    if (!event_json(&e, json, len, frame->position))
         return;
-    bool start = type == MARK_BUFFER_START;
     if (start && e.status != EVENT_STARTED)
         return; /* it goes on */
     json_t *o = json_loadb(json, len, 0, NULL);
@@ -209,6 +208,20 @@ static void buffering(struct fanout *f, const struct frame *frame, const char *j
         !args.failed && kdb_mark_buffer(&out, start, id, path ? path : "", args.data, args.len);
     spread(f, FANOUT_BUFFER, finished(f, &out, ok, MESSAGE_MARK, frame->position));
     kdb_out_free(&args);
+    json_decref(o);
+}
+
+/* A mark of the instance that we follow, for those who follow us. */
+static void of_upstream(struct fanout *f, const struct frame *frame, const char *json, uint32_t len)
+{
+    json_t *o = json_loadb(json, len, 0, NULL);
+    json_int_t type = json_integer_value(json_object_get(o, "mark"));
+    char *is = json_dumps(json_object_get(o, "is"), JSON_COMPACT); /* in the order that it had */
+    if (is && type == MARK_EOI && anyone(f, FANOUT_EOI))
+        end_of_interval(f, frame, is, (uint32_t)strlen(is));
+    if (is && (type == MARK_BUFFER_START || type == MARK_BUFFER_END) && anyone(f, FANOUT_BUFFER))
+        buffering(f, frame, type == MARK_BUFFER_START, is, (uint32_t)strlen(is));
+    free(is);
     json_decref(o);
 }
 
@@ -317,7 +330,9 @@ void marks_frame(struct fanout *f, const struct frame *frame)
         else if (type == MARK_EOI && anyone(f, FANOUT_EOI))
             end_of_interval(f, frame, json, len);
         else if ((type == MARK_BUFFER_START || type == MARK_BUFFER_END) && anyone(f, FANOUT_BUFFER))
-            buffering(f, frame, json, len);
+            buffering(f, frame, type == MARK_BUFFER_START, json, len);
+        else if (type == MARK_UPSTREAM)
+            of_upstream(f, frame, json, len);
         else if (type == MARK_RESTART && anyone(f, FANOUT_NOTICE))
             restarted(f, frame);
     }

@@ -58,7 +58,8 @@ enum frame_kind {
     X(BUFFER_END, "buffer_end", 8)                                                                 \
     X(SESSION, "session", 9) /* {"feed","session","event",…}: begin end restart reset */         \
     X(END, "end", 10)        /* clean end of the journal */                                        \
-    X(LOST, "lost", 11)      /* {"from","to","frames","rows","sessions"}: given up by the log */
+    X(LOST, "lost", 11)      /* {"from","to","frames","rows","sessions"}: given up by the log */   \
+    X(UPSTREAM, "upstream", 12) /* {"mark":TYPE,"is":{…}}: eoi or buffer mark of the upstream */
 enum mark_type {
 #define X(ID, name, n) MARK_##ID = n,
     MARK_TYPES(X)

@@ -162,6 +162,11 @@ while True:
             while b"\n" in stdin:
                 line, stdin = stdin.split(b"\n", 1)
                 if line == b"end": end_of_day()
+                elif line == b"marks": # end of interval, buffering event
+                    flush()
+                    post([Sym(".u.eoi"), K(12, [86400 * 10**9 * day, 86400 * 10**9 * day + 60 * 10**9])])
+                    post([Sym(".dm.buff.start"), [Sym("7"), Sym(":/data/b7"), None]])
+                    post([Sym(".dm.buff.end"), [Sym("7"), Sym(":/data/b7"), None]])
                 elif line == b"pause": going = False
                 elif line == b"go": going, start, sent = True, time.time(), 0
                 elif line == b"quit":

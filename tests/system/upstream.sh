@@ -174,6 +174,17 @@ subscription_channel: tp"
     upstream problem | grep -q refused || die "$(p status)"
     sed -i 's/:5999/:5010/' "$work/channels"
     until_up kdb+
+    # who follows us hears what our upstream says
+    /usr/bin/python3 "$here/follower.py" "$work/test.ipc" 3 >"$work/heard" 2>&1 &
+    follower=$! others="$others $!"
+    for _ in $(seq 100); do grep -q ready "$work/heard" && break; sleep 0.05; done
+    tell marks
+    tell end
+    wait "$follower"
+    for m in .u.eoi .dm.buff.start .dm.buff.end .u.end; do
+        [ "$(grep -c "^$m " "$work/heard")" = 1 ] || die "$m did not come once: $(cat "$work/heard")"
+    done
+    [ "$(tail -1 "$work/heard" | tr -dc 0-9)" -gt 100 ] || die "few rows: $(cat "$work/heard")"
     p status | grep -q "publishes on channel mine" && p status | grep -q "upstream tp  kdb+ at 127.0.0.1:5010" || die "$(p status)"
     tell pause
     check_rows
