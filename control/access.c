@@ -12,12 +12,16 @@
 #include "core/clock.h"
 
 #define PATH_BYTES 1200
+#define REFUSALS   100
+#define REFUSAL_NS (NS_PER_S / 10)
+#define REFUSAL    (1u << 31) /* in a line's length */
 
 struct access {
     pthread_mutex_t lock; /* guards queue, head, used, lost */
     char *queue;          /* lines, each behind its length (u32), in a circle */
     size_t head, used;
     uint64_t lost;
+    int64_t refused_at, unlogged; /* refusals: when the last one would have been; not logged */
     _Atomic int32_t day;
     _Atomic int64_t size;
     _Atomic uint64_t logged;
@@ -142,6 +146,7 @@ size_t access_line(const struct access_entry *e, int64_t time, char *out, size_t
         putf(&t, ",\"ms\":%.3f,\"rows\":%" PRId64 ",\"bytes\":%" PRId64,
              (double)e->duration_ns / 1e6, e->rows, e->bytes);
     number(&t, "memory", e->memory);
+    number(&t, "unlogged", e->unlogged);
     if (e->reason)
         quoted(&t, "reason", e->reason, strnlen(e->reason, 500));
     if (e->text) {
@@ -179,15 +184,42 @@ static void circle_out(const struct access *a, size_t at, void *to, size_t n)
     memcpy((char *)to + first, a->queue, n - first);
 }
 
+/* A bucket of REFUSALS that fills by one each REFUSAL_NS. */
+static bool refusal_logged(struct access *a, int64_t *unlogged)
+{
+    int64_t now = clock_monotonic();
+    pthread_mutex_lock(&a->lock);
+    if (a->refused_at < now - REFUSALS * REFUSAL_NS)
+        a->refused_at = now - REFUSALS * REFUSAL_NS;
+    bool logged = a->refused_at + REFUSAL_NS <= now;
+    if (logged) {
+        a->refused_at += REFUSAL_NS;
+        *unlogged = a->unlogged;
+        a->unlogged = 0;
+    } else {
+        a->unlogged++;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return logged;
+}
+
 void access_log(struct access *a, const struct access_entry *e)
 {
     char line[ACCESS_LINE];
     if (!a || load_relaxed(&a->size) <= 0)
         return;
+    struct access_entry refusal;
+    if (e->event == ACCESS_REFUSE) {
+        refusal = *e;
+        if (!refusal_logged(a, &refusal.unlogged))
+            return;
+        e = &refusal;
+    }
     uint32_t n = (uint32_t)access_line(e, clock_system(), line, sizeof line);
+    uint32_t head = n | (e->event == ACCESS_REFUSE ? REFUSAL : 0);
     pthread_mutex_lock(&a->lock);
     if (a->used + n + sizeof n <= ACCESS_QUEUE) {
-        circle_in(a, a->head + a->used, &n, sizeof n);
+        circle_in(a, a->head + a->used, &head, sizeof head);
         circle_in(a, a->head + a->used + sizeof n, line, n);
         a->used += n + sizeof n;
     } else {
@@ -196,12 +228,14 @@ void access_log(struct access *a, const struct access_entry *e)
     pthread_mutex_unlock(&a->lock);
 }
 
-static uint32_t take(struct access *a)
+static uint32_t take(struct access *a, bool *refusal)
 {
     uint32_t n = 0;
     pthread_mutex_lock(&a->lock);
     if (a->used) {
         circle_out(a, a->head, &n, sizeof n);
+        *refusal = n & REFUSAL;
+        n &= ~REFUSAL;
         circle_out(a, a->head + sizeof n, a->line, n);
         a->head = (a->head + sizeof n + n) % ACCESS_QUEUE;
         a->used -= sizeof n + n;
@@ -250,9 +284,10 @@ static bool open_file(struct access *a, int32_t day)
 }
 
 /* A line is whole or not there. */
-static bool write_line(struct access *a, uint32_t n)
+static bool write_line(struct access *a, uint32_t n, bool refusal)
 {
-    if (!open_file(a, load_relaxed(&a->day)) || a->written + n > load_relaxed(&a->size))
+    int64_t size = load_relaxed(&a->size);
+    if (!open_file(a, load_relaxed(&a->day)) || a->written + n > (refusal ? size / 4 * 3 : size))
         return false;
     ssize_t r = write(a->fd, a->line, n);
     if (r == (ssize_t)n) {
@@ -268,8 +303,9 @@ int access_work(struct access *a)
 {
     int did = 0;
     uint32_t n;
-    for (; a && did < 64 && (n = take(a)); did++) {
-        if (write_line(a, n))
+    bool refusal;
+    for (; a && did < 64 && (n = take(a, &refusal)); did++) {
+        if (write_line(a, n, refusal))
             atomic_fetch_add_explicit(&a->logged, 1, memory_order_relaxed);
         else
             lose(a);

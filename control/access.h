@@ -13,6 +13,9 @@
  * Texts are escaped (no line can be forged; what is no UTF-8 is shown as \u00XX) and cut at
  * ACCESS_TEXT bytes ("cut":true).
  *
+ * Strangers must not fill it: of refusals 100 at once and ten a second are logged (the next one
+ * says how many were not: "unlogged"), and up to three quarters of access_log_size.
+ *
  * access_log never blocks but for a mutex that is held for a copy: a bounded queue of ACCESS_QUEUE
  * bytes, written by the thread "errors", which may block. What does not fit there or in the file is
  * counted as access.lost, the rest as access.logged.
@@ -56,6 +59,7 @@ struct access_entry {
     size_t text_len; /* 0: strlen */
     bool outcome;    /* duration, rows and bytes are shown, be they 0 */
     int64_t duration_ns, rows, bytes, memory;
+    int64_t unlogged; /* access_log's */
 };
 #define ACCESS_ENTRY(...) ((struct access_entry){__VA_ARGS__})
 

@@ -58,6 +58,16 @@ bool address_loopback(const struct address *a)
     return a->local || (is_v4(a->ip) ? a->ip[12] == 127 : !memcmp(a->ip, one, 16));
 }
 
+uint16_t address_class(const struct address *a, uint32_t seed)
+{
+    uint64_t h = (seed ^ le64(a->ip)) * 0x9E3779B97F4A7C15ull;
+    h ^= h >> 29;
+    if (is_v4(a->ip))
+        h ^= be64(a->ip + 8);
+    h *= 0x9E3779B97F4A7C15ull;
+    return (uint16_t)((h ^ h >> 32) & (ADDRESS_CLASSES - 1));
+}
+
 static bool clear_beyond(const uint8_t ip[16], unsigned bits)
 {
     for (unsigned i = bits; i < 128; i++)

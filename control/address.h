@@ -31,6 +31,11 @@ void address_local(struct address *a, uid_t uid, pid_t pid);
 const char *address_text(const struct address *a, char out[ADDRESS_TEXT]);
 bool address_loopback(const struct address *a); /* 127.0.0.0/8, ::1 and the unix socket */
 
+/* One of ADDRESS_CLASSES, for counting what comes from one place: an IPv4 address, or a /64 of
+ * IPv6, where a host has 2^64 of them. `seed`: so that nobody chooses whom to collide with. */
+#define ADDRESS_CLASSES 4096u
+uint16_t address_class(const struct address *a, uint32_t seed);
+
 /* "10.1.0.0/16", "10.1.2.3", "2001:db8::/32". Bits set beyond the length are an error: 10.1.2.3/16
  * is more probably a slip than a wish. */
 bool network_parse(const char *text, struct network *out);

@@ -17,7 +17,6 @@
 
 #define RESULTS     (AUTH_QUEUE + AUTH_HANDSHAKES)
 #define NONE        UINT16_MAX
-#define CLASSES     4096u /* of addresses, by a hash of their own to this process */
 #define SHARE       (AUTH_QUEUE / 4)
 #define LOOK_NS     NS_PER_S
 #define SWEEP_NS    (50 * NS_PER_MS)
@@ -76,8 +75,8 @@ struct auth {
         uint16_t first, last;
     } fresh, waits;
     unsigned waiting; /* of either list */
-    uint16_t of_class[CLASSES], hand_of_class[CLASSES];
-    uint64_t turn_of_class[CLASSES], turn; /* when it had a check last */
+    uint16_t of_class[ADDRESS_CLASSES], hand_of_class[ADDRESS_CLASSES];
+    uint64_t turn_of_class[ADDRESS_CLASSES], turn; /* when it had a check last */
     struct handshake hand[AUTH_HANDSHAKES];
     unsigned hands;
     bool hand_new, stopped;
@@ -109,14 +108,7 @@ static int64_t now_of(struct auth *a)
 
 static uint16_t class_of(const struct auth *a, const struct address *from)
 {
-    static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
-    bool v4 = !memcmp(from->ip, mapped, sizeof mapped);
-    uint64_t h = (a->seed ^ le64(from->ip)) * 0x9E3779B97F4A7C15ull;
-    h ^= h >> 29;
-    if (v4) /* a host with IPv6 has 2^64 addresses: its network is one */
-        h ^= be64(from->ip + 8);
-    h *= 0x9E3779B97F4A7C15ull;
-    return (uint16_t)((h ^ h >> 32) & (CLASSES - 1));
+    return address_class(from, a->seed);
 }
 
 static void wake(struct auth *a)

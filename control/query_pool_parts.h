@@ -33,8 +33,8 @@ struct slot {
     unsigned ops;        /* plugin operations that it has done */
     bool in_op, bare;    /* bare: started without plugins, for it kept dying with them */
     unsigned cuts;
-    uint64_t served;
-    int64_t second; /* in which it has sent `messages` */
+    uint64_t served, served_before; /* before this second */
+    int64_t second;                 /* in which it has sent `messages` */
     unsigned messages;
     char why[200]; /* ENDING: why it was ended by us */
 };

@@ -112,6 +112,7 @@ void connection_open(struct publisher *t, int fd, enum door port, const struct a
     struct connection *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
+        server_known(t->server, from);
         atomic_fetch_sub_explicit(&t->server->connections, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(&t->server->on_thread[t->index], 1, memory_order_relaxed);
         return;
@@ -188,8 +189,10 @@ void connection_bury(struct connection *c)
     e.rows = (int64_t)c->out.sent_rows;
     e.bytes = (int64_t)(c->received + c->out.sent_bytes);
     access_log(s->access, &e);
-    if (!c->user)
+    if (!c->user) {
         atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
+        server_known(s, &c->from);
+    }
     subscribe_end(c);
     unlist(&t->bucket[c->id % BUCKETS], c, offsetof(struct connection, bucket));
     if (c->answer)
@@ -227,7 +230,7 @@ static void count_memory(struct connection *c)
 {
     struct server *s = c->t->server;
     uint64_t session = kdb_session_held(&c->session);
-    uint64_t own = consumer_memory(&c->out) + consumer_memory(&c->hold);
+    uint64_t own = consumer_memory(&c->out) + consumer_memory(&c->hold) + c->sub_bytes;
     if (session != c->session_bytes)
         atomic_fetch_add_explicit(&s->session_bytes, session - c->session_bytes,
                                   memory_order_relaxed);
@@ -301,6 +304,7 @@ static void accepted(struct connection *c, const struct auth_result *r)
         return;
     }
     c->user = r->user;
+    server_known(t->server, &c->from);
     c->level = r->level;
     c->state = CONNECTION_OPEN;
     *byte = c->capability;

@@ -53,6 +53,7 @@ enum connection_state {
  * catchup's). The texts of `spec` lie behind it. */
 struct subscription {
     struct subscription *next;
+    size_t bytes;       /* of this copy */
     uint64_t id;        /* what the client knows it by */
     uint64_t fanout_id; /* in the fan-out where it stands */
     uint64_t from;      /* its first position; what it has been given is below the consumer's */
@@ -116,6 +117,7 @@ struct connection {
     /* data */
     struct subscription *sub, **sub_last;
     uint32_t nsubs;
+    uint64_t sub_bytes; /* what they hold, about; part of own_bytes */
     uint64_t next_sub;
     unsigned lane;
     bool live;            /* its subscriptions stand in the lane */

@@ -15,6 +15,7 @@
 #include "storage/dictionary.h"
 #include "wiring_parts.h"
 
+#define TURN_NS     (2 * NS_PER_MS) /* of input, before what else a turn does */
 #define EVENTS      128
 #define ACCEPT_TURN 64
 #define READ_TURN   (1u << 20) /* bytes of journal that a turn reads */
@@ -63,6 +64,25 @@ static bool watch(struct publisher *p, struct watch *w, enum watch_kind kind, in
     return epoll_ctl(p->epfd, EPOLL_CTL_ADD, fd, &e) == 0;
 }
 
+/* Who has not logged in yet counts for its address: one host alone must not take all places. */
+bool server_stranger(struct server *s, const struct address *from)
+{
+    int64_t most = s->config->ipc.connections / 4;
+    most = most > STRANGERS_LEAST ? most : STRANGERS_LEAST;
+    _Atomic uint32_t *n = &s->stranger[address_class(from, s->seed)];
+    if (from->local || atomic_fetch_add_explicit(n, 1, memory_order_relaxed) < most)
+        return true;
+    server_known(s, from);
+    return false;
+}
+
+void server_known(struct server *s, const struct address *from)
+{
+    if (!from->local)
+        atomic_fetch_sub_explicit(&s->stranger[address_class(from, s->seed)], 1,
+                                  memory_order_relaxed);
+}
+
 static unsigned least_busy(struct server *s)
 {
     unsigned best = 0;
@@ -76,9 +96,15 @@ static void hand_over(struct publisher *p, int fd, enum door port, const struct 
                       gid_t gid)
 {
     struct server *s = p->server;
+    if (!server_stranger(s, from)) {
+        atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
+        close(fd);
+        return;
+    }
     if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) >=
         (uint32_t)s->config->ipc.connections) {
         atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
+        server_known(s, from);
         atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
         close(fd);
         return;
@@ -93,6 +119,7 @@ static void hand_over(struct publisher *p, int fd, enum door port, const struct 
         .kind = INBOX_ACCEPTED, .fd = fd, .port = port, .from = *from, .id = gid};
     if (!inbox_push(&s->publisher[to].inbox, &x)) {
         close(fd);
+        server_known(s, from);
         atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(&s->on_thread[to], 1, memory_order_relaxed);
     }
@@ -241,8 +268,15 @@ static int answers(struct publisher *p)
     return n;
 }
 
+/* A large message takes its time to be unpacked and read: the others come before the next one. */
+static bool turn_over(const struct publisher *p)
+{
+    return clock_monotonic() - p->now > TURN_NS;
+}
+
 static int events(struct publisher *p)
 {
+    bool one = false;
     struct epoll_event ev[EVENTS];
     int n = epoll_wait(p->epfd, ev, EVENTS, 0);
     for (int i = 0; i < n; i++) {
@@ -263,8 +297,9 @@ static int events(struct publisher *p)
             answers(p);
             break;
         case WATCH_CONNECTION:
-            if (c->dead)
-                break;
+            if (c->dead || (one && turn_over(p)))
+                break; /* epoll says so again */
+            one = true;
             if (e & EPOLLOUT) {
                 c->blocked = false;
                 connection_dirty(c);
@@ -286,6 +321,14 @@ static int inputs(struct publisher *p)
     p->ready = NULL;
     while (list) {
         struct connection *c = list;
+        if (n && turn_over(p)) { /* the rest is first in the next turn */
+            struct connection **end = &list;
+            while (*end)
+                end = &(*end)->ready;
+            *end = p->ready;
+            p->ready = list;
+            break;
+        }
         list = c->ready;
         c->is_ready = false;
         connection_input(c);

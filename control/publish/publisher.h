@@ -92,6 +92,8 @@ struct server {
     } port[DOORS];
     /* any publish thread */
     _Atomic uint32_t connections;
+    _Atomic uint32_t stranger[ADDRESS_CLASSES]; /* of those, not logged in; by address */
+    uint32_t seed;                              /* of the classes */
     _Atomic uint32_t on_thread[SERVER_THREADS];
     _Atomic uint64_t session_bytes; /* of unfinished requests */
     _Atomic uint64_t own_bytes;     /* queues and replies */
@@ -118,6 +120,12 @@ void publisher_fanout(struct publisher *p, struct fanout_config *out);
 /* Any thread. */
 const char *publisher_calendar_of(struct publisher *p, const char *table);
 extern const struct thread_ops publisher_ops;
+
+/* A connection comes: false, its address has too many that did not log in. It has logged in, or is
+ * gone before. */
+#define STRANGERS_LEAST 16
+bool server_stranger(struct server *s, const struct address *from);
+void server_known(struct server *s, const struct address *from);
 
 /* Bytes that all connections hold now: messages, unfinished requests, replies, queues. */
 uint64_t server_memory(struct server *s);

@@ -64,6 +64,7 @@ bool server_open(struct daemon *d, struct err *err)
     pthread_mutex_init(&s->last_lock, NULL);
     store_relaxed(&s->day, d->day);
     s->access = d->access;
+    s->seed = (uint32_t)(clock_ticks() ^ (uint64_t)getpid() << 16);
     s->users = users_open(c->ipc.users, err);
     if (!s->users || !inbox_open(&s->control, err))
         return false;

@@ -7,9 +7,12 @@
 #include "publish/notice.h"
 #include "publish/publisher.h"
 
-#define SUBSCRIPTIONS 1024u          /* of one connection */
-#define JOB_FAR       (8 * JOB_NEAR) /* of the live stream: more is read before it joins */
-#define JOB_LOW       (256u << 10)   /* bytes that wait: below it more is taken from the job */
+#define SYMBOLS_LISTED     100000u /* of one subscription */
+#define SUBSCRIPTION_COST  4u      /* a copy here, and the fan-out's with its index */
+#define SUBSCRIPTION_LARGE 65536u
+#define SUBSCRIPTIONS      1024u          /* of one connection */
+#define JOB_FAR            (8 * JOB_NEAR) /* of the live stream: more is read before it joins */
+#define JOB_LOW            (256u << 10)   /* bytes that wait: below it more is taken from the job */
 
 /* ---- copies ---- */
 
@@ -75,6 +78,7 @@ struct subscription *subscription_copy(const struct subscription *s)
         return NULL;
     *c = *s;
     c->next = NULL;
+    c->bytes = sizeof *c + arrays + texts;
     struct fanout_text *array = (struct fanout_text *)(c + 1);
     char *at = (char *)(c + 1) + arrays;
     at = put_texts(&c->spec.tables, &x->tables, &array, at);
@@ -99,8 +103,11 @@ static void relink(struct connection *c)
 {
     c->sub_last = &c->sub;
     c->nsubs = 0;
-    for (; *c->sub_last; c->sub_last = &(*c->sub_last)->next)
+    c->sub_bytes = 0;
+    for (; *c->sub_last; c->sub_last = &(*c->sub_last)->next) {
         c->nsubs++;
+        c->sub_bytes += SUBSCRIPTION_COST * (*c->sub_last)->bytes;
+    }
 }
 
 static bool names(const struct fanout_texts *t, const struct fanout_text *x)
@@ -360,6 +367,21 @@ bool subscribe_add(struct connection *c, struct subscription *s, enum start_kind
         subscription_free(s);
         return err_set(err, -E2BIG, "%u subscriptions are the most of one connection",
                        SUBSCRIPTIONS);
+    }
+    struct server *sv = c->t->server;
+    if (s->spec.syms.n > SYMBOLS_LISTED) { /* their index is made on the thread that serves all */
+        uint32_t n = s->spec.syms.n;
+        subscription_free(s);
+        return err_set(
+            err, -E2BIG,
+            "%u symbols in one subscription; %u are the most: subscribe to all, or give a "
+            "where clause",
+            n, SYMBOLS_LISTED);
+    }
+    if (s->bytes > SUBSCRIPTION_LARGE &&
+        server_memory(sv) + SUBSCRIPTION_COST * s->bytes > (uint64_t)sv->config->ipc.memory) {
+        subscription_free(s);
+        return err_set(err, -ENOMEM, "ipc.memory is used up; name fewer symbols");
     }
     c->lane = lane;
     lane_learn_schemas(&c->t->dict, c->t->server->daemon->schemas);

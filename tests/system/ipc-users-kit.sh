@@ -110,6 +110,6 @@ case_flood() {
     ipc "  {address: 0.0.0.0, users: $work/users.yaml, certificate: $work/server.pem, key: $work/server.key, auth_rate: 20, login_timeout: 3s}"
     start
     py flood "$work"
-    figure counters '{c["name"]: c["value"] for c in r["counters"]}' >"$work/counters" 2>/dev/null || p counters --json >"$work/counters"
+    py strangers "$daemon"
     stop || die "stop"
 }

@@ -283,4 +283,56 @@ def flood():
     assert tried > 100 and (busy or d["auth.overflow"] + d["auth.timeout"] > 500), d
     assert busy or (late < 1.0 and waited < 1.5), (late, waited)
 
-dict(closed=closed, opens=opens, rights=rights, log=log, tls=tls_case, renewed=renewed, flood=flood)[sys.argv[1]]()
+def strangers():
+    """A host that opens connections and says nothing has a quarter of them; and what one user sends costs the others little."""
+    watch, pub = Client(user="alice", password="secret-1"), Client(user="bob", password="secret-2")
+    watch(".u.sub", Sym("trade"), Sym(""))
+    def rss():
+        return sum(int(l.split()[1]) for l in open("/proc/%s/status" % sys.argv[2]) if l.startswith("RssAnon")) // 1024
+    before, mute = rss(), []
+    for i in range(1400):                                   # of 4,096 (ipc.connections) a quarter is one address's
+        s = socket.socket()
+        s.bind(("10.9.9.8", 0))
+        s.connect(("10.9.9.9", 5010))
+        mute.append(s)
+    time.sleep(0.3)
+    shut = 0
+    for s in mute:
+        s.setblocking(False)
+        try: shut += s.recv(1) == b""
+        except BlockingIOError: pass
+        except ConnectionError: shut += 1
+    assert shut >= 1400 - 1024, shut
+    Client(user="carol", password="secret-3").close()       # from elsewhere there is room
+    # a message that unpacks to 50 MB, 20 times; headers that claim 64 MB; counts that lie
+    n = 0x03030303
+    total, bomb = 14 + n, bytearray(struct.pack("<BBBBII", 1, 1, 1, 0, 0, 14 + n) + b"\0\x0a\0" + struct.pack("<i", n) + b"\0\0")
+    left = total - 16
+    while left:
+        items = min(8, -(-left // 257))
+        bomb.append((1 << items) - 1)
+        for _ in range(items):
+            run = min(257, left if left <= 257 or left >= 259 else left - 2)
+            bomb += bytes((0, run - 2))
+            left -= run
+    struct.pack_into("<I", bomb, 4, len(bomb))
+    evil = [Client(user="carol", password="secret-3") for _ in range(45)]
+    for c in evil[:20]: c.s.sendall(bomb)
+    for c in evil[20:40]: c.s.sendall(struct.pack("<BBBBI", 1, 1, 0, 0, 64 << 20) + b"\0" * 9)
+    for c, body in zip(evil[40:], (b"\x0b\0\xff\xff\xff\x7f", b"\0\0\xff\xff\xff\x7f", b"\x0a\0\xff\xff\xff\xff", b"\0\0\1\0\0\0" * 100000 + b"\x65\0",
+                                   b"\x07\0\0\0\0\x80")):
+        c.s.sendall(struct.pack("<BBBBI", 1, 1, 0, 0, len(body) + 8) + body)
+    pub(".u.upd", Sym("trade"), trades(1))
+    assert watch.recv(30) is not None
+    evil[0].s.settimeout(30)
+    assert b"nyi" in evil[0].message()[1]                   # it was a text of zeros: read, and no request
+    for c in evil[40:]:
+        c.s.settimeout(20)
+        assert not c.s.recv(100), "hostile bytes were answered"
+    error(lambda: pub(".u.sub", Sym("trade"), Syms("s%d" % i for i in range(100001))), "100000")
+    grown = rss() - before
+    assert grown < 250, grown
+    for c in evil + mute: (c.s if hasattr(c, "s") else c).close()
+    print(f"{len(bomb)} bytes unpack to {total}; the daemon grew by {grown} MB")
+
+dict(strangers=strangers, closed=closed, opens=opens, rights=rights, log=log, tls=tls_case, renewed=renewed, flood=flood)[sys.argv[1]]()

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include <jansson.h>
@@ -154,6 +155,56 @@ static void test_files(void **state)
     access_log(NULL, &e);
 }
 
+/* A thousand strangers at once: a hundred lines, and the next one says how many it stands for. */
+static void test_refusals(void **state)
+{
+    uint64_t logged, lost;
+    off_t size;
+    char path[200], text[ACCESS_LINE];
+    (void)state;
+    struct access *a = access_open(dir, "i", 1 << 20, &err);
+    for (int i = 0; i < 1000; i++)
+        access_log(a, &ACCESS_ENTRY(.event = ACCESS_REFUSE, .user = "mallory", .reason = "x"));
+    access_log(a, &ACCESS_ENTRY(.event = ACCESS_LOGIN, .user = "alice"));
+    while (access_work(a))
+        ;
+    access_totals(a, &logged, &lost);
+    assert_true(logged >= 101 && logged < 140); /* ten more each second */
+    assert_int_equal(lost, 0);
+    struct timespec tick = {0, 150000000};
+    nanosleep(&tick, NULL);
+    access_log(a, &ACCESS_ENTRY(.event = ACCESS_REFUSE, .reason = "x"));
+    access_close(a);
+    snprintf(path, sizeof path, "%s/i.access.2000.01.01", dir);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    long long unlogged = 0, n;
+    while (fgets(text, sizeof text, f)) {
+        char *at = strstr(text, "\"unlogged\":");
+        if (at && sscanf(at + 11, "%lld", &n) == 1)
+            unlogged += n;
+    }
+    fclose(f);
+    assert_int_equal(unlogged + (long long)logged, 1001); /* each refusal, and the login */
+    assert_int_equal(lines_of("2000.01.01", &size), logged + 1);
+    /* and no more than three quarters of the file */
+    a = access_open(dir, "i", 2000, &err);
+    for (int i = 0; i < 50; i++)
+        access_log(a, &ACCESS_ENTRY(.event = ACCESS_REFUSE, .reason = "x"));
+    access_log(a, &ACCESS_ENTRY(.event = ACCESS_LOGIN, .user = "alice"));
+    while (access_work(a))
+        ;
+    access_close(a);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    bool there = false;
+    while (fgets(text, sizeof text, f))
+        there |= strstr(text, "alice") != NULL;
+    fclose(f);
+    assert_true(there);
+    assert_true(lines_of("2000.01.01", &size) < 40 && size < 1700);
+}
+
 /* Nobody writes: the queue takes what fits, the rest is counted, and what was taken comes whole. */
 static void test_queue(void **state)
 {
@@ -185,8 +236,9 @@ static void test_queue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line),  cmocka_unit_test(test_injection), cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_files), cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_line),     cmocka_unit_test(test_injection),
+        cmocka_unit_test(test_cut),      cmocka_unit_test(test_files),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_queue),
     };
     snprintf(dir, sizeof dir, "/tmp/test_access.XXXXXX");
     if (!mkdtemp(dir))
