@@ -431,6 +431,7 @@ static void input(struct connection *c)
             login(c, &e.login);
             return;
         case KDB_EVENT_MESSAGE:
+            c->t->turn_bytes += e.message.size;
             c->held = e;
             c->is_held = true;
             break;

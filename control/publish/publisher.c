@@ -15,7 +15,7 @@
 #include "storage/dictionary.h"
 #include "wiring_parts.h"
 
-#define TURN_NS     (2 * NS_PER_MS) /* of input, before what else a turn does */
+#define TURN_BYTES  (8u << 20) /* of messages, unpacked, before what else a turn does */
 #define EVENTS      128
 #define ACCEPT_TURN 64
 #define READ_TURN   (1u << 20) /* bytes of journal that a turn reads */
@@ -83,6 +83,13 @@ void server_known(struct server *s, const struct address *from)
                                   memory_order_relaxed);
 }
 
+static void turned_away(struct server *s, int fd, const struct address *from, const char *why)
+{
+    access_log(s->access, &ACCESS_ENTRY(.event = ACCESS_REFUSE, .from = from, .reason = why));
+    atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
+    close(fd);
+}
+
 static unsigned least_busy(struct server *s)
 {
     unsigned best = 0;
@@ -97,16 +104,14 @@ static void hand_over(struct publisher *p, int fd, enum door port, const struct 
 {
     struct server *s = p->server;
     if (!server_stranger(s, from)) {
-        atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
-        close(fd);
+        turned_away(s, fd, from, "too many connections of its address have not logged in");
         return;
     }
     if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) >=
         (uint32_t)s->config->ipc.connections) {
         atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
         server_known(s, from);
-        atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
-        close(fd);
+        turned_away(s, fd, from, "ipc.connections are open");
         return;
     }
     unsigned to = least_busy(s);
@@ -271,7 +276,7 @@ static int answers(struct publisher *p)
 /* A large message takes its time to be unpacked and read: the others come before the next one. */
 static bool turn_over(const struct publisher *p)
 {
-    return clock_monotonic() - p->now > TURN_NS;
+    return p->turn_bytes > TURN_BYTES;
 }
 
 static int events(struct publisher *p)
@@ -561,6 +566,7 @@ static void finish(struct publisher *p)
 int publisher_work(void *arg)
 {
     struct publisher *p = arg;
+    p->turn_bytes = 0;
     p->now = clock_monotonic();
     p->time = clock_now(&p->server->daemon->clock);
     int did = events(p);

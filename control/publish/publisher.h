@@ -49,6 +49,7 @@ struct publisher {
     struct dictionary dict;
     struct lane lane[LANES];
     int64_t now;              /* monotonic, of this turn */
+    uint64_t turn_bytes;      /* of messages handled in this turn, unpacked */
     int64_t time;             /* UTC */
     int64_t flush_after;      /* PACE: the fan-outs flush from here on */
     bool flushed;             /* one did in this turn */
