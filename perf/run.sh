@@ -257,6 +257,19 @@ for n in 1 4 38; do
     fi
 done
 
+say "publishers' messages"
+f=$work/intake
+if "$build/perf/bench_intake" -s "$((quick ? 1 : 3))" >"$f" 2>"$f.err"; then
+    for x in "row 1e6 messages" "columns-1000 20e6 rows"; do
+        # shellcheck disable=SC2086
+        set -- $x
+        m=$(awk -v s="shape=$1" -v k="$3_s=" '$2 == s { for (i = 3; i <= NF; i++) if (index($i, k) == 1) print substr($i, length(k) + 1) }' "$f")
+        row ".u.upd into the inject ring, $1, one core" "M $3/s" 1e6 "$m" "" "" ">= $2" "$(yes_if "${m:-0} >= $2")" "bench_intake"
+    done
+else
+    skip ".u.upd into the inject ring" "bench_intake: $(tail -1 "$f.err")"
+fi
+
 say "idle"
 f=$work/idle
 if times "$runs" "$f" perf/idle.sh $((quick ? 5 : 10)) adaptive; then

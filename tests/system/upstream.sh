@@ -139,6 +139,7 @@ tables:
     start
     until_up kdb+
     sleep 0.3
+    [ "$(upstream left_out)" = "" ] || die "quote was not asked for: $(p status)"
     p sql -q --format csv "select count(*) from quote" | tail -1 | grep -qx 0 || die "quote was not asked for"
     crash
     sed -i '/^subscription_table_list/d' "$work/p.yaml"
