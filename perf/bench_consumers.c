@@ -15,6 +15,7 @@
  * sockets batch as they do. No more than WINDOW messages are under way (shared counters), so that
  * nobody drops; all that was sent must arrive.
  *
+ * -p PID: the server's CPU is shown too, a measure that holds on a busy machine.
  * The publisher is a process of its own. One line: system, subscribers, messages a second sent and
  * delivered.
  */
@@ -26,6 +27,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -47,7 +49,7 @@ static unsigned subscribers = 1, batch = 100;
 static bool everything;
 static double for_seconds = 2, rate;
 static uint64_t window = 100000;
-static int port;
+static int port, server_pid;
 
 static struct shared {
     _Atomic uint64_t sent, got; /* messages; got: the least-served counts when everything */
@@ -72,6 +74,23 @@ __attribute__((noreturn)) static void die(const char *why)
     fprintf(stderr, "bench_consumers: %s: %s\n", names[what], why);
     exit(1);
 }
+
+/* CPU of a process so far, in seconds; 0: none was named. */
+static double cpu_of(int pid)
+{
+    char path[64];
+    unsigned long user = 0, sys = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = pid ? fopen(path, "r") : NULL;
+    if (!f)
+        return 0;
+    if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+               &sys) != 2)
+        user = sys = 0;
+    fclose(f);
+    return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
+}
+static double server_cpu, client_cpu;
 
 static int dial(void)
 {
@@ -579,10 +598,13 @@ static void show(double took_seconds, uint64_t messages)
            delivered / took_seconds / 1e6);
     if (updates)
         printf("  %.1f rows an update", delivered / (double)updates);
+    if (server_pid || what == ZEROMQ)
+        printf("  cpu: server %.0f ns, clients %.0f ns a message", server_cpu / delivered * 1e9,
+               client_cpu / delivered * 1e9);
     printf("\n");
 }
 
-static void subscribe(void)
+static void subscribe(int publisher)
 {
     struct epoll_event ev[256];
     int ep = epoll_create1(0);
@@ -604,6 +626,7 @@ static void subscribe(void)
         struct epoll_event e = {.events = EPOLLIN, .data.u32 = k};
         epoll_ctl(ep, EPOLL_CTL_ADD, sub[k].fd, &e);
     }
+    double server_from = cpu_of(server_pid), own_from = cpu_of(getpid()) + cpu_of(publisher);
     store_release(&shared->ready, 3);
     double start = 0, last = seconds();
     uint64_t done = 0;
@@ -634,6 +657,8 @@ static void subscribe(void)
             exit(1);
         }
     }
+    server_cpu = cpu_of(server_pid) - server_from;
+    client_cpu = cpu_of(getpid()) + cpu_of(publisher) - own_from;
     show(last - start, done);
     store_release(&shared->stop, 1);
 }
@@ -696,7 +721,7 @@ static void ping(void)
 int main(int argc, char **argv)
 {
     int o;
-    while ((o = getopt(argc, argv, "s:n:ab:w:l:")) != -1) {
+    while ((o = getopt(argc, argv, "s:n:ab:w:l:p:")) != -1) {
         if (o == 's')
             for_seconds = atof(optarg);
         else if (o == 'n')
@@ -709,6 +734,8 @@ int main(int argc, char **argv)
             window = strtoull(optarg, NULL, 10);
         else if (o == 'l')
             rate = atof(optarg);
+        else if (o == 'p')
+            server_pid = atoi(optarg);
         else
             return 2;
     }
@@ -738,9 +765,11 @@ int main(int argc, char **argv)
     }
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t child = fork();
-    if (!child)
+    if (!child) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a subscriber that gave up takes it along */
         publish();
-    subscribe();
+    }
+    subscribe(child);
     waitpid(child, NULL, 0);
     return 0;
 }

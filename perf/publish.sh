@@ -66,7 +66,7 @@ tables:
     columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: price, type: float}, {name: size, type: long}, {name: side, type: char}, {name: venue, type: symbol}]
 CONF
 "$build/control/penstockd" --config "$work/p.yaml" >"$work/penstockd.out" 2>&1 &
-servers="$servers $!"
+servers="$servers $!" pid_penstock=$!
 listening "$tick" || { cat "$work/penstockd.out" >&2; exit 1; }
 systems="penstock:$tick"
 zmq=$(free_port)
@@ -76,7 +76,7 @@ if command -v nats-server >/dev/null; then
     nats=$(free_port)
     printf 'port: %s\nhost: 127.0.0.1\nmax_pending: 1GB\nwrite_deadline: "60s"\n' "$nats" >"$work/nats.conf"
     nats-server -c "$work/nats.conf" >"$work/nats.log" 2>&1 &
-    servers="$servers $!"
+    servers="$servers $!" pid_nats=$!
     listening "$nats" && systems="$systems nats:$nats"
 else
     echo "skipped: nats (nats-server)" >&2
@@ -85,7 +85,7 @@ if command -v redis-server >/dev/null; then
     redis=$(free_port)
     redis-server --port "$redis" --bind 127.0.0.1 --dir "$work" --save '' --appendonly no \
         --client-output-buffer-limit pubsub 0 0 0 --daemonize no >"$work/redis.log" 2>&1 &
-    servers="$servers $!"
+    servers="$servers $!" pid_redis=$!
     listening "$redis" && systems="$systems redis:$redis"
 else
     echo "skipped: redis (redis-server)" >&2
@@ -94,9 +94,10 @@ fi
 for n in $counts; do
     for _ in $(seq "$runs"); do
         for s in $systems; do
-            timeout 120 "$build/perf/bench_consumers" -s "$seconds" -n "$n" -b 1000 "${s%:*}" "${s#*:}" || echo "${s%:*} failed" >&2
+            pid=pid_${s%:*}
+            timeout 120 "$build/perf/bench_consumers" -s "$seconds" -n "$n" -b 1000 -p "${!pid:-0}" "${s%:*}" "${s#*:}" || echo "${s%:*} failed" >&2
         done
-        timeout 120 "$build/perf/bench_consumers" -s "$seconds" -n "$n" -b 1 penstock "$tick" | sed 's/^penstock /penstock1/'
+        timeout 120 "$build/perf/bench_consumers" -s "$seconds" -n "$n" -b 1 -p "$pid_penstock" penstock "$tick" | sed 's/^penstock /penstock1/'
     done
 done | tee "$work/rates"
 for _ in $(seq "$runs"); do
