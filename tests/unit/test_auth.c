@@ -435,7 +435,8 @@ static void test_handshakes(void **state)
 
     /* one that says 0x16 and no more is told after login_timeout; one that was given up at once */
     SSL *unused;
-    assert_int_equal(connected(&slow, &slow_fd, &unused, &ctx), 0);
+    SSL_CTX *other_ctx;
+    assert_int_equal(connected(&slow, &slow_fd, &unused, &other_ctx), 0);
     assert_int_equal(connected(&s, &fd, &c, &ctx), 0);
     assert_true(auth_handshake(box, 2, &from, now, &slow));
     assert_true(auth_handshake(box, 3, &from, now, &s));
@@ -456,6 +457,8 @@ static void test_handshakes(void **state)
     close(slow_fd);
     SSL_free(unused);
     SSL_free(c);
+    SSL_CTX_free(ctx);
+    SSL_CTX_free(other_ctx);
 }
 
 /* ---- with threads -----------------------------------------------------------------------------
