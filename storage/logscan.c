@@ -191,6 +191,13 @@ static enum place belongs(const struct logscan *s, const struct frame *f, uint64
     return PLACE_FRAME;
 }
 
+/* A frame of this file, but the walk is beyond it: a write that went astray stands before it. */
+static bool passed(const struct logscan *s, const struct frame *f, uint64_t above)
+{
+    return f->kind != FRAME_FILE && f->position >= s->header.first && f->position < above &&
+           f->position % FRAME_ALIGN == 0;
+}
+
 static enum place judge(const struct logscan *s, const uint8_t *p, size_t n)
 {
     switch (frame_check(p, n, s->seed)) {
@@ -249,6 +256,7 @@ static bool all_zero(const uint8_t *p, size_t n) /* n: a multiple of 8 */
 struct search {
     uint64_t found;    /* offset of a valid frame; UINT64_MAX = none */
     uint64_t stale;    /* offset of the first stale frame; UINT64_MAX = none */
+    bool below;        /* a frame of this file stands there, of a position that was passed */
     uint64_t last_set; /* end of the last byte that is not zero, before `stale` */
     uint64_t *crc_left;
     bool gave_up;
@@ -262,7 +270,7 @@ static int search(struct logscan *s, uint64_t from, uint64_t to, uint64_t above,
 {
     r->found = r->stale = UINT64_MAX;
     r->last_set = from;
-    r->gave_up = false;
+    r->gave_up = r->below = false;
     uint64_t at = pst_align8(from);
     while (at < to) {
         const uint8_t *p;
@@ -293,7 +301,9 @@ static int search(struct logscan *s, uint64_t from, uint64_t to, uint64_t above,
                 if (f->kind < FRAME_DATA || f->kind > FRAME_FILE)
                     continue;
                 enum place place = belongs(s, f, above);
-                if (place == PLACE_BAD || (place == PLACE_STALE && r->stale != UINT64_MAX))
+                bool below = !r->below && passed(s, f, above);
+                if (!below &&
+                    (place == PLACE_BAD || (place == PLACE_STALE && r->stale != UINT64_MAX)))
                     continue;
                 if (*r->crc_left < len) {
                     r->gave_up = true;
@@ -306,7 +316,10 @@ static int search(struct logscan *s, uint64_t from, uint64_t to, uint64_t above,
                     r->found = at + i;
                     return 0;
                 }
-                r->stale = at + i;
+                if (below)
+                    r->below = true;
+                else
+                    r->stale = at + i;
             }
             if (i < step_end)
                 break; /* fewer than 8 bytes left */
@@ -331,7 +344,7 @@ enum logscan_verdict logscan_resolve(struct logscan *s, uint64_t reach)
 {
     const uint8_t *p;
     uint64_t at = s->offset;
-    s->gave_up = s->hole = false;
+    s->gave_up = s->astray = s->hole = false;
     int64_t n = look(s, at, FRAME_MAX, &p);
     if (n < 0)
         return failed(s, (int)n);
@@ -373,6 +386,7 @@ enum logscan_verdict logscan_resolve(struct logscan *s, uint64_t reach)
             return s->ended ? LOGSCAN_CLEAN : LOGSCAN_END;
     }
     s->hole = here != PLACE_BAD;
+    s->astray = r.below;
     s->bad_to = r.last_set > at ? r.last_set : at + (uint64_t)n;
     if (s->bad_to > s->size)
         s->bad_to = s->size;

@@ -11,7 +11,9 @@
  *
  *   END      zeros, stale frames, or the end of the file: nothing of this file follows
  *   CLEAN    the same, and the last frame was an END frame
- *   TORN     bytes that are no frame, and nothing valid after them within `reach`
+ *   TORN     bytes that are no frame, and nothing valid after them within `reach`. `astray`: only
+ *            frames of lower positions, since a write that went astray stands before them; the walk
+ *            is beyond them, but they must not be truncated
  *   DAMAGE   [bad_from, bad_to) is no frame of this file, but a valid one with a higher position
  *            stands at bad_to; the walk goes on there. `hole`: the range begins with zeros or stale
  *            bytes, i.e. it was never written (a power cut) rather than altered
@@ -73,7 +75,7 @@ struct logscan {
     struct log_file_end end;
     /* after TORN and DAMAGE */
     uint64_t bad_from, bad_to; /* TORN: bad_to = end of the bytes that are not zero or stale */
-    bool hole, gave_up;
+    bool hole, gave_up, astray;
     uint64_t before; /* DAMAGE: `position` before the range; the frame at bad_to lies at or above */
     int error;
     uint64_t unreadable_bytes; /* read as no frame: the disk does not give them */

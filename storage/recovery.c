@@ -750,10 +750,10 @@ static bool read_window(struct recovery *r, uint64_t from, const struct kept *k,
     r->loss |= from == first->first && !strcmp(first->writer, RECOVERY_WRITER);
     r->blind = false;
     bool tick = false;
-    while (c->position < r->old_end) {
-        enum cursor_verdict v = cursor_next(c, &f);
-        if (v == CURSOR_END)
-            break;
+    /* To the very end, whatever a search for it found: where a write went astray frames stand in a
+     * file that end behind its last one. Whoever reads the log from its beginning meets them. */
+    enum cursor_verdict v;
+    while ((v = cursor_next(c, &f)) != CURSOR_END) {
         if (v == CURSOR_ERROR) {
             if (err)
                 *err = c->err;
@@ -768,12 +768,16 @@ static bool read_window(struct recovery *r, uint64_t from, const struct kept *k,
             continue;
         r->end_mark = false;
         r->scanned += f->length;
+        if (f->time > r->last_time)
+            r->last_time = f->time;
         tick = tick || (f->kind == FRAME_MARK && frame_mark(f, &type, &len) && type == MARK_TICK);
         if (f->kind == FRAME_MARK)
             recovery_mark(r, f);
         else if (f->kind == FRAME_DATA || f->kind == FRAME_GAP)
             recovery_rows(r, f);
     }
+    if (c->position > r->old_end)
+        r->old_end = c->position;
     if (c->position < r->old_end) { /* only the head of a later file is left of what comes here */
         uint64_t at = c->position;
         r->blind |= !tick;

@@ -364,6 +364,71 @@ static unsigned newer(const struct cursor *c, uint32_t i)
     return n;
 }
 
+struct walked { /* frames that were read, ascending */
+    uint64_t from, to;
+};
+
+/* Some frame that was read shares positions with f. */
+static bool was_read(const struct walked *read, uint32_t n, const struct frame *f)
+{
+    uint32_t lo = 0, hi = n;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (read[mid].to > f->position)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo < n && read[lo].from < f->position + f->length;
+}
+
+/* Of the frames behind the end that the walk is beyond, some stand nowhere before it: they are no
+ * torn tail, and stay. The others repeat a block that was read. */
+static bool unread(struct logscan *s, const struct walked *read, uint32_t n)
+{
+    uint64_t to = s->size - s->bad_from > LOGSCAN_REACH ? s->bad_from + LOGSCAN_REACH : s->size;
+    uint64_t offset = s->offset, position = s->position;
+    bool ended = s->ended, some = false;
+    const struct frame *f;
+    for (uint64_t at = s->bad_from; at < to && !some;) {
+        if (!logscan_near(s, at, s->header.first)) {
+            at += LOGSCAN_WINDOW;
+            continue;
+        }
+        while (!some && logscan_next(s, &f) == LOGSCAN_FRAME)
+            some = f->kind != FRAME_FILE && f->kind != FRAME_PAD && !was_read(read, n, f);
+        at = s->offset;
+    }
+    logscan_seek(s, offset, position);
+    s->ended = ended;
+    return some;
+}
+
+/* What is cut off must not depend on where bisecting came down, and a write that went astray may
+ * stand anywhere: before a tail is called torn, the last stretch of its file is walked as all
+ * readers do. */
+static enum logscan_verdict torn_end(struct logscan *s, int64_t *time, bool *leave)
+{
+    uint64_t first = s->header.first;
+    struct walked *read = NULL;
+    uint64_t from = s->position - first > RECOVERY_WINDOW ? s->position - RECOVERY_WINDOW : first;
+    uint32_t n = 0;
+    const struct frame *f;
+    enum logscan_verdict v;
+    if (from == first || !logscan_find(s, from))
+        logscan_seek(s, 0, first);
+    while ((v = logscan_step(s, &f, LOGSCAN_REACH)) == LOGSCAN_FRAME || v == LOGSCAN_DAMAGE) {
+        if (v == LOGSCAN_DAMAGE || f->kind == FRAME_FILE)
+            continue;
+        *time = f->time > *time ? f->time : *time;
+        read = recovery_grow(read, n, sizeof *read);
+        read[n++] = (struct walked){f->position, f->position + f->length};
+    }
+    *leave = v == LOGSCAN_TORN && s->astray && unread(s, read, n);
+    free(read);
+    return v;
+}
+
 /* Ends of all files, newest first, while the budget lasts. The newest two of each stream in any
  * case: the daily file that was open to the end may be older than a hundred of intervals. */
 bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err)
@@ -387,8 +452,13 @@ bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err)
         }
         int64_t time = INT64_MIN;
         enum logscan_verdict v = logscan_to_end(&s, &time);
-        if (s.position > r->old_end)
-            r->old_end = s.position;
+        bool leave = false;
+        uint64_t end = s.position;
+        if (v == LOGSCAN_TORN)
+            v = torn_end(&s, &time, &leave);
+        end = s.position > end ? s.position : end;
+        if (end > r->old_end)
+            r->old_end = end;
         if (time > r->last_time)
             r->last_time = time;
         if (v == LOGSCAN_ERROR)
@@ -397,8 +467,9 @@ bool recovery_find_ends(struct recovery *r, int64_t t0, struct err *err)
         if (v == LOGSCAN_TORN) {
             struct recovery_damage *d =
                 recovery_note(r, PST_TORN, f->path, s.bad_from, s.bad_to, s.position, 0);
-            d->gave_up = s.gave_up;
-            d->whole = !s.gave_up && (s.size <= s.bad_from || s.size - s.bad_from <= LOGSCAN_REACH);
+            d->gave_up = s.gave_up || leave;
+            d->whole =
+                !d->gave_up && (s.size <= s.bad_from || s.size - s.bad_from <= LOGSCAN_REACH);
             r->torn_files++;
             r->torn_bytes += s.bad_to - s.bad_from;
         }

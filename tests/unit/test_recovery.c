@@ -413,6 +413,74 @@ static void parted_end(void **state)
     }
 }
 
+/* The last write of a file went astray, to the block before: what it brought stands before the last
+ * block as an earlier write had left it. Whoever reads the log meets it, so sessions go on behind
+ * it. (Where large files are bisected, their end is found behind it.) */
+static void astray(void **state)
+{
+    (void)state;
+    enum { BLOCK = 4, MORE = 12 };
+#ifdef PST_FAULTS
+    logscan_fine = true;
+#endif
+    for (unsigned more = 1; more <= MORE; more++) {
+        struct lk k;
+        struct recovery r;
+        struct recovery_config cfg = config();
+        uint64_t seq = 1;
+        start(&k);
+        lk_rows(&k, 1, 0); /* stands at no multiple of what follows */
+        for (; k.len < BLOCK * LOG_BLOCK + LOG_BLOCK / 4; seq += 2)
+            data(&k, S1, seq, 2);
+        size_t was = k.len;
+        for (unsigned i = 0; i < more; i++, seq += 2)
+            data(&k, S1, seq, 2);
+        size_t end = (BLOCK + 1) * LOG_BLOCK;
+        assert_true(k.len <= end);
+        lk_zeros(&k, end - k.len);
+        memcpy(k.data + (BLOCK - 1) * LOG_BLOCK, k.data + BLOCK * LOG_BLOCK, LOG_BLOCK);
+        memset(k.data + was, 0, end - was);
+        lk_save(&k, mem, LOG);
+        run(&r, &cfg);
+        assert_int_equal(r.old_end, k.position);
+        assert_int_equal(r.last_time, k.time - 1000);
+        assert_int_equal(session(&r, "S1")->next, seq);
+        assert_int_equal(r.gaps, 1);
+        assert_int_equal(r.ranges, 1);
+        recovery_free(&r);
+        lk_free(&k);
+    }
+#ifdef PST_FAULTS
+    logscan_fine = false;
+#endif
+}
+
+/* It went astray to the file's beginning: what stands behind it is of lower positions, and no torn
+ * tail: it stays. */
+static void astray_early(void **state)
+{
+    (void)state;
+    struct lk k;
+    struct recovery r;
+    struct recovery_config cfg = config();
+    struct snapshot before;
+    uint64_t seq = 1;
+    start(&k);
+    for (; k.len < 6 * LOG_BLOCK; seq += 2)
+        data(&k, S1, seq, 2);
+    lk_block(&k);
+    memcpy(k.data + 3 * LOG_BLOCK, k.data + 5 * LOG_BLOCK, LOG_BLOCK);
+    k.len = 5 * LOG_BLOCK; /* never written where it belongs */
+    lk_save(&k, mem, LOG);
+    for (unsigned again = 0; again < 2; again++) {
+        snapshot_take(&before);
+        run(&r, &cfg);
+        snapshot_same(&before);
+        recovery_free(&r);
+    }
+    lk_free(&k);
+}
+
 /* Holes below a restart mark were told by the incarnation that wrote it. */
 #define SECOND (FIRST + (1 << 20)) /* where the leases ended */
 #define THIRD  (FIRST + (2 << 20))
@@ -1166,6 +1234,8 @@ int main(void)
         CASE(holes),
         CASE(parted),
         CASE(parted_end),
+        CASE(astray),
+        CASE(astray_early),
         CASE(earlier_incarnations),
         CASE(symbols_and_schemas),
         CASE(sessions),
