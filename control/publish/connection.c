@@ -14,6 +14,7 @@
 #define OUTPUT_TURN   (1u << 20)
 #define OUTPUT_WRITE  (256u << 10)
 #define OWED_MOST     (1u << 20) /* bytes of answers that wait: beyond it no request is read */
+#define EVICT_LOOKS   256u
 #define READ_LEAST    4096u
 #define SESSION_LARGE (64u << 10) /* of unfinished requests: what counts as one that grows */
 
@@ -59,6 +60,45 @@ void connection_waiting(struct connection *c)
     c->is_waiting = true;
     c->waiting = c->t->waiting;
     c->t->waiting = c;
+}
+
+/* ---- who said nothing yet ---- */
+
+static void mute(struct connection *c)
+{
+    struct publisher *t = c->t;
+    c->later = NULL;
+    c->earlier = t->mute_last;
+    *t->mute_last = c;
+    t->mute_last = &c->later;
+}
+
+static void unmute(struct connection *c)
+{
+    if (!c->earlier)
+        return;
+    *c->earlier = c->later;
+    if (c->later)
+        c->later->earlier = c->earlier;
+    else
+        c->t->mute_last = c->earlier;
+    c->earlier = NULL;
+}
+
+bool connection_evict(struct publisher *t, const struct address *from)
+{
+    struct connection *c = t->mute;
+    uint32_t seed = t->server->seed, looks = EVICT_LOOKS;
+    if (from)
+        while (c && looks-- &&
+               (c->from.local || address_class(&c->from, seed) != address_class(from, seed)))
+            c = c->later;
+    if (!c || !looks)
+        return false;
+    unmute(c);
+    connection_kill(c, "did not log in, and others wait for its place (ipc.connections)");
+    publisher_grave(c);
+    return true;
 }
 
 /* ---- epoll ---- */
@@ -141,6 +181,7 @@ void connection_open(struct publisher *t, int fd, enum door port, const struct a
     c->bucket = t->bucket[c->id % BUCKETS];
     t->bucket[c->id % BUCKETS] = c;
     pthread_mutex_unlock(&t->registry);
+    mute(c);
     connection_events(c);
     connection_input(c);
 }
@@ -169,6 +210,7 @@ void connection_bury(struct connection *c)
 {
     struct publisher *t = c->t;
     struct server *s = t->server;
+    unmute(c);
     if (c->state == CONNECTION_HANDSHAKE &&
         s->started) { /* its stream is auth's until it answers */
         auth_cancel(t->auth, c->id);
@@ -245,6 +287,7 @@ static void count_memory(struct connection *c)
 static void login(struct connection *c, const struct kdb_login *l)
 {
     struct publisher *t = c->t;
+    unmute(c);
     c->capability = kdb_capability(l->capability);
     c->state = CONNECTION_AUTH;
     snprintf(c->tried, sizeof c->tried, "%s", c->port == DOOR_UNIX ? "" : l->user);
@@ -261,6 +304,7 @@ static void login(struct connection *c, const struct kdb_login *l)
 static void handshake(struct connection *c)
 {
     struct publisher *t = c->t;
+    unmute(c);
     unregister(c);
     c->state = CONNECTION_HANDSHAKE;
     if (!auth_handshake(t->auth, c->id, &c->from, t->now, &c->stream)) {
@@ -335,6 +379,7 @@ void connection_authenticated(struct publisher *t, struct auth_result *r)
         if (r->verdict != AUTH_ACCEPTED) {
             connection_kill(c, "%s", r->text);
         } else if (!c->dead) { /* kicked in the meantime */
+            mute(c);
             connection_events(c);
             connection_ready(c);
         }

@@ -77,9 +77,10 @@ struct connection {
     enum watch_kind watch;
     struct publisher *t;
     uint64_t id;
-    struct connection *next, *prev; /* all of the thread; registry */
-    struct connection *bucket;      /* by id */
-    bool choked;                    /* its answers wait: nothing more is read */
+    struct connection *next, *prev;      /* all of the thread; registry */
+    struct connection *bucket;           /* by id */
+    struct connection *later, **earlier; /* of those that said nothing yet; earlier NULL: not one */
+    bool choked;                         /* its answers wait: nothing more is read */
     enum connection_state state;
     enum door port;
     struct stream stream;
@@ -166,6 +167,9 @@ void connection_open(struct publisher *t, int fd, enum door port, const struct a
 /* Something is there to be read, or it may go on. False: no more for now. */
 void connection_input(struct connection *c);
 void connection_output(struct connection *c);
+/* The one that has said nothing for longest, of those of that address unless NULL, makes room for
+ * another. False: there is none. */
+bool connection_evict(struct publisher *t, const struct address *from);
 /* EPOLLIN, EPOLLHUP and the like. */
 void connection_event(struct connection *c, uint32_t events);
 void connection_trim(struct connection *c);

@@ -99,16 +99,27 @@ static unsigned least_busy(struct server *s)
     return best;
 }
 
+/* Whoever shares an address with many that say nothing gets in: the oldest of them goes. */
+static bool replace_stranger(struct publisher *p, const struct address *from)
+{
+    struct server *s = p->server;
+    if (!connection_evict(p, from))
+        return false;
+    atomic_fetch_add_explicit(&s->stranger[address_class(from, s->seed)], 1, memory_order_relaxed);
+    return true;
+}
+
 static void hand_over(struct publisher *p, int fd, enum door port, const struct address *from,
                       gid_t gid)
 {
     struct server *s = p->server;
-    if (!server_stranger(s, from)) {
+    if (!server_stranger(s, from) && !replace_stranger(p, from)) {
         turned_away(s, fd, from, "too many connections of its address have not logged in");
         return;
     }
     if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) >=
-        (uint32_t)s->config->ipc.connections) {
+            s->connections_most &&
+        !connection_evict(p, NULL)) {
         atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
         server_known(s, from);
         turned_away(s, fd, from, "ipc.connections are open");
@@ -694,7 +705,8 @@ bool publisher_open(struct server *s, unsigned index, struct err *err)
 {
     struct publisher *p = &s->publisher[index];
     struct daemon *d = s->daemon;
-    *p = (struct publisher){.server = s, .index = index, .epfd = epoll_create1(EPOLL_CLOEXEC)};
+    *p = (struct publisher){
+        .server = s, .mute_last = &p->mute, .index = index, .epfd = epoll_create1(EPOLL_CLOEXEC)};
     pthread_mutex_init(&p->registry, NULL);
     snprintf(p->name, sizeof p->name, "publish%u", index);
     if (p->epfd < 0)

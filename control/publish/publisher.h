@@ -56,7 +56,8 @@ struct publisher {
     struct connection *first; /* all; the registry's lock guards the list for others */
     pthread_mutex_t registry;
     uint32_t count;
-    struct connection *bucket[BUCKETS]; /* by id */
+    struct connection *bucket[BUCKETS];   /* by id */
+    struct connection *mute, **mute_last; /* those that said nothing yet, the oldest first */
     struct connection *dirty, *ready, *waiting, *graves;
     uint64_t next_id, next_answer;
     int64_t house_at;
@@ -98,6 +99,7 @@ struct server {
     _Atomic uint32_t on_thread[SERVER_THREADS];
     _Atomic uint64_t session_bytes; /* of unfinished requests */
     _Atomic uint64_t own_bytes;     /* queues and replies */
+    uint32_t connections_most;      /* as configured, and as descriptors allow */
     _Atomic uint64_t refused, disconnected, policy[4], hostile;
     /* live keys: control writes, publish threads read */
     _Atomic uint64_t alert, act;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "calendar.h"
 #include "publish/catchup.h"
@@ -12,9 +13,10 @@
 #include "topo.h"
 #include "wiring_parts.h"
 
-#define ACT_DEFAULT     (256ull << 20) /* consumer_disconnect_size 0 */
-#define IDLE_US         500
-#define PUBLISHER_FIRST 32 /* `source` of the first publish thread's frames; lcores stay below */
+#define ACT_DEFAULT        (256ull << 20) /* consumer_disconnect_size 0 */
+#define DESCRIPTORS_OTHERS 200u
+#define IDLE_US            500
+#define PUBLISHER_FIRST    32 /* `source` of the first publish thread's frames; lcores stay below */
 
 /* ---- rings ---- */
 
@@ -46,6 +48,30 @@ static void limits(struct server *s)
 
 /* ---- open ---- */
 
+/* A connection may need a descriptor for itself and one for the log that it reads; whatever comes,
+ * those that the log and control want are left. */
+static uint32_t affordable_connections(uint32_t wanted)
+{
+    struct rlimit r;
+    uint64_t need = 2ull * wanted + DESCRIPTORS_OTHERS;
+    if (getrlimit(RLIMIT_NOFILE, &r))
+        return wanted;
+    if (r.rlim_cur < need && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max < need ? r.rlim_max : need;
+        if (setrlimit(RLIMIT_NOFILE, &r) && getrlimit(RLIMIT_NOFILE, &r))
+            return wanted;
+    }
+    if (r.rlim_cur >= need)
+        return wanted;
+    uint64_t most = r.rlim_cur > DESCRIPTORS_OTHERS ? (r.rlim_cur - DESCRIPTORS_OTHERS) / 2 : 1;
+    fprintf(stderr,
+            "penstockd: ipc.connections: %u want %llu descriptors, this process may have %llu: at "
+            "most %llu connections are taken; raise the limit (ulimit -n, LimitNOFILE=)\n",
+            wanted, (unsigned long long)need, (unsigned long long)r.rlim_cur,
+            (unsigned long long)most);
+    return (uint32_t)most;
+}
+
 bool server_open(struct daemon *d, struct err *err)
 {
     const struct config *c = d->config;
@@ -55,6 +81,7 @@ bool server_open(struct daemon *d, struct err *err)
     s->daemon = d;
     s->config = c;
     s->threads = (unsigned)c->ipc.threads;
+    s->connections_most = affordable_connections((uint32_t)c->ipc.connections);
     for (unsigned i = 0; i < DOORS; i++)
         s->port[i].fd = -1;
     s->port[DOOR_TICKERPLANT].number = c->ipc.file_line ? (int)c->ipc.tickerplant : 0;

@@ -10,6 +10,7 @@
 #define SYMBOLS_LISTED     100000u /* of one subscription */
 #define SUBSCRIPTION_COST  4u      /* a copy here, and the fan-out's with its index */
 #define SUBSCRIPTION_LARGE 65536u
+#define EXPRESSION_BYTES   (64u << 10)    /* of a WHERE or columns that were bound, about */
 #define SUBSCRIPTIONS      1024u          /* of one connection */
 #define JOB_FAR            (8 * JOB_NEAR) /* of the live stream: more is read before it joins */
 #define JOB_LOW            (256u << 10)   /* bytes that wait: below it more is taken from the job */
@@ -79,6 +80,8 @@ struct subscription *subscription_copy(const struct subscription *s)
     *c = *s;
     c->next = NULL;
     c->bytes = sizeof *c + arrays + texts;
+    if (x->where.len || x->columns.len)
+        c->bytes += EXPRESSION_BYTES / SUBSCRIPTION_COST;
     struct fanout_text *array = (struct fanout_text *)(c + 1);
     char *at = (char *)(c + 1) + arrays;
     at = put_texts(&c->spec.tables, &x->tables, &array, at);
@@ -354,6 +357,16 @@ static bool add_past(struct connection *c, struct subscription *s, enum start_ki
            err_set(err, -ENOMEM, "no memory");
 }
 
+/* An eighth of ipc.memory is the most for subscriptions of one connection; one plain subscription
+ * everyone may have. */
+static bool affordable(const struct connection *c, const struct subscription *s)
+{
+    struct server *v = c->t->server;
+    uint64_t own = SUBSCRIPTION_COST * s->bytes, memory = (uint64_t)v->config->ipc.memory;
+    return c->sub_bytes + own <= memory / 8 &&
+           (own <= SUBSCRIPTION_COST * SUBSCRIPTION_LARGE || server_memory(v) + own <= memory);
+}
+
 bool subscribe_add(struct connection *c, struct subscription *s, enum start_kind kind,
                    unsigned lane, struct err *err)
 {
@@ -368,7 +381,6 @@ bool subscribe_add(struct connection *c, struct subscription *s, enum start_kind
         return err_set(err, -E2BIG, "%u subscriptions are the most of one connection",
                        SUBSCRIPTIONS);
     }
-    struct server *sv = c->t->server;
     if (s->spec.syms.n > SYMBOLS_LISTED) { /* their index is made on the thread that serves all */
         uint32_t n = s->spec.syms.n;
         subscription_free(s);
@@ -378,10 +390,9 @@ bool subscribe_add(struct connection *c, struct subscription *s, enum start_kind
             "where clause",
             n, SYMBOLS_LISTED);
     }
-    if (s->bytes > SUBSCRIPTION_LARGE &&
-        server_memory(sv) + SUBSCRIPTION_COST * s->bytes > (uint64_t)sv->config->ipc.memory) {
+    if (!affordable(c, s)) {
         subscription_free(s);
-        return err_set(err, -ENOMEM, "ipc.memory is used up; name fewer symbols");
+        return err_set(err, -ENOMEM, "wsfull: ipc.memory is used up; name fewer symbols");
     }
     c->lane = lane;
     lane_learn_schemas(&c->t->dict, c->t->server->daemon->schemas);

@@ -579,6 +579,86 @@ def stop():
     assert len(k) == total and (k == np.arange(total)).all(), (len(k), total)
     assert time.time() - start < 30
 
+def hostile():
+    """What a stranger may try: only its own connection suffers, and memory has its bound."""
+    rng = random.Random(5)
+    good = Reader(Client(), "good")
+    sub(good.c, syms=Sym("S001"), policy=Sym("catchup"))
+    good.start()
+    p = Publisher(rows=10000)
+    p.send(60)
+    end = p.finish()
+    base = rss()
+    # sessions with bytes changed, cut and added
+    requests = ([".u.sub", Sym("quote"), Syms(["A", "B"])], ".u.sub[`;`]", "meta trade", ".pst.watermark[]", [".pst.unsub", 1],
+                [".pst.sub", Dict((Syms(["tables", "where", "columns", "stripe"]), [Sym("trade"), "price > 10", "time, price * size as x", K(7, [1, 3])]))],
+                [".u.upd", Sym("quote"), [Syms(["A", "B"]), K(9, [1., 2.]), K(7, [1, 2])]], "s)select * from quote limit 3",
+                [".pst.upd", Sym("quote"), [Sym("A"), 1.0, 1], Sym("durable")], [".pst.wait", 1 << 60, Sym("durable")], [".u.snap", Sym("quote"), Sym("")])
+    wrap = lambda x: struct.pack("<BBBBi", 1, 1, 0, 0, len(encode(x)) + 8) + encode(x)
+    over = time.time() + 1.5
+    while time.time() < over:
+        b = bytearray().join(wrap(rng.choice(requests)) for _ in range(rng.randrange(1, 4)))
+        for _ in range(rng.choice((1, 2, 8))):
+            i, how = rng.randrange(len(b)), rng.random()
+            if how < .6: b[i] = rng.choice((0, 1, 255, 98, 99, 100, 104, rng.randrange(256)))
+            elif how < .8: del b[i:i + rng.randrange(1, 9)]
+            else: b[i:i] = rng.randbytes(rng.randrange(1, 9))
+        s = socket.create_connection(("127.0.0.1", 5010))
+        try:
+            s.sendall(b":\3\0" + b)
+            s.shutdown(socket.SHUT_WR)
+            s.settimeout(0.02)
+            while s.recv(65536): pass
+        except OSError: pass
+        s.close()
+    wait("all to be gone, also who waits for what never comes", lambda: len(clients()) == 2)
+    # claims of much, and little that unpacks to much
+    claims = [socket.create_connection(("127.0.0.1", 5010)) for _ in range(60)]
+    for i, s in enumerate(claims):
+        s.sendall(b":\3\0" + struct.pack("<BBBBi", 1, 1, 0, 0, (1 << 26) - i) + b"\0\0\xff\xff\xff\0" + bytes(1000))
+    small = bytes([0]) + bytes([10, 0]) + struct.pack("<i", 60 << 20) + b"aa" + (b"\xff" + b"\0\xff" * 8) * ((60 << 20) // 2056) + b"\xff" + b"\0\xff" * 8
+    for _ in range(10):
+        s = socket.create_connection(("127.0.0.1", 5010))
+        s.settimeout(5)
+        claims.append(s)
+        try: s.sendall(b":\3\0" + struct.pack("<BBBBii", 1, 1, 1, 0, len(small) + 12, (60 << 20) + 14) + small)
+        except OSError: pass
+    # subscriptions to more symbols than there is memory for
+    c = Client(timeout=30)
+    try:
+        for _ in range(1000): sub(c, syms=Syms("X%06d" % i for i in range(30000)), where="size > %d" % rng.randrange(1 << 30))
+        raise AssertionError("as many subscriptions as it likes")
+    except QError as e: assert "wsfull" in str(e), e
+    assert c("tables[]")
+    # logins that never come: whoever logs in finds a place
+    mute = [socket.create_connection(("127.0.0.1", 5010)) for _ in range(400)]
+    for _ in range(20): Client().close()
+    for s in mute + claims + [c.s]: s.close()
+    # answers that nobody reads
+    greedy = []
+    for _ in range(14):
+        g = Client()
+        g.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        g.post(1, ("s)select * from trade",))
+        greedy.append(g)
+    wait("some of the greedy to be closed", lambda: len(clients()) < 16, 60)
+    wait("memory below its bound", lambda: penstock("status")["subscribers"]["memory"] < 96 << 20, 60)
+    q = Client()
+    def answered():
+        try: return int(q("s)select count(*) n from trade")["n"][0]) == end
+        except QError as e: assert "wsfull" in str(e), e
+    wait("an answer", answered)
+    for g in greedy: g.close()
+    top = rss()
+    p.send(1)
+    total = p.finish()
+    good.until = total - 100 + 2  # the last of its symbol
+    good.join(30)
+    want = np.arange(1, total, 100)
+    assert good.error is None and len(good.numbers()) == len(want) and (good.numbers() == want).all(), (good.error, len(good.numbers()))
+    assert top - base < 200 << 20, (base >> 20, top >> 20)
+    print("hostile: memory %d MiB to %d MiB" % (base >> 20, top >> 20))
+
 def memory():
     """ipc.memory: a consumer that does not read is dealt with long before consumer_disconnect_size."""
     c, p = Client(), Publisher()

@@ -73,6 +73,12 @@ consumer_disconnect_size: 4M"
     DAEMON=$daemon py storm
     ended
     ;;
+hostile)
+    plain "ipc: {memory: 96M, login_timeout: 5s, connections: 300}"
+    start
+    DAEMON=$daemon py hostile
+    stop || die "exit code"
+    ;;
 rewound) # consumers saw what the log did not get: after the crash they are told
     plain "ipc: {heartbeat: 1s}
 publish_first: true"
