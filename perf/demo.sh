@@ -100,6 +100,7 @@ else
 fi
 sleep 1
 show tail itch_order -n 5
+show sub itch_order --where "type = 'A' and shares >= 5000" --columns "time, sym, side, shares, price" --from begin --count 3
 show gaps -n 5
 show sql "SELECT sym, count(*) orders, sum(shares) shares, wavg(shares, price) price FROM itch_order
     WHERE type = 'A' GROUP BY sym ORDER BY orders DESC LIMIT 3"

@@ -17,22 +17,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-if [ -n "$install" ]; then
-    missing=
-    command -v redis-server >/dev/null || missing="$missing redis-server"
-    command -v nats-server >/dev/null || missing="$missing nats-server"
-    [ -f /usr/include/sqlite3.h ] || missing="$missing libsqlite3-dev"
-    # packages start no daemons of their own here
-    if [ -n "$missing" ]; then
-        policy=/usr/sbin/policy-rc.d made=
-        [ -e $policy ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1; }
-        # shellcheck disable=SC2086
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 ||
-            echo "apt-get install$missing failed" >&2
-        [ -n "$made" ] && rm -f $policy
-    fi
-    meson setup --reconfigure "$build" >/dev/null
-fi
+. perf/packages.sh
+[ -z "$install" ] || peers_install "$build" redis-server nats-server libsqlite3-dev
 ninja -C "$build" perf/bench_ack perf/bench_peers >/dev/null || exit 2
 work=$(mktemp -d "$dir/peers.XXXXXX") || exit 2
 server=

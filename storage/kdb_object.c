@@ -337,6 +337,23 @@ bool kdb_object_is(const struct kdb_object *o, const char *text)
     const char *t = kdb_object_text(o, &len);
     return t && strlen(text) == len && !memcmp(t, text, len);
 }
+
+bool kdb_dict_value(const struct kdb_object *o, const char *key, struct kdb_object *value)
+{
+    struct kdb_items parts, values;
+    struct kdb_texts keys;
+    if (o->type != KDB_DICT || !kdb_items(o, &parts) || parts.item.type != PST_SYMBOL ||
+        !kdb_texts(&parts.item, &keys) || !kdb_items_next(&parts) || parts.item.type != KDB_LIST ||
+        !kdb_items(&parts.item, &values))
+        return false;
+    do
+        if (!strcmp(keys.text, key)) {
+            *value = values.item;
+            return true;
+        }
+    while (kdb_texts_next(&keys) && kdb_items_next(&values));
+    return false;
+}
 bool kdb_object_null(const struct kdb_object *o)
 {
     return o->type == KDB_UNARY && !o->data[0];

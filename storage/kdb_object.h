@@ -118,6 +118,10 @@ const char *kdb_object_text(const struct kdb_object *o, uint32_t *len);
 bool kdb_object_is(const struct kdb_object *o, const char *text);
 bool kdb_object_null(const struct kdb_object *o); /* `::` */
 
+/* The value of a dictionary from symbols to a list of anything. False: o is none, or has no such
+ * key. */
+bool kdb_dict_value(const struct kdb_object *o, const char *key, struct kdb_object *value);
+
 pst_inline bool kdb_is_atom(const struct kdb_object *o)
 {
     return o->type < 0 && o->type != KDB_ERROR;

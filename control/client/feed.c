@@ -207,26 +207,10 @@ void feed_lost(struct pst_client *c, const char *why)
 
 /* ---- what comes ---- */
 
-static bool field(const struct kdb_object *dict, const char *key, struct kdb_object *v)
-{
-    struct kdb_items parts, value;
-    struct kdb_texts t;
-    if (dict->type != KDB_DICT || !kdb_items(dict, &parts) || parts.item.type != PST_SYMBOL ||
-        !kdb_texts(&parts.item, &t) || !kdb_items_next(&parts) || parts.item.type != KDB_LIST ||
-        !kdb_items(&parts.item, &value))
-        return false;
-    do
-        if (!strcmp(t.text, key)) {
-            *v = value.item;
-            return true;
-        }
-    while (kdb_texts_next(&t) && kdb_items_next(&value));
-    return false;
-}
 static int64_t number(const struct kdb_object *dict, const char *key, int64_t otherwise)
 {
     struct kdb_object v;
-    return field(dict, key, &v) && (v.type == -PST_LONG || v.type == -PST_TIMESTAMP)
+    return kdb_dict_value(dict, key, &v) && (v.type == -PST_LONG || v.type == -PST_TIMESTAMP)
                ? kdb_object_long(&v, 0)
                : otherwise;
 }
@@ -245,9 +229,9 @@ static void gap_text(struct feed *f, struct pst_event *e, const struct kdb_objec
 {
     struct kdb_object feed, session, reason;
     uint32_t a = 0, b = 0, r = 0;
-    const char *at = field(d, "feed", &feed) ? kdb_object_text(&feed, &a) : NULL;
-    const char *bt = field(d, "session", &session) ? kdb_object_text(&session, &b) : NULL;
-    const char *rt = field(d, "reason", &reason) ? kdb_object_text(&reason, &r) : NULL;
+    const char *at = kdb_dict_value(d, "feed", &feed) ? kdb_object_text(&feed, &a) : NULL;
+    const char *bt = kdb_dict_value(d, "session", &session) ? kdb_object_text(&session, &b) : NULL;
+    const char *rt = kdb_dict_value(d, "reason", &reason) ? kdb_object_text(&reason, &r) : NULL;
     snprintf(f->text, sizeof f->text, "%.*s %.*s %lld..%lld %.*s", at ? (int)a : 0, at ? at : "",
              bt ? (int)b : 0, bt ? bt : "", (long long)number(d, "first", 0),
              (long long)number(d, "last", 0), rt ? (int)r : 0, rt ? rt : "");
@@ -258,7 +242,7 @@ static void gap_text(struct feed *f, struct pst_event *e, const struct kdb_objec
 static bool notice(struct feed *f, struct pst_event *e, const struct kdb_object *d)
 {
     struct kdb_object kind;
-    if (!field(d, "kind", &kind))
+    if (!kdb_dict_value(d, "kind", &kind))
         return false;
     int64_t position = number(d, "position", -1);
     e->from = number(d, "from", 0);

@@ -121,27 +121,10 @@ int pst_query(pst_client *c, const char *sql, struct pst_rows **rows, int timeou
 
 /* ---- positions ---- */
 
-static bool value_of(const struct kdb_object *dict, const char *key, struct kdb_object *v)
-{
-    struct kdb_items parts, value;
-    struct kdb_texts t;
-    if (dict->type != KDB_DICT || !kdb_items(dict, &parts) || parts.item.type != PST_SYMBOL ||
-        !kdb_texts(&parts.item, &t) || !kdb_items_next(&parts) || parts.item.type != KDB_LIST ||
-        !kdb_items(&parts.item, &value))
-        return false;
-    do
-        if (!strcmp(t.text, key)) {
-            *v = value.item;
-            return true;
-        }
-    while (kdb_texts_next(&t) && kdb_items_next(&value));
-    return false;
-}
-
 static bool long_of(const struct kdb_object *dict, const char *key, int64_t *v)
 {
     struct kdb_object o;
-    if (!value_of(dict, key, &o) || (o.type != -PST_LONG && o.type != -PST_TIMESTAMP))
+    if (!kdb_dict_value(dict, key, &o) || (o.type != -PST_LONG && o.type != -PST_TIMESTAMP))
         return false;
     *v = kdb_object_long(&o, 0);
     return true;

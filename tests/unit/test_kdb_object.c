@@ -475,6 +475,30 @@ static void tables(void **state)
     }
 }
 
+static void dict_values(void **state)
+{
+    static const char *const keys[] = {"a", "", "bc"};
+    struct kdb_out out = {0};
+    struct kdb_object dict, v;
+    (void)state;
+    kdb_out_dict(&out, false);
+    kdb_out_symbols(&out, keys, 3);
+    kdb_out_list(&out, 3);
+    kdb_out_long(&out, 7);
+    kdb_out_null(&out);
+    kdb_out_chars(&out, "text", 4);
+    kdb_object_view(&dict, out.data, KDB_LITTLE);
+    assert_true(kdb_dict_value(&dict, "a", &v));
+    assert_int_equal(kdb_object_long(&v, 0), 7);
+    assert_true(kdb_dict_value(&dict, "", &v));
+    assert_true(kdb_object_null(&v));
+    assert_true(kdb_dict_value(&dict, "bc", &v));
+    assert_true(kdb_object_is(&v, "text"));
+    assert_false(kdb_dict_value(&dict, "b", &v));
+    assert_false(kdb_dict_value(&v, "bc", &v)); /* no dictionary */
+    kdb_out_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +512,7 @@ int main(void)
         cmocka_unit_test(written),
         cmocka_unit_test(frames),
         cmocka_unit_test(tables),
+        cmocka_unit_test(dict_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
