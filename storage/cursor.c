@@ -107,7 +107,11 @@ bool cursor_refresh(struct cursor *c)
     struct listing l = {.c = c, .ok = true};
     for (unsigned i = 0; i < CURSOR_DIRS && c->cfg.dirs[i]; i++) {
         l.dir = c->cfg.dirs[i];
-        int rc = c->cfg.io->ops->list(c->cfg.io, l.dir, found_name, &l);
+        unsigned tries = 0;
+        int rc;
+        do
+            rc = c->cfg.io->ops->list(c->cfg.io, l.dir, found_name, &l);
+        while (l.ok && io_read_again(rc, &tries));
         if (rc < 0 && rc != -ENOENT)
             return err_set(&c->err, rc, "%s: cannot be listed: %s", l.dir, strerror(-rc));
         if (!l.ok)

@@ -2,9 +2,10 @@
 #include <fcntl.h>
 #include "logscan.h"
 
-#define PROBES 32u
-#define AHEAD  (8ull << 20)
-#define NEAR   (logscan_fine ? 4096 : 2 * LOGSCAN_WINDOW) /* what bisecting leaves to be read */
+#define PROBES   32u
+#define PATIENCE (4 * LOG_BLOCK) /* so much is asked for again, block by block */
+#define AHEAD    (8ull << 20)
+#define NEAR     (logscan_fine ? 4096 : 2 * LOGSCAN_WINDOW) /* what bisecting leaves to be read */
 
 #ifdef PST_FAULTS
 bool logscan_fine;
@@ -25,9 +26,11 @@ static int64_t one_block(struct logscan *s, uint64_t at)
 {
     size_t n = s->size - at < LOG_BLOCK ? (size_t)(s->size - at) : LOG_BLOCK;
     int64_t got;
+    /* a disk that does not answer takes its time each time */
+    unsigned tries = s->unreadable_bytes < PATIENCE ? 0 : IO_READ_TRIES;
     do
         got = s->io->ops->pread(s->io, s->fd, s->buf + s->fill, n, at);
-    while (got == -EINTR);
+    while (io_read_again(got, &tries));
     if (got != -EIO)
         return got;
     if (s->unreadable_bytes >= LOGSCAN_UNREADABLE)
@@ -61,10 +64,11 @@ static int64_t look(struct logscan *s, uint64_t at, size_t want, const uint8_t *
         s->io->ops->ahead(s->io, s->fd, s->ahead, AHEAD);
         s->ahead += AHEAD;
     }
+    unsigned tries = 0;
     while (s->fill < LOGSCAN_BUFFER) {
         int64_t n = s->io->ops->pread(s->io, s->fd, s->buf + s->fill, LOGSCAN_BUFFER - s->fill,
                                       base + s->fill);
-        if (n == -EINTR)
+        if (n == -EINTR || (base + s->fill >= s->size && io_read_again(n, &tries)))
             continue;
         if (n < 0) {
             if (at + want <= base + s->fill)
@@ -94,15 +98,19 @@ int logscan_header(struct io *io, const char *path, uint64_t instance, uint8_t *
                    struct log_file_header *h)
 {
     *got = 0;
-    int fd = io->ops->open(io, path, O_RDONLY, 0);
+    unsigned bad = 0, tries = 0;
+    int fd;
+    do
+        fd = io->ops->open(io, path, O_RDONLY, 0);
+    while (io_read_again(fd, &tries));
     if (fd < 0)
         return fd;
     int64_t n = 0;
-    unsigned bad = 0;
     for (unsigned i = 0; i < LOG_HEADER_COPIES; i++) {
+        tries = 0;
         do
             n = io->ops->pread(io, fd, buf + i * LOG_BLOCK, LOG_BLOCK, i * LOG_BLOCK);
-        while (n == -EINTR);
+        while (io_read_again(n, &tries));
         if (n == -EIO && ++bad < LOG_HEADER_COPIES) {
             memset(buf + i * LOG_BLOCK, 0xff, LOG_BLOCK);
             n = LOG_BLOCK;
@@ -121,12 +129,19 @@ bool logscan_open(struct logscan *s, struct io *io, const char *path, uint64_t i
 {
     memset(s, 0, sizeof *s);
     s->io = io;
-    s->fd = io->ops->open(io, path, O_RDONLY, 0);
+    unsigned tries = 0;
+    do
+        s->fd = io->ops->open(io, path, O_RDONLY, 0);
+    while (io_read_again(s->fd, &tries));
     if (s->fd < 0)
         return err_set(err, s->fd, "%s: cannot be opened: %s", path, strerror(-s->fd));
     s->own_fd = true;
     struct io_stat st;
-    int rc = io->ops->fstat(io, s->fd, &st);
+    int rc;
+    tries = 0;
+    do
+        rc = io->ops->fstat(io, s->fd, &st);
+    while (io_read_again(rc, &tries));
     if (rc < 0) {
         err_set(err, rc, "%s: %s", path, strerror(-rc));
         goto fail;

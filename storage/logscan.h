@@ -19,8 +19,8 @@
  *            bytes, i.e. it was never written (a power cut) rather than altered
  *   ERROR    the file could not be read: `error` = -errno
  *
- * UNREADABLE BLOCKS. Where the disk answers EIO the walk asks block by block; a block that fails
- * alone counts as bytes that are no frame, so that a bad sector costs the frames in it and nothing
+ * UNREADABLE BLOCKS. Where the disk answers EIO the walk asks again, block by block; a block that
+ * fails alone IO_READ_TRIES times (once, where four others have) counts as bytes that are no frame, so that a bad sector costs the frames in it and nothing
  * else (`unreadable_bytes`). After LOGSCAN_UNREADABLE bytes of them the verdict is ERROR.
  *
  * Resolving looks at 8-aligned places with a plausible header and checks their CRC. It is bounded:

@@ -120,7 +120,11 @@ static void hop(struct skim *k)
     s->fill = 0; /* the window is used otherwise */
     while (k->more) {
         if (at < base || at + FRAME_HEADER > base + fill) {
-            int64_t n = s->io->ops->pread(s->io, s->fd, chunk, CHUNK, at);
+            int64_t n;
+            unsigned tries = 0;
+            do
+                n = s->io->ops->pread(s->io, s->fd, chunk, CHUNK, at);
+            while (io_read_again(n, &tries));
             if (n < (int64_t)FRAME_HEADER)
                 break;
             base = at;

@@ -133,15 +133,20 @@ bool recovery_origin(struct io *io, const char *path, const struct log_name *nam
                      uint64_t instance, bool spilled, uint8_t *buf, struct log_file_header *h)
 {
     uint32_t seed = frame_seed(instance);
-    int fd = io->ops->open(io, path, O_RDONLY, 0);
+    unsigned tries = 0;
+    int fd;
+    do
+        fd = io->ops->open(io, path, O_RDONLY, 0);
+    while (io_read_again(fd, &tries));
     bool found = false;
     uint64_t work = 4 * REBUILD_REACH;
     for (uint64_t at = LOG_PREAMBLE; fd >= 0 && !found && at < REBUILD_REACH;
          at += LOGSCAN_WINDOW) {
         size_t fill = 0;
+        tries = 0;
         while (fill < LOGSCAN_BUFFER) {
             int64_t n = io->ops->pread(io, fd, buf + fill, LOGSCAN_BUFFER - fill, at + fill);
-            if (n == -EINTR)
+            if (io_read_again(n, &tries))
                 continue;
             if (n <= 0)
                 break;
@@ -292,7 +297,11 @@ bool recovery_survey(struct recovery *r, struct err *err)
     for (unsigned i = 0; i < CURSOR_DIRS && r->cfg.dirs[i] && v.ok; i++) {
         v.dir = r->cfg.dirs[i];
         v.spilled = i > 0;
-        r->cfg.io->ops->list(r->cfg.io, v.dir, look_at, &v); /* cursor_open says why it fails */
+        unsigned tries = 0;
+        int rc;
+        do /* cursor_open says why it fails */
+            rc = r->cfg.io->ops->list(r->cfg.io, v.dir, look_at, &v);
+        while (v.ok && io_read_again(rc, &tries));
     }
     free(v.buf);
     return v.ok;

@@ -101,6 +101,14 @@ static inline void io_destroy(struct io *io)
         io->ops->destroy(io);
 }
 
+/* Whoever reads what cannot be had again asks again, before an error of the device counts as
+ * damage: a path that failed over or a reset took one request with it. *tries: 0 at first. */
+#define IO_READ_TRIES 3u
+static inline bool io_read_again(int64_t rc, unsigned *tries)
+{
+    return rc == -EINTR || (rc == -EIO && ++*tries < IO_READ_TRIES);
+}
+
 /* Reads or writes everything (posix semantics of short results); 0, -errno, or -ENODATA at an early
  * end of file. */
 static inline int io_pread_all(struct io *io, int fd, void *buf, size_t len, uint64_t offset)

@@ -86,7 +86,7 @@ struct life_session {
 
 struct life_figures {
     uint64_t incarnations, crashes, images, recoveries, frames, lost_ranges, torn, damage, gaps,
-        syms, clean, faults, kills, cuts, exhaustive, poisoned, spilled, rewound;
+        syms, clean, faults, kills, cuts, exhaustive, poisoned, spilled, rewound, refused;
 };
 
 struct life {

@@ -198,7 +198,7 @@ int main(int argc, char **argv)
     printf("seeds %llu to %llu: %llu lives, %llu incarnations, %llu crashes (%llu with all their "
            "images), %llu images, %llu recoveries, %llu frames read; torn tails %llu, holes %llu, "
            "clean %llu, lost ranges %llu, entries of sym %llu, faults %llu, files poisoned %llu, "
-           "spilled %llu; %.1f s\n",
+           "spilled %llu, reads refused %llu; %.1f s\n",
            (unsigned long long)seed, (unsigned long long)(seed + done - 1),
            (unsigned long long)done, (unsigned long long)sum.incarnations,
            (unsigned long long)sum.crashes, (unsigned long long)sum.exhaustive,
@@ -207,7 +207,7 @@ int main(int argc, char **argv)
            (unsigned long long)sum.damage, (unsigned long long)sum.clean,
            (unsigned long long)sum.lost_ranges, (unsigned long long)sum.syms,
            (unsigned long long)sum.faults, (unsigned long long)sum.poisoned,
-           (unsigned long long)sum.spilled, seconds() - t0);
+           (unsigned long long)sum.spilled, (unsigned long long)sum.refused, seconds() - t0);
     for (unsigned k = 1; k < CANARIES && canaries && !lives; k++)
         if (!canary_found(&base, (enum life_canary)k))
             return 1;

@@ -616,6 +616,66 @@ static int64_t broken_pread(struct io *io, int fd, void *buf, size_t len, uint64
     return mem_pread(io, fd, buf, len, at);
 }
 
+static unsigned refusals, requests, refuse_from;
+
+static bool refuses(void)
+{
+    return ++requests > refuse_from && requests <= refuse_from + refusals;
+}
+static int refusing_open(struct io *io, const char *path, int flags, unsigned mode)
+{
+    return refuses() ? -EIO : mem_open(io, path, flags, mode);
+}
+static int64_t refusing_pread(struct io *io, int fd, void *buf, size_t len, uint64_t at)
+{
+    return refuses() ? -EIO : mem_pread(io, fd, buf, len, at);
+}
+static int refusing_list(struct io *io, const char *dir, bool (*fn)(void *, const char *),
+                         void *arg)
+{
+    return refuses() ? -EIO : mem_list(io, dir, fn, arg);
+}
+
+/* The device refuses one read or two, wherever a start reads, and then gives what is there: no
+ * damage. */
+static void refused_once(void **state)
+{
+    (void)state;
+    struct three t;
+    struct recovery r;
+    struct snapshot before;
+    struct recovery_config cfg = trouble();
+    static struct io_ops refusing;
+    refusing = mem_ops;
+    refusing.open = refusing_open;
+    refusing.pread = refusing_pread;
+    refusing.list = refusing_list;
+    mem->io.ops = &refusing;
+    three_files(&t);
+    cfg.say = say;
+    snapshot_take(&before);
+    unsigned reads = 0;
+    for (refusals = 0; refusals <= 2; refusals++)
+        for (refuse_from = 0; refuse_from <= (refusals ? reads : 0); refuse_from++) {
+            requests = 0;
+            *said = 0;
+            run(&r, &cfg);
+            reads = refusals ? reads : requests;
+            assert_int_equal(r.files, 3);
+            assert_int_equal(r.old_end, t.end);
+            assert_int_equal(r.damages, 0);
+            assert_int_equal(r.gaps, 0);
+            assert_int_equal(r.unsynced, 0);
+            assert_string_equal(said, "");
+            recovery_free(&r);
+        }
+    assert_true(reads > 20);
+    snapshot_same(&before);
+    mem->io.ops = &mem_ops;
+    three_free(&t);
+    wipe();
+}
+
 /* A file that may not be opened, and blocks that the disk does not give. */
 static void unreadable(void **state)
 {
@@ -934,9 +994,19 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, lk_teardown)
     const struct CMUnitTest tests[] = {
-        CASE(every_bit),      CASE(every_length), CASE(salvage),  CASE(truncate_log),
-        CASE(refuse),         CASE(repair),       CASE(unlinked), CASE(all_gone),
-        CASE(unreadable),     CASE(strangers),    CASE(late),     CASE(since_the_last_start),
+        CASE(every_bit),
+        CASE(every_length),
+        CASE(salvage),
+        CASE(truncate_log),
+        CASE(refuse),
+        CASE(repair),
+        CASE(unlinked),
+        CASE(all_gone),
+        CASE(refused_once),
+        CASE(unreadable),
+        CASE(strangers),
+        CASE(late),
+        CASE(since_the_last_start),
         CASE(repaired_files),
     };
     /* meson lets malloc fill what it gives: here 1.3 MiB for each file opened, some 100,000 times
