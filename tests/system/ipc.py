@@ -659,6 +659,66 @@ def hostile():
     assert top - base < 200 << 20, (base >> 20, top >> 20)
     print("hostile: memory %d MiB to %d MiB" % (base >> 20, top >> 20))
 
+def full():
+    """The live kdb+ log's file system is full for a while: consumers lose nothing, the log is whole afterwards. The
+    end of the day comes behind the day's rows, also to one that is catching up."""
+    kdb = os.environ["WORK"] + "/kdb"
+    readers = []
+    for i in range(16):
+        r = Reader(Client() if i % 3 else Client(path=os.environ["UNIX"]), "reader %d" % i)
+        if i % 2: r.c(".u.sub", Sym("trade"), Sym(SYMS[i]))
+        else: sub(r.c, policy=Sym("catchup"))
+        r.start()
+        readers.append(r)
+    slow = Reader(Client(), "slow")
+    slow.c.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    sub(slow.c, policy=Sym("catchup"))
+    p, q = Publisher(rows=500), Client()
+    p.send(20)
+    raised = lambda: any(a["code"] == "kdb_log.stopped" for a in penstock("alarms")["raised"])
+    with open(kdb + "/filler", "wb", buffering=0) as f:
+        try:
+            while True: f.write(bytes(4096))
+        except OSError: pass
+        wait("the alarm", lambda: raised() or p.send(1))
+        i, log = q(".u `i`L")
+        os.unlink(kdb + "/filler")
+    wait("its end", lambda: not raised())
+    first = p.finish()
+    def logged():
+        b, at, rows = open(log[1:], "rb").read(), 8, []
+        while at < len(b):
+            m, at = decode(b, at)
+            rows.append(np.asarray(m[2][3] if m[1] == "trade" else [], int))
+        return rows
+    wait("its messages", lambda: sum(map(len, logged())) == first)
+    rows = logged()
+    assert (np.concatenate(rows) == np.arange(first)).all() and q(".u `i`L")[0] >= len(rows) >= i
+    wait("one to catch up", lambda: any(r["state"] == "catchup" for r in clients()) if p.send(20) is None else 0)
+    day = p.finish()
+    subprocess.run([os.environ["BIN"] + "/penstock", "--socket", os.environ["SOCK"], "eod", "run", "--yes"], check=True, stdout=subprocess.DEVNULL)
+    p.send(20)
+    total = p.finish()
+    for r in readers + [slow]:
+        take = r.take
+        def counted(m, r=r, take=take):
+            take(m)
+            if m[0] == ".u.end": r.at_end = r.rows
+        r.take = counted
+    slow.start()
+    for i, r in enumerate(readers):
+        n = int(r.name_[7:])
+        if n % 2 == 0: r.whole(0, total)
+        else:
+            r.until = total - 100 + n + 1
+            r.join(30)
+            assert (r.numbers() == np.arange(n, total, 100)).all() and r.error is None, (r.name_, r.error)
+        assert sum(m[0] == ".u.end" for m in r.marks) == 1, (r.name_, r.marks)
+    slow.whole(0, total)
+    assert slow.at_end == day and [m[0] for m in slow.marks] == [".u.end"], (getattr(slow, "at_end", None), day, slow.marks)
+    assert int(q("s)select count(*) n from trade")["n"][0]) == total
+    print("full: %d rows, %d of the day" % (total, day))
+
 def memory():
     """ipc.memory: a consumer that does not read is dealt with long before consumer_disconnect_size."""
     c, p = Client(), Publisher()

@@ -79,6 +79,22 @@ hostile)
     DAEMON=$daemon py hostile
     stop || die "exit code"
     ;;
+full) # of the live kdb+ log, and the end of a day
+    mkdir "$work/kdb"
+    mount -t tmpfs -o size=24m none "$work/kdb" 2>/dev/null || skip "no tmpfs can be mounted here"
+    trap 'umount -l "$work/kdb"; finish' EXIT
+    plain "ipc: {memory: 256M}
+retry_interval: 200ms
+database: $work/hdb
+database_low_space: 1M
+consumer_disconnect_size: 1M
+kdb_log_directory: $work/kdb
+kdb_log_name: sym"
+    start
+    py full
+    settle || die "the ledger does not balance"
+    stop || die "exit code"
+    ;;
 rewound) # consumers saw what the log did not get: after the crash they are told
     plain "ipc: {heartbeat: 1s}
 publish_first: true"
