@@ -60,8 +60,7 @@ __attribute__((format(printf, 2, 3))) static void putf(struct text *t, const cha
     put(t, buf, (size_t)n < sizeof buf ? (size_t)n : sizeof buf - 1);
 }
 
-/* Length of the UTF-8 character at s, 0: it is none. */
-static size_t utf8(const uint8_t *s, size_t n)
+size_t access_utf8(const uint8_t *s, size_t n)
 {
     size_t len = s[0] < 0x80       ? 1
                  : s[0] >> 5 == 6  ? 2
@@ -98,7 +97,7 @@ static void quoted(struct text *t, const char *key, const char *text, size_t n)
     const uint8_t *s = (const uint8_t *)text, *end = s + n;
     putf(t, ",\"%s\":\"", key);
     while (s < end) {
-        size_t len = utf8(s, (size_t)(end - s));
+        size_t len = access_utf8(s, (size_t)(end - s));
         if (*s == '"' || *s == '\\') {
             putf(t, "\\%c", *s);
         } else if (*s == '\n') {
@@ -145,7 +144,8 @@ size_t access_line(const struct access_entry *e, int64_t time, char *out, size_t
     if (e->outcome)
         putf(&t, ",\"ms\":%.3f,\"rows\":%" PRId64 ",\"bytes\":%" PRId64,
              (double)e->duration_ns / 1e6, e->rows, e->bytes);
-    number(&t, "memory", e->memory);
+    if (e->outcome && (e->event == ACCESS_ANSWER || e->event == ACCESS_ERROR))
+        putf(&t, ",\"memory\":%" PRId64, e->memory);
     number(&t, "unlogged", e->unlogged);
     if (e->reason)
         quoted(&t, "reason", e->reason, strnlen(e->reason, 500));

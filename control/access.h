@@ -8,7 +8,9 @@
  *    "from":"10.1.2.3:40112","text":"tickerplant TLSv1.3 …"}
  *   {…,"event":"query","id":41,"text":"select …"}                             before it runs
  *   {…,"event":"answer","id":41,"ms":12.4,"rows":100,"bytes":5120,"memory":1048576}
- *   {…,"event":"error","id":41,"ms":0.1,"reason":"no table named tradee","text":"select …"}
+ *   {…,"event":"error","id":41,"ms":0.1,…,"memory":0,"reason":"no table named tradee"}
+ * Queries over the control socket stand there too, without a connection: user and from are uid and
+ * pid. memory: the most bytes that the query's arena held at once (query_wire.h).
  * Updates are not logged one by one: `close` has the connection's totals of rows and bytes.
  * Texts are escaped (no line can be forged; what is no UTF-8 is shown as \u00XX) and cut at
  * ACCESS_TEXT bytes ("cut":true).
@@ -38,7 +40,7 @@ enum access_event_kind {
     ACCESS_CLOSE,       /* reason; rows and bytes: all that it took and sent */
     ACCESS_QUERY,       /* id, text: before it runs */
     ACCESS_ANSWER,      /* id, duration, rows, bytes, memory: afterwards */
-    ACCESS_ERROR,       /* id, duration, reason, text */
+    ACCESS_ERROR,       /* the same, reason; text if it never ran */
     ACCESS_SUBSCRIBE,   /* text: tables, symbols, where */
     ACCESS_UNSUBSCRIBE, /* text */
     ACCESS_DENY,        /* a right is missing: reason, text; the connection stays */
@@ -57,7 +59,7 @@ struct access_entry {
     int64_t id;
     const char *text, *reason;
     size_t text_len; /* 0: strlen */
-    bool outcome;    /* duration, rows and bytes are shown, be they 0 */
+    bool outcome;    /* duration, rows, bytes and (of a query) memory are shown, be they 0 */
     int64_t duration_ns, rows, bytes, memory;
     int64_t unlogged; /* access_log's */
 };
@@ -76,4 +78,6 @@ void access_totals(struct access *a, uint64_t *logged, uint64_t *lost);
 
 /* One entry as a line with its line end into out (NUL-terminated); its length. Pure: tests. */
 size_t access_line(const struct access_entry *e, int64_t time, char *out, size_t size);
+/* Length of the UTF-8 character at s (n >= 1 bytes); 0: it is none. Pure. */
+size_t access_utf8(const uint8_t *s, size_t n);
 #define ACCESS_LINE 32768u /* room for any line */

@@ -48,6 +48,7 @@ struct cmd_request {
     bool opening;        /* append: the answer is where the source stands once `ticket` is taken */
     char source[65];     /* … this one */
     struct query *query; /* or: wait for this query (query_pool.h) and answer with its outcome */
+    bool logged;         /* its text and what becomes of it go into the access log */
     int fds[4];          /* descriptors to send with the reply; not closed, unless close_fds */
     unsigned nfds;
     bool close_fds;

@@ -1,10 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs of queries and plugins. */
 #include <errno.h>
+#include "access.h"
 #include "cmd.h"
 #include "core/clock.h"
 #include "daemon.h"
 #include "query_pool.h"
+
+/* What it cost goes in when it ends (daemon.c). The name is publish threads' for the same peer. */
+static void log_query(struct cmd_request *req, const char *text, const struct err *err)
+{
+    bool runs = req->query;
+    struct address from;
+    char user[32];
+    address_local(&from, req->peer->uid, req->peer->pid);
+    snprintf(user, sizeof user, "uid %u", (unsigned)req->peer->uid);
+    access_log(req->daemon->access,
+               &ACCESS_ENTRY(.event = runs ? ACCESS_QUERY : ACCESS_ERROR, .user = user,
+                             .from = &from, .id = runs ? (int64_t)query_id(req->query) : 0,
+                             .text = text, .reason = runs ? NULL : err->text, .outcome = !runs));
+    req->logged = runs;
+}
 
 /* args: the text or name, then one object: {"params": …, "timeout_ms": n, "max_rows": n}. */
 static json_t *submit(struct cmd_request *req, const char *what, struct err *err)
@@ -29,6 +45,7 @@ static json_t *submit(struct cmd_request *req, const char *what, struct err *err
     req->query =
         query_submit(req->daemon->queries, request, &limits, req->peer->uid, req->peer->pid, err);
     req->wait = req->query != NULL;
+    log_query(req, text, err);
     json_decref(request);
     return NULL;
 }

@@ -140,12 +140,32 @@ bool daemon_operator_mark(struct daemon *d, const struct peer *peer, const char 
     return ok;
 }
 
+/* reason NULL: it has an answer. */
+static void log_outcome(struct daemon *d, struct cmd_request *req, const char *reason)
+{
+    struct query_cost cost;
+    struct address from;
+    char user[32];
+    if (!req->logged)
+        return;
+    req->logged = false;
+    query_cost(req->query, &cost);
+    address_local(&from, req->peer->uid, req->peer->pid);
+    snprintf(user, sizeof user, "uid %u", (unsigned)req->peer->uid);
+    access_log(d->access,
+               &ACCESS_ENTRY(.event = reason ? ACCESS_ERROR : ACCESS_ANSWER, .user = user,
+                             .from = &from, .id = (int64_t)query_id(req->query), .reason = reason,
+                             .outcome = true, .duration_ns = cost.run_ns, .rows = cost.rows,
+                             .bytes = cost.bytes, .memory = cost.memory));
+}
+
 /* The outcome of a query goes to its client, with the result's descriptor. */
-static bool query_ended(struct cmd_request *req, struct err *err)
+static bool query_ended(struct daemon *d, struct cmd_request *req, struct err *err)
 {
     int fd;
     if (!query_outcome(req->query, &req->later, &fd, err))
         return false;
+    log_outcome(d, req, req->later ? NULL : err->text);
     query_done(req->query);
     req->query = NULL;
     if (fd >= 0) {
@@ -158,9 +178,10 @@ static bool query_ended(struct cmd_request *req, struct err *err)
 
 void daemon_abandoned(struct daemon *d, struct cmd_request *req)
 {
-    (void)d;
-    if (req->query)
+    if (req->query) {
+        log_outcome(d, req, "the client went away");
         query_done(req->query);
+    }
     req->query = NULL;
 }
 
@@ -168,7 +189,7 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
 {
     uint64_t position;
     if (req->query)
-        return query_ended(req, err);
+        return query_ended(d, req, err);
     const struct ring_head *h = d->ring.head;
     if (!inject_taken(&d->inject, req->ticket, &position))
         return false;

@@ -69,6 +69,7 @@ void query_end(struct query *q, json_t *result, const char *error, int code)
 {
     struct query_pool_figures *f = &q->pool->figures;
     q->state = QUERY_ENDED;
+    q->cost.run_ns = q->started ? clock_monotonic() - q->started : 0;
     q->slot = NULL;
     q->result = result;
     if (!result) {
@@ -227,6 +228,18 @@ bool query_outcome(struct query *q, json_t **result, int *fd, struct err *err)
         *err = q->err;
     q->result = NULL;
     return true;
+}
+
+void query_cost(const struct query *q, struct query_cost *out)
+{
+    *out = q->cost;
+    if (q->state == QUERY_RUNNING)
+        out->run_ns = clock_monotonic() - q->started;
+}
+
+uint64_t query_id(const struct query *q)
+{
+    return q->id;
 }
 
 static void stop(struct query *q, int why)

@@ -56,6 +56,14 @@ struct query *query_submit(struct query_pool *p, json_t *request, const struct q
 /* Has it ended? False: not yet. True: *result is a new reference and *fd the result's memfd (the
  * caller closes it; -1 = none), or err says why there is none. Ask once. */
 bool query_outcome(struct query *q, json_t **result, int *fd, struct err *err);
+/* What an ended query cost, for the access log. */
+struct query_cost {
+    int64_t run_ns; /* since a process had it; 0: none had it */
+    int64_t rows, bytes;
+    int64_t memory; /* the most that its arena held, as the process says; 0: it died, or never ran */
+};
+void query_cost(const struct query *q, struct query_cost *out);
+uint64_t query_id(const struct query *q); /* as in `penstock queries` */
 /* Forgets the handle; a query that has not ended is cancelled. */
 void query_done(struct query *q);
 

@@ -57,6 +57,7 @@ struct query {
     int64_t timeout, submitted, started, deadline, kill_at; /* monotonic ns */
     uint64_t max_rows, max_bytes;
     int cancel; /* enum wire_cancel, 0 = none */
+    struct query_cost cost;
     struct slot *slot;
     int fd; /* the result's memfd */
     json_t *result;

@@ -223,6 +223,7 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
     struct query_error e = {.position = -1};
     struct err err = {0};
     static struct run q;
+    uint64_t memory = 0;
     int64_t from = clock_monotonic();
     q = (struct run){.r = r,
                      .sql = json_string_value(json_object_get(request, "sql")),
@@ -233,7 +234,8 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
                              .memory_max = r->memory,
                              .deadline_ns = from + integer(request, "timeout_ms") * NS_PER_MS,
                              .cancel = &r->cancel,
-                             .threads = r->threads};
+                             .threads = r->threads,
+                             .memory_peak = &memory};
     struct result *result = NULL;
     struct cut *cut = NULL;
     bool ok = query_texts_from(json_object_get(request, "params"), &q.texts, &err);
@@ -270,6 +272,7 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
     } else {
         *error = query_error_json(&e);
     }
+    json_object_set_new(ok ? *facts : *error, "memory", json_integer((json_int_t)memory));
     result_free(result);
     query_answer_free(&q.answer);
     free(cut);

@@ -335,6 +335,13 @@ static void cut(struct query_pool *p, struct slot *s, struct query *q)
         slot_kill(p, s, "%s", err.text);
 }
 
+/* Numbers of a process that may be hostile: they are shown, and nothing follows from them. */
+static int64_t number_of(json_t *o, const char *key)
+{
+    json_int_t v = json_integer_value(json_object_get(o, key));
+    return v > 0 ? v : 0;
+}
+
 /* The memfd is ours: that it is sealed and as long as was said is all that is looked at. */
 static void result(struct query_pool *p, struct slot *s, struct query *q,
                    const struct wire_message *m)
@@ -351,6 +358,9 @@ static void result(struct query_pool *p, struct slot *s, struct query *q,
         slot_kill(p, s, "it sent a result that is not what it says");
         return;
     }
+    q->cost.rows = number_of(facts, "rows");
+    q->cost.bytes = (int64_t)m->head.value;
+    q->cost.memory = number_of(facts, "memory");
     json_object_set_new(facts, "id", json_integer((json_int_t)q->id));
     json_object_set_new(facts, "bytes", json_integer((json_int_t)m->head.value));
     json_object_set_new(facts, "queued_ns", json_integer(q->started - q->submitted));
@@ -447,6 +457,7 @@ static void take(struct query_pool *p, struct slot *s, const struct wire_message
             json_t *o =
                 json_loadb((const char *)m->body, m->head.length, JSON_REJECT_DUPLICATES, &je);
             s->served++;
+            q->cost.memory = number_of(o, "memory");
             idle(s);
             query_sources_release(p->daemon, (uint32_t)s->spawn);
             query_end_json(q, json_is_object(o) ? o : json_object());

@@ -30,7 +30,8 @@
  * "may_read" and "may_call": [NAME…], absent: everything; "local": timestamps as ATTACH's zone has
  * them. The result is then kdb+ messages (query_kdb.h). FAILED: {"error": sentence, "code": -errno,
  * "line": n, "column": n (both from 1, absent when it has no place in the text)}. RESULT: the facts
- * of query_result.h beside the memfd, which the process has filled and sealed.
+ * of query_result.h beside the memfd, which the process has filled and sealed. Both have "memory":
+ * the most bytes that the query's arena held at once.
  */
 #pragma once
 

@@ -92,7 +92,7 @@ struct answer {
     uint32_t messages;
     uint64_t position; /* of the cut */
     uint64_t rows;
-    int64_t queued_ns, run_ns;
+    int64_t queued_ns, run_ns, memory; /* memory: most bytes of the query's arena */
     uint64_t query;      /* its number in `penstock queries`; 0: it never ran */
     int fd;              /* the memfd, for sendfile: [0, bytes) */
     struct answer *next; /* private, as what follows */

@@ -107,8 +107,14 @@ static void ended(struct answers *a, struct answer_job **at, json_t *facts, int 
 {
     struct answer_job *j = *at;
     struct answer *x = answer_new(a, j);
+    struct query_cost cost;
+    query_cost(j->query, &cost);
+    if (x)
+        x->memory = cost.memory;
     if (x && !facts) {
-        x->queued_ns = clock_monotonic() - j->submitted;
+        x->query = query_id(j->query);
+        x->run_ns = cost.run_ns;
+        x->queued_ns = clock_monotonic() - j->submitted - cost.run_ns;
         answer_fail(x, err->code, "%s", err->text);
     } else if (x) {
         x->rows = fact(facts, "rows");

@@ -743,6 +743,7 @@ void dispatch_answered(struct connection *c, struct answer *a)
     e.id = (int64_t)a->id;
     e.outcome = true;
     e.duration_ns = a->run_ns;
+    e.memory = a->memory;
     if (a->ok) {
         e.rows = (int64_t)a->rows;
         e.bytes = (int64_t)a->bytes;

@@ -248,6 +248,7 @@ bool exec_run(struct plan *p, struct result **out, struct query_error *e)
     }
     asof_end(&x);
     p->facts.memory_peak = x.mem.peak;
+    plan_limits_peak(&p->limits, x.mem.peak);
     p->facts.threads = x.threads;
     x_free_all(&x);
     free(thread);

@@ -308,7 +308,14 @@ struct plan_limits {           /* 0 = none */
     int64_t deadline_ns;       /* CLOCK_MONOTONIC */
     const _Atomic int *cancel; /* becomes non-zero: stop. NULL = none */
     unsigned threads;          /* 0 = 1 */
+    uint64_t *memory_peak;     /* raised to the most bytes that a run held at once. NULL = none */
 };
+
+static inline void plan_limits_peak(const struct plan_limits *l, uint64_t bytes)
+{
+    if (l->memory_peak && bytes > *l->memory_peak)
+        *l->memory_peak = bytes;
+}
 
 /* What happened: exec fills it, also for PLAN_EXPLAIN_ONLY (then nothing is read beyond what
  * pruning needs and the row counts stay 0). Index 0 the left or only scan, 1 the right. */

@@ -449,6 +449,7 @@ bool plugin_run(struct plugins *p, const struct named *n, const struct pst_value
     free(c->sym_chars);
     free(c->slot);
     bool ok = !c->failed;
+    plan_limits_peak(limits, c->bytes);
     free(c);
     return ok;
 }
