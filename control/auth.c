@@ -14,12 +14,14 @@
 #include "level.h"
 #include "scram.h"
 #include "topo.h"
+#include "validator.h"
 
 #define RESULTS     (AUTH_QUEUE + AUTH_HANDSHAKES)
 #define NONE        UINT16_MAX
 #define SHARE       (AUTH_QUEUE / 4)
 #define LOOK_NS     NS_PER_S
 #define SWEEP_NS    (50 * NS_PER_MS)
+#define CALL_MS     20 /* a validator whose queue is full is tried again */
 #define CACHE_WAYS  4u
 #define CACHE_GUESS 3u
 #define WAKE        UINT32_MAX /* epoll's word for the queue's eventfd */
@@ -47,6 +49,13 @@ struct handshake {
     enum { HAND_FREE, HAND_NEW, HAND_RUNS } state;
     bool cancelled;
     uint32_t events;
+};
+
+struct call { /* of the validator; its job is JOB_HANDLED all the while */
+    struct validator_call v;
+    struct job *job;
+    int64_t deadline;
+    uint32_t events; /* in epoll; 0: not yet */
 };
 
 struct auth_mailbox {
@@ -81,6 +90,7 @@ struct auth {
     unsigned hands;
     bool hand_new, stopped;
     struct config_access access;
+    char validator_problem[128];
 
     struct auth_mailbox *box[AUTH_MAILBOXES];
     unsigned boxes;
@@ -93,6 +103,8 @@ struct auth {
     uint64_t overflow_seen, generation_seen;
     char problem_seen[500];
     struct entry cache[AUTH_CACHE];
+    struct call call[VALIDATOR_CALLS];
+    unsigned calls;
 };
 
 static int64_t now_of(struct auth *a)
@@ -176,8 +188,8 @@ bool auth_next(struct auth_mailbox *m, struct auth_result *out)
 
 const char *auth_verdict_text(enum auth_verdict v)
 {
-    static const char *const names[] = {"accepted", "password", "network", "timeout",
-                                        "tls",      "level",    "stopped"};
+    static const char *const names[] = {"accepted", "password", "network",  "timeout",  "tls",
+                                        "level",    "stopped",  "external", "validator"};
     return names[v];
 }
 
@@ -424,11 +436,12 @@ static void remember(struct auth *a, const struct job *j, uint64_t generation, i
  */
 
 /* Takes its reference of u (NULL: refused). */
-static void decide(struct auth *a, const struct job *j, const struct user *u,
-                   enum auth_verdict verdict, enum level level)
+static void decide_because(struct auth *a, const struct job *j, const struct user *u,
+                           enum auth_verdict verdict, enum level level, const char *why)
 {
     struct auth_result r = {.token = j->token, .kind = j->kind, .verdict = verdict, .level = level};
     char from[ADDRESS_TEXT];
+    snprintf(r.text, sizeof r.text, "%s", why);
     if (u && verdict == AUTH_ACCEPTED && !user_may_come(u, &j->from)) {
         r.verdict = AUTH_NETWORK;
         snprintf(r.text, sizeof r.text, "user may not come from %s", address_text(&j->from, from));
@@ -453,7 +466,142 @@ static void decide(struct auth *a, const struct job *j, const struct user *u,
     answer(j->box, &r);
 }
 
-static void check(struct auth *a, const struct job *j)
+static void decide(struct auth *a, const struct job *j, const struct user *u,
+                   enum auth_verdict verdict, enum level level)
+{
+    decide_because(a, j, u, verdict, level, "");
+}
+
+/* ---- the validator ----------------------------------------------------------------------------
+ */
+
+void auth_problem(struct auth *a, char out[500])
+{
+    pthread_mutex_lock(&a->lock);
+    snprintf(out, 500, "%s", a->validator_problem);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void validated(struct auth *a, const struct job *j, enum validator_state s, const char *why)
+{
+    bool failed = s == VALIDATOR_FAILED;
+    pthread_mutex_lock(&a->lock);
+    snprintf(a->validator_problem, sizeof a->validator_problem, "%s", failed ? why : "");
+    pthread_mutex_unlock(&a->lock);
+    if (failed)
+        COUNT(a, AUTH_VALIDATOR_FAILED);
+    else
+        COUNT(a, AUTH_VALIDATED);
+    /* The file may have changed since: what it says now holds. */
+    const struct user *u = users_find(a->c.users, j->user, j->user_len);
+    if (s == VALIDATOR_YES && !(u && u->external))
+        decide(a, j, u, AUTH_PASSWORD, LEVEL_NONE);
+    else
+        decide_because(a, j, u,
+                       s == VALIDATOR_YES  ? AUTH_ACCEPTED
+                       : s == VALIDATOR_NO ? AUTH_EXTERNAL
+                                           : AUTH_VALIDATOR,
+                       LEVEL_NONE, s == VALIDATOR_YES ? "" : why);
+}
+
+static void done(struct auth *a, struct job *j);
+
+static void end_call(struct auth *a, struct call *k, enum validator_state s, const char *why)
+{
+    validator_end(&k->v);
+    a->calls--;
+    validated(a, k->job, s, why);
+    done(a, k->job);
+}
+
+/* After begin or step said that it waits. False: it cannot be waited for. */
+static bool watch_call(struct auth *a, struct call *k)
+{
+    uint32_t events = validator_events(&k->v);
+    struct epoll_event e = {.events = events,
+                            .data.u32 = AUTH_HANDSHAKES + (uint32_t)(k - a->call)};
+    if (k->v.fd < 0 || events == k->events)
+        return true;
+    int op = k->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    k->events = events;
+    return !epoll_ctl(a->epfd, op, k->v.fd, &e);
+}
+
+static void step_call(struct auth *a, struct call *k)
+{
+    char why[128] = "";
+    enum validator_state s = validator_step(&k->v, why);
+    if (s == VALIDATOR_WAITS && watch_call(a, k))
+        return;
+    end_call(a, k, s == VALIDATOR_WAITS ? VALIDATOR_FAILED : s, *why ? why : strerror(errno));
+}
+
+/* True: the job is answered. */
+static bool ask_validator(struct auth *a, struct job *j, const struct user *u)
+{
+    struct call *k = a->call;
+    char why[128] = "";
+    if (!user_may_come(u, &j->from)) {
+        decide(a, j, u, AUTH_ACCEPTED, LEVEL_NONE); /* which says so, and refuses */
+        return true;
+    }
+    bool fits = j->password_len <= SCRAM_PASSWORD_MAX;
+    if (!fits || !a->c.validator) {
+        decide_because(a, j, u, fits ? AUTH_VALIDATOR : AUTH_PASSWORD, LEVEL_NONE,
+                       "the user is external, and there is no ipc.validator");
+        return true;
+    }
+    user_release(u);
+    while (k < a->call + VALIDATOR_CALLS && k->v.live)
+        k++;
+    if (k == a->call + VALIDATOR_CALLS) {
+        validated(a, j, VALIDATOR_FAILED, "ipc.validator has too many questions unanswered");
+        return true;
+    }
+    enum validator_state s = validator_begin(&k->v, a->c.validator, j->user, j->user_len,
+                                             j->password, j->password_len, &j->from, why);
+    if (s == VALIDATOR_UNFIT) {
+        decide_because(a, j, NULL, AUTH_EXTERNAL, LEVEL_NONE, why);
+        return true;
+    }
+    if (s != VALIDATOR_WAITS) {
+        validated(a, j, s, why);
+        return true;
+    }
+    int64_t asked = now_of(a) + VALIDATOR_NS, late = j->came + load_relaxed(&a->login_timeout);
+    k->job = j;
+    k->events = 0;
+    k->deadline = asked < late ? asked : late;
+    a->calls++;
+    OPENSSL_cleanse(j->password, sizeof j->password); /* the call has its own */
+    if (!watch_call(a, k)) {
+        validator_end(&k->v);
+        a->calls--;
+        validated(a, j, VALIDATOR_FAILED, strerror(errno));
+        return true;
+    }
+    return false;
+}
+
+static int calls(struct auth *a, int64_t now)
+{
+    int did = 0;
+    for (unsigned i = 0; a->calls && i < VALIDATOR_CALLS; i++) {
+        struct call *k = &a->call[i];
+        if (!k->v.live)
+            continue;
+        if (now >= k->deadline) {
+            end_call(a, k, VALIDATOR_FAILED, "ipc.validator did not answer in time");
+            did++;
+        } else if (k->v.fd < 0) {
+            step_call(a, k);
+        }
+    }
+    return did;
+}
+
+/* False: another program is asked, and answers later. */
+static bool check(struct auth *a, struct job *j)
 {
     int64_t now = now_of(a);
     uint64_t generation = users_generation(a->c.users);
@@ -462,11 +610,14 @@ static void check(struct auth *a, const struct job *j)
     char why[100];
     bool known = u && u->scram && scram_parse(u->scram, &s, why, sizeof why);
     COUNT(a, AUTH_CHECKS);
+    if (u && u->external)
+        return ask_validator(a, j, u);
     bool ok =
         scram_check(known ? &s : NULL, j->password, j->password_len, users_iterations(a->c.users));
     if (ok)
         remember(a, j, generation, now);
     decide(a, j, u, ok ? AUTH_ACCEPTED : AUTH_PASSWORD, LEVEL_NONE);
+    return true;
 }
 
 /* What needs no turn: unix peers, an open house, what the cache knows. */
@@ -562,8 +713,8 @@ static int logins(struct auth *a)
     /* Evenly spaced, and what was not used is not kept: no second has more than `rate`. */
     if (now >= a->next_at && (j = take_turn(a))) {
         a->next_at = now + NS_PER_S / load_relaxed(&a->rate);
-        check(a, j);
-        done(a, j);
+        if (check(a, j))
+            done(a, j);
         did++;
     }
     return did;
@@ -682,6 +833,10 @@ int auth_work(void *arg)
         if (e[i].data.u32 == WAKE) {
             if (read(a->wake, &v, sizeof v) < 0)
                 v = 0; /* nothing was written since */
+        } else if (e[i].data.u32 >= AUTH_HANDSHAKES) {
+            struct call *k = &a->call[e[i].data.u32 - AUTH_HANDSHAKES];
+            if (k->v.live)
+                step_call(a, k);
         } else if (a->hand[e[i].data.u32].state == HAND_RUNS) {
             shake(a, &a->hand[e[i].data.u32]);
         }
@@ -689,6 +844,7 @@ int auth_work(void *arg)
     }
     int64_t now = now_of(a);
     did += sweep(a, now);
+    did += calls(a, now);
     did += logins(a);
     look(a, now);
     uint64_t overflow = load_relaxed(&a->overflow);
@@ -713,6 +869,8 @@ static void auth_wait(void *arg)
     } else if (hands) {
         ms = SWEEP_NS / NS_PER_MS;
     }
+    if (a->calls && ms > CALL_MS)
+        ms = CALL_MS;
     epoll_wait(a->epfd, &e, 1, (int)ms);
 }
 
@@ -728,6 +886,13 @@ static void auth_fini(void *arg)
         decide(a, j, NULL, AUTH_STOPPED, LEVEL_NONE);
         done(a, j);
     }
+    for (unsigned i = 0; i < VALIDATOR_CALLS; i++)
+        if (a->call[i].v.live) {
+            validator_end(&a->call[i].v);
+            a->calls--;
+            decide(a, a->call[i].job, NULL, AUTH_STOPPED, LEVEL_NONE);
+            done(a, a->call[i].job);
+        }
     for (unsigned i = 0; i < AUTH_HANDSHAKES; i++)
         if (a->hand[i].state != HAND_FREE)
             end_handshake(a, &a->hand[i], AUTH_STOPPED, "penstockd stops");
@@ -794,6 +959,9 @@ void auth_close(struct auth *a)
         pthread_mutex_destroy(&m->lock);
         free(m);
     }
+    for (unsigned i = 0; i < VALIDATOR_CALLS; i++) /* a thread that never ran: tests */
+        if (a->call[i].v.live)
+            validator_end(&a->call[i].v);
     if (a->epfd >= 0)
         close(a->epfd);
     if (a->wake >= 0)

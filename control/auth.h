@@ -13,6 +13,13 @@
  * at once (auth.overflow), whoever has waited login_timeout since it came is refused then
  * (auth.timeout). Every refusal is the same to the client: the connection closes without a byte.
  *
+ * VALIDATOR. The password of a user with `scram: external` is checked by another program
+ * (validator.h), in its turn like any other and within the rate; meanwhile the thread goes on: up
+ * to VALIDATOR_CALLS are asked at once, each for VALIDATOR_NS and never beyond login_timeout.
+ * Networks are looked at first. A validator that is gone, slow or says nonsense refuses
+ * (auth.validator_failed, alarm ipc.validator until it answers again). Its word is not cached: each
+ * login asks. How long it takes shows that a name is one of these users.
+ *
  * CACHE. A check that succeeded is remembered for AUTH_CACHE_NS: HMAC-SHA-256 under a random key of
  * this process over (generation of the users file, user, password), one entry for each (user,
  * address), at most AUTH_CACHE of them. A hit is answered without waiting; it needs the very
@@ -52,6 +59,7 @@ struct auth_mailbox;
 struct auth_config {
     struct users *users;
     struct tls *tls;           /* NULL: no handshakes */
+    const char *validator;     /* its socket; NULL: none. The caller's, as long as auth lives */
     struct access *access;     /* loads of the users file are logged; NULL: not */
     struct status *status;     /* counters, and the thread's figures */
     const struct clock *clock; /* the thread's skeleton; deadlines use now() */
@@ -96,6 +104,8 @@ enum auth_verdict {
     AUTH_TLS,      /* the handshake failed; text says why */
     AUTH_LEVEL,    /* a unix peer without the level view */
     AUTH_STOPPED,
+    AUTH_EXTERNAL,  /* the validator said no */
+    AUTH_VALIDATOR, /* it could not be asked; either text says why */
 };
 struct auth_result {
     uint64_t token;
@@ -112,4 +122,6 @@ bool auth_next(struct auth_mailbox *m, struct auth_result *out);
 void auth_cancel(struct auth_mailbox *m, uint64_t token);
 
 const char *auth_verdict_text(enum auth_verdict v); /* "password", "network" … */
-unsigned auth_waiting(struct auth *a);              /* any thread */
+/* "" unless the validator failed when it was asked last; any thread. */
+void auth_problem(struct auth *a, char out[500]);
+unsigned auth_waiting(struct auth *a); /* any thread */

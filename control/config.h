@@ -107,7 +107,7 @@ struct config_ipc {
     int file_line; /* 0: no `ipc` in the file, no TCP port */
     const char *address;
     int64_t tickerplant, rdb, hdb, threads, connections;
-    const char *users, *certificate, *key;
+    const char *users, *validator, *certificate, *key;
     int tls;
     int64_t auth_rate, login_timeout, heartbeat, message_max, memory;
 };

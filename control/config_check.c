@@ -660,6 +660,9 @@ static bool check_ipc(const struct config *c, struct err *err)
     if (!x->certificate != !x->key)
         FAIL(x->file_line, "ipc: certificate and key go together; %s is missing",
              x->key ? "certificate" : "key");
+    if (x->validator && !x->users)
+        FAIL(x->file_line, "ipc.validator: says who may come in, and nothing says what they may; "
+                           "give ipc.users, with scram: external for those it checks");
     if (x->tls == CONFIG_TLS_REQUIRED && !x->certificate)
         FAIL(x->file_line, "ipc.tls: required needs a certificate and its key");
     if (address_loopback(&a))

@@ -13,12 +13,12 @@
  *       networks: [10.1.0.0/16, 127.0.0.1]
  *
  * Keys of a user (users.def; all but scram also of a group):
- *   scram      verifier of the password, as PostgreSQL writes it (scram.h); must be given
- *   groups     groups whose rules it has too; groups may name groups
- *   tables     tables it may read, by query and by subscription: all, none (default) or a list
- *   publish    tables it may publish to: all, none (default) or a list
- *   calls      named queries it may call: all (default), none or a list
- *   sql        whether it may ask in SQL (default true); named queries are `calls`
+ *   scram      verifier of the password, as PostgreSQL writes it (scram.h), or external: the
+ * program at ipc.validator says at each login whether the password is right (validator.h); must be
+ * given groups     groups whose rules it has too; groups may name groups tables     tables it may
+ * read, by query and by subscription: all, none (default) or a list publish    tables it may
+ * publish to: all, none (default) or a list calls      named queries it may call: all (default),
+ * none or a list sql        whether it may ask in SQL (default true); named queries are `calls`
  *   rows       largest answer in rows (default: query_rows; never more than it)
  *   bytes      largest answer in bytes (default 2G, the most that kdb+ IPC takes here)
  *   timeout    longest query (default: query_timeout; never more than it)
@@ -54,6 +54,7 @@
 #define USERS_GROUPS_MAX  1000u
 #define USERS_DEPTH       16  /* groups within groups */
 #define USER_NAME_MAX     63u /* bytes; no ':' (kdb+'s separator), no control characters */
+#define USER_EXTERNAL     "external"
 #define USER_POLICY_UNSET (-1)
 
 /* In the order of key consumer_policy. */
@@ -70,6 +71,7 @@ struct user_names {
 struct user {
     const char *name;
     const char *scram; /* NULL: "" and local users, who have no password */
+    bool external;     /* scram is USER_EXTERNAL: no verifier, the validator is asked */
     struct user_names tables, publish, calls;
     bool sql, durable_only, marks_eod, marks_eoi, marks_buffer;
     int64_t rows;    /* 0: query_rows */

@@ -253,7 +253,7 @@ static bool read_scram(struct reader *r, const yaml_node_t *n, const char *path,
     const char *text = scalar(r, n, path, "a verifier, as penstock user passwd makes it");
     if (!text)
         return false;
-    if (!scram_parse(text, &unused, why, sizeof why))
+    if (strcmp(text, USER_EXTERNAL) != 0 && !scram_parse(text, &unused, why, sizeof why))
         return fail(r, line_of(n), path, "%s; make one with: penstock user passwd %s", why,
                     x->name);
     x->scram = config_strdup(r->arena, text);
@@ -584,6 +584,7 @@ static bool make_user(struct reader *r, struct rules *x, uint32_t number, struct
     gather(r, x, &g, number);
     *u = (struct user){.name = x->name,
                        .scram = x->scram,
+                       .external = !strcmp(x->scram, USER_EXTERNAL),
                        .sql = true,
                        .bytes = INT32_MAX,
                        .policy = USER_POLICY_UNSET,

@@ -105,6 +105,7 @@ bool server_open(struct daemon *d, struct err *err)
                              .clock = &d->clock,
                              .rate = c->ipc.auth_rate,
                              .login_timeout = c->ipc.login_timeout,
+                             .validator = c->ipc.validator,
                              .uid = d->uid};
     s->auth = auth_open(&ac, err);
     if (!s->auth)
@@ -435,6 +436,8 @@ void server_alarms(struct server *s, struct alarms *a, int64_t now, int64_t hold
     else
         *text = 0;
     alarm_check(a, now, ALARM_IPC_CERTIFICATE, "", *text != 0, 0, "%.300s", text);
+    auth_problem(s->auth, text);
+    alarm_check(a, now, ALARM_IPC_VALIDATOR, "", *text != 0, 0, "%.300s", text);
     kdb_live_figures(s->kdb_live, &k);
     alarm_check(a, now, ALARM_KDB_LOG_STOPPED, "", k.stopped, 0, "%.300s", k.why);
 }

@@ -113,3 +113,23 @@ case_flood() {
     py strangers "$daemon"
     stop || die "stop"
 }
+
+case_validator() {
+    ipc "  {validator: $work/validator.sock}"
+    refused_at_load 'ipc.validator: says who may come in, and nothing says what they may'
+    cat >"$work/users.yaml" <<'YAML'
+users:
+  ext: {scram: external, tables: [trade], publish: [trade]}
+  far: {scram: external, networks: [10.9.9.0/24]}
+YAML
+    chmod 600 "$work/users.yaml"
+    user alice secret-1 --tables all
+    ipc "  {users: $work/users.yaml, validator: $work/validator.sock, auth_rate: 1000}"
+    start
+    py validator "$work"
+    # queries over the control socket stand in the access log too, with what they cost
+    p sql 'select sym, sum(size) as size from trade group by sym' >"$work/out" || die "sql"
+    p sql 'select * from nowhere' >"$work/out" 2>&1 && die "a table that is not there"
+    stop || die "stop"
+    py costs "$work"
+}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ipc-users.sh CASE...: who comes in over kdb+ IPC, from outside. doors (what is refused at load), rights
 # (passwords, tables, publishing, SQL, hot reload, access log), tls (a real client, certificates that change),
-# flood (1,000 logins a second beside a stream).
+# validator (another program checks passwords; costs of queries in the access log), flood (1,000 logins a second beside a stream).
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/ipc-users-kit.sh"
 enter_namespace "$@"

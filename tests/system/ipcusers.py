@@ -234,6 +234,78 @@ def renewed():
         pass
     until("alarm ipc.certificate", lambda: "ipc.certificate" in penstock("alarms", "--json"))
 
+def validator():
+    """A program of 20 lines beside it; what it says, or does not, is what happens to logins with scram: external."""
+    path, asked = work + "/validator.sock", []
+    alarmed = lambda: any(a["code"] == "ipc.validator" for a in json.loads(penstock("alarms", "--json"))["raised"])
+    assert refused(user="ext", password="right")            # nobody there: refused, said, counted
+    until("alarm ipc.validator", alarmed)
+    assert counters()["auth.validator_failed"] == 1
+    Client(user="alice", password="secret-1").close()       # its own entry has a verifier: it is not asked
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(16)
+    def answer(c):
+        q = json.loads(c.makefile("rb").readline())
+        asked.append(q)
+        if q["password"] == "slow": return time.sleep(6)
+        if q["password"] == "junk": return c.sendall(b"OK\n")
+        ok = q["password"] == 'r"ight \u00e4'
+        c.sendall(json.dumps({"ok": ok, "reason": "not so"}).encode() + b"\n")
+    def serve():
+        while True:
+            c, _ = listener.accept()
+            threading.Thread(target=lambda: (answer(c), c.close()), daemon=True).start()
+    threading.Thread(target=serve, daemon=True).start()
+    c = Client(user="ext", password='r"ight \u00e4')
+    port = c.s.getsockname()[1]
+    assert asked == [{"user": "ext", "password": 'r"ight \u00e4', "address": "127.0.0.1", "port": port}], asked
+    until("the alarm ends", lambda: not alarmed())
+    c(".u.upd", Sym("trade"), trades(7))                    # its rights are those of the file
+    assert list(c("tables[]")) == ["trade"]
+    until("rows", lambda: c("count", Sym("trade")) == 7)
+    assert len(c("s)select * from trade")["sym"]) == 7
+    Client(user="ext", password='r"ight \u00e4').close()    # each login asks
+    assert len(asked) == 2
+    assert refused(user="ext", password="wrong") and refused(user="ext", password="junk") and len(asked) == 4
+    assert refused(user="far", password='r"ight \u00e4') and refused(user="mallory", password='r"ight \u00e4')
+    assert len(asked) == 4                                  # not of them
+    slow = [threading.Thread(target=refused, kwargs=dict(user="ext", password="slow")) for _ in range(5)]
+    start = time.time()
+    for t in slow: t.start()
+    until("five are asked", lambda: len(asked) == 9)
+    at = time.time()
+    Client(user="alice", password="secret-1").close()       # nobody waits behind them
+    Client(user="ext", password='r"ight \u00e4').close()
+    beside = time.time() - at
+    for t in slow: t.join()
+    took = time.time() - start
+    assert took < 5.5 and (beside < 1.5 or os.getloadavg()[0] > 6), (took, beside)   # it would have answered after six
+    n = counters()
+    assert (n["auth.validated"], n["auth.validator_failed"]) == (4, 7), n
+    print(f"five slow ones were refused after {took:.1f} s; two others beside them were in after {beside:.2f} s")
+
+def costs():
+    files = [f for f in os.listdir(work + "/state") if ".access." in f]
+    text = open(work + "/state/" + files[0]).read()
+    assert 'ight \u00e4' not in text and "secret-1" not in text    # no password is logged
+    lines = [json.loads(l) for l in text.splitlines()]
+    reasons = [l.get("reason", "") for l in lines if l["event"] == "refuse" and l.get("user") == "ext"]
+    for words in ("No such file", "not so", "no object with ok", "in time"):
+        assert any(words in r for r in reasons), (words, reasons)
+    ended = [l for l in lines if l["event"] in ("answer", "error")]
+    assert ended and all({"ms", "rows", "bytes", "memory"} <= set(l) for l in ended), ended
+    local = [l for l in lines if "connection" not in l and l["event"] in ("query", "answer", "error")]
+    assert [l["event"] for l in local] == ["query", "answer", "query", "error"], local
+    asked, answered, wrong, failed = local
+    who = "uid %d" % os.getuid()
+    assert all(l["user"] == who and l["from"].startswith(who + " pid ") for l in local), local
+    assert asked["text"].startswith("select sym, sum(size)") and asked["id"] == answered["id"] != failed["id"] == wrong["id"]
+    assert answered["rows"] == 1 and answered["bytes"] > 0 and answered["ms"] > 0 and answered["memory"] > 0, answered
+    assert "nowhere" in failed["reason"] and wrong["text"] == "select * from nowhere"
+    remote = [l for l in ended if "connection" in l and l["rows"] == 7]
+    assert remote and all(l["user"] == "ext" and l["memory"] > 7 * 8 for l in remote), ended
+
 def flood():
     alice, bob = Client(user="alice", password="secret-1"), Client(user="bob", password="secret-2")
     alice(".u.sub", Sym("trade"), Sym(""))
@@ -335,4 +407,4 @@ def strangers():
     for c in evil + mute: (c.s if hasattr(c, "s") else c).close()
     print(f"{len(bomb)} bytes unpack to {total}; the daemon grew by {grown} MB")
 
-dict(strangers=strangers, closed=closed, opens=opens, rights=rights, log=log, tls=tls_case, renewed=renewed, flood=flood)[sys.argv[1]]()
+dict(strangers=strangers, closed=closed, opens=opens, rights=rights, log=log, tls=tls_case, renewed=renewed, flood=flood, validator=validator, costs=costs)[sys.argv[1]]()

@@ -13,11 +13,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <cmocka.h>
 #include "auth.h"
 #include "core/clock.h"
 #include "scram.h"
 #include "tests/support/tlskit.h"
+#include "validator.h"
 #include "topo.h"
 
 const struct topo_thread *topo_thread(const char *name)
@@ -397,6 +399,186 @@ static void test_peers(void **state)
     }
 }
 
+/* ---- another program says who may come in ---- */
+
+static char socket_path[100];
+
+static int listening(int backlog)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    memcpy(a.sun_path, socket_path, sizeof socket_path);
+    unlink(socket_path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(fd, backlog), 0);
+    return fd;
+}
+
+/* A fresh auth with the validator, and users that it is asked about. */
+static void with_validator(void)
+{
+    write_users("users:\n  alice: {scram: \"%s\"}\n  ext: {scram: external}\n"
+                "  ext2: {scram: external, networks: [10.0.0.0/8]}\n",
+                good);
+    assert_true(users_reload(users, &err));
+    auth_close(auth);
+    auth = auth_open(&(struct auth_config){.users = users,
+                                           .validator = socket_path,
+                                           .status = status,
+                                           .now = clock_of,
+                                           .rate = 10,
+                                           .login_timeout = 5 * NS_PER_S},
+                     &err);
+    box = auth_mailbox(auth);
+}
+
+static int ask(uint64_t token, int listener, const char *user, const char *password, char *line,
+               size_t size)
+{
+    now += NS_PER_S / 10;
+    assert_true(login_as(token, user, password));
+    work();
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    ssize_t n = recv(fd, line, size - 1, 0);
+    assert_true(n > 0);
+    line[n] = 0;
+    return fd;
+}
+
+static void test_validator(void **state)
+{
+    char line[8192], problem[500];
+    struct auth_result r;
+    static const struct {
+        const char *answer;
+        enum auth_verdict v;
+        const char *text;
+    } cases[] = {{"{\"ok\":true}\n", AUTH_ACCEPTED, ""},
+                 {"{\"ok\":true,\"groups\":[1]}", AUTH_ACCEPTED, ""}, /* ended by its end */
+                 {"{\"ok\":false,\"reason\":\"locked\"}\n", AUTH_EXTERNAL, "locked"},
+                 {"{\"ok\":false}\n{\"ok\":true}\n", AUTH_EXTERNAL, "refused by"},
+                 {"{\"ok\":1}\n", AUTH_VALIDATOR, "no object with ok"},
+                 {"yes\n", AUTH_VALIDATOR, "no object with ok"},
+                 {"{\"ok\":tr", AUTH_VALIDATOR, "no object with ok"},
+                 {"", AUTH_VALIDATOR, "without an answer"}};
+    (void)state;
+    with_validator();
+    int l = listening(8);
+    for (unsigned i = 0; i < PST_COUNT(cases); i++) {
+        int fd = ask(i, l, "ext", "a \"\\\n\xC3\xA4", line, sizeof line);
+        assert_string_equal(line,
+                            "{\"user\":\"ext\",\"password\":\"a \\u0022\\u005c\\u000a\xC3\xA4\","
+                            "\"address\":\"192.0.0.1\",\"port\":9}\n");
+        assert_true(nothing());
+        assert_int_equal(send(fd, cases[i].answer, strlen(cases[i].answer), 0),
+                         strlen(cases[i].answer));
+        close(fd);
+        work();
+        assert_true(auth_next(box, &r));
+        if (r.verdict != cases[i].v || !strstr(r.text, cases[i].text))
+            fail_msg("%s: %s, %s", cases[i].answer, auth_verdict_text(r.verdict), r.text);
+        assert_int_equal(r.user != NULL, r.verdict == AUTH_ACCEPTED);
+        user_release(r.user);
+        auth_problem(auth, problem);
+        assert_int_equal(*problem != 0, r.verdict == AUTH_VALIDATOR);
+    }
+    assert_int_equal(counted(COUNTER_AUTH_VALIDATED), 4);
+    assert_int_equal(counted(COUNTER_AUTH_VALIDATOR_FAILED), 4);
+    assert_int_equal(counted(COUNTER_AUTH_CHECKS), PST_COUNT(cases));
+    /* it says nothing: others are checked beside it, and at its time it is refused */
+    int slow = ask(100, l, "ext", "x", line, sizeof line);
+    now += NS_PER_S / 10;
+    assert_true(login_as(101, "alice", "pencil"));
+    work();
+    assert_int_equal(result().token, 101);
+    assert_true(nothing());
+    now += VALIDATOR_NS;
+    work();
+    assert_true(auth_next(box, &r));
+    assert_true(r.token == 100 && r.verdict == AUTH_VALIDATOR && strstr(r.text, "in time"));
+    close(slow);
+    /* no network of the user's, no UTF-8, too long: it is not asked; nor twice at one rate's turn
+     */
+    now += NS_PER_S;
+    assert_true(login_as(102, "ext2", "x"));
+    work();
+    assert_int_equal(result().verdict, AUTH_NETWORK);
+    now += NS_PER_S;
+    assert_true(login_as(103, "ext", "\xFF\xFE"));
+    work();
+    assert_int_equal(result().verdict, AUTH_EXTERNAL);
+    memset(line, 'p', sizeof line);
+    now += NS_PER_S;
+    assert_true(auth_login(box, 104, &from, now, "ext", 3, line, sizeof line));
+    work();
+    assert_int_equal(result().verdict, AUTH_PASSWORD);
+    assert_true(accept(l, NULL, NULL) < 0);
+    now += NS_PER_S;
+    assert_true(login_as(105, "ext", "one"));
+    assert_true(login_as(106, "ext", "two"));
+    work();
+    int fd = accept(l, NULL, NULL);
+    assert_true(fd >= 0 && accept(l, NULL, NULL) < 0); /* the rate holds */
+    /* who was removed meanwhile does not come in, whatever it says */
+    write_users("users:\n  ext: {scram: \"%s\"}\n", good);
+    assert_true(users_reload(users, &err));
+    assert_int_equal(send(fd, "{\"ok\":true}\n", 12, 0), 12);
+    work();
+    assert_int_equal(result().verdict, AUTH_PASSWORD);
+    close(fd);
+    close(l);
+    unlink(socket_path);
+}
+
+/* Gone, back again with a full queue, and none at all. */
+static void test_validator_gone(void **state)
+{
+    char line[200], problem[500];
+    (void)state;
+    with_validator();
+    now += NS_PER_S;
+    assert_true(login_as(1, "ext", "x"));
+    work();
+    assert_int_equal(result().verdict, AUTH_VALIDATOR);
+    auth_problem(auth, problem);
+    assert_non_null(strstr(problem, "No such file"));
+    int l = listening(0), fd;
+    for (uint64_t i = 2; i < 6; i++) {
+        now += NS_PER_S / 10;
+        assert_true(login_as(i, "ext", "x"));
+        work();
+    }
+    for (unsigned i = 0; i < 4; i++) { /* one after another, as it takes them */
+        work();
+        assert_true((fd = accept(l, NULL, NULL)) >= 0);
+        work(); /* the next ones come to its queue */
+        assert_true(recv(fd, line, sizeof line, 0) > 0);
+        assert_int_equal(send(fd, "{\"ok\":true}\n", 12, 0), 12);
+        close(fd);
+    }
+    work();
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(result().verdict, AUTH_ACCEPTED);
+    auth_problem(auth, problem);
+    assert_string_equal(problem, "");
+    fd = ask(9, l, "ext", "x", line, sizeof line); /* one under way when all ends */
+    auth_close(auth);
+    auth = auth_open(&(struct auth_config){.users = users,
+                                           .status = status,
+                                           .now = clock_of,
+                                           .rate = 10,
+                                           .login_timeout = 5 * NS_PER_S},
+                     &err);
+    box = auth_mailbox(auth);
+    assert_true(login_as(1, "ext", "x"));
+    work();
+    assert_int_equal(result().verdict, AUTH_VALIDATOR);
+    close(fd);
+    close(l);
+    unlink(socket_path);
+}
+
 static int connected(struct stream *s, int *fd, SSL **c, SSL_CTX **ctx)
 {
     int pair[2];
@@ -536,11 +718,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-        T(test_verdicts), T(test_rate),  T(test_overflow),   T(test_full),    T(test_turns),
-        T(test_cache),    T(test_peers), T(test_handshakes), T(test_threads),
+        T(test_verdicts), T(test_rate),      T(test_overflow),       T(test_full),
+        T(test_turns),    T(test_cache),     T(test_peers),          T(test_handshakes),
+        T(test_threads),  T(test_validator), T(test_validator_gone),
     };
     signal(SIGPIPE, SIG_IGN);
     snprintf(path, sizeof path, "/tmp/test_auth.%d", (int)getpid());
+    snprintf(socket_path, sizeof socket_path, "%s.sock", path);
     snprintf(cert, sizeof cert, "%s.cert", path);
     snprintf(key, sizeof key, "%s.key", path);
     if (!scram_make("pencil", 6, 4096, good, &err) || !scram_make("brush", 5, 4096, other, &err) ||

@@ -170,11 +170,23 @@ static void test_example(void **state)
     }
     assert_string_equal(all->instance, "nyc1");
     assert_int_equal(all->framings.count, 1);
-    static const char *const shown[] = {
-        "instance",         "spill_directory", "control_socket",       "socket_group",
-        "database",         "hdb_lockfile",    "log_streamer",         "ipc.users",
-        "ipc.certificate",  "ipc.key",         "kdb_log_directory",    "kdb_log_name",
-        "messaging_server", "publish_channel", "subscription_channel", "subscription_table_list"};
+    static const char *const shown[] = {"instance",
+                                        "spill_directory",
+                                        "control_socket",
+                                        "socket_group",
+                                        "database",
+                                        "hdb_lockfile",
+                                        "log_streamer",
+                                        "ipc.users",
+                                        "ipc.validator",
+                                        "ipc.certificate",
+                                        "ipc.key",
+                                        "kdb_log_directory",
+                                        "kdb_log_name",
+                                        "messaging_server",
+                                        "publish_channel",
+                                        "subscription_channel",
+                                        "subscription_table_list"};
     struct config_change changes[64];
     uint32_t n = config_diff(c, all, changes, 64);
     assert_true(n < 64);
@@ -418,6 +430,7 @@ static void test_ipc_doors(void **state)
         {"ipc: {certificate: /c}\n", "certificate and key go together; key is missing"},
         {"ipc: {key: /c}\n", "certificate and key go together; certificate is missing"},
         {"ipc: {tls: required}\n", "required needs a certificate"},
+        {"ipc: {validator: /v}\n", "give ipc.users, with scram: external"},
         {"ipc: {rdb: 5010}\n", "two of tickerplant, rdb and hdb are port 5010"},
     };
     static const char *const good[] = {

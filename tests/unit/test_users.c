@@ -304,6 +304,17 @@ static void test_rules(void **state)
     load_free();
 }
 
+/* No verifier, but another program's word. */
+static void test_external(void **state)
+{
+    (void)state;
+    assert_true(parse("users:\n  a: {scram: external, tables: [t]}\n  b: {scram: \"" V "\"}\n"));
+    assert_true(user("a")->external && !user("b")->external);
+    assert_true(user_may_read(user("a"), "t"));
+    assert_false(parse("users: {a: {scram: External}}\n"));
+    load_free();
+}
+
 static void test_errors(void **state)
 {
     static const struct {
@@ -519,8 +530,8 @@ int main(void)
         cmocka_unit_test(test_rfc_7677), cmocka_unit_test(test_check),
         cmocka_unit_test(test_cost),     cmocka_unit_test(test_verifiers),
         cmocka_unit_test(test_networks), cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_errors),   cmocka_unit_test(test_nesting),
-        cmocka_unit_test(test_holder),
+        cmocka_unit_test(test_external), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_nesting),  cmocka_unit_test(test_holder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
