@@ -235,8 +235,10 @@ struct spec *spec_make(const struct fanout_spec *from, const struct fanout_confi
     if (room) {
         tables.text = room;
         syms.text = room + tables.n;
-        memcpy(tables.text, from->tables.text, tables.n * sizeof *room);
-        memcpy(syms.text, from->syms.text, syms.n * sizeof *room);
+        if (tables.n)
+            memcpy(tables.text, from->tables.text, tables.n * sizeof *room);
+        if (syms.n)
+            memcpy(syms.text, from->syms.text, syms.n * sizeof *room);
         tables.n = unique(tables.text, tables.n);
         syms.n = unique(syms.text, syms.n);
         s = spec_copy(&own, &tables, &syms);
