@@ -254,7 +254,7 @@ static int replay(struct cli *c, const char *what)
         r.since = (uint64_t)json_long(r.files, "since");
         json_array_foreach(json_object_get(r.files, "files"), i, x) if (i < BUFFER_PATHS)
             r.path[i] = json_string_value(x);
-        struct cursor_config cc = {.io = r.io, .files = r.path, .prefix = "log"};
+        struct cursor_config cc = {.io = r.io, .files = r.path, .prefix = "log", .still = true};
         bool open = cursor_open(&r.cursor, &cc, &err);
         if (open && append_open(&r.append, c->socket, json_text(r.files, "source"), &err)) {
             code = replay_opened(&r);

@@ -166,6 +166,7 @@ static enum rdb_round pass_by(struct day_rdb *r, uint32_t *frames)
 static int work(void *arg)
 {
     struct day_rdb *r = arg;
+    PST_FAULT_STALL("rdb.work");
     if (pst_unlikely(load_relaxed(&r->pause)))
         return 0;
     if (pst_unlikely(!r->cursor) && !open_cursor(r))

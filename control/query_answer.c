@@ -403,6 +403,22 @@ static bool snap(struct query_answer *a, const struct query_answer_run *run, uin
     return true;
 }
 
+bool query_answer_whole(const struct query_answer *a, const struct cut *c, struct query_error *e)
+{
+    if (a->kind == QUERY_PLAIN || a->kind == QUERY_ANSWER_SNAPSHOT || a->kind == QUERY_ANSWER_KEYED)
+        return true;
+    if (!a->database_only && c->flags & CUT_REBUILDING)
+        return query_error_set(e, QUERY_FAILED, -1,
+                               "memory is still being rebuilt from the log: it has come to journal "
+                               "position %llu of %llu; ask again",
+                               (unsigned long long)c->position, (unsigned long long)c->rebuild_to);
+    if (!a->memory_only && c->flags & (CUT_HDB_AWAY | CUT_HDB_LOADING))
+        return query_error_set(e, QUERY_FAILED, -1,
+                               "the database is not loaded (penstock explain hdb.not_loaded); the "
+                               "rdb port answers from memory");
+    return true;
+}
+
 bool query_answer_statements(struct query_answer *a, const struct query_answer_run *run,
                              struct query_error *e)
 {

@@ -59,6 +59,10 @@ bool query_answer_read(struct query_answer *a, json_t *request, struct err *err)
 void query_answer_limits(struct query_answer *a, struct view_db_limits *l);
 /* After the cut. False: no memory. */
 bool query_answer_env(struct query_answer *a, struct query_env *env);
+/* A kdb+ answer has no place for a note: one that would be short without a word, as memory is being
+ * rebuilt or the database is not loaded, is an error. What goes on as a stream is exact at its cut.
+ */
+bool query_answer_whole(const struct query_answer *a, const struct cut *c, struct query_error *e);
 /* Kinds from COUNT on: makes and runs their statements. */
 bool query_answer_statements(struct query_answer *a, const struct query_answer_run *run,
                              struct query_error *e);

@@ -195,6 +195,8 @@ static bool attempt(struct run *q, const struct cut *c, struct result **out, str
     }
     if (!query_answer_env(&q->answer, &env))
         return query_error_set(e, QUERY_LIMIT, -1, "no memory for the views");
+    if (!query_answer_whole(&q->answer, c, e))
+        return false;
     if (q->answer.kind > QUERY_ANSWER_CALL) {
         struct query_answer_run run = {&env, r->db, c, r->plugins, &q->limits};
         return query_answer_statements(&q->answer, &run, e);

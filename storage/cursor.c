@@ -140,10 +140,11 @@ bool cursor_refresh(struct cursor *c)
     return true;
 }
 
-/* A file that only an earlier incarnation of the writer could make grow. */
+/* A file that nobody makes grow: ended, or of an earlier incarnation of the writer. */
 static bool cannot_grow(const struct cursor *c, const struct cursor_file *f)
 {
-    return f->scan->ended || (c->cfg.ring && f->header.first < c->cfg.ring->head->start);
+    return f->scan->ended || c->cfg.still ||
+           (c->cfg.ring && f->header.first < c->cfg.ring->head->start);
 }
 
 /* Another file repeats everything of f from `position` on: a later one of its stream and day. */

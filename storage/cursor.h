@@ -71,6 +71,8 @@ struct cursor_config {
     enum cursor_limit limit;
     bool headers_only;
     bool no_skim; /* the caller knows all symbols and schemas already */
+    bool still;   /* no ring, and nobody writes the files any more: where one ends without an END
+                   * frame it is not searched again at each step */
     /* A range of bytes of f that is no frame was passed: f->scan says which (bad_from …). NULL: not
      * wanted. */
     void (*on_damage)(void *arg, const struct cursor_file *f);

@@ -107,6 +107,17 @@ publish_first: true"
     py rewound "$work/at"
     ended
     ;;
+rebuilding) # while memory comes from the log, an answer over IPC is an error and not short
+    plain "ipc: {}"
+    start
+    py rows_in
+    kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+    touch "$work/stall"
+    export PST_FAULT_STALL="rdb.work:$work/stall"
+    start
+    STALL=$work/stall py rebuilding
+    ended
+    ;;
 keys)
     ip addr add 127.0.0.9/8 dev lo 2>/dev/null
     plain "ipc: {address: 127.0.0.9, tickerplant: 6010, rdb: 6011, hdb: 6012, threads: 2, connections: 20, login_timeout: 1s, heartbeat: 500ms, message_max: 64K}

@@ -159,6 +159,7 @@ $trade"
     ln -s "$work/run/ours.sock" "$work/s.sock"
     is "status: instance" "$(figure status 'r["instance"]')" ours
     is "mode and group of the socket" "$(stat -c '%a %G' "$work/run/ours.sock")" "660 $group"
+    for _ in $(seq 100); do [ -s "$work/state2/catalogue" ] && break; sleep 0.05; done
     [ -s "$work/state2/catalogue" ] || die "no catalogue in state_directory"
     log=$(figure status 'r["log"]["file"]')
     publish 2026.11.20D12:00:00,A,1
