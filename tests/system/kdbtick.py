@@ -5,7 +5,8 @@ section 2 and 3): publishes numbered rows of tables trade and quote until it is 
 MODE zero: each row is logged and published at once; batch: rows are logged at once and published every 50 ms, so
 that the log is ahead of .u.i. With `-nolog` behind it there is no log: (0N; `).
 Lines on stdin: `end` ends the day (.u.end, new log), `pause`, `go`, `quit`. At the end, and after each line, it
-writes DIRECTORY/truth.json: rows by table and date. A log that exists is continued, and so are the numbers."""
+writes DIRECTORY/truth.json: rows by table and date. A log that exists is continued, and so are the numbers;
+without a log they start at the time in microseconds."""
 import json, os, select, socket, struct, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../support"))
 from kdbclient import K, Sym, Syms, Table, encode, decode, QError
@@ -139,6 +140,7 @@ def readable(s):
 
 open_log()
 number = max(number, sum(n for d in truth.values() for n in d.values()))
+if not log_on: number = int(time.time() * 1e6) # nothing tells what a killed one had published
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 listener.bind(("127.0.0.1", port))

@@ -124,7 +124,7 @@ nolog)
     /usr/bin/python3 - "$work/rows" <<'PY' || die "a row is there twice"
 import json, sys
 n = [r["n"] for r in map(json.loads, open(sys.argv[1])) if r["table"] in ("trade", "quote")]
-assert len(n) == len(set(n)) and len(n) > 200
+assert len(n) == len(set(n)) and len(n) > 200, (len(n), len(set(n)))
 PY
     ;;
 tables)
