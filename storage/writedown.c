@@ -240,7 +240,9 @@ bool writedown_start(struct writedown *w, const struct writedown_job *job, struc
     w->tables = NULL;
     memset(&w->result, 0, sizeof w->result);
     memset(&w->err, 0, sizeof w->err);
-    memset(&w->progress, 0, sizeof w->progress);
+    pthread_mutex_lock(&w->lock);
+    w->progress = (struct writedown_progress){.step = "plan"};
+    pthread_mutex_unlock(&w->lock);
     store_relaxed(&w->cancel, false);
     w->started = now(w);
     w->log_all = false;
