@@ -209,7 +209,9 @@ static bool start(struct writedown *w, const struct writedown_job *job, struct e
         return err_set(err, -E2BIG, "a job has at most %u tables", WRITEDOWN_TABLES);
     if (!wd_plan_tables(w, job, err))
         return false;
+    pthread_mutex_lock(&w->lock);
     w->progress.tables = w->ntables;
+    pthread_mutex_unlock(&w->lock);
     for (unsigned i = 0; i < w->cfg.threads; i++) {
         struct io *io = w->cfg.column_io[i];
         if (!io && i) /* an io_uring belongs to one thread; these threads live for one column */
