@@ -4,7 +4,7 @@
 # With an argument "test" also those that only the tests need. Does nothing when all are there.
 set -eu
 run="meson ninja-build pkg-config gcc g++ libdpdk-dev dpdk liburing-dev libjansson-dev libyaml-dev
-     libisal-dev zlib1g-dev libssl-dev libjemalloc-dev libseccomp-dev libedit-dev libpg-query-dev libprotobuf-c-dev
+     libisal-dev zlib1g-dev libzstd-dev liblz4-dev libssl-dev libjemalloc-dev libseccomp-dev libedit-dev libpg-query-dev libprotobuf-c-dev
      iproute2 tzdata"
 test="libcmocka-dev libbenchmark-dev clang libclang-rt-14-dev spin fio tcpdump e2fsprogs xfsprogs openssl python3 python3-numpy"
 want=$run
