@@ -23,6 +23,11 @@
  *             {"Trade Time":"time",…}     by the header's names. Absent: the header names the
  *                                         table's columns, or (no header) the table's own order
  *    "nulls":["","NA"], "decimal":"."
+ *    "thousands":","                      may part the digits before the point into groups of three
+ *    "ragged":false                       true: fields that a row lacks at its end are null
+ *    "rest":false                         true: the last column takes the rest of the line,
+ *                                         separators and all
+ *    "trim":false                         true: blanks and tabs around a value go
  *    "scale":{"price":0.0001}             value of the file * this, exactly
  *    "time":"auto"                        format of every time column:
  *    "times":{"time":"epoch_ms",…}        or column by column (enum load_time); a text with '%' is
@@ -151,7 +156,8 @@ struct load_recipe {
     char separator[LOAD_SEPARATOR + 1], comment[LOAD_SEPARATOR + 1];
     uint8_t nseparator, ncomment;
     char quote, escape; /* 0 = none */
-    char decimal;
+    char decimal, thousands; /* thousands 0 = none */
+    bool ragged, rest, trim;
     enum load_header header;
     uint32_t skip_lines;
     struct load_field *fields; /* [nfields]; 0 = see "columns" */
