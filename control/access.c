@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "access.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "core/atomics.h"
 #include "core/civil.h"
 #include "core/clock.h"
+#include "day_file.h"
 
-#define PATH_BYTES 1200
 #define REFUSALS   100
 #define REFUSAL_NS (NS_PER_S / 10)
 #define REFUSAL    (1u << 31) /* in a line's length */
@@ -25,12 +21,8 @@ struct access {
     _Atomic int32_t day;
     _Atomic int64_t size;
     _Atomic uint64_t logged;
-    char directory[1024], instance[64];
     /* the thread's */
-    int fd;
-    int32_t fd_day;
-    int64_t written; /* bytes in the file */
-    bool complained;
+    struct day_file file;
     char line[ACCESS_LINE];
 };
 
@@ -251,52 +243,15 @@ static void lose(struct access *a)
     pthread_mutex_unlock(&a->lock);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
+/* ---- the file ---------------------------------------------------------------------------------
  */
 
-static bool open_file(struct access *a, int32_t day)
-{
-    char path[PATH_BYTES], date[CIVIL_TEXT];
-    struct stat st;
-    if (a->fd >= 0 && a->fd_day == day)
-        return true;
-    if (a->fd >= 0)
-        close(a->fd);
-    snprintf(path, sizeof path, "%s/%s.access.%s", a->directory, a->instance,
-             civil_format(day, date));
-    a->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0640);
-    if (a->fd >= 0 && (fstat(a->fd, &st) || !S_ISREG(st.st_mode))) {
-        close(a->fd);
-        a->fd = -1;
-        errno = EINVAL;
-    }
-    if (a->fd < 0) {
-        if (!a->complained)
-            fprintf(stderr, "penstockd: the access log %s cannot be written: %s\n", path,
-                    strerror(errno));
-        a->complained = true;
-        return false;
-    }
-    a->complained = false;
-    a->fd_day = day;
-    a->written = st.st_size;
-    return true;
-}
-
-/* A line is whole or not there. */
+/* Refusals leave a quarter to those who come in. */
 static bool write_line(struct access *a, uint32_t n, bool refusal)
 {
     int64_t size = load_relaxed(&a->size);
-    if (!open_file(a, load_relaxed(&a->day)) || a->written + n > (refusal ? size / 4 * 3 : size))
-        return false;
-    ssize_t r = write(a->fd, a->line, n);
-    if (r == (ssize_t)n) {
-        a->written += n;
-        return true;
-    }
-    if (r > 0 && ftruncate(a->fd, a->written)) /* the next line would follow half a one */
-        a->written += r;
-    return false;
+    return day_file_write(&a->file, load_relaxed(&a->day), a->line, n,
+                          refusal ? size / 4 * 3 : size);
 }
 
 int access_work(struct access *a)
@@ -327,10 +282,8 @@ struct access *access_open(const char *directory, const char *instance, int64_t 
         err_set(err, -ENOMEM, "access log: no memory");
         return NULL;
     }
-    a->fd = -1;
+    day_file_init(&a->file, "access log", directory, instance, "access");
     pthread_mutex_init(&a->lock, NULL);
-    snprintf(a->directory, sizeof a->directory, "%s", directory);
-    snprintf(a->instance, sizeof a->instance, "%s", instance);
     store_relaxed(&a->size, size);
     return a;
 }
@@ -357,8 +310,7 @@ void access_close(struct access *a)
         return;
     while (access_work(a))
         ;
-    if (a->fd >= 0)
-        close(a->fd);
+    day_file_close(&a->file);
     pthread_mutex_destroy(&a->lock);
     free(a->queue);
     free(a);

@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "error_log.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "access.h"
 #include "core/civil.h"
 #include "core/clock.h"
 #include "core/record.h"
 #include "daemon.h"
+#include "day_file.h"
 #include "storage/cursor.h"
 #include "topo.h"
 
 #define WAITING_MAX (4u << 20)
 #define LOOK_NS     (100 * NS_PER_MS) /* between looks at the feeds' counters */
 #define TOLD_BYTES  300
-#define PATH_BYTES  1200
 
 struct entry {
     struct entry *next;
@@ -32,7 +28,7 @@ struct error_log {
     pthread_mutex_t lock; /* guards first, last, waiting, path */
     struct entry *first, **last;
     size_t waiting;
-    char path[PATH_BYTES];
+    char path[sizeof((struct day_file *)0)->path];
     _Atomic uint64_t full; /* entries that found no room in the queue */
     _Atomic bool tell;     /* log_update_error */
     _Atomic int32_t day;   /* the open date */
@@ -41,14 +37,11 @@ struct error_log {
     /* the thread's */
     struct io *io;
     struct cursor cursor;
-    uint64_t seen, tail, full_seen; /* messages; the tail a look ago; of `full` */
+    uint64_t seen, tail, full_seen;      /* messages; the tail a look ago; of `full` */
     uint64_t access_logged, access_lost; /* as they were counted */
     int64_t looked;
     int dirty; /* looks that still read */
-    int fd;
-    int32_t fd_day;
-    uint64_t size;
-    bool complained;
+    struct day_file file;
     int64_t told_at;
     unsigned told;
 };
@@ -65,7 +58,7 @@ struct error_log *error_log_open(struct daemon *d, struct err *err)
         return NULL;
     }
     e->d = d;
-    e->fd = -1;
+    day_file_init(&e->file, "error log", c->state_directory, c->instance, "error");
     e->last = &e->first;
     pthread_mutex_init(&e->lock, NULL);
     struct cursor_config cc = {.dirs = {c->log_directory, c->spill_directory},
@@ -256,50 +249,18 @@ static void look(struct error_log *e)
     e->tail = tail;
 }
 
-/* ---- the thread: files ------------------------------------------------------------------------
+/* ---- the thread: the file ---------------------------------------------------------------------
  */
 
-static bool open_file(struct error_log *e, int32_t day)
-{
-    const struct config *c = e->d->config;
-    char path[PATH_BYTES], date[CIVIL_TEXT];
-    struct stat st;
-    if (e->fd >= 0 && e->fd_day == day)
-        return true;
-    if (e->fd >= 0)
-        close(e->fd);
-    snprintf(path, sizeof path, "%s/%s.error.%s", c->state_directory, c->instance,
-             civil_format(day, date));
-    e->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (e->fd < 0 || fstat(e->fd, &st)) {
-        if (!e->complained)
-            fprintf(stderr, "penstockd: the error log %s cannot be written: %s\n", path,
-                    strerror(errno));
-        e->complained = true;
-        return false;
-    }
-    e->complained = false;
-    e->fd_day = day;
-    e->size = (uint64_t)st.st_size;
-    pthread_mutex_lock(&e->lock);
-    snprintf(e->path, sizeof e->path, "%s", path);
-    pthread_mutex_unlock(&e->lock);
-    return true;
-}
-
-/* A line is whole or not there. */
 static bool write_line(struct error_log *e, const struct entry *x)
 {
-    if (!open_file(e, x->day) || e->size + x->len > (uint64_t)e->d->config->error_log_size)
-        return false;
-    ssize_t n = write(e->fd, x->line, x->len);
-    if (n == (ssize_t)x->len) {
-        e->size += x->len;
-        return true;
+    bool ok = day_file_write(&e->file, x->day, x->line, x->len, e->d->config->error_log_size);
+    if (strcmp(e->path, e->file.path) != 0) { /* written here only */
+        pthread_mutex_lock(&e->lock);
+        memcpy(e->path, e->file.path, sizeof e->path);
+        pthread_mutex_unlock(&e->lock);
     }
-    if (n > 0 && ftruncate(e->fd, (off_t)e->size)) /* the next line would follow half a one */
-        e->size += (uint64_t)n;
-    return false;
+    return ok;
 }
 
 static void tell(struct error_log *e, const struct entry *x)
@@ -405,8 +366,7 @@ void error_log_close(struct error_log *e)
     error_log_stop(e);
     while ((x = take(e)))
         free(x);
-    if (e->fd >= 0)
-        close(e->fd);
+    day_file_close(&e->file);
     cursor_close(&e->cursor);
     io_destroy(e->io);
     pthread_mutex_destroy(&e->lock);

@@ -13,7 +13,6 @@
 #define CONNECT_NS  (5 * NS_PER_S)
 #define ROUND_NS    (100 * NS_PER_MS)
 #define SILENT_NS   (20 * NS_PER_S) /* then it is asked whether it is there */
-#define ANSWER_NS   (10 * NS_PER_S)
 #define REGISTER_NS (30 * NS_PER_S)
 #define RECORDS_MAX 60000u /* bytes of a batch of rows */
 
@@ -371,9 +370,9 @@ static bool alive(struct upstream *u, struct err *err)
         kdb_out_chars(&u->link.out, "", 0);
         kdb_frame_end(&u->link.out, at);
         u->asked_at = now;
-        return link_send(&u->link, ANSWER_NS, err);
+        return link_send(&u->link, UPSTREAM_ANSWER_NS, err);
     }
-    return now - u->asked_at < ANSWER_NS ||
+    return now - u->asked_at < UPSTREAM_ANSWER_NS ||
            err_set(err, -ETIMEDOUT, "it has been silent for %lld s",
                    (long long)((now - u->heard_at) / NS_PER_S));
 }

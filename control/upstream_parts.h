@@ -14,8 +14,9 @@
 #include "upstream.h"
 #include "wiring_parts.h"
 
-#define UPSTREAM_SOURCE  40         /* of its frames */
-#define UPSTREAM_SYMBOLS (1u << 20) /* texts that it may number before it begins anew */
+#define UPSTREAM_SOURCE    40 /* of its frames */
+#define UPSTREAM_ANSWER_NS (10 * NS_PER_S)
+#define UPSTREAM_SYMBOLS   (1u << 20) /* texts that it may number before it begins anew */
 
 /* ---- upstream_link.c: one connection, with deadlines ---- */
 
@@ -36,6 +37,10 @@ enum link_verdict { LINK_MESSAGE, LINK_NOTHING, LINK_GONE };
 /* The next message; waits at most so long. GONE: err. */
 enum link_verdict link_next(struct upstream_link *l, struct kdb_received *m, int64_t wait_ns,
                             struct err *err);
+/* Sends l->out, which asks for `what`, and waits for the response; asynchronous messages before it
+ * are passed over. False: err (the link ended, or no response in time). */
+bool link_answer(struct upstream_link *l, const char *what, struct kdb_received *m,
+                 int64_t timeout_ns, struct err *err);
 
 /* ---- state ---- */
 

@@ -10,7 +10,6 @@
 #include "core/tables.h"
 #include "upstream_parts.h"
 
-#define ANSWER_NS (10 * NS_PER_S)
 #define SAY_NS    NS_PER_S /* the point moves on at least so often */
 #define BLOCK_MAX (FRAME_MAX - FRAME_HEADER - 2 * (uint32_t)sizeof(struct derived_record))
 
@@ -38,35 +37,12 @@ static void ask(struct upstream *u)
     kdb_frame_end(o, at);
 }
 
-struct wanted {
-    const char *name;
-    struct kdb_object value;
-    bool found;
-};
-static void look_up(const struct kdb_object *dict, struct wanted *w, unsigned n)
+/* A position; 0: none. */
+static uint64_t number_of(const struct kdb_object *dict, const char *key)
 {
-    struct kdb_items i, v;
-    struct kdb_texts key;
-    if ((dict->type != KDB_DICT && dict->type != KDB_SORTED_DICT) || !kdb_items(dict, &i))
-        return;
-    struct kdb_object keys = i.item;
-    if (!kdb_items_next(&i) || keys.type != PST_SYMBOL)
-        return;
-    struct kdb_object values = i.item;
-    bool list = values.type == KDB_LIST;
-    uint32_t at = 0;
-    bool more = kdb_texts(&keys, &key), also = list ? kdb_items(&values, &v) : true;
-    for (; more && also; more = kdb_texts_next(&key), also = list ? kdb_items_next(&v) : true, at++)
-        for (unsigned k = 0; k < n && list; k++)
-            if (strlen(w[k].name) == key.len && !memcmp(w[k].name, key.text, key.len)) {
-                w[k].value = v.item;
-                w[k].found = true;
-            }
-}
-
-static uint64_t number_of(const struct wanted *w)
-{
-    return w->found && w->value.type == -PST_LONG ? (uint64_t)kdb_object_long(&w->value, 0) : 0;
+    struct kdb_object v;
+    return kdb_dict_value(dict, key, &v) && v.type == -PST_LONG ? (uint64_t)kdb_object_long(&v, 0)
+                                                                : 0;
 }
 
 /* ---- its tables and symbols ---- */
@@ -379,16 +355,13 @@ static bool schema(struct upstream *u, const struct kdb_object *o, struct err *e
 
 static bool notice(struct upstream *u, const struct kdb_object *dict)
 {
-    struct wanted w[] = {{.name = "kind"}, {.name = "from"}, {.name = "to"}};
-    uint32_t len = 0;
-    look_up(dict, w, PST_COUNT(w));
-    const char *kind = w[0].found ? kdb_object_text(&w[0].value, &len) : NULL;
-    uint64_t from = number_of(&w[1]), to = number_of(&w[2]);
-    if (!kind)
+    struct kdb_object kind;
+    uint64_t from = number_of(dict, "from"), to = number_of(dict, "to");
+    if (!kdb_dict_value(dict, "kind", &kind))
         return true;
-    if (len == 4 && !memcmp(kind, "lost", 4))
+    if (kdb_object_is(&kind, "lost"))
         return upstream_gap(u, "upstream_lost", from, to - 1, "positions of its journal", to);
-    if (len == 7 && !memcmp(kind, "rewound", 7)) /* what we have of [from, at) is void there */
+    if (kdb_object_is(&kind, "rewound")) /* what we have of [from, at) is void there */
         return upstream_gap(u, "upstream_rewound", from, u->at.at.position,
                             "positions of its journal", to);
     return true;
@@ -444,13 +417,8 @@ bool penstock_begin(struct upstream *u, bool *is_one, struct err *err)
     source_settle(&u->at);
     u->seen = u->at.at.position;
     ask(u);
-    if (!link_send(&u->link, ANSWER_NS, err))
+    if (!link_answer(&u->link, ".pst.sub", &m, UPSTREAM_ANSWER_NS, err))
         return false;
-    do {
-        enum link_verdict v = link_next(&u->link, &m, ANSWER_NS, err);
-        if (v != LINK_MESSAGE)
-            return v == LINK_GONE ? false : err_set(err, -ETIMEDOUT, "it does not answer .pst.sub");
-    } while (m.kind != KDB_RESPONSE);
     if (m.object.type == KDB_ERROR) {
         uint32_t len = 0;
         const char *text = kdb_object_text(&m.object, &len);
@@ -458,13 +426,11 @@ bool penstock_begin(struct upstream *u, bool *is_one, struct err *err)
         *is_one = len > 12; /* kdb+ says the name that it does not know, or a word */
         return err_set(err, -EACCES, "%.*s", n, text);
     }
-    struct wanted w[] = {{.name = "instance"}, {.name = "position"}};
-    look_up(&m.object, w, PST_COUNT(w));
-    *is_one = w[1].found;
-    if (!w[1].found)
+    struct kdb_object position;
+    *is_one = kdb_dict_value(&m.object, "position", &position);
+    if (!*is_one)
         return err_set(err, -EBADMSG, "it does not answer .pst.sub as a Penstock does");
-    uint64_t position = number_of(&w[1]);
-    if (!u->at.at.position && !u->at.at.row && !move_on(u, position))
+    if (!u->at.at.position && !u->at.at.row && !move_on(u, number_of(&m.object, "position")))
         return err_set(err, -ECANCELED, "stopping");
     return true;
 }

@@ -9,7 +9,6 @@
 #include "core/clock.h"
 #include "upstream_parts.h"
 
-#define ANSWER_NS           (10 * NS_PER_S)
 #define ROWS_BITS           40
 #define POSITION(day, rows) ((uint64_t)(day) << ROWS_BITS | (rows))
 
@@ -312,13 +311,8 @@ bool tick_begin(struct upstream *u, struct err *err)
     struct kdb_object tables, where;
     u->ncounted = 0;
     ask(u);
-    if (!link_send(&u->link, ANSWER_NS, err))
+    if (!link_answer(&u->link, ".u.sub", &m, UPSTREAM_ANSWER_NS, err))
         return false;
-    do {
-        enum link_verdict v = link_next(&u->link, &m, ANSWER_NS, err);
-        if (v != LINK_MESSAGE)
-            return v == LINK_GONE || err_set(err, -ETIMEDOUT, "it does not answer .u.sub");
-    } while (m.kind != KDB_RESPONSE);
     uint32_t len = 0;
     if (m.object.type == KDB_ERROR) {
         const char *text = kdb_object_text(&m.object, &len);

@@ -178,6 +178,22 @@ enum link_verdict link_next(struct upstream_link *l, struct kdb_received *m, int
     return v;
 }
 
+bool link_answer(struct upstream_link *l, const char *what, struct kdb_received *m,
+                 int64_t timeout_ns, struct err *err)
+{
+    int64_t until = clock_monotonic() + timeout_ns;
+    if (!link_send(l, timeout_ns, err))
+        return false;
+    do {
+        enum link_verdict v = link_next(l, m, until - clock_monotonic(), err);
+        if (v == LINK_GONE)
+            return false;
+        if (v == LINK_NOTHING)
+            return err_set(err, -ETIMEDOUT, "it does not answer %s", what);
+    } while (m->kind != KDB_RESPONSE);
+    return true;
+}
+
 static bool login(struct upstream_link *l, const char *user, const char *password,
                   int64_t timeout_ns, struct err *err)
 {
