@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "access.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include "core/atomics.h"

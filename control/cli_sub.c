@@ -3,25 +3,25 @@
  * which say what rows cannot, to stderr. */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 #include "cli.h"
 #include "cli_print.h"
 #include "core/civil.h"
+#include "core/clock.h"
+#include "kdb/ask.h"
+#include "kdb/link.h"
 #include "kdb/request.h"
-#include "kdb/session.h"
 #include "storage/render.h"
 
-#define READ_SIZE 65536u
+#define ANSWER_NS (10 * NS_PER_S)
+#define WAIT_NS   (60 * NS_PER_S) /* as good as any: it then waits on */
 
 struct sub {
     struct cli *cli;
     const char *tables, *syms, *where, *columns, *from;
     bool durable, snapshot, conflate, counted;
+    bool marks; /* schemas too, which come for every table */
     uint64_t left; /* of --count */
-    int fd;
-    struct kdb_session session;
+    struct kdb_link link;
     char last[SCHEMA_NAME_MAX]; /* table of the header printed last */
 };
 
@@ -58,6 +58,8 @@ static int parse(struct sub *s, int argc, char **argv)
             s->snapshot = true;
         } else if (!strcmp(a, "--conflate")) {
             s->conflate = true;
+        } else if (!strcmp(a, "--marks")) {
+            s->marks = true;
         } else if (*a == '-' || s->tables) {
             return usage("unexpected ", a);
         } else {
@@ -69,52 +71,28 @@ static int parse(struct sub *s, int argc, char **argv)
 
 /* ---- the request ---- */
 
-static void put_names(struct kdb_out *o, const char *list)
-{
-    uint32_t n = 0;
-    size_t at = kdb_out_open(o, PST_SYMBOL, 0);
-    for (const char *p = list; *p; n++) {
-        size_t len = strcspn(p, ",");
-        kdb_out_bytes(o, p, len);
-        kdb_out_bytes(o, "", 1);
-        p += len + (p[len] == ',');
-    }
-    kdb_out_close(o, at, n);
-}
-
-static void put_flag(struct kdb_out *o, bool v)
-{
-    uint8_t b = v;
-    kdb_out_atom(o, PST_BOOLEAN, &b);
-}
-
 static bool put_request(const struct sub *s, struct kdb_out *o)
 {
     static const char *const keys[] = {"tables", "syms",     "where",   "columns",
                                        "from",   "snapshot", "durable", "conflate"};
-    size_t at = kdb_frame_begin(o, KDB_SYNC);
-    kdb_out_list(o, 2);
-    kdb_out_chars(o, ".pst.sub", 8);
-    kdb_out_dict(o, false);
-    kdb_out_symbols(o, keys, PST_COUNT(keys));
-    kdb_out_list(o, PST_COUNT(keys));
+    size_t at = kdb_ask_sub(o, keys, PST_COUNT(keys));
     if (!strcmp(s->tables, "*"))
-        kdb_out_symbol(o, "", 0);
+        kdb_ask_word(o, "");
     else
-        put_names(o, s->tables);
+        kdb_ask_names(o, s->tables);
     if (s->syms)
-        put_names(o, s->syms);
+        kdb_ask_names(o, s->syms);
     else
-        kdb_out_symbol(o, "", 0);
-    kdb_out_chars(o, s->where ? s->where : "", s->where ? strlen(s->where) : 0);
-    kdb_out_chars(o, s->columns ? s->columns : "", s->columns ? strlen(s->columns) : 0);
+        kdb_ask_word(o, "");
+    kdb_ask_text(o, s->where ? s->where : "");
+    kdb_ask_text(o, s->columns ? s->columns : "");
     if (s->from && *s->from >= '0' && *s->from <= '9')
         kdb_out_long(o, (int64_t)strtoull(s->from, NULL, 10));
     else
-        kdb_out_symbol(o, s->from ? s->from : "live", strlen(s->from ? s->from : "live"));
-    put_flag(o, s->snapshot);
-    put_flag(o, s->durable);
-    put_flag(o, s->conflate);
+        kdb_ask_word(o, s->from ? s->from : "live");
+    kdb_ask_flag(o, s->snapshot);
+    kdb_ask_flag(o, s->durable);
+    kdb_ask_flag(o, s->conflate);
     return kdb_frame_end(o, at);
 }
 
@@ -251,10 +229,13 @@ static bool rows(struct sub *s, const char *table, const struct kdb_object *data
 
 /* ---- messages ---- */
 
-static void notice(const struct kdb_object *dict)
+static void notice(const struct sub *s, const struct kdb_object *dict)
 {
     struct kdb_items i, v;
     struct kdb_texts k;
+    struct kdb_object kind;
+    if (!s->marks && kdb_dict_value(dict, "kind", &kind) && kdb_object_is(&kind, "schema"))
+        return;
     if (!kdb_items(dict, &i))
         return;
     struct kdb_object keys = i.item;
@@ -276,13 +257,12 @@ static void notice(const struct kdb_object *dict)
 }
 
 /* False: over. */
-static bool message(struct sub *s, const struct kdb_event *e, int *code)
+static bool message(struct sub *s, const struct kdb_received *m, int *code)
 {
     struct kdb_request r;
     struct kdb_name name;
     char table[SCHEMA_NAME_MAX], day[CIVIL_TEXT];
     uint32_t len;
-    const __typeof__(e->message) *m = &e->message;
     if (m->kind == KDB_RESPONSE) {
         if (m->object.type != KDB_ERROR)
             return true;
@@ -310,7 +290,7 @@ static bool message(struct sub *s, const struct kdb_event *e, int *code)
         fprintf(stderr, "end of day %s\n", civil_format(r.date, day));
         break;
     case KDB_CALL_NOTICE:
-        notice(&r.data);
+        notice(s, &r.data);
         break;
     case KDB_CALL_EOI:
     case KDB_CALL_BUFFER_START:
@@ -323,78 +303,47 @@ static bool message(struct sub *s, const struct kdb_event *e, int *code)
     return !s->counted || s->left;
 }
 
-static bool open_socket(struct sub *s, const char *path)
+static int failed(const struct err *err, int code)
 {
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    static const char login[] = {':', (char)KDB_CAPABILITY, 0};
-    if (strlen(path) >= sizeof sa.sun_path)
-        return false;
-    memcpy(sa.sun_path, path, strlen(path) + 1);
-    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&sa, sizeof sa) ||
-        write(s->fd, login, sizeof login) != (ssize_t)sizeof login) {
-        fprintf(stderr, "penstock: sub: %s: %s\n", path, strerror(errno));
-        return false;
-    }
-    return true;
+    fprintf(stderr, "penstock: sub: %s\n", err->text);
+    return code;
 }
 
-static int follow(struct sub *s)
+static int follow(struct sub *s, const char *socket)
 {
-    struct kdb_out o = {0};
-    struct kdb_event e;
+    struct kdb_link *l = &s->link;
+    struct kdb_received m;
+    struct err err = {0};
+    char address[KDB_LINK_ADDRESS];
     int code = EXIT_HEALTHY;
+    snprintf(address, sizeof address, "unix:%s", socket);
+    if (!kdb_link_open(l, address, "", ANSWER_NS, &err)) {
+        fprintf(stderr, "penstock: sub: %s: %s\n", socket, err.text);
+        return EXIT_NO_DAEMON;
+    }
+    if (!put_request(s, &l->out) || !kdb_link_send(l, ANSWER_NS, &err))
+        return failed(&err, EXIT_DEGRADED);
     for (;;) {
-        switch (kdb_session_next(&s->session, &e)) {
-        case KDB_EVENT_ACCEPTED:
-            if (!put_request(s, &o) || write(s->fd, o.data, o.len) != (ssize_t)o.len) {
-                fprintf(stderr, "penstock: sub: %s\n", strerror(errno));
-                code = EXIT_DEGRADED;
-            }
-            kdb_out_free(&o);
-            if (code)
-                return code;
-            continue;
-        case KDB_EVENT_MESSAGE:
-            if (!message(s, &e, &code))
-                return code;
-            continue;
-        case KDB_EVENT_MORE:
-            break;
-        case KDB_EVENT_LOGIN:
-        case KDB_EVENT_HOSTILE:
-            fprintf(stderr, "penstock: sub: the server sent what is no message\n");
-            return EXIT_DEGRADED;
-        }
-        size_t room;
-        uint8_t *to = kdb_session_room(&s->session, READ_SIZE, &room);
-        ssize_t n = to ? read(s->fd, to, room) : -1;
-        if (n <= 0) {
-            fprintf(stderr, "penstock: sub: %s\n",
-                    n ? strerror(errno) : "the server has closed the connection");
-            return EXIT_NO_DAEMON;
-        }
-        kdb_session_took(&s->session, (size_t)n);
+        enum kdb_link_verdict v = kdb_link_next(l, &m, WAIT_NS, &err);
+        if (v == KDB_LINK_GONE)
+            return failed(&err, err.code == -EBADMSG ? EXIT_DEGRADED : EXIT_NO_DAEMON);
+        if (v == KDB_LINK_MESSAGE && !message(s, &m, &code))
+            return code;
     }
 }
 
 int cli_sub(struct cli *c, int argc, char **argv)
 {
-    struct sub s = {.cli = c, .fd = -1};
+    struct sub s = {.cli = c, .link.fd = -1};
     int code = parse(&s, argc, argv);
     if (code)
         return code;
     json_t *r = cli_call(c, "clients", json_array(), &code);
     if (!r)
         return code;
-    struct kdb_limits limits = {.message = KDB_BYTES_MAX};
-    kdb_session_start(&s.session, KDB_CLIENT, &limits);
-    code = EXIT_NO_DAEMON;
-    if (open_socket(&s, json_text(json_object_get(r, "subscribers"), "socket")))
-        code = follow(&s);
-    kdb_session_free(&s.session);
-    if (s.fd >= 0)
-        close(s.fd);
+    code = follow(&s, json_text(json_object_get(r, "subscribers"), "socket"));
+    kdb_link_close(&s.link);
+    kdb_out_free(&s.link.out);
     json_decref(r);
     return code;
 }

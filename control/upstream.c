@@ -286,7 +286,7 @@ static void down(struct upstream *u, const struct err *err)
     memcpy(u->problem, text, sizeof text);
     pthread_mutex_unlock(&u->lock);
     set_mode(u, UPSTREAM_DOWN);
-    link_close(&u->link);
+    kdb_link_close(&u->link);
     u->retry_at = now + u->d->config->retry_interval;
 }
 
@@ -328,7 +328,7 @@ static void attempt(struct upstream *u)
     pthread_mutex_unlock(&u->lock);
     if (!settled(u))
         return;
-    if (!link_open(&u->link, address, c->instance, CONNECT_NS, &err)) {
+    if (!kdb_link_open(&u->link, address, c->instance, CONNECT_NS, &err)) {
         down(u, &err);
         return;
     }
@@ -370,7 +370,7 @@ static bool alive(struct upstream *u, struct err *err)
         kdb_out_chars(&u->link.out, "", 0);
         kdb_frame_end(&u->link.out, at);
         u->asked_at = now;
-        return link_send(&u->link, UPSTREAM_ANSWER_NS, err);
+        return kdb_link_send(&u->link, UPSTREAM_ANSWER_NS, err);
     }
     return now - u->asked_at < UPSTREAM_ANSWER_NS ||
            err_set(err, -ETIMEDOUT, "it has been silent for %lld s",
@@ -383,10 +383,10 @@ static int receive(struct upstream *u)
     struct err err = {0};
     int did = 0;
     for (int64_t wait = ROUND_NS; did < 256; did++, wait = 0) {
-        enum link_verdict v = link_next(&u->link, &m, wait, &err);
-        if (v == LINK_NOTHING)
+        enum kdb_link_verdict v = kdb_link_next(&u->link, &m, wait, &err);
+        if (v == KDB_LINK_NOTHING)
             break;
-        bool ok = v == LINK_MESSAGE;
+        bool ok = v == KDB_LINK_MESSAGE;
         if (ok) {
             u->heard_at = clock_monotonic();
             u->asked_at = 0;
@@ -576,7 +576,7 @@ void upstream_close(struct daemon *d)
     if (!u)
         return;
     upstream_stop(d);
-    link_close(&u->link);
+    kdb_link_close(&u->link);
     kdb_out_free(&u->link.out);
     if (u->in)
         intake_close(u->in);

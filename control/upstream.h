@@ -18,8 +18,8 @@
  * the rows in ours (core/source.h, source "upstream:CHANNEL"); so each row comes once, whoever of
  * the two is killed. An instance that never heard of the channel starts with the day's first frame.
  * It sends what is durable there, so that a crash of it takes nothing back. What it lost (its log
- * expired, or gave it up), and what it took back all the same (rewound), stand as rows of table gap, reasons upstream_lost and
- * upstream_rewound, first and last being positions of its journal.
+ * expired, or gave it up), and what it took back all the same (rewound), stand as rows of table
+ * gap, reasons upstream_lost and upstream_rewound, first and last being positions of its journal.
  *
  * FROM A kdb+ TICKERPLANT: rows are counted by table and day (sources "up:HASH:TABLE", position day
  * << 40 | rows), and its log (.u.L), where it lies on this host, is read for what is missing: each

@@ -7,7 +7,7 @@
 #include "core/source.h"
 #include "core/thread.h"
 #include "daemon.h"
-#include "kdb/session.h"
+#include "kdb/link.h"
 #include "publish/intake_parts.h"
 #include "storage/dictionary.h"
 #include "storage/kdb_log.h"
@@ -17,30 +17,6 @@
 #define UPSTREAM_SOURCE    40 /* of its frames */
 #define UPSTREAM_ANSWER_NS (10 * NS_PER_S)
 #define UPSTREAM_SYMBOLS   (1u << 20) /* texts that it may number before it begins anew */
-
-/* ---- upstream_link.c: one connection, with deadlines ---- */
-
-struct upstream_link {
-    int fd;     /* -1: none */
-    bool local; /* the other end is on this host */
-    struct kdb_session session;
-    bool in_session;
-    struct kdb_out out;
-    _Atomic bool *stop;
-};
-bool link_open(struct upstream_link *l, const char *address, const char *user, int64_t timeout_ns,
-               struct err *err);
-void link_close(struct upstream_link *l);
-/* l->out holds a whole message: sent and emptied. */
-bool link_send(struct upstream_link *l, int64_t timeout_ns, struct err *err);
-enum link_verdict { LINK_MESSAGE, LINK_NOTHING, LINK_GONE };
-/* The next message; waits at most so long. GONE: err. */
-enum link_verdict link_next(struct upstream_link *l, struct kdb_received *m, int64_t wait_ns,
-                            struct err *err);
-/* Sends l->out, which asks for `what`, and waits for the response; asynchronous messages before it
- * are passed over. False: err (the link ended, or no response in time). */
-bool link_answer(struct upstream_link *l, const char *what, struct kdb_received *m,
-                 int64_t timeout_ns, struct err *err);
 
 /* ---- state ---- */
 
@@ -68,7 +44,7 @@ struct upstream {
     _Atomic bool stop;
     bool running, chained;
     char id[SOURCE_NAME_MAX + 1]; /* name of the source */
-    struct upstream_link link;
+    struct kdb_link link;
     int64_t retry_at, heard_at, asked_at; /* monotonic */
     enum upstream_mode mode;
     int32_t open[DAYS_CALENDARS]; /* dates that are open here, marks on their way counted */

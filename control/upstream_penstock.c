@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/days.h"
 #include "core/tables.h"
+#include "kdb/ask.h"
 #include "upstream_parts.h"
 
 #define SAY_NS    NS_PER_S /* the point moves on at least so often */
@@ -20,20 +21,15 @@ static void ask(struct upstream *u)
     static const char *const keys[] = {"format", "from", "policy", "marks", "durable"};
     struct kdb_out *o = &u->link.out;
     bool fresh = !u->at.at.position;
-    size_t at = kdb_frame_begin(o, KDB_SYNC);
-    kdb_out_list(o, 2);
-    kdb_out_chars(o, ".pst.sub", 8);
-    kdb_out_dict(o, false);
-    kdb_out_symbols(o, keys, PST_COUNT(keys));
-    kdb_out_list(o, PST_COUNT(keys));
-    kdb_out_symbol(o, "records", 7);
+    size_t at = kdb_ask_sub(o, keys, PST_COUNT(keys));
+    kdb_ask_word(o, "records");
     if (fresh)
-        kdb_out_symbol(o, "day", 3);
+        kdb_ask_word(o, "day");
     else
         kdb_out_long(o, (int64_t)u->at.at.position);
-    kdb_out_symbol(o, "catchup", 7);
-    kdb_out_symbol(o, "heartbeat", 9);
-    kdb_out_atom(o, PST_BOOLEAN, "\1");
+    kdb_ask_word(o, "catchup");
+    kdb_ask_word(o, "heartbeat");
+    kdb_ask_flag(o, true);
     kdb_frame_end(o, at);
 }
 
@@ -417,7 +413,7 @@ bool penstock_begin(struct upstream *u, bool *is_one, struct err *err)
     source_settle(&u->at);
     u->seen = u->at.at.position;
     ask(u);
-    if (!link_answer(&u->link, ".pst.sub", &m, UPSTREAM_ANSWER_NS, err))
+    if (!kdb_link_answer(&u->link, ".pst.sub", &m, UPSTREAM_ANSWER_NS, err))
         return false;
     if (m.object.type == KDB_ERROR) {
         uint32_t len = 0;

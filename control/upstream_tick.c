@@ -311,7 +311,7 @@ bool tick_begin(struct upstream *u, struct err *err)
     struct kdb_object tables, where;
     u->ncounted = 0;
     ask(u);
-    if (!link_answer(&u->link, ".u.sub", &m, UPSTREAM_ANSWER_NS, err))
+    if (!kdb_link_answer(&u->link, ".u.sub", &m, UPSTREAM_ANSWER_NS, err))
         return false;
     uint32_t len = 0;
     if (m.object.type == KDB_ERROR) {

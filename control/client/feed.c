@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include "client/client_int.h"
+#include "kdb/ask.h"
 #include "kdb/request.h"
 
 struct counted {
@@ -101,31 +102,6 @@ static bool forget(struct feed *f, uint64_t position)
 
 /* ---- asking ---- */
 
-static void put_names(struct kdb_out *o, const char *list)
-{
-    uint32_t n = 0;
-    size_t at = kdb_out_open(o, PST_SYMBOL, 0);
-    for (const char *p = list; p; n++) {
-        while (*p == ' ')
-            p++;
-        size_t len = strcspn(p, ","), end = len;
-        while (end && p[end - 1] == ' ')
-            end--;
-        kdb_out_bytes(o, p, end);
-        kdb_out_bytes(o, "", 1);
-        p = p[len] ? p + len + 1 : NULL;
-    }
-    kdb_out_close(o, at, n);
-}
-static void put_flag(struct kdb_out *o, bool v)
-{
-    kdb_out_atom(o, PST_BOOLEAN, &(uint8_t){v});
-}
-static void put_word(struct kdb_out *o, const char *word)
-{
-    kdb_out_symbol(o, word, strlen(word));
-}
-
 static size_t request(struct pst_client *c, struct kdb_out *o)
 {
     static const char *const policies[] = {"default", "disconnect", "catchup", "conflate", "skip"};
@@ -148,32 +124,27 @@ static size_t request(struct pst_client *c, struct kdb_out *o)
         key[n++] = "where";
     if (f->columns)
         key[n++] = "columns";
-    size_t begun = kdb_frame_begin(o, KDB_SYNC);
-    kdb_out_list(o, 2);
-    kdb_out_chars(o, ".pst.sub", 8);
-    kdb_out_dict(o, false);
-    kdb_out_symbols(o, key, n);
-    kdb_out_list(o, n);
+    size_t begun = kdb_ask_sub(o, key, n);
     if (again)
         kdb_out_long(o, (int64_t)f->base);
     else if (f->s.from == PST_FROM_POSITION)
         kdb_out_long(o, (int64_t)f->s.position);
     else
-        put_word(o, froms[f->s.from]);
-    put_word(o, policies[f->s.policy]);
-    put_flag(o, f->s.durable);
-    put_flag(o, f->s.conflate);
-    put_flag(o, f->s.snapshot && !again);
+        kdb_ask_word(o, froms[f->s.from]);
+    kdb_ask_word(o, policies[f->s.policy]);
+    kdb_ask_flag(o, f->s.durable);
+    kdb_ask_flag(o, f->s.conflate);
+    kdb_ask_flag(o, f->s.snapshot && !again);
     kdb_out_symbols(
         o, (const char *const[]){"end", "eoi", "buffer", "gap", "heartbeat", "position"}, 6);
     if (f->tables)
-        put_names(o, f->tables);
+        kdb_ask_names(o, f->tables);
     if (f->syms)
-        put_names(o, f->syms);
+        kdb_ask_names(o, f->syms);
     if (f->where)
-        kdb_out_chars(o, f->where, strlen(f->where));
+        kdb_ask_text(o, f->where);
     if (f->columns)
-        kdb_out_chars(o, f->columns, strlen(f->columns));
+        kdb_ask_text(o, f->columns);
     return begun;
 }
 

@@ -2,6 +2,7 @@
 /* Calls that wait for their answer. */
 #include <errno.h>
 #include "client/client_int.h"
+#include "kdb/ask.h"
 
 /* Of a call that was given up: its answer still comes in its turn. */
 static int take_nothing(struct pst_client *c, void *arg, const struct kdb_object *o)
@@ -58,6 +59,17 @@ static int usable(struct pst_client *c)
     return 0;
 }
 
+/* Begins a request in o, if the client is one for calls. */
+static int begin(struct pst_client *c, struct kdb_out *o, size_t *begun, const char *function,
+                 uint32_t args)
+{
+    int r = usable(c);
+    *o = (struct kdb_out){0};
+    if (!r)
+        *begun = kdb_ask(o, function, args);
+    return r;
+}
+
 static int refused(struct pst_client *c, const struct kdb_object *o)
 {
     uint32_t len;
@@ -103,17 +115,15 @@ static int take_rows(struct pst_client *c, void *arg, const struct kdb_object *o
 
 int pst_query(pst_client *c, const char *sql, struct pst_rows **rows, int timeout_ms)
 {
-    struct kdb_out o = {0};
+    struct kdb_out o;
     struct query q = {0};
+    size_t begun;
     int64_t until = deadline_of(timeout_ms);
-    int r = usable(c);
+    int r = begin(c, &o, &begun, ".s.e", 1);
     *rows = NULL;
     if (r)
         return r;
-    size_t begun = kdb_frame_begin(&o, KDB_SYNC);
-    kdb_out_list(&o, 2);
-    kdb_out_chars(&o, ".s.e", 4);
-    kdb_out_chars(&o, sql, strlen(sql));
+    kdb_ask_text(&o, sql);
     r = call_wait(c, &o, begun, until, take_rows, &q);
     *rows = q.rows;
     return r;
@@ -147,14 +157,12 @@ static int take_watermark(struct pst_client *c, void *arg, const struct kdb_obje
 
 int pst_watermark(pst_client *c, struct pst_watermark *w, int timeout_ms)
 {
-    struct kdb_out o = {0};
+    struct kdb_out o;
+    size_t begun;
     int64_t until = deadline_of(timeout_ms);
-    int r = usable(c);
+    int r = begin(c, &o, &begun, ".pst.watermark", 1);
     if (r)
         return r;
-    size_t begun = kdb_frame_begin(&o, KDB_SYNC);
-    kdb_out_list(&o, 2);
-    kdb_out_chars(&o, ".pst.watermark", 14);
     kdb_out_null(&o);
     return call_wait(c, &o, begun, until, take_watermark, w);
 }
@@ -168,17 +176,15 @@ static int take_position(struct pst_client *c, void *arg, const struct kdb_objec
 int pst_wait_position(pst_client *c, uint64_t position, enum pst_level level, int timeout_ms)
 {
     static const char *const names[] = {"submitted", "written", "durable"};
-    struct kdb_out o = {0};
+    struct kdb_out o;
+    size_t begun;
     int64_t until = deadline_of(timeout_ms);
-    int r = usable(c);
-    if (!r && level > PST_DURABLE)
-        r = client_fail(c, -EINVAL, "%d is no level", level);
+    if (level > PST_DURABLE)
+        return client_fail(c, -EINVAL, "%d is no level", level);
+    int r = begin(c, &o, &begun, ".pst.wait", 2);
     if (r)
         return r;
-    size_t begun = kdb_frame_begin(&o, KDB_SYNC);
-    kdb_out_list(&o, 3);
-    kdb_out_chars(&o, ".pst.wait", 9);
     kdb_out_long(&o, (int64_t)position);
-    kdb_out_symbol(&o, names[level], strlen(names[level]));
+    kdb_ask_word(&o, names[level]);
     return call_wait(c, &o, begun, until, take_position, NULL);
 }

@@ -7,27 +7,28 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "core/atomics.h"
 #include "core/clock.h"
-#include "upstream_parts.h"
+#include "kdb/link.h"
 
 #define READ_ROOM 65536u
 
 /* Until fd is ready, in steps, so that a stop is heard. */
-static bool wait_ready(struct upstream_link *l, short events, int64_t until)
+static bool wait_ready(struct kdb_link *l, short events, int64_t until)
 {
     for (;;) {
         int64_t left = until - clock_monotonic();
         struct pollfd p = {.fd = l->fd, .events = events};
-        if (left < 0 || load_relaxed(l->stop))
+        if (left < 0 || (l->stop && load_relaxed(l->stop)))
             return false;
-        int ms = (int)(left / NS_PER_MS) + 1;
-        if (poll(&p, 1, ms < 50 ? ms : 50) > 0)
+        int64_t ms = left / NS_PER_MS + 1, most = l->stop ? 50 : 60000;
+        if (poll(&p, 1, (int)(ms < most ? ms : most)) > 0)
             return true;
     }
 }
 
-static bool connect_to(struct upstream_link *l, const struct sockaddr *a, socklen_t n,
-                       int64_t until, struct err *err)
+static bool connect_to(struct kdb_link *l, const struct sockaddr *a, socklen_t n, int64_t until,
+                       struct err *err)
 {
     int e = 0;
     socklen_t en = sizeof e;
@@ -49,7 +50,7 @@ static bool connect_to(struct upstream_link *l, const struct sockaddr *a, sockle
 }
 
 /* A peer that died without a word is noticed within half a minute. */
-static void watch(const struct upstream_link *l)
+static void watch(const struct kdb_link *l)
 {
     int on = 1, idle = 10, every = 5, count = 4, most = 30000;
     setsockopt(l->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -60,7 +61,7 @@ static void watch(const struct upstream_link *l)
     setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-static bool same_host(const struct upstream_link *l)
+static bool same_host(const struct kdb_link *l)
 {
     struct sockaddr_storage a, b;
     socklen_t n = sizeof a, m = sizeof b;
@@ -74,7 +75,7 @@ static bool same_host(const struct upstream_link *l)
                                               &((struct sockaddr_in6 *)&b)->sin6_addr, 16);
 }
 
-static bool open_tcp(struct upstream_link *l, const char *host, const char *port, int64_t until,
+static bool open_tcp(struct kdb_link *l, const char *host, const char *port, int64_t until,
                      struct err *err)
 {
     struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
@@ -96,7 +97,7 @@ static bool open_tcp(struct upstream_link *l, const char *host, const char *port
     return ok;
 }
 
-static bool open_unix(struct upstream_link *l, const char *path, int64_t until, struct err *err)
+static bool open_unix(struct kdb_link *l, const char *path, int64_t until, struct err *err)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof a.sun_path)
@@ -107,7 +108,7 @@ static bool open_unix(struct upstream_link *l, const char *path, int64_t until, 
     return connect_to(l, (struct sockaddr *)&a, sizeof a, until, err);
 }
 
-bool link_send(struct upstream_link *l, int64_t timeout_ns, struct err *err)
+bool kdb_link_send(struct kdb_link *l, int64_t timeout_ns, struct err *err)
 {
     int64_t until = clock_monotonic() + timeout_ns;
     bool ok = !l->out.failed;
@@ -123,79 +124,79 @@ bool link_send(struct upstream_link *l, int64_t timeout_ns, struct err *err)
     return ok;
 }
 
-static enum link_verdict fill(struct upstream_link *l, int64_t until, struct err *err)
+static enum kdb_link_verdict fill(struct kdb_link *l, int64_t until, struct err *err)
 {
     size_t room, wants = kdb_session_wants(&l->session);
     uint8_t *to = kdb_session_room(&l->session, wants > READ_ROOM ? wants : READ_ROOM, &room);
     if (!to) {
         err_set(err, -ENOMEM, "no memory for its message");
-        return LINK_GONE;
+        return KDB_LINK_GONE;
     }
     for (;;) {
         ssize_t n = recv(l->fd, to, room, 0);
         if (n > 0) {
             kdb_session_took(&l->session, (size_t)n);
-            return LINK_MESSAGE;
+            return KDB_LINK_MESSAGE;
         }
         if (!n) {
             err_set(err, -EPIPE, "it closed the connection");
-            return LINK_GONE;
+            return KDB_LINK_GONE;
         }
         if (errno == EINTR)
             continue;
         if (errno != EAGAIN) {
             err_set(err, -errno, "%s", strerror(errno));
-            return LINK_GONE;
+            return KDB_LINK_GONE;
         }
         if (!wait_ready(l, POLLIN, until))
-            return LINK_NOTHING;
+            return KDB_LINK_NOTHING;
     }
 }
 
-static enum link_verdict next_event(struct upstream_link *l, struct kdb_event *e, int64_t wait_ns,
-                                    struct err *err)
+static enum kdb_link_verdict next_event(struct kdb_link *l, struct kdb_event *e, int64_t wait_ns,
+                                        struct err *err)
 {
     int64_t until = clock_monotonic() + wait_ns;
     while (kdb_session_next(&l->session, e) == KDB_EVENT_MORE) {
-        enum link_verdict v = fill(l, until, err);
-        if (v != LINK_MESSAGE)
+        enum kdb_link_verdict v = fill(l, until, err);
+        if (v != KDB_LINK_MESSAGE)
             return v;
     }
     if (e->kind == KDB_EVENT_HOSTILE) {
         err_set(err, -EBADMSG, "it sent what is no kdb+ message: %s", e->why);
-        return LINK_GONE;
+        return KDB_LINK_GONE;
     }
-    return LINK_MESSAGE;
+    return KDB_LINK_MESSAGE;
 }
 
-enum link_verdict link_next(struct upstream_link *l, struct kdb_received *m, int64_t wait_ns,
-                            struct err *err)
+enum kdb_link_verdict kdb_link_next(struct kdb_link *l, struct kdb_received *m, int64_t wait_ns,
+                                    struct err *err)
 {
     struct kdb_event e;
-    enum link_verdict v = next_event(l, &e, wait_ns, err);
-    if (v == LINK_MESSAGE)
+    enum kdb_link_verdict v = next_event(l, &e, wait_ns, err);
+    if (v == KDB_LINK_MESSAGE)
         *m = e.message;
     return v;
 }
 
-bool link_answer(struct upstream_link *l, const char *what, struct kdb_received *m,
-                 int64_t timeout_ns, struct err *err)
+bool kdb_link_answer(struct kdb_link *l, const char *what, struct kdb_received *m,
+                     int64_t timeout_ns, struct err *err)
 {
     int64_t until = clock_monotonic() + timeout_ns;
-    if (!link_send(l, timeout_ns, err))
+    if (!kdb_link_send(l, timeout_ns, err))
         return false;
     do {
-        enum link_verdict v = link_next(l, m, until - clock_monotonic(), err);
-        if (v == LINK_GONE)
+        enum kdb_link_verdict v = kdb_link_next(l, m, until - clock_monotonic(), err);
+        if (v == KDB_LINK_GONE)
             return false;
-        if (v == LINK_NOTHING)
+        if (v == KDB_LINK_NOTHING)
             return err_set(err, -ETIMEDOUT, "it does not answer %s", what);
     } while (m->kind != KDB_RESPONSE);
     return true;
 }
 
-static bool login(struct upstream_link *l, const char *user, const char *password,
-                  int64_t timeout_ns, struct err *err)
+static bool login(struct kdb_link *l, const char *user, const char *password, int64_t timeout_ns,
+                  struct err *err)
 {
     static const struct kdb_limits limits = {.message = KDB_BYTES_MAX};
     struct kdb_event e;
@@ -204,21 +205,21 @@ static bool login(struct upstream_link *l, const char *user, const char *passwor
     l->out.len = 0;
     if (!kdb_login_write(&l->out, user, password))
         return err_set(err, -EINVAL, "user or password is no login");
-    if (!link_send(l, timeout_ns, err))
+    if (!kdb_link_send(l, timeout_ns, err))
         return false;
-    enum link_verdict v = next_event(l, &e, timeout_ns, err);
-    if (v == LINK_MESSAGE)
+    enum kdb_link_verdict v = next_event(l, &e, timeout_ns, err);
+    if (v == KDB_LINK_MESSAGE)
         return true;
     return err_set(err, -EACCES,
-                   v == LINK_NOTHING ? "it does not answer the login"
-                                     : "it refuses the login of user %s",
+                   v == KDB_LINK_NOTHING ? "it does not answer the login"
+                                         : "it refuses the login of user %s",
                    user);
 }
 
-bool link_open(struct upstream_link *l, const char *address, const char *user, int64_t timeout_ns,
-               struct err *err)
+bool kdb_link_open(struct kdb_link *l, const char *address, const char *user, int64_t timeout_ns,
+                   struct err *err)
 {
-    char text[CHANNEL_TEXT], *part[4] = {text};
+    char text[KDB_LINK_ADDRESS], *part[4] = {text};
     unsigned n = 0;
     int64_t until = clock_monotonic() + timeout_ns;
     bool ok;
@@ -238,13 +239,13 @@ bool link_open(struct upstream_link *l, const char *address, const char *user, i
         ok = open_tcp(l, part[0], part[1], until, err);
     }
     if (ok && !login(l, n >= 2 ? part[2] : user, n == 3 ? part[3] : "", timeout_ns, err)) {
-        link_close(l);
+        kdb_link_close(l);
         return false;
     }
     return ok;
 }
 
-void link_close(struct upstream_link *l)
+void kdb_link_close(struct kdb_link *l)
 {
     if (l->fd >= 0)
         close(l->fd);

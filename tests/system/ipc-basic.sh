@@ -57,6 +57,15 @@ soon answers 5011 "select count(*) n from trade" "$trades"
 soon answers 5011 "select count(*) n, count(distinct sym) s from quote" "$quotes 6"
 soon answers 5012 "select count(*) n from trade" 0
 answers 5010 "select count(*) n from quote" "$quotes" || die "the tickerplant's port shows both as one"
+
+# the same from the shell
+p sub trade --from begin --count 5 --json >"$work/out" 2>"$work/err" || die "sub: $(cat "$work/err")"
+[ "$(grep -c '"table":"trade"' "$work/out")" = 5 ] || die "sub: $(cat "$work/out")"
+if grep schema "$work/err"; then die "sub tells of schemas that nobody asked about"; fi
+p sub trade --from begin --count 1 --marks >"$work/out" 2>"$work/err" || die "sub --marks: $(cat "$work/err")"
+grep -q "^kind schema.*table quote" "$work/err" || die "sub --marks: $(cat "$work/err")"
+p sub nothing --count 1 >"$work/out" 2>"$work/err"; code=$?
+if [ $code != 1 ] || ! grep -q nothing "$work/err"; then die "sub of no table: $code, $(cat "$work/err")"; fi
 kill -CONT "$stuck"
 kill "$stuck" "$all" 2>/dev/null
 wait "$all" || die "the counter: $(cat "$work/all")"

@@ -13,7 +13,7 @@
 #include "upstream_parts.h"
 
 struct kit {
-    struct upstream_link link;
+    struct kdb_link link;
     _Atomic bool stop;
     int peer;
 };
@@ -25,7 +25,7 @@ static void open_kit(struct kit *k)
     int fd[2];
     memset(k, 0, sizeof *k);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-    k->link = (struct upstream_link){.fd = fd[0], .stop = &k->stop, .in_session = true};
+    k->link = (struct kdb_link){.fd = fd[0], .stop = &k->stop, .in_session = true};
     k->peer = fd[1];
     kdb_session_start(&k->link.session, KDB_CLIENT, &limits);
     assert_true(kdb_session_feed(&k->link.session, "\3", 1)); /* the login is behind us */
@@ -34,7 +34,7 @@ static void open_kit(struct kit *k)
 
 static void close_kit(struct kit *k)
 {
-    link_close(&k->link);
+    kdb_link_close(&k->link);
     kdb_out_free(&k->link.out);
     close(k->peer);
 }
@@ -60,7 +60,7 @@ static bool answer(struct kit *k, struct kdb_received *m, int64_t wait, struct e
 {
     *err = (struct err){0};
     put_question(k);
-    return link_answer(&k->link, "the question", m, wait, err);
+    return kdb_link_answer(&k->link, "the question", m, wait, err);
 }
 
 static void an_answer_is_the_response(void **state)
@@ -78,7 +78,7 @@ static void an_answer_is_the_response(void **state)
     assert_true(answer(&k, &m, NS_PER_S, &err));
     assert_int_equal(kdb_object_long(&m.object, 0), 3);
     assert_int_equal(recv(k.peer, asked, sizeof asked, 0), 8 + 6 + 1); /* it was asked once */
-    assert_int_equal(link_next(&k.link, &m, 0, &err), LINK_MESSAGE);
+    assert_int_equal(kdb_link_next(&k.link, &m, 0, &err), KDB_LINK_MESSAGE);
     assert_int_equal(kdb_object_long(&m.object, 0), 4);
     close_kit(&k);
 }
