@@ -7,10 +7,10 @@
  *   file ──complete──► gathered into a batch ──all there──► RELEASED (manifest)
  *     reading    one read task a file, in parallel                         tasks: read
  *     ready      all reads done (barrier, ING-51); one batch at a time goes on, oldest first
- *     interning  hook intern: the batch's symbols get their codes          -> loader_interned
+ *     interning  commit number; hook intern: its symbols get their codes   -> loader_interned
  *     indexing   one index task a (table, date)                            tasks: refresh, index
  *     merging    one merge task a column, as soon as ITS index is there (GAP-13); both run mixed
- *     moving     commit number written and synced, then hook move          -> loader_moved
+ *     moving     written and synced, then hook move                        -> loader_moved
  *     finishing  loaded: files kept, moved or deleted; temporaries removed; hook finished
  *     complete | partial | failed | cancelled
  * The next batches' reads run meanwhile. `gathering` batches are not complete yet.
@@ -39,7 +39,7 @@
  *
  * FAILURE. A task that fails, or whose worker dies, hangs (no progress for stuck_after) or holds
  * more than its memory: again after retry_backoff, doubling, at most `retries` times; errors that
- * no repetition heals: not again. A full disk (LOADER_ERROR_SPACE): again for ever, at most each
+ * no repetition heals: not again. A full disk (-ENOSPC, -EDQUOT): again for ever, at most each
  * minute, nothing new meanwhile, with an alarm. Then the file is QUARANTINED: <file>.reason is
  * written beside it (or both go to quarantine_directory), and the batch fails whole, or goes on
  * without it where the rule says partial (and always under `each`). A failed batch leaves nothing
@@ -47,26 +47,28 @@
  * anew, or by `load retry`, its files gather again.
  *
  * TASKS sent to workers: {"task":KIND, "taskID":n, "args":{…}}, args by kind:
- *   refresh {"batch":id}
- *   read    {"batch":id,"file":path,"dir":out,"recipe":{…},"size":n,"mtime":ns,
- *            "checksum":"sha256:…"?}     checksum: the task fails when the content has another
- *   hash    {"batch":id,"file":path}              -> {"bytes":n,"hash":…} as read's result has it
- *   verify  {"batch":id,"dir":out}                -> its result.json, when every CRC is right
- *   index   {"batch":id,"table":t,"date":"2026.11.22","dir":out,"hdb":root,"output":merged,
- *            "supersede":b,"inputs":[dir of (file, date, table) …],"tables":[{written of it} …]}
- *   merge   the same, "index":dir of the index task, "column":c
- * `inputs` are in the order of the batch's files (part number, else name); `tables` are the read
- * results' members of "written" for them, each with "file" (dir with `symbols`).
- * Results: read as save.h has it (written, rows, rejected, symbols, hash); index: {"rows",
- * "columns":[[name, type, bytes]…] to be merged, …}; merge: {"bytes", …}. A result that is not in
- * the packet is read from <dir>/result.json.
+ *   refresh {"batch":key}
+ *   read    save.h: {"batch":key,"file":path,"dir":out,"recipe":{…},"size":n,"mtime":ns,
+ *            "checksum":"sha256:…"?}   checksum: the task fails when the content has another;
+ *            size and mtime: it fails when the file is no longer that one
+ *   hash    {"file":path}              -> {"bytes":n,"hash":…} as read's result has it
+ *   verify  {"dir":out}                -> its result.json, when every CRC is right
+ *   index   index.h: members of hook part_args, and date, batch, commit, files, index, supersede
+ *   merge   merge.h: index, columns, and members of hook part_args
+ * Files of an index task are in the order of the batch's files (part number, else name). A result
+ * that is not in the packet is read from <dir>/result.json (hook result). An index or merge task
+ * that fails with -ESTALE begins its (date, table) anew, -ENOKEY interns again, -ENOENT or -EBADMSG
+ * of an index task has the batch's read results verified: none of these counts as an attempt until
+ * it happened `retries` times.
+ *
+ * KEY of a batch: <instance, 16 hex digits>-<number>: names its directories. COMMIT NUMBER: given
+ * when interning begins, never reused: a batch that fails leaves a hole, which harms nobody.
  *
  * DIRECTORIES
- *   <temporary>/<batch>/r<k>.<start>.<attempt>     of a read task        mode 0700
- *   <temporary>/<batch>/i.<date>.<table>.<start>.<attempt>       of an index task
- *   <merge_root>/<batch>/<date>/<table>.<start>.<attempt>        merged columns: `output`
- * All below <temporary>/<batch> and <merge_root>/<batch> is removed when the batch has ended, and
- * at start for batches that are not known.
+ *   <temporary>/<key>/r<k>.<start>.<attempt>                 of a read task, mode 0700
+ *   <temporary>/<key>/i.<date>.<table>.<start>.<attempt>     of an index task ("index")
+ * <temporary>/<key> is removed when the batch has ended, and at start where no unfinished batch has
+ * that key. Merge directories are the mover's (publish.h): hook discard.
  *
  * COST. A tick without news is a few compares. Queues are sorted once; 10,000 files cost a tick
  * nothing but what happened to them (test_load_orchestrator counts).
@@ -105,7 +107,7 @@ struct loader_config {
     uint64_t instance, seed;
     const char *boot;            /* /proc/sys/kernel/random/boot_id */
     const char *state_directory; /* load.manifest */
-    const char *temporary, *merge_root, *hdb_root;
+    const char *temporary;       /* directory, made by who calls, private to us */
     const char *const *staging;
     unsigned nstaging;
     enum loader_finished finished;
@@ -144,24 +146,22 @@ enum loader_alarm {
     LOADER_ALARMS
 };
 
+#define LOADER_KEY 40u
 struct loader_part { /* a merged table of a date */
     const char *table;
-    int32_t date;       /* days since 2000-01-01 */
-    const char *merged; /* directory with the merged columns */
-    uint64_t rows;
+    int32_t date;  /* days since 2000-01-01 */
+    uint64_t rows; /* of the files */
     bool supersede;
-    const json_t *index; /* the index task's result (base identity …) */
-    unsigned ninputs;
-    const json_t *written; /* array: the read results' members for it, with "file" and "path" */
+    const json_t *index; /* the index task's result (base …) */
 };
 struct loader_move {
     uint64_t batch;
     uint64_t commit; /* its number: 1, 2, … of this instance */
+    const char *key; /* of its directories */
     const char *name;
     unsigned n;
     const struct loader_part *part; /* valid during the call */
-    bool again;                     /* it was given out before a restart: some of it may be in */
-    bool hold; /* stale twice: nothing else should write to these tables until it is through */
+    bool again;                     /* it was given out before: some of it, or all, may be in */
 };
 enum loader_verdict {
     LOADER_MOVED,  /* all of it is in */
@@ -171,6 +171,7 @@ enum loader_verdict {
 };
 struct loader_intern {
     uint64_t batch;
+    int32_t date; /* the batch's newest */
     unsigned n;
     const char *const *symbols; /* files `symbols` of the read tasks (save.h) with at least one */
 };
@@ -185,6 +186,14 @@ struct loader_hooks {
     bool (*send)(void *arg, unsigned worker, uint64_t task, const char *json, size_t len);
     void (*intern)(void *arg, const struct loader_intern *i);
     void (*move)(void *arg, const struct loader_move *m);
+    /* The database's writer begins nothing else, until released: the batch was stale twice. */
+    void (*hold)(void *arg, uint64_t batch, bool hold);
+    /* A batch that began to index is given up: its merge directories go. Not answered. */
+    void (*discard)(void *arg, uint64_t batch, const char *key, uint64_t commit);
+    /* Members of index and merge tasks' args that are the same for all batches: database, table
+     * (schema), calendar, instance, existing, memory. A new object, or NULL: err (the table is not
+     * declared any more …). */
+    json_t *(*part_args)(void *arg, const char *table, struct err *err);
     /* A batch has ended with its files' rows in the database; at least once, also over restarts.
      * facts: batch, name, rule, state, commit, epoch, rows, rejected, bytes, files, seconds,
      * dates [..], tables [..], supersede. */
@@ -213,6 +222,9 @@ bool loader_configure(struct loader *l, const struct loader_config *c, struct er
 uint64_t loader_moving(const struct loader *l);
 /* The highest commit number given out. */
 uint64_t loader_commits(const struct loader *l);
+/* Batches that have begun and not ended, oldest first (merge directories to keep). */
+unsigned loader_unfinished(const struct loader *l, uint64_t *batch, unsigned room);
+void loader_key(uint64_t instance, uint64_t batch, char out[LOADER_KEY]);
 
 /* Decides and acts. mono: monotonic ns (timeouts), wall: UTC ns since 2000-01-01 (what is shown).
  * Returns the monotonic time by which it must be called again. */
@@ -228,12 +240,13 @@ void loader_worker_up(struct loader *l, unsigned worker, int pid);
 void loader_worker_down(struct loader *l, unsigned worker, const char *why);
 void loader_worker_beat(struct loader *l, unsigned worker, uint64_t task, uint64_t rows,
                         uint64_t bytes, uint64_t heap);
-enum loader_error { LOADER_OK, LOADER_ERROR_RETRY, LOADER_ERROR_FINAL, LOADER_ERROR_SPACE };
-/* result: borrowed; may be NULL (see above). text: the error's sentence. An answer for another task
- * than the worker has is ignored. */
-void loader_worker_done(struct loader *l, unsigned worker, uint64_t task, enum loader_error e,
+/* code: 0 = done, else -errno of the failure (-1: none), retryable: see task.h; -ENOSPC and -EDQUOT
+ * wait. result: borrowed; may be NULL (see above). text: the error's sentence. An answer for
+ * another task than the worker has is ignored. */
+void loader_worker_done(struct loader *l, unsigned worker, uint64_t task, int code, bool retryable,
                         const json_t *result, const char *text, uint64_t heap);
-void loader_interned(struct loader *l, uint64_t batch, enum loader_error e, const char *text);
+/* code as above. */
+void loader_interned(struct loader *l, uint64_t batch, int code, bool retryable, const char *text);
 /* stale[i]: part i of the move. epoch: of the publication. */
 void loader_moved(struct loader *l, uint64_t batch, enum loader_verdict v, const bool *stale,
                   uint64_t epoch, const char *text);
