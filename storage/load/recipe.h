@@ -3,9 +3,10 @@
  * recipe.h - all that says how one file is read: what `load.files` configures, resolved, and what a
  * worker is sent.
  *
- * load_recipe_decode takes the JSON of an operator's entry (YAML's mapping as JSON), completed by
- * control with what the operator does not write (marked +), checks all of it and names the member
- * that is wrong. load_recipe_encode gives the same form; decode(encode(r)) equals r.
+ * load_recipe_decode takes the JSON of an operator's entry (YAML's mapping as JSON; numbers and
+ * booleans may be texts), completed by control with what the operator does not write (marked +),
+ * checks all of it and names the member that is wrong. load_recipe_encode gives back what was
+ * decoded.
  *
  *   {"name":"trades",                     for people and states
  *    "format":"text",                     text itch50 pcap splayed plugin; default text
@@ -20,8 +21,10 @@
  *    "header":"auto"|true|false           auto: the first row is one when it names a wanted column
  *    "skip_lines":0, "comment":"#"        lines before the header; lines that begin with this
  *    "columns":["time","sym","-",…]       the file's columns in order, "-" is passed over; or
- *             {"Trade Time":"time",…}     by the header's names. Absent: the header names the
- *                                         table's columns, or (no header) the table's own order
+ *             {"Trade Time":"time",…}     by the header's names; those not listed must be columns
+ *                                         of the table, or "*":"-" passes them over
+ *                                         Absent: the header names the table's columns, or (no
+ *                                         header) the table's own order
  *    "nulls":["","NA"], "decimal":"."
  *    "thousands":","                      may part the digits before the point into groups of three
  *    "ragged":false                       true: fields that a row lacks at its end are null
@@ -129,10 +132,10 @@ struct load_rule {
 
 /* What a column of the file becomes. */
 #define LOAD_TO_NOTHING (-1)
-#define LOAD_TO_DATE    (-2) /* the partition's date */
 struct load_field {
     char name[LOAD_FIELD_NAME]; /* in the header; "" = by its place */
-    int to;                     /* column of tables[0], or one of these */
+    int to;                     /* column of tables[0], or LOAD_TO_NOTHING */
+    bool date;                  /* it says the partition's date (too) */
 };
 
 enum load_date { LOAD_DATE_TIME, LOAD_DATE_COLUMN, LOAD_DATE_FILE, LOAD_DATE_FIXED };
@@ -155,7 +158,7 @@ struct load_recipe {
     /* text */
     char separator[LOAD_SEPARATOR + 1], comment[LOAD_SEPARATOR + 1];
     uint8_t nseparator, ncomment;
-    char quote, escape; /* 0 = none */
+    char quote, escape;      /* 0 = none */
     char decimal, thousands; /* thousands 0 = none */
     bool ragged, rest, trim;
     enum load_header header;
@@ -163,6 +166,7 @@ struct load_recipe {
     struct load_field *fields; /* [nfields]; 0 = see "columns" */
     unsigned nfields;
     bool by_name; /* fields are found by the header's names */
+    bool others;  /* by_name: names that are not listed are passed over */
     unsigned nnulls;
     char null[LOAD_NULLS][LOAD_NULL_BYTES];
     struct load_rule rule[SCHEMA_COLUMNS_MAX];
@@ -197,6 +201,8 @@ struct load_recipe {
     char calendar[SCHEMA_NAME_MAX], calendar_zone[64];
     struct tzone *calendar_tz; /* owned */
     int32_t eod_s;
+
+    json_t *source; /* private: what was decoded */
 };
 
 /* NULL: err names the recipe and the member. */
