@@ -43,7 +43,8 @@
  *                                         "column NAME" (of the file), "file" ({date} of
  *                                         file_pattern), or a date
  *    "file_pattern":"{sym}_{date}.csv*"   * and ? as in a shell; {NAME} sets that column, {date}
- * the date, {i} {M} nothing "constants":{"ex":"N"}               columns that the file has not got
+ *                                         the date, {i} and {M} nothing
+ *    "constants":{"ex":"N"}               columns that the file has not got
  *    "optional":["cond"]                  columns that may be missing: null (GAP-15). "*" = all but
  *                                         time and sym
  *    "rejects":0, "partial":false         bad rows that are put aside; beyond: the file fails, or
