@@ -152,26 +152,20 @@ bool query_answer_env(struct query_answer *a, struct query_env *env)
 
 /* ---- statements ---- */
 
-static void put_name(FILE *f, const char *name)
+static void put_quoted(FILE *f, const char *text, char quote)
 {
-    putc('"', f);
-    for (const char *c = name; *c; c++) {
-        if (*c == '"')
-            putc('"', f);
+    putc(quote, f);
+    for (const char *c = text; *c; c++) {
+        if (*c == quote)
+            putc(quote, f);
         putc(*c, f);
     }
-    putc('"', f);
+    putc(quote, f);
 }
 
-static void put_text(FILE *f, const char *text)
+static void put_name(FILE *f, const char *name)
 {
-    putc('\'', f);
-    for (const char *c = text; *c; c++) {
-        if (*c == '\'')
-            putc('\'', f);
-        putc(*c, f);
-    }
-    putc('\'', f);
+    put_quoted(f, name, '"');
 }
 
 static const char *field(const struct query_answer *a, const char *name)
@@ -245,7 +239,7 @@ static char *statement(const struct query_answer *a, const struct view *v, const
         json_array_foreach(syms, i, s)
         {
             fputs(i ? ", " : "", f);
-            put_text(f, json_string_value(s));
+            put_quoted(f, json_string_value(s), '\'');
         }
         fputs(json_array_size(syms) ? ")" : "", f);
         glue = " AND ";

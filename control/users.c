@@ -42,22 +42,23 @@ const struct user *users_load_at(const struct users_load *l, unsigned i)
     return &l->user[i];
 }
 
+struct wanted {
+    const char *name;
+    size_t len;
+};
+static int by_name(const void *wanted, const void *user)
+{
+    const struct wanted *w = wanted;
+    const char *at = ((const struct user *)user)->name;
+    int c = strncmp(w->name, at, w->len);
+    return c ? c : at[w->len] ? -1 : 0;
+}
+
 static const struct user *named(const struct users_load *l, const char *name, size_t len)
 {
-    uint32_t lo = 0, hi = l->count;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        const char *at = l->user[mid].name;
-        int c = strncmp(at, name, len);
-        c = c ? c : at[len] ? 1 : 0;
-        if (!c)
-            return &l->user[mid];
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
+    return l->count
+               ? bsearch(&(struct wanted){name, len}, l->user, l->count, sizeof *l->user, by_name)
+               : NULL;
 }
 
 bool users_load_scram_at(const struct users_load *l, const char *name, size_t *line, size_t *column,
@@ -125,20 +126,14 @@ void user_release(const struct user *u)
 /* ---- rights -----------------------------------------------------------------------------------
  */
 
+static int by_text(const void *name, const void *at)
+{
+    return strcmp(name, *(const char *const *)at);
+}
+
 static bool in(const struct user_names *s, const char *name)
 {
-    uint32_t lo = 0, hi = s->count;
-    while (!s->all && lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        int c = strcmp(s->at[mid], name);
-        if (!c)
-            return true;
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return s->all;
+    return s->all || (s->count && bsearch(name, s->at, s->count, sizeof *s->at, by_text));
 }
 
 bool user_may_read(const struct user *u, const char *table)

@@ -424,21 +424,14 @@ static bool read_top(struct reader *r, yaml_node_t *root)
 /* ---- groups -----------------------------------------------------------------------------------
  */
 
+static int by_group(const void *name, const void *rules)
+{
+    return strcmp(name, ((const struct rules *)rules)->name);
+}
+
 static struct rules *group_named(struct reader *r, const char *name)
 {
-    struct rules key = {.name = name};
-    uint32_t lo = 0, hi = r->n_groups;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        int c = strcmp(r->groups[mid].name, key.name);
-        if (!c)
-            return &r->groups[mid];
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
+    return r->n_groups ? bsearch(name, r->groups, r->n_groups, sizeof *r->groups, by_group) : NULL;
 }
 
 static bool resolve(struct reader *r, struct rules *x, bool group)

@@ -420,3 +420,12 @@ bool kdb_notice_end(struct kdb_notice *n)
     }
     return ended(o, begun);
 }
+
+bool kdb_notice_range(struct kdb_out *o, const char *kind, uint64_t from, uint64_t to)
+{
+    struct kdb_notice n;
+    kdb_notice_begin(&n, o, kind);
+    kdb_notice_long(&n, "from", (int64_t)from);
+    kdb_notice_long(&n, "to", (int64_t)to);
+    return kdb_notice_end(&n);
+}

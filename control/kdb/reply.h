@@ -91,3 +91,5 @@ void kdb_notice_long(struct kdb_notice *n, const char *key, int64_t v); /* posit
 void kdb_notice_time(struct kdb_notice *n, const char *key, int64_t v); /* timestamp */
 void kdb_notice_symbol(struct kdb_notice *n, const char *key, const char *text);
 bool kdb_notice_end(struct kdb_notice *n);
+/* A whole notice with `from` and `to`. */
+bool kdb_notice_range(struct kdb_out *o, const char *kind, uint64_t from, uint64_t to);

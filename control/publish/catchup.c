@@ -241,14 +241,10 @@ static bool publish_batch(struct job *j, uint64_t position, bool near, bool end)
 static void notice(struct job *j, const char *kind, uint64_t from, uint64_t to)
 {
     struct kdb_out o = {0};
-    struct kdb_notice n;
     if (!j->notices)
         return;
-    kdb_notice_begin(&n, &o, kind);
-    kdb_notice_long(&n, "from", (int64_t)from);
-    kdb_notice_long(&n, "to", (int64_t)to);
-    struct message *m = kdb_notice_end(&n) ? message_copy(o.data, o.len, MESSAGE_NOTICE) : NULL;
-    kdb_out_free(&o);
+    bool made = kdb_notice_range(&o, kind, from, to);
+    struct message *m = message_made(&o, made, MESSAGE_NOTICE);
     if (m)
         keep(j, m);
     message_release(m);

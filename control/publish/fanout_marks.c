@@ -25,8 +25,7 @@ static bool anyone(const struct fanout *f, uint8_t mark)
 static struct message *finished(struct fanout *f, struct kdb_out *o, bool ok,
                                 enum message_kind kind, uint64_t first)
 {
-    struct message *m = ok ? message_copy(o->data, o->len, kind) : NULL;
-    kdb_out_free(o);
+    struct message *m = message_made(o, ok, kind);
     if (m) {
         m->first = first;
         m->end = f->position;
@@ -275,13 +274,9 @@ static void restarted(struct fanout *f, const struct frame *frame)
 {
     uint64_t old_end, start;
     struct kdb_out o = {0};
-    struct kdb_notice n;
     if (!cursor_restart_mark(frame, &old_end, &start))
         return;
-    kdb_notice_begin(&n, &o, "restart");
-    kdb_notice_long(&n, "from", (int64_t)old_end);
-    kdb_notice_long(&n, "to", (int64_t)start);
-    bool ok = kdb_notice_end(&n);
+    bool ok = kdb_notice_range(&o, "restart", old_end, start);
     spread(f, FANOUT_NOTICE, finished(f, &o, ok, MESSAGE_NOTICE, frame->position));
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include "publish/message.h"
+#include "storage/kdb_object.h"
 
 static _Atomic uint64_t held;
 
@@ -22,6 +23,13 @@ struct message *message_copy(const void *data, size_t len, enum message_kind kin
         m->kind = (uint8_t)kind;
         memcpy(m->data, data, len);
     }
+    return m;
+}
+
+struct message *message_made(struct kdb_out *o, bool made, enum message_kind kind)
+{
+    struct message *m = made ? message_copy(o->data, o->len, kind) : NULL;
+    kdb_out_free(o);
     return m;
 }
 

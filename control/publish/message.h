@@ -41,6 +41,9 @@ struct message {
 struct message *message_new(size_t len);
 /* The bytes of a finished object or message, copied. NULL: no memory. */
 struct message *message_copy(const void *data, size_t len, enum message_kind kind);
+struct kdb_out;
+/* A whole message of `o` (made: it went well); o is freed. NULL: it did not, or no memory. */
+struct message *message_made(struct kdb_out *o, bool made, enum message_kind kind);
 
 pst_inline struct message *message_hold(struct message *m)
 {

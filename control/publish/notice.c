@@ -40,13 +40,8 @@ void notice_skipped(struct connection *c, uint64_t rows, uint64_t from, uint64_t
 void notice_range(struct connection *c, const char *kind, uint64_t from, uint64_t to)
 {
     struct kdb_out o = {0};
-    struct kdb_notice n;
-    if (!c->notices)
-        return;
-    kdb_notice_begin(&n, &o, kind);
-    kdb_notice_long(&n, "from", (int64_t)from);
-    kdb_notice_long(&n, "to", (int64_t)to);
-    tell(c, &o, kdb_notice_end(&n));
+    if (c->notices)
+        tell(c, &o, kdb_notice_range(&o, kind, from, to));
 }
 
 void notice_position(struct connection *c, const char *kind, uint64_t position)
@@ -66,8 +61,7 @@ void notice_behind(struct connection *c, uint64_t position)
     struct kdb_notice n;
     kdb_notice_begin(&n, &o, "position");
     kdb_notice_long(&n, "position", (int64_t)position);
-    struct message *m = kdb_notice_end(&n) ? message_copy(o.data, o.len, MESSAGE_NOTICE) : NULL;
-    kdb_out_free(&o);
+    struct message *m = message_made(&o, kdb_notice_end(&n), MESSAGE_NOTICE);
     if (m && consumer_push_behind(&c->out, m)) /* no memory: the next one tells as much */
         connection_dirty(c);
     message_release(m);

@@ -123,6 +123,17 @@ static struct auth_result result(void)
     return r;
 }
 
+/* A login's verdict. */
+static void expect(uint64_t token, const char *user, const char *password, enum auth_verdict v)
+{
+    assert_true(login_as(token, user, password));
+    work();
+    struct auth_result r = result();
+    if (r.token != token || r.verdict != v)
+        fail_msg("%s %s: %s, not %s", user, password, auth_verdict_text(r.verdict),
+                 auth_verdict_text(v));
+}
+
 static bool nothing(void)
 {
     struct auth_result r;
@@ -302,9 +313,7 @@ static void test_full(void **state)
 static void test_cache(void **state)
 {
     (void)state;
-    assert_true(login_as(1, "alice", "pencil"));
-    work();
-    assert_int_equal(result().verdict, AUTH_ACCEPTED);
+    expect(1, "alice", "pencil", AUTH_ACCEPTED);
     /* the next hundred do not wait for the rate */
     for (uint64_t i = 0; i < 100; i++)
         assert_true(login_as(i, "alice", "pencil"));
@@ -340,33 +349,23 @@ static void test_cache(void **state)
     assert_true(users_reload(users, &err));
     uint64_t checks = counted(COUNTER_AUTH_CHECKS);
     now += NS_PER_S;
-    assert_true(login_as(1, "alice", "pencil"));
-    work();
-    assert_int_equal(result().verdict, AUTH_ACCEPTED);
+    expect(1, "alice", "pencil", AUTH_ACCEPTED);
     assert_int_equal(counted(COUNTER_AUTH_CHECKS), checks + 1);
     write_users("users:\n  alice: {scram: \"%s\"}\n", other);
     now += NS_PER_S;
     work(); /* it looks at the file each second */
-    assert_true(login_as(1, "alice", "pencil"));
-    work();
-    assert_int_equal(result().verdict, AUTH_PASSWORD);
+    expect(1, "alice", "pencil", AUTH_PASSWORD);
     now += NS_PER_S;
-    assert_true(login_as(1, "alice", "brush"));
-    work();
-    assert_int_equal(result().verdict, AUTH_ACCEPTED);
+    expect(1, "alice", "brush", AUTH_ACCEPTED);
     /* and time does */
     now += AUTH_CACHE_NS;
     checks = counted(COUNTER_AUTH_CHECKS);
-    assert_true(login_as(1, "alice", "brush"));
-    work();
-    assert_int_equal(result().verdict, AUTH_ACCEPTED);
+    expect(1, "alice", "brush", AUTH_ACCEPTED);
     assert_int_equal(counted(COUNTER_AUTH_CHECKS), checks + 1);
     write_users("users: {}\n");
     assert_true(users_reload(users, &err));
     now += NS_PER_S;
-    assert_true(login_as(1, "alice", "brush"));
-    work();
-    assert_int_equal(result().verdict, AUTH_PASSWORD);
+    expect(1, "alice", "brush", AUTH_PASSWORD);
 }
 
 static void test_peers(void **state)
@@ -501,13 +500,9 @@ static void test_validator(void **state)
     /* no network of the user's, no UTF-8, too long: it is not asked; nor twice at one rate's turn
      */
     now += NS_PER_S;
-    assert_true(login_as(102, "ext2", "x"));
-    work();
-    assert_int_equal(result().verdict, AUTH_NETWORK);
+    expect(102, "ext2", "x", AUTH_NETWORK);
     now += NS_PER_S;
-    assert_true(login_as(103, "ext", "\xFF\xFE"));
-    work();
-    assert_int_equal(result().verdict, AUTH_EXTERNAL);
+    expect(103, "ext", "\xFF\xFE", AUTH_EXTERNAL);
     memset(line, 'p', sizeof line);
     now += NS_PER_S;
     assert_true(auth_login(box, 104, &from, now, "ext", 3, line, sizeof line));
@@ -538,9 +533,7 @@ static void test_validator_gone(void **state)
     (void)state;
     with_validator();
     now += NS_PER_S;
-    assert_true(login_as(1, "ext", "x"));
-    work();
-    assert_int_equal(result().verdict, AUTH_VALIDATOR);
+    expect(1, "ext", "x", AUTH_VALIDATOR);
     auth_problem(auth, problem);
     assert_non_null(strstr(problem, "No such file"));
     int l = listening(0), fd;
@@ -571,9 +564,7 @@ static void test_validator_gone(void **state)
                                            .login_timeout = 5 * NS_PER_S},
                      &err);
     box = auth_mailbox(auth);
-    assert_true(login_as(1, "ext", "x"));
-    work();
-    assert_int_equal(result().verdict, AUTH_VALIDATOR);
+    expect(1, "ext", "x", AUTH_VALIDATOR);
     close(fd);
     close(l);
     unlink(socket_path);

@@ -6,6 +6,7 @@
  * value, marks in their places, with what the specification of its subscriptions says.
  */
 #include "fanout_kit.h"
+#include "every_type.h"
 #include <errno.h>
 #include <math.h>
 #include "core/civil.h"
@@ -873,15 +874,6 @@ static void iex(void **unused)
 }
 
 /* ---- rows of every type, several days, versions, marks, gaps ---- */
-
-static const struct column_def every[] = {
-    {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"b", PST_BOOLEAN}, {"g", PST_GUID},
-    {"x", PST_BYTE},         {"h", PST_SHORT},    {"i", PST_INT},     {"j", PST_LONG},
-    {"e", PST_REAL},         {"f", PST_FLOAT},    {"c", PST_CHAR},    {"s", PST_SYMBOL},
-    {"p", PST_TIMESTAMP},    {"m", PST_MONTH},    {"d", PST_DATE},    {"n", PST_TIMESPAN},
-    {"u", PST_MINUTE},       {"v", PST_SECOND},   {"t", PST_TIME},    {"text", PST_STRING},
-    {"more", PST_STRING},
-};
 
 static uint32_t random_symbol(struct journal *j)
 {

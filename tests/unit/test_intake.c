@@ -5,6 +5,7 @@
  * refused whole, in one sentence; tickets, full rings, long messages and symbol limits.
  */
 #include "journal_kit.h"
+#include "every_type.h"
 #include <math.h>
 #include "core/civil.h"
 #include "publish/intake.h"
@@ -14,14 +15,6 @@
 #define NOW    (KIT_DAY * NS_PER_DAY + 9 * 3600 * NS_PER_S)
 #define EXTENT (2ull << 20)
 
-static const struct column_def every[] = {
-    {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"b", PST_BOOLEAN}, {"g", PST_GUID},
-    {"x", PST_BYTE},         {"h", PST_SHORT},    {"i", PST_INT},     {"j", PST_LONG},
-    {"e", PST_REAL},         {"f", PST_FLOAT},    {"c", PST_CHAR},    {"s", PST_SYMBOL},
-    {"p", PST_TIMESTAMP},    {"m", PST_MONTH},    {"d", PST_DATE},    {"n", PST_TIMESPAN},
-    {"u", PST_MINUTE},       {"v", PST_SECOND},   {"t", PST_TIME},    {"text", PST_STRING},
-    {"more", PST_STRING},
-};
 #define FIXED (PST_COUNT(every) - 2) /* table `plain`: without texts */
 
 struct rig {

@@ -20,6 +20,7 @@
 #include "cursor.h"
 #include "kdb_log.h"
 #include "kdb_rows.h"
+#include "every_type.h"
 #include "log_make.h"
 
 #define DAY 9823 /* 2026.11.23 */
@@ -69,14 +70,6 @@ static const char *sub(const char *name)
 
 /* ---- a log of every type ---- */
 
-static const struct column_def every[] = {
-    {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"b", PST_BOOLEAN}, {"g", PST_GUID},
-    {"x", PST_BYTE},         {"h", PST_SHORT},    {"i", PST_INT},     {"j", PST_LONG},
-    {"e", PST_REAL},         {"f", PST_FLOAT},    {"c", PST_CHAR},    {"s", PST_SYMBOL},
-    {"p", PST_TIMESTAMP},    {"m", PST_MONTH},    {"d", PST_DATE},    {"n", PST_TIMESPAN},
-    {"u", PST_MINUTE},       {"v", PST_SECOND},   {"t", PST_TIME},    {"text", PST_STRING},
-    {"more", PST_STRING},
-};
 static const struct column_def of_feed[] = {{"price", PST_FLOAT}, {"side", PST_CHAR}};
 
 static uint32_t text_id(struct log_make *m)
