@@ -487,8 +487,8 @@ static bool load_given(struct loader *l, const struct config_key *k, yaml_node_t
     switch (k->kind) {
     case KIND_SUB:
         if (is_null(n)) {
-            if (k->child == SECTION_ipc) { /* `ipc:` alone means its defaults */
-                l->c->ipc.file_line = (int)n->start_mark.line + 1;
+            if (k->child == SECTION_ipc || k->child == SECTION_load) {
+                *(int *)at = (int)n->start_mark.line + 1; /* alone it means its defaults */
             }
             return true;
         }

@@ -31,7 +31,7 @@
 
 #define CONFIG_FILE_MAX  (4u << 20)
 #define CONFIG_DEPTH_MAX 16
-#define CONFIG_UNSET     INT64_MIN /* a date that is not given */
+#define CONFIG_UNSET     INT64_MIN /* a date or time of day that is not given */
 
 enum config_durability { CONFIG_ASYNC, CONFIG_WRITTEN, CONFIG_DURABLE };
 enum config_hugepages { CONFIG_HUGE_AUTO, CONFIG_HUGE_ON, CONFIG_HUGE_OFF };
@@ -262,6 +262,109 @@ struct config_view {
 };
 CONFIG_LIST(view);
 
+/* The members of a load_file are what storage/load/recipe.h is made of (load_config.h). */
+enum config_allocation { CONFIG_LOAD_DYNAMIC, CONFIG_LOAD_STATIC };
+enum config_load_memory { CONFIG_MEMORY_AUTO, CONFIG_MEMORY_HOST, CONFIG_MEMORY_CGROUP };
+enum config_finished { CONFIG_FINISHED_KEEP, CONFIG_FINISHED_MOVE, CONFIG_FINISHED_DELETE };
+enum config_batch_by { CONFIG_BY_COUNT, CONFIG_BY_TRIGGER, CONFIG_BY_MANIFEST, CONFIG_BY_EACH };
+enum config_load_format {
+    CONFIG_LOAD_TEXT,
+    CONFIG_LOAD_ITCH50,
+    CONFIG_LOAD_PCAP,
+    CONFIG_LOAD_SPLAYED,
+    CONFIG_LOAD_PLUGIN
+};
+enum config_load_quote { CONFIG_QUOTE_DOUBLE, CONFIG_QUOTE_SINGLE, CONFIG_QUOTE_NONE };
+enum config_load_escape { CONFIG_ESCAPE_DOUBLE, CONFIG_ESCAPE_BACKSLASH };
+enum config_load_header { CONFIG_HEADER_AUTO, CONFIG_HEADER_YES, CONFIG_HEADER_NO };
+enum config_load_decimal { CONFIG_DECIMAL_POINT, CONFIG_DECIMAL_COMMA };
+enum config_date_format { CONFIG_DATES_NONE, CONFIG_DATES_DMY, CONFIG_DATES_MDY, CONFIG_DATES_YMD };
+enum config_load_symbol { CONFIG_SYMBOL_COLUMN, CONFIG_SYMBOL_NAME };
+
+struct config_load_batch {
+    int file_line;
+    const char *name, *match;
+    int by;
+    const char *suffix;
+    int64_t deadline; /* CONFIG_UNSET: none */
+    int64_t priority;
+    bool partial, supersede;
+    int64_t gather_timeout;
+};
+CONFIG_LIST(load_batch);
+struct config_load_map {
+    int file_line;
+    const char *name, *column;
+};
+CONFIG_LIST(load_map);
+struct config_load_scale {
+    int file_line;
+    const char *name, *factor;
+};
+CONFIG_LIST(load_scale);
+struct config_load_time {
+    int file_line;
+    const char *name, *format;
+};
+CONFIG_LIST(load_time);
+struct config_load_constant {
+    int file_line;
+    const char *name, *value;
+};
+CONFIG_LIST(load_constant);
+struct config_load_option {
+    int file_line;
+    const char *name, *value;
+};
+CONFIG_LIST(load_option);
+struct config_load_file {
+    int file_line;
+    const char *name, *match;
+    int format;
+    const char *table, *feed, *session, *sym, *separator;
+    int quote, escape, header;
+    int64_t skip_lines;
+    const char *comment;
+    struct config_names columns;
+    struct config_load_map_list map;
+    struct config_names optional, nulls;
+    int decimal;
+    struct config_load_scale_list scale;
+    const char *time_format;
+    struct config_load_time_list times;
+    const char *zone;
+    int date_format;
+    const char *date;
+    int symbol;
+    struct config_load_constant_list constants;
+    int64_t max_rejects;
+    bool partial;
+    const char *expansion;
+    const char *read_function, *post_read_function, *save_function;
+    struct config_load_option_list options;
+};
+CONFIG_LIST(load_file);
+struct config_load {
+    int file_line; /* 0: no `load` in the file, no loader */
+    struct config_names staging;
+    const char *temporary;
+    int64_t workers;
+    int allocation;
+    bool large_worker;
+    int64_t worker_memory, large_worker_memory, file_size_limit, memory_buffer;
+    bool compounding;
+    int64_t limit_min, limit_max, throttle;
+    int memory;
+    int64_t retries, retry_backoff, stuck_after, stable_after, scan_interval;
+    bool newly_only;
+    int finished;
+    const char *finished_directory, *quarantine_directory, *rejects_directory;
+    struct config_names post_batch_exec;
+    int64_t post_batch_timeout;
+    struct config_load_batch_list batches;
+    struct config_load_file_list files;
+};
+
 struct config {
     int file_line;
     const char *instance, *state_directory, *log_directory, *log_prefix, *spill_directory,
@@ -300,6 +403,7 @@ struct config {
     bool multi_publish, publish_first;
     const char *kdb_log_directory, *kdb_log_name;
     struct config_ipc ipc;
+    struct config_load load;
     struct config_calendar calendar;
     int64_t query_processes, query_threads, query_memory, query_timeout, query_rows, query_queue;
     struct config_names plugins, alarm_exec, post_save_exec;

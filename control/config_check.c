@@ -332,6 +332,9 @@ static bool check_table(const struct config *c, const struct config_table *t, st
     if (is_one_of(t->name, builtin_tables, PST_COUNT(builtin_tables))) {
         FAIL(t->file_line, "tables.%s: this table is built in; choose another name", t->name);
     }
+    if (!strncmp(t->name, "pst_", 4)) {
+        FAIL(t->file_line, "tables.%s: names that begin with pst_ are our own; rename it", t->name);
+    }
     if (t->columns.count < 2 || strcmp(cols[0].name, "time") != 0 ||
         strcmp(cols[1].name, "sym") != 0 || cols[0].type != CONFIG_TIMESTAMP ||
         cols[1].type != CONFIG_SYMBOL) {
@@ -629,6 +632,9 @@ static bool check_view(const struct config *c, const struct config_view *v, stru
         FAIL(v->file_line,
              "views.%s: a view's name is a letter, then letters, digits and _; rename it", v->name);
     }
+    if (!strncmp(v->name, "pst_", 4)) {
+        FAIL(v->file_line, "views.%s: names that begin with pst_ are our own; rename it", v->name);
+    }
     if (table) {
         FAIL(v->file_line, "views.%s: there is a table of this name; rename the view", v->name);
     }
@@ -724,7 +730,7 @@ bool config_check(struct config *c, struct err *err)
             return false;
         }
     }
-    return true;
+    return config_check_load(c, err);
 }
 
 uint64_t config_rdb_bytes(const struct config *c, uint64_t ram)

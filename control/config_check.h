@@ -9,3 +9,5 @@
 #include "config.h"
 
 bool config_check(struct config *c, struct err *err);
+/* Its part for the mapping `load` (config_load.c); tables and feeds are sound by then. */
+bool config_check_load(const struct config *c, struct err *err);

@@ -176,9 +176,10 @@ static json_t *section_json(int section, const void *object)
 {
     json_t *map = json_object();
     for (const struct config_key *k = NULL; map && (k = config_next_key(section, k));) {
-        /* Shown, it would open ports where it is loaded again. */
-        bool absent = k->kind == KIND_SUB && k->child == SECTION_ipc &&
-                      !((const struct config *)object)->ipc.file_line;
+        /* Shown, they would open ports, or start a loader, where it is loaded again. */
+        const int *line = (const void *)((const char *)object + k->offset);
+        bool absent =
+            k->kind == KIND_SUB && !*line && (k->child == SECTION_ipc || k->child == SECTION_load);
         if (!(k->flags & CONFIG_REFUSED) && !absent &&
             json_object_set_new(map, k->name, value_json(k, (const char *)object + k->offset)) !=
                 0) {

@@ -355,7 +355,7 @@ bool config_defaults(int section, void *object, struct config_arena **arena, str
                 return err_set(err, -EINVAL, "default of %s.%s: %s", config_sections[section].name,
                                k->name, why);
             }
-        } else if (k->kind == KIND_DATE) {
+        } else if (k->kind == KIND_DATE || k->kind == KIND_TIME) {
             *(int64_t *)at = CONFIG_UNSET;
         }
     }
@@ -387,6 +387,8 @@ static const char *number_text(int kind, int64_t v, char buf[64])
     case KIND_DURATION:
         return scaled_text(v, durations, PST_COUNT(durations), buf);
     case KIND_TIME:
+        if (v == CONFIG_UNSET)
+            return NULL;
         snprintf(buf, 64, v % 60 ? "%s%02d:%02d:%02d" : "%s%02d:%02d", v < 0 ? "-" : "",
                  abs((int)(v / 3600)), abs((int)(v / 60 % 60)), abs((int)(v % 60)));
         return buf;

@@ -178,6 +178,15 @@ static void test_example(void **state)
                                         "hdb_lockfile",
                                         "log_streamer",
                                         "ipc.users",
+                                        "load.staging",
+                                        "load.temporary",
+                                        "load.large_worker",
+                                        "load.compounding",
+                                        "load.finished",
+                                        "load.finished_directory",
+                                        "load.quarantine_directory",
+                                        "load.rejects_directory",
+                                        "load.post_batch_exec",
                                         "ipc.validator",
                                         "ipc.certificate",
                                         "ipc.key",
@@ -199,6 +208,8 @@ static void test_example(void **state)
                        strncmp(changes[i].key, "ports.left.", 11) == 0 ||
                        strncmp(changes[i].key, "framings.xdp", 12) == 0 ||
                        strncmp(changes[i].key, "views.add", 9) == 0 ||
+                       strncmp(changes[i].key, "load.batches.", 13) == 0 ||
+                       strncmp(changes[i].key, "load.files.", 11) == 0 ||
                        strcmp(changes[i].key, "tables.quote.key") == 0;
         for (size_t j = 0; j < PST_COUNT(shown); j++) {
             example |= strcmp(changes[i].key, shown[j]) == 0;
@@ -703,6 +714,80 @@ static void test_files(void **state)
     rmdir(dir);
 }
 
+/* ---- load -------------------------------------------------------------------------------------
+ */
+
+#define LOAD                                                                                       \
+    "database: /d\ntables: {t: {columns: {time: timestamp, sym: symbol, px: float}}}\n"            \
+    "feeds: {f: {decoder: itch50}, g: {}}\nload: {"
+
+static void test_load(void **state)
+{
+    (void)state;
+    struct config *c = must_parse("instance: x\n"), *again;
+    char *text = yaml_of(c); /* shown without it, or loading that would start a loader */
+    assert_int_equal(c->load.file_line, 0);
+    assert_null(strstr(text, "staging"));
+    free(text);
+    config_free(c);
+    c = must_parse(LOAD "staging: [/in], batches: {b: {match: 'a_{i}of{M}', deadline: '07:00'},"
+                        " e: {match: x, by: each}}, files: {k: {match: 'a_*', table: t,"
+                        " separator: tab, map: {Price: px}, scale: {px: 0.01}, nulls: [NA],"
+                        " times: {time: epoch_ms}, comment: '#'}, i: {match: '*', format: itch50,"
+                        " feed: f}}}\n");
+    assert_int_equal(c->load.batches.at[0].deadline, 7 * 3600);
+    assert_true(c->load.batches.at[1].deadline == CONFIG_UNSET);
+    assert_string_equal(c->load.files.at[0].map.at[0].column, "px");
+    text = yaml_of(c);
+    struct err e;
+    if (!config_parse("again.yaml", text, strlen(text), &again, &e))
+        fail_msg("%s\n%s", e.text, text);
+    assert_int_equal(config_diff(c, again, NULL, 0), 0);
+    free(text);
+    config_free(again);
+    config_free(c);
+    refuse("load:\n", "load.staging is missing");
+    refuse("load: {staging: [/in]}\n", "no database to load into");
+    refuse(LOAD "staging: [in]}\n", "'in' is no absolute path");
+    refuse(LOAD "staging: [/d/in]}\n", "lies in database");
+    refuse(LOAD "staging: [/in, /in]}\n", "given twice");
+    refuse(LOAD "staging: [/in], rejects_directory: /in}\n", "loaded again");
+    refuse(LOAD "staging: [/in], finished_directory: /o}\n", "without finished: move");
+    refuse(LOAD "staging: [/in], worker: 3}\n", "did you mean workers?");
+    refuse(LOAD "staging: [/in], workers: 1, large_worker: true}\n", "no worker for other");
+    refuse(LOAD "staging: [/in], large_worker_memory: 1G}\n", "there is no large worker");
+    refuse(LOAD "staging: [/in], limit_min: 1G}\n", "only with compounding");
+    refuse(LOAD "staging: [/in], compounding: true, limit_min: 8G}\n", "more than file_size_limit");
+    refuse(LOAD "staging: [/in], batches: {b: {match: 'x*'}}}\n", "needs {i} and {M}");
+    refuse(LOAD "staging: [/in], batches: {b: {match: 'x{n}', by: each}}}\n", "'{n}' is unknown");
+    refuse(LOAD "staging: [/in], batches: {b: {match: x, by: each, suffix: .t}}}\n",
+           "trigger or manifest");
+    refuse(LOAD "staging: [/in], files: {k: {match: x}}}\n", "table is missing");
+    refuse(LOAD "staging: [/in], files: {k: {match: a/b, table: t}}}\n", "has no /");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: tt}}}\n", "no table tt; declare");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, map: {p: py}}}}\n",
+           "no column py; did you mean px?");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, columns: [px, px]}}}\n", "twice");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, scale: {px: 0}}}}\n",
+           "'0' is no number");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, time_format: date}}}\n",
+           "'date' is unknown");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, date: name}}}\n", "needs {date}");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, date: today}}}\n",
+           "neither time, name");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, symbol: name}}}\n", "needs {sym}");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, format: pcap}}}\n", "feed is missing");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, format: pcap, feed: g}}}\n", "no decoder");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, post_read_function: f}}}\n",
+           "/dir/file.so:NAME");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, format: plugin}}}\n",
+           "go together");
+    refuse(LOAD "staging: [/in], files: {k: {match: x, table: t, expansion: big}}}\n",
+           "neither auto nor");
+    refuse("tables: {pst_x: {columns: {time: timestamp, sym: symbol}}}\n", "are our own");
+    refuse("views: {pst_v: select 1}\n", "are our own");
+}
+
 /* ---- framings ---------------------------------------------------------------------------------
  */
 
@@ -826,6 +911,7 @@ int main(void)
         cmocka_unit_test(test_calendars),
         cmocka_unit_test(test_errors_between_keys),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_load),
         cmocka_unit_test(test_all_framings),
         cmocka_unit_test(test_show_json),
         cmocka_unit_test(test_diff),
