@@ -118,13 +118,24 @@ struct load_hooks {
 /*
  * The task `read`:
  *   {"file":"/staging/trades_1of3.csv", "dir":"<tmp>/<batch>/<k>", "recipe":{…},
- *    "threads":true, "limit":bytes (decompressed; 0 = none), "rows":n (stop behind so many: plan)}
+ *    "size":n, "mtime":ns (since 2000; -EBUSY when the file has others), "checksum":"sha256:…" (it
+ *    must have; digest.h), "threads":true, "limit":bytes (decompressed; 0 = none),
+ *    "rows":n (a trial, for plan)}
  * `rows` makes it a trial: nothing is written but `dir`, and the result has "preview": the first
  * rows as texts.
  */
 bool load_read_run(const json_t *args, const struct load_hooks *hooks,
                    struct load_progress *progress, json_t **result, struct err *err);
 
-/* Does `dir` hold what result.json says? *result (may be NULL) is the caller's. -ENOENT: no result:
- * run the task; -EBADMSG: a file is missing, short or damaged: run it again. */
-bool load_result_read(const char *dir, json_t **result, struct err *err);
+/* Does `dir` hold what result.json says? Sizes in the boot that wrote it; CRCs in another one, or
+ * with `whole`. *result (may be NULL) is the caller's. -ENOENT: no result: run the task; -EBADMSG:
+ * a file is missing, short or damaged: run it again. */
+bool load_result_check(const char *dir, bool whole, json_t **result, struct err *err);
+bool load_result_read(const char *dir, json_t **result, struct err *err); /* whole: false */
+
+/* The task `hash`: {"file":path} -> {"bytes","hash"}, as a read task's result has them. */
+bool load_hash_run(const json_t *args, struct load_progress *progress, json_t **result,
+                   struct err *err);
+/* The task `verify`: {"dir":…} -> its result, when every CRC is right. */
+bool load_verify_run(const json_t *args, struct load_progress *progress, json_t **result,
+                     struct err *err);
