@@ -51,6 +51,7 @@ struct log_lane;
 struct log_out {
     bool used, direct, failed, ending, end_written, astray, no_alloc, no_zero, spilled;
     int fd, error;
+    int full; /* -ENOSPC of a write: once what was written is synced, the file is given up */
     uint32_t block;
     struct log_lane *lane; /* NULL: closing */
     char path[1200];

@@ -204,6 +204,18 @@ static bool hangs(const struct log *l, const struct log_out *o)
     return false;
 }
 
+/* The disk took no more. What it took before is whole: synced, it need not be written once more
+ * into the little room that comes. */
+static int leave_full(struct log *l, struct log_out *o)
+{
+    if (busy_out(o))
+        return 0;
+    if (o->written.end > o->durable.end)
+        return submit_sync(l, o);
+    out_fail(l, o, o->full);
+    return 1;
+}
+
 int out_step(struct log *l, struct log_out *o)
 {
     int did = 0;
@@ -218,6 +230,8 @@ int out_step(struct log *l, struct log_out *o)
         out_fail(l, o, -ETIMEDOUT);
         return 1;
     }
+    if (pst_unlikely(o->full))
+        return leave_full(l, o);
     if (o->ending)
         end(l, o);
     if (!o->count && o->fill > o->handed && l->nfree &&
@@ -295,6 +309,9 @@ void out_completed(struct log *l, struct io_op *op)
             if (l->now - w->trouble_since > BACKOFF_MAX)
                 break;
             w->retry_at = l->now + BACKOFF_NS;
+            return;
+        case LOG_ACT_FULL:
+            o->full = r;
             return;
         default:
             break;

@@ -84,8 +84,8 @@ sharding() {
     # rows 0…299 all, of the others those of this hour
     head_and() { cat "$work/am.json" | wc -l | grep -qx "$1" && cat "$work/nz.json" | wc -l | grep -qx "$1"; }
     wait_for 5 head_and 4300 || die "the cursors saw $(wc -l <"$work/am.json") rows before the migration ended"
-    balanced
-    grep -q "in buffers 2,000" "$work/ledger" || die "the ledger does not tell of the buffer: $(cat "$work/ledger")"
+    in_buffers() { balanced && grep -q "in buffers $1" "$work/ledger"; } # the RDB may be a moment behind
+    wait_for 5 in_buffers 2,000 || die "the ledger does not tell of the buffer: $(cat "$work/ledger")"
     [ "$(p tail trade -n 5000 --buffer 10 --json | wc -l)" = 2000 ] || die "tail --buffer does not show them"
     p buffer end 10 status=moved >"$work/out" || die "end: $(cat "$work/out")"
     complete 10
