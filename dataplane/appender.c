@@ -1069,6 +1069,28 @@ static enum inject_refusal take_data(struct appender *a, struct appender_source 
     return INJECT_ACCEPTED;
 }
 
+/* Texts alone (the loader's): all are interned, or none. */
+static enum inject_refusal take_symbols(struct appender *a, struct appender_source *s,
+                                        const struct inject_batch *b, const uint8_t *body)
+{
+    struct batch_syms t;
+    if (b->flags & INJECT_RESTART)
+        s->map_n = 0;
+    if (!b->new_syms || b->records || b->bytes != sizeof *b + b->syms_bytes ||
+        !batch_texts(b, body, s->map_max - s->map_n, &t))
+        return INJECT_MALFORMED;
+    const struct symbols_head *h = a->cfg.symbols->head;
+    uint32_t unknown = unknown_texts(a, &t);
+    bool fits = unknown <= s->max_new - s->new_today &&
+                unknown <= h->max - symbols_count(a->cfg.symbols) &&
+                b->syms_bytes <= h->text_bytes - h->text_used;
+    if (!fits)
+        refuse_symbol(a, true);
+    a->source = s->id;
+    number_texts(a, s, &t, !fits);
+    return fits ? INJECT_ACCEPTED : INJECT_SYMBOLS_LIMIT;
+}
+
 /* A mark or schema. */
 static enum inject_refusal take_text(struct appender *a, struct appender_source *s,
                                      const struct inject_batch *b, const uint8_t *body,
@@ -1106,6 +1128,8 @@ static enum inject_refusal take_batch(struct appender *a, struct appender_source
         .day = clamp_day(a, b->kind == FRAME_GAP ? a->rows.gap_calendar : 0, b->day),
     };
     bool rows = b->kind == FRAME_DATA || b->kind == FRAME_GAP;
+    if (b->kind == FRAME_SYMBOL)
+        return b->stream == STREAM_EVERY ? take_symbols(a, s, b, body) : INJECT_MALFORMED;
     if (rows && b->stream != (b->kind == FRAME_GAP ? STREAM_EVERY : STREAM_DAILY))
         return INJECT_MALFORMED;
     return rows ? take_data(a, s, b, body, &head) : take_text(a, s, b, body, &head);

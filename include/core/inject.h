@@ -26,7 +26,7 @@
 
 struct inject_batch {
     uint32_t bytes;   /* whole batch, a multiple of 8 */
-    uint8_t kind;     /* enum frame_kind: data, gap, mark, schema */
+    uint8_t kind;     /* enum frame_kind: data, gap, mark, schema; symbol: texts and nothing else */
     uint8_t stream;   /* 0 or 255 */
     uint16_t day;     /* 0: the appender puts the open day of each row's calendar, by its time */
     uint32_t records; /* rows and packet records; the derived record is not counted */

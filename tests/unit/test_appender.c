@@ -447,6 +447,55 @@ static void test_two_sources_share_symbols(void **state)
     kit_free(k);
 }
 
+/* A batch of texts alone: {u8 length, text}..., padded. */
+static uint64_t offer_texts(struct inject *q, const char *const *text, unsigned n, uint32_t flags)
+{
+    uint8_t buf[512] pst_aligned(8) = {0};
+    struct inject_batch *b = (void *)buf;
+    uint32_t at = sizeof *b;
+    for (unsigned i = 0; i < n; i++) {
+        size_t len = strlen(text[i]);
+        buf[at] = (uint8_t)len;
+        memcpy(buf + at + 1, text[i], len);
+        at += 1 + (uint32_t)len;
+    }
+    *b = (struct inject_batch){.bytes = (uint32_t)pst_align8(at),
+                               .kind = FRAME_SYMBOL,
+                               .stream = STREAM_EVERY,
+                               .new_syms = n,
+                               .syms_bytes = (uint32_t)(pst_align8(at) - sizeof *b),
+                               .flags = flags};
+    memcpy(inject_reserve(q, b->bytes), buf, b->bytes);
+    return inject_commit(q, b->bytes);
+}
+
+static void test_texts_alone(void **state)
+{
+    (void)state;
+    struct kit *k = kit_new(1024, 4);
+    struct source a;
+    uint64_t pos, t[4];
+    add_source(k, &a, 1, 4, false);
+    t[0] = offer_texts(&a.q, (const char *const[]){"b", "a"}, 2, INJECT_RESTART);
+    t[1] = offer_texts(&a.q, (const char *const[]){"a", "c", "d", "e"}, 4, INJECT_RESTART);
+    t[2] = offer_texts(&a.q, (const char *const[]){"a", "c", "d"}, 3, INJECT_RESTART);
+    t[3] = offer_texts(&a.q, (const char *const[]){""}, 1, INJECT_RESTART);
+    assert_int_equal(appender_take(&k->app, 10), 4);
+    assert_true(inject_taken(&a.q, t[3], &pos));
+    assert_int_equal(inject_verdict(&a.q, t[0]), INJECT_ACCEPTED);
+    assert_int_equal(inject_verdict(&a.q, t[1]), INJECT_SYMBOLS_LIMIT); /* 5 of 4: none of it */
+    assert_int_equal(inject_verdict(&a.q, t[2]), INJECT_ACCEPTED);
+    assert_int_equal(inject_verdict(&a.q, t[3]), INJECT_MALFORMED);
+    assert_int_equal(symbols_count(&k->symbols), 4);
+    assert_true(pos == ring_tail(&k->ring));
+    const struct frame *f = kit_find(k, FRAME_SYMBOL);
+    assert_non_null(f);
+    assert_int_equal(f->source, 1);
+    assert_int_equal(counter(k, COUNTER_APPEND_ROWS), 0);
+    drop_source(&a);
+    kit_free(k);
+}
+
 static void test_publisher_over_its_limit_is_refused_whole(void **state)
 {
     (void)state;
@@ -847,6 +896,7 @@ int main(void)
         cmocka_unit_test(test_ticks_and_states),
         cmocka_unit_test(test_data_leaves_the_reserve_to_marks),
         cmocka_unit_test(test_two_sources_share_symbols),
+        cmocka_unit_test(test_texts_alone),
         cmocka_unit_test(test_publisher_over_its_limit_is_refused_whole),
         cmocka_unit_test(test_lossless_source_keeps_the_row),
         cmocka_unit_test(test_late_day_and_marks_of_a_source),
