@@ -5,7 +5,7 @@
  *   plain            read(2)
  *   gzip             RFC 1952, any number of members (ISA-L: some three times zlib's speed)
  *   zstd             RFC 8878, any number of frames, skippable ones too
- *   lz4              the frame format 1.6, any number of frames, skippable and legacy ones too
+ *   lz4              the frame format 1.6, any number of frames, skippable ones too
  *   zip              the FIRST file in it (PKZIP APPNOTE 4.3): stored or deflate, sizes before or
  *                    behind the data, zip64; others that follow are refused unless `first_only`
  *
@@ -17,8 +17,8 @@
  *
  * READ-AHEAD. A thread of this module reads and decompresses one piece while the caller works on
  * the one before; two buffers, nothing else grows with the file. Without threads (`threads` false:
- * fuzzing, a worker out of them) it happens in the call. The file's pages are dropped from the page
- * cache behind the reader: a load does not push the database's out.
+ * fuzzing, a worker out of them) it happens in the call. Pages of the file that were not in the
+ * page cache are dropped from it behind the reader: a load does not push the database's out.
  *
  * GROWING FILES. Size, inode and time of modification are noted at open; at the end they must be
  * the same, else -EBUSY: "it changed while it was read". A file that shrinks is an error, never a
@@ -59,6 +59,10 @@ struct load_input_config {
     uint64_t window_max; /* zstd: memory of one frame; 0 = 128 MiB */
     const void *memory;  /* tests, fuzzing: these bytes instead of the file */
     size_t memory_bytes;
+    uint32_t chunk; /* tests: bytes of one read; 0 = LOAD_PIECE */
+    /* Every byte of the file in order, on the thread that reads (a checksum of it). May be NULL. */
+    void (*raw)(void *arg, const void *bytes, size_t n);
+    void *arg;
 };
 
 struct load_input;
