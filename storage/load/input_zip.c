@@ -58,7 +58,7 @@ struct directory {
 static bool find_directory(const struct load_raw *r, struct directory *d, struct err *err)
 {
     uint8_t b[56];
-    uint64_t end;
+    uint64_t end = 0;
     if (!find_end(r, &end, err))
         return false;
     if (raw_pread(r, b, END_BYTES, end) != END_BYTES)
@@ -127,7 +127,7 @@ static bool entry_of(const struct load_raw *r, const uint8_t *c, const uint8_t *
 
 bool zip_find(const struct load_raw *r, struct zip_entry *e, struct err *err)
 {
-    struct directory d;
+    struct directory d = {0};
     uint8_t c[CENTRAL_BYTES], last = 0;
     bool found = false;
     unsigned files = 0;
