@@ -9,6 +9,22 @@
 #define SOON_DAYS 30
 #define DAY_S     86400
 
+/* Somebody listens there, whom nobody may replace. */
+static void check_validator(struct check *k, const char *path)
+{
+    const struct check_machine *m = k->machine;
+    struct check_disk at;
+    int there = m->socket(path);
+    if (there != 1)
+        FIND(k, SAFE_IPC_VALIDATOR,
+             check_text(k, there == 2 ? "%s is no socket" : "nobody listens at %s", path));
+    const char *slash = strrchr(path, '/');
+    const char *directory =
+        check_text(k, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    if (m->disk(directory, &at) && at.mode & 02)
+        FIND(k, SAFE_IPC_VALIDATOR_OPEN, directory);
+}
+
 void check_ipc(struct check *k)
 {
     const struct config_ipc *x = &k->config->ipc;
@@ -26,6 +42,8 @@ void check_ipc(struct check *k)
         FIND(k, SAFE_IPC_USERS, check_text(k, "%s", why.text), x->users);
     else if (!count)
         FIND(k, SAFE_IPC_NOBODY, x->users);
+    if (x->validator)
+        check_validator(k, x->validator);
     if (x->certificate && x->tls != CONFIG_TLS_OFF) {
         if (!m->certificate(x->certificate, x->key, &expires, &why)) {
             FIND(k, SAFE_IPC_TLS, check_text(k, "%s", why.text));

@@ -39,10 +39,11 @@ static int complain(const char *fmt, ...)
 static int help(void)
 {
     printf("penstock user add NAME [--tables all|A,B] [--publish all|A,B] [--groups G,H] "
-           "[--iterations N]\npenstock user passwd NAME [--iterations N]\n"
+           "[--iterations N | --external]\npenstock user passwd NAME [--iterations N]\n"
            "penstock user ls\npenstock user check\n\n"
            "  --file FILE  the users file; else that of the daemon that answers (ipc.users)\n"
-           "  add and passwd ask for the password, or take a line of standard input\n\n"
+           "  add and passwd ask for the password, or take a line of standard input\n"
+           "  --external   ipc.validator checks the password: none is asked for\n\n"
            "Keys of a user, under users: NAME: in the file (all but scram also under groups):\n");
     users_help(stdout);
     return EXIT_HEALTHY;
@@ -238,6 +239,7 @@ static bool replace(const char *path, const struct text *t, struct err *err)
 struct wanted {
     const char *file, *name, *tables, *publish, *groups;
     int64_t iterations;
+    bool external;
 };
 
 static bool plain_name(const char *name)
@@ -274,7 +276,9 @@ static int add(const struct wanted *w, const struct text *t, const struct users_
         if (!strcmp(users_load_at(l, i)->name, w->name))
             return complain("%s is there already; penstock user passwd %s gives another password",
                             w->name, w->name);
-    if (!verifier(w->name, (uint32_t)w->iterations, scram))
+    if (w->external)
+        snprintf(scram, sizeof scram, USER_EXTERNAL);
+    else if (!verifier(w->name, (uint32_t)w->iterations, scram))
         return EXIT_USAGE;
     FILE *f = open_memstream(&block, &len);
     if (!f)
@@ -381,13 +385,13 @@ static int ls(const struct cli *c, const struct users_load *l)
         if (!c->json)
             printf("%s\n", u->n_networks ? "" : "anywhere");
         json_array_append_new(
-            list,
-            json_pack("{s:s,s:o,s:o,s:o,s:b,s:I,s:I,s:f,s:s,s:b,s:{s:b,s:b,s:b},s:o}", "user",
-                      u->name, "tables", names_json(&u->tables), "publish", names_json(&u->publish),
-                      "calls", names_json(&u->calls), "sql", u->sql, "rows", (json_int_t)u->rows,
-                      "bytes", (json_int_t)u->bytes, "timeout", (double)u->timeout / 1e9, "policy",
-                      policy, "durable_only", u->durable_only, "marks", "eod", u->marks_eod, "eoi",
-                      u->marks_eoi, "buffer", u->marks_buffer, "networks", nets));
+            list, json_pack("{s:s,s:o,s:o,s:o,s:b,s:I,s:I,s:f,s:s,s:b,s:b,s:{s:b,s:b,s:b},s:o}",
+                            "user", u->name, "tables", names_json(&u->tables), "publish",
+                            names_json(&u->publish), "calls", names_json(&u->calls), "sql", u->sql,
+                            "rows", (json_int_t)u->rows, "bytes", (json_int_t)u->bytes, "timeout",
+                            (double)u->timeout / 1e9, "policy", policy, "durable_only",
+                            u->durable_only, "partial", u->partial, "marks", "eod", u->marks_eod,
+                            "eoi", u->marks_eoi, "buffer", u->marks_buffer, "networks", nets));
     }
     if (c->json) {
         json_dumpf(list, stdout, JSON_INDENT(2));
@@ -441,6 +445,8 @@ int cli_user(struct cli *c, int argc, char **argv)
                 return complain("--iterations %s: %u ... %u are taken", argv[i], SCRAM_ITERATIONS,
                                 SCRAM_ITERATIONS_MAX);
             w.iterations = v;
+        } else if (!strcmp(argv[i], "--external") && !strcmp(verb, "add")) {
+            w.external = true;
         } else if (*argv[i] != '-' && n < PST_COUNT(names)) {
             names[n++] = argv[i];
         } else {

@@ -44,6 +44,7 @@ bool query_answer_read(struct query_answer *a, json_t *request, struct err *err)
     a->memory_only = tier && !strcmp(tier, "rdb");
     a->database_only = tier && !strcmp(tier, "hdb");
     a->local = json_is_true(json_object_get(request, "local"));
+    a->partial = json_is_true(json_object_get(request, "partial"));
     a->stripe = (uint32_t)json_integer_value(json_object_get(request, "stripe"));
     a->stripes = (uint32_t)json_integer_value(json_object_get(request, "stripes"));
     for (unsigned k = 1; kind && k < PST_COUNT(kinds); k++)
@@ -126,8 +127,15 @@ static bool binds(struct query_env *env, const struct query_view *v)
     return ok;
 }
 
+/* Where it would have no place for a note. */
+static bool must_be_whole(const struct query_answer *a)
+{
+    return a->kind && !a->partial && !a->database_only;
+}
+
 bool query_answer_env(struct query_answer *a, struct query_env *env)
 {
+    env->whole = must_be_whole(a);
     if (a->may_call && env->functions.find) {
         a->functions = env->functions;
         env->functions =
@@ -397,9 +405,20 @@ static bool snap(struct query_answer *a, const struct query_answer_run *run, uin
     return true;
 }
 
-bool query_answer_whole(const struct query_answer *a, const struct cut *c, struct query_error *e)
+/* A named query: nobody knows what it reads. */
+static bool call_whole(const struct query_env *env, struct query_error *e)
 {
-    if (a->kind == QUERY_PLAIN || a->kind == QUERY_ANSWER_SNAPSHOT || a->kind == QUERY_ANSWER_KEYED)
+    for (unsigned i = 0; env->whole && i < env->nnotes; i++)
+        if (env->notes[i].of_day)
+            return query_error_set(e, QUERY_FAILED, -1, QUERY_NOT_WHOLE, env->notes[i].text);
+    return true;
+}
+
+bool query_answer_whole(const struct query_answer *a, const struct cut *c,
+                        const struct query_env *env, struct query_error *e)
+{
+    if (a->kind == QUERY_PLAIN || a->partial || a->kind == QUERY_ANSWER_SNAPSHOT ||
+        a->kind == QUERY_ANSWER_KEYED)
         return true;
     if (!a->database_only && c->flags & CUT_REBUILDING)
         return query_error_set(e, QUERY_FAILED, -1,
@@ -410,7 +429,7 @@ bool query_answer_whole(const struct query_answer *a, const struct cut *c, struc
         return query_error_set(e, QUERY_FAILED, -1,
                                "the database is not loaded (penstock explain hdb.not_loaded); the "
                                "rdb port answers from memory");
-    return true;
+    return a->kind != QUERY_ANSWER_CALL || call_whole(env, e);
 }
 
 bool query_answer_statements(struct query_answer *a, const struct query_answer_run *run,
@@ -428,7 +447,8 @@ bool query_answer_statements(struct query_answer *a, const struct query_answer_r
         if (own) {
             struct query_param table = {.name = "1", .text = a->table[i]};
             const struct query_function *q = f->find(f->ctx, "snap");
-            ok = plugins_call(run->plugins, "snap", &table, q->nparams ? 1 : 0, run->env,
+            ok = call_whole(run->env, e) &&
+                 plugins_call(run->plugins, "snap", &table, q->nparams ? 1 : 0, run->env,
                               run->limits, &a->result[i], e);
         } else {
             ok = a->kind == QUERY_ANSWER_SNAP ? snap(a, run, i, e) : one(a, run, i, e);

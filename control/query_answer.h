@@ -36,6 +36,7 @@ struct query_answer {
     /* rights */
     json_t *may_read, *may_call; /* arrays of names; NULL: all */
     bool memory_only, database_only, local;
+    bool partial; /* an answer that lacks rows is one */
     uint32_t stripe, stripes;
     /* results */
     const char *table[1024]; /* texts of the request; "" for a statement of the user's */
@@ -60,9 +61,11 @@ void query_answer_limits(struct query_answer *a, struct view_db_limits *l);
 /* After the cut. False: no memory. */
 bool query_answer_env(struct query_answer *a, struct query_env *env);
 /* A kdb+ answer has no place for a note: one that would be short without a word, as memory is being
- * rebuilt or the database is not loaded, is an error. What goes on as a stream is exact at its cut.
- */
-bool query_answer_whole(const struct query_answer *a, const struct cut *c, struct query_error *e);
+ * rebuilt or lacks rows of a day, or the database is not loaded, is an error but for users with
+ * `partial`. (Statements look at their own dates: query_env.whole.) What goes on as a stream is
+ * exact at its cut, or refused (snapshot). */
+bool query_answer_whole(const struct query_answer *a, const struct cut *c,
+                        const struct query_env *env, struct query_error *e);
 /* Kinds from COUNT on: makes and runs their statements. */
 bool query_answer_statements(struct query_answer *a, const struct query_answer_run *run,
                              struct query_error *e);

@@ -11,7 +11,7 @@
 #include "storage/hdb.h"
 #include "storage/query/view_db.h"
 
-#define NOTES_MAX 32u
+#define NOTES_MAX (CUT_DAYS_MAX + 2) /* no day is left out */
 
 bool query_texts_from(json_t *params, struct query_texts *out, struct err *err)
 {
@@ -81,13 +81,18 @@ __attribute__((format(printf, 3, 4))) static void note(struct notes *n, enum res
                                                        const char *format, ...)
 {
     va_list ap;
-    if (n->n == NOTES_MAX)
-        return;
     va_start(ap, format);
     vsnprintf(n->text[n->n], sizeof n->text[0], format, ap);
     va_end(ap);
     n->line[n->n] = (struct query_note){(int)kind, n->text[n->n]};
     n->n++;
+}
+
+/* The note says that rows of a day are missing. */
+static void of_day(struct notes *n, int32_t day)
+{
+    n->line[n->n - 1].of_day = true;
+    n->line[n->n - 1].day = day;
 }
 
 static void cut_notes(const struct cut *c, struct notes *n)
@@ -115,11 +120,15 @@ static void cut_notes(const struct cut *c, struct notes *n)
             note(n, RESULT_NOTE_INCOMPLETE,
                  "%s is incomplete: what came before this start is in the log only (--no-replay)",
                  civil_format(d->day, date));
+            of_day(n, d->day);
             continue;
         }
         note(n, RESULT_NOTE_INCOMPLETE,
-             "%s is incomplete: %llu rows are in the log only (rdb_memory was full)",
-             civil_format(d->day, date), (unsigned long long)d->refused);
+             "%s is incomplete: %llu rows, from journal position %llu on, are in the log only "
+             "(rdb_memory was full)",
+             civil_format(d->day, date), (unsigned long long)d->refused,
+             (unsigned long long)d->incomplete_from);
+        of_day(n, d->day);
     }
 }
 
@@ -195,7 +204,7 @@ static bool attempt(struct run *q, const struct cut *c, struct result **out, str
     }
     if (!query_answer_env(&q->answer, &env))
         return query_error_set(e, QUERY_LIMIT, -1, "no memory for the views");
-    if (!query_answer_whole(&q->answer, c, e))
+    if (!query_answer_whole(&q->answer, c, &env, e))
         return false;
     if (q->answer.kind > QUERY_ANSWER_CALL) {
         struct query_answer_run run = {&env, r->db, c, r->plugins, &q->limits};

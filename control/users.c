@@ -343,10 +343,10 @@ static bool same(const struct user *a, const struct user *b)
 {
     return !strcmp(a->scram, b->scram) && same_names(&a->tables, &b->tables) &&
            same_names(&a->publish, &b->publish) && same_names(&a->calls, &b->calls) &&
-           a->sql == b->sql && a->durable_only == b->durable_only && a->marks_eod == b->marks_eod &&
-           a->marks_eoi == b->marks_eoi && a->marks_buffer == b->marks_buffer &&
-           a->rows == b->rows && a->bytes == b->bytes && a->timeout == b->timeout &&
-           a->policy == b->policy && a->n_networks == b->n_networks &&
+           a->sql == b->sql && a->durable_only == b->durable_only && a->partial == b->partial &&
+           a->marks_eod == b->marks_eod && a->marks_eoi == b->marks_eoi &&
+           a->marks_buffer == b->marks_buffer && a->rows == b->rows && a->bytes == b->bytes &&
+           a->timeout == b->timeout && a->policy == b->policy && a->n_networks == b->n_networks &&
            (!a->n_networks ||
             !memcmp(a->networks, b->networks, a->n_networks * sizeof *a->networks));
 }

@@ -25,6 +25,7 @@
  *   policy     what happens when it reads too slowly: disconnect, catchup, conflate, skip
  *              (default: consumer_policy)
  *   durable_only  whether it sees only what is synced to disk (default false)
+ *   partial    whether it gets answers that lack rows, instead of an error (default false)
  *   marks      eod, eoi, buffer: whether a stock subscriber gets those calls (default true each)
  *   networks   where it may come from (default: anywhere)
  * tables, publish and calls of a user and of all its groups add up. Everything else: its own value,
@@ -73,7 +74,7 @@ struct user {
     const char *scram; /* NULL: "" and local users, who have no password */
     bool external;     /* scram is USER_EXTERNAL: no verifier, the validator is asked */
     struct user_names tables, publish, calls;
-    bool sql, durable_only, marks_eod, marks_eoi, marks_buffer;
+    bool sql, durable_only, partial, marks_eod, marks_eoi, marks_buffer;
     int64_t rows;    /* 0: query_rows */
     int64_t bytes;   /* of one answer */
     int64_t timeout; /* ns; 0: query_timeout */

@@ -47,7 +47,7 @@ struct rules {
     uint32_t *groups, n_groups; /* indices */
     struct yaml_node_s *group_names;
     struct user_names set[3]; /* tables, publish, calls */
-    bool sql, durable_only, marks[3], has_mark[3];
+    bool sql, durable_only, partial, marks[3], has_mark[3];
     int64_t rows, bytes, timeout;
     int policy;
     struct network *networks;
@@ -272,6 +272,7 @@ static bool read_value(struct reader *r, enum key k, yaml_node_t *n, const char 
                : k == KEY_timeout      ? (void *)&x->timeout
                : k == KEY_policy       ? (void *)&x->policy
                : k == KEY_durable_only ? (void *)&x->durable_only
+               : k == KEY_partial      ? (void *)&x->partial
                                        : (void *)&x->sql;
     char why[300];
     switch (keys[k].kind) {
@@ -596,6 +597,8 @@ static bool make_user(struct reader *r, struct rules *x, uint32_t number, struct
         u->policy = f->policy;
     if ((f = first(&g, KEY_durable_only)))
         u->durable_only = f->durable_only;
+    if ((f = first(&g, KEY_partial)))
+        u->partial = f->partial;
     if ((f = first(&g, KEY_networks))) {
         u->networks = f->networks;
         u->n_networks = f->n_networks;

@@ -310,6 +310,8 @@ json_t *answer_request_json(const struct answer_request *r, const struct user *u
         ok = ok && set(o, "may_read", names_json(&u->tables));
     if (!u->calls.all)
         ok = ok && set(o, "may_call", names_json(&u->calls));
+    if (u->partial)
+        ok = ok && set(o, "partial", json_true());
     if (ok)
         return o;
     json_decref(o);

@@ -463,6 +463,38 @@ static bool run_plan(struct query_env *env, struct plan *p, struct result **out,
     return ok;
 }
 
+static int by_day(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bool spans_day(const struct plan *p, int32_t day)
+{
+    if (p->empty || p->explain == PLAN_EXPLAIN_ONLY) {
+        return false;
+    }
+    for (unsigned s = 0; s < p->nscans && !p->call; s++) {
+        const struct plan_bounds *b = &p->scan[s].bounds;
+        if (day >= b->day_lo && day <= b->day_hi &&
+            (!b->days || bsearch(&day, b->days, b->ndays, sizeof day, by_day))) {
+            return true;
+        }
+    }
+    return p->call != NULL; /* who knows what it reads */
+}
+
+/* No day in the answer's span lacks rows, or that may be. */
+static bool whole(const struct query_env *env, const struct plan *p, struct query_error *e)
+{
+    for (unsigned i = 0; env->whole && i < env->nnotes; i++) {
+        if (env->notes[i].of_day && spans_day(p, env->notes[i].day)) {
+            return query_error_set(e, QUERY_FAILED, -1, QUERY_NOT_WHOLE, env->notes[i].text);
+        }
+    }
+    return true;
+}
+
 bool query_run(struct query_env *env, const struct query_request *q, struct result **out,
                struct query_error *e)
 {
@@ -479,7 +511,7 @@ bool query_run(struct query_env *env, const struct query_request *q, struct resu
     if (!p) {
         return false;
     }
-    ok = run_plan(env, p, out, e);
+    ok = whole(env, p, e) && run_plan(env, p, out, e);
     if (ok && p->explain != PLAN_EXPLAIN_ONLY && *out) {
         warn_gaps(env, p, *out);
         for (unsigned i = 0; i < env->nnotes; i++) {

@@ -135,10 +135,16 @@ struct query_env {
     const struct query_note {
         int kind; /* enum result_note */
         const char *text;
+        bool of_day; /* rows of `day` are missing */
+        int32_t day;
     } * notes; /* sentences to pass on: RDB behind, rebuilding, incomplete */
     unsigned nnotes;
+    /* An answer whose dates include a note's day is an error, not a result with the note. */
+    bool whole;
     void *user;
 };
+/* The error of `whole`, of a note's text. */
+#define QUERY_NOT_WHOLE "%s: ask for other dates, or as a user with partial: true"
 
 struct query_request {
     const char *sql;

@@ -119,10 +119,10 @@ case_validator() {
     refused_at_load 'ipc.validator: says who may come in, and nothing says what they may'
     cat >"$work/users.yaml" <<'YAML'
 users:
-  ext: {scram: external, tables: [trade], publish: [trade]}
   far: {scram: external, networks: [10.9.9.0/24]}
 YAML
     chmod 600 "$work/users.yaml"
+    "$bin/penstock" user add ext --external --file "$work/users.yaml" --tables trade --publish trade </dev/null >/dev/null || die "user add --external"
     user alice secret-1 --tables all
     ipc "  {users: $work/users.yaml, validator: $work/validator.sock, auth_rate: 1000}"
     start

@@ -525,6 +525,38 @@ def rebuilding():
     wait("memory", whole)
     assert list(q("s)select count(*) n from trade")["n"]) == [500]
 
+def partial():
+    strict, lenient = Client(user="strict", password="secret"), Client(user="lenient", password="secret")
+    local = Client(path=os.environ["UNIX"])
+    first = 0
+    while not penstock("rdb")["refused"]:
+        assert first < 20000, "memory does not fill"
+        for _ in range(10):
+            strict(".u.upd", Sym("note"), [Syms(["A"] * 20), K(7, range(first, first + 20)), ["x" * 20000] * 20])
+            first += 20
+    total = first
+    today = penstock("status")["day"]
+    whole = ["s)select n from note where date < '%s'" % today.replace(".", "-")], ["s)select 1 as one"]
+    short = ["s)select count(*) n from note"], ["s)select n from note where date = '%s'" % today.replace(".", "-")], ["count note"], [".u.snap", Sym("note")]
+    for c in strict, local:
+        for ask in whole: c(*ask)
+        for ask in short:
+            try: r = c(*ask)
+            except QError as e:
+                e = str(e)
+                assert today in e and "from journal position" in e and "partial: true" in e, (ask, e)
+            else: raise AssertionError((ask, r))
+    for ask in whole + short: lenient(*ask)
+    n = lenient("count note")
+    assert 0 < n < total, (n, total)
+    # the end of the day takes them from the log: nothing is missing, for anybody
+    subprocess.run([os.environ["BIN"] + "/penstock", "--socket", os.environ["SOCK"], "eod", "run", today, "--yes"], check=True, capture_output=True)
+    def complete():
+        try: return strict("count note") == total
+        except QError as e: assert "incomplete" in str(e), e
+    wait("the partition", complete)
+    assert local("count note") == total
+
 def keys():
     """Each key of `ipc` and of publishing, with another value than its default."""
     at = dict(host="127.0.0.9")

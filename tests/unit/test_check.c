@@ -105,6 +105,8 @@ static bool fake_disk(const char *dir, struct check_disk *d)
          : !strncmp(dir, "/data/spill", 11) ? the_spill
          : strstr(dir, "state")             ? the_state
                                             : the_other;
+    if (strstr(dir, "open"))
+        d->mode = 01777;
     if (!*d->existing)
         snprintf(d->existing, sizeof d->existing, "%s", dir);
     return true;
@@ -122,8 +124,7 @@ static bool fake_group(const char *name)
 static int socket_now;
 static int fake_socket(const char *path)
 {
-    (void)path;
-    return socket_now;
+    return strstr(path, "asked.sock") ? 1 : strstr(path, "file.sock") ? 2 : socket_now;
 }
 static bool fake_readable(const char *file)
 {
@@ -523,6 +524,12 @@ static const struct change changes[] = {
     {CHECK_SAFE_IPC_OPEN, METAL "ipc:\n", 0, 0, 0, "every process of this host"},
     {CHECK_SAFE_IPC_USERS, METAL "ipc: {users: /x/bad.yaml}\n", 0, 0, 0,
      "/x/bad.yaml:3: no; nobody could log in"},
+    {CHECK_SAFE_IPC_VALIDATOR, METAL "ipc: {users: /x/u.yaml, validator: /x/gone.sock}\n", 0, 0, 0,
+     "nobody listens at /x/gone.sock; users with"},
+    {CHECK_SAFE_IPC_VALIDATOR, METAL "ipc: {users: /x/u.yaml, validator: /x/file.sock}\n", 0, 0, 0,
+     "/x/file.sock is no socket"},
+    {CHECK_SAFE_IPC_VALIDATOR_OPEN, METAL "ipc: {users: /x/u.yaml, validator: /open/asked.sock}\n",
+     0, 0, 0, "everyone may write to /open: who"},
     {CHECK_SAFE_IPC_NOBODY, METAL "ipc: {users: /x/none.yaml}\n", 0, 0, 0,
      "penstock user add NAME --file /x/none.yaml"},
     {CHECK_SAFE_IPC_TLS, METAL IPC("127.0.0.1", "/x/bad.pem", "required"), 0, 0, 0,

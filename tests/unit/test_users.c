@@ -266,6 +266,7 @@ static void test_rules(void **state)
                "    timeout: 1s\n"
                "    policy: skip\n"
                "    durable_only: true\n"
+               "    partial: true\n"
                "    sql: false\n"
                "    groups: desk\n"
                "    networks: 127.0.0.1\n"
@@ -291,9 +292,10 @@ static void test_rules(void **state)
                 user_may_publish(b, "orders"));
     assert_int_equal(b->publish.count, 3);
     assert_true(b->rows == 10 && b->bytes == 1 << 20 && b->timeout == 1000000000);
-    assert_true(b->policy == USER_SKIP && b->durable_only && !b->sql);
+    assert_true(b->policy == USER_SKIP && b->durable_only && b->partial && !b->sql);
     assert_false(user_may_read(c, "trade") || user_may_publish(c, "trade"));
-    assert_true(user_may_call(c, "vwap") && c->sql && c->policy == USER_POLICY_UNSET);
+    assert_true(user_may_call(c, "vwap") && c->sql && !c->partial &&
+                c->policy == USER_POLICY_UNSET);
     assert_true(user_may_come(c, &far) && c->rows == 0 && c->timeout == 0);
     size_t l1, c1, l2, c2;
     assert_true(users_load_scram_at(load, "bob", &l1, &c1, &l2, &c2));
