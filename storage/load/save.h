@@ -105,13 +105,14 @@ extern const struct load_reader load_reader_splayed; /* splayed.c */
 /* What control hands over: readers that need the data plane, and plugin functions. */
 struct load_hooks {
     const struct load_reader *itch50, *pcap; /* NULL: such files are refused with a sentence */
-    /* By name; NULL: no such function is loaded. The sink that post_read and save hooks make of
-     * `next` is released with sink_free. */
+    /* By name; NULL: no such function is loaded. plugin_sink puts post_read and save before *next.
+     */
     const struct load_reader *(*plugin_reader)(void *arg, const char *name);
     bool (*plugin_sink)(void *arg, const struct load_reader_config *c, const char *post_read,
                         const char *save, const char *dir, struct load_sink *next, void **state,
                         struct err *err);
-    void (*plugin_sink_end)(void *arg, void *state, bool ok);
+    /* With ok: what they still hold goes on first. Frees the state in any case. */
+    bool (*plugin_sink_end)(void *arg, void *state, bool ok, struct err *err);
     void *arg;
 };
 
@@ -121,8 +122,8 @@ struct load_hooks {
  *    "size":n, "mtime":ns (since 2000; -EBUSY when the file has others), "checksum":"sha256:…" (it
  *    must have; digest.h), "threads":true, "limit":bytes (decompressed; 0 = none),
  *    "rows":n (a trial, for plan)}
- * `rows` makes it a trial: nothing is written but `dir`, and the result has "preview": the first
- * rows as texts.
+ * `rows` makes it a trial: nothing is written, and the result has "preview":
+ * {"table","columns":[names],"rows":[[texts]…],"rejects":["line 3, column price: …"]}.
  */
 bool load_read_run(const json_t *args, const struct load_hooks *hooks,
                    struct load_progress *progress, json_t **result, struct err *err);
@@ -133,7 +134,8 @@ bool load_read_run(const json_t *args, const struct load_hooks *hooks,
 bool load_result_check(const char *dir, bool whole, json_t **result, struct err *err);
 bool load_result_read(const char *dir, json_t **result, struct err *err); /* whole: false */
 
-/* The task `hash`: {"file":path} -> {"bytes","hash"}, as a read task's result has them. */
+/* The task `hash`: {"file":path} -> {"bytes","hash"}, as a read task's result has them. A splayed
+ * table's: of its files in order of their names. */
 bool load_hash_run(const json_t *args, struct load_progress *progress, json_t **result,
                    struct err *err);
 /* The task `verify`: {"dir":…} -> its result, when every CRC is right. */
