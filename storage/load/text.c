@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The window: bytes come in, whole rows go through index and columns, the rest stays. */
+#include <errno.h>
+#include "core/atomics.h"
+#include "load/text_parts.h"
+
+#define WINDOW_MIN 64u
+
+/* ---- which build ---- */
+
+static _Atomic int chosen = -1; /* any thread may choose first: all choose the same */
+
+static bool has(enum text_isa isa)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (isa == TEXT_AVX2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+               __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
+               __builtin_cpu_supports("pclmul");
+#endif
+    return isa == TEXT_PORTABLE;
+}
+
+enum text_isa load_text_isa(void)
+{
+    int c = load_relaxed(&chosen);
+    if (c >= 0)
+        return (enum text_isa)c;
+    const char *want = getenv("PST_ISA");
+    bool portable = (want && !strcmp(want, "portable")) || !has(TEXT_AVX2);
+    store_relaxed(&chosen, portable ? TEXT_PORTABLE : TEXT_AVX2);
+    return portable ? TEXT_PORTABLE : TEXT_AVX2;
+}
+
+bool load_text_force(enum text_isa isa)
+{
+    if (!has(isa))
+        return false;
+    store_relaxed(&chosen, (int)isa);
+    return true;
+}
+
+const struct text_kernels *text_kernels(void)
+{
+#if defined(__x86_64__)
+    if (load_text_isa() == TEXT_AVX2)
+        return &text_kernels_avx2;
+#endif
+    return &text_kernels_portable;
+}
+
+/* ---- the window ---- */
+
+static bool no_memory(struct err *err)
+{
+    return err_set(err, -ENOMEM, "no memory for the text that is read");
+}
+
+static bool room_for_marks(struct load_text *t, uint32_t n)
+{
+    if (n <= t->room_marks)
+        return true;
+    uint32_t *marks = realloc(t->marks, ((size_t)n + 1) * sizeof *marks);
+    if (!marks)
+        return false;
+    t->marks = marks;
+    t->marks[0] = UINT32_MAX;
+    t->index.mark = marks + 1;
+    uint32_t *row = realloc(t->index.row, (size_t)n * sizeof *row);
+    if (!row)
+        return false;
+    t->index.row = row;
+    uint32_t *base = realloc(t->base, (size_t)n * sizeof *base);
+    if (!base)
+        return false;
+    t->base = base;
+    t->room_marks = n;
+    return true;
+}
+
+/* room bytes of text, a newline more, and what is readable around them. */
+static bool window(struct load_text *t, uint32_t room)
+{
+    size_t bytes = (size_t)TEXT_PAD_BEFORE + room + 1 + TEXT_PAD_BEHIND;
+    char *memory = calloc(1, bytes), *scratch = malloc(room + 1);
+    if (!memory || !scratch || !room_for_marks(t, TEXT_MARKS(room + 1))) {
+        free(memory);
+        free(scratch);
+        return false;
+    }
+    if (t->memory)
+        memcpy(memory + TEXT_PAD_BEFORE, t->win, t->used);
+    free(t->memory);
+    free(t->batch.scratch);
+    t->memory = memory;
+    t->batch.scratch = scratch;
+    t->win = memory + TEXT_PAD_BEFORE;
+    t->room = room;
+    return true;
+}
+
+struct load_text *load_text_open(const struct load_reader_config *c, size_t bytes, struct err *err)
+{
+    const struct load_recipe *r = c->recipe;
+    struct load_text *t = calloc(1, sizeof *t);
+    if (!t) {
+        no_memory(err);
+        return NULL;
+    }
+    t->c = *c;
+    t->r = r;
+    memcpy(t->syntax.separator, r->separator, r->nseparator);
+    t->syntax.nseparator = r->nseparator;
+    memcpy(t->syntax.comment, r->comment, r->ncomment);
+    t->syntax.ncomment = r->ncomment;
+    t->syntax.quote = r->quote ? (uint8_t)r->quote : -1;
+    t->syntax.escape = r->escape && r->escape != r->quote ? (uint8_t)r->escape : -1;
+    load_days_init(&t->days, r->calendar_tz, r->eod_s);
+    t->line = 1;
+    t->to_skip = r->skip_lines;
+    t->limit = TEXT_ROW_MAX;
+    t->batch.recipe = r;
+    t->batch.syntax = &t->syntax;
+    t->batch.dict = c->dict;
+    bool dated = r->date == LOAD_DATE_FILE || r->date == LOAD_DATE_FIXED;
+    t->batch.fixed_day = dated ? r->day : TEXT_NO_DAY;
+    t->block = t->batch.block = load_block_create(&r->tables[0], 0, 0, err);
+    bytes = bytes ? bytes : TEXT_WINDOW;
+    bytes = bytes < WINDOW_MIN ? WINDOW_MIN : bytes > TEXT_ROW_MAX ? TEXT_ROW_MAX : bytes;
+    if (!t->block || !window(t, (uint32_t)bytes)) {
+        if (t->block)
+            no_memory(err);
+        load_text_close(t);
+        return NULL;
+    }
+    return t;
+}
+
+void load_text_close(struct load_text *t)
+{
+    if (!t)
+        return;
+    load_block_destroy(t->block);
+    free(t->memory);
+    free(t->batch.scratch);
+    free(t->batch.bad);
+    free(t->batch.marked);
+    free(t->marks);
+    free(t->index.row);
+    free(t->base);
+    free(t->col);
+    free(t->day);
+    free(t);
+}
+
+void load_text_facts(const struct load_text *t, struct load_text_facts *f)
+{
+    *f = t->facts;
+    f->lines = t->line - 1;
+}
+
+/* The window's first n bytes have been dealt with; so many '\n' were among them. */
+static void drop(struct load_text *t, uint32_t n, uint32_t lines)
+{
+    t->used -= n;
+    memmove(t->win, t->win + n, t->used);
+    t->line += lines;
+    if (t->narrow) { /* the stretch that a quote without end made us read twice */
+        t->narrow -= n < t->narrow ? n : t->narrow;
+        if (!t->narrow)
+            t->limit = TEXT_ROW_MAX;
+    }
+}
+
+static uint32_t count_lines(const char *p, uint32_t n)
+{
+    uint32_t lines = 0;
+    for (uint32_t i = 0; i < n; i++)
+        lines += p[i] == '\n';
+    return lines;
+}
+
+/* Lines that are passed over whole. True: the window's beginning is the beginning of a row. */
+static bool pass_lines(struct load_text *t)
+{
+    while (t->to_skip || t->discard) {
+        const char *end = memchr(t->win, '\n', t->used);
+        if (!end) {
+            drop(t, t->used, 0);
+            return false;
+        }
+        if (t->discard)
+            t->discard = false;
+        else {
+            t->to_skip--;
+            t->facts.skipped++;
+        }
+        drop(t, (uint32_t)(end - t->win) + 1, 1);
+    }
+    return true;
+}
+
+static bool begin(struct load_text *t, struct err *err)
+{
+    const uint8_t *p = (const uint8_t *)t->win;
+    t->begun = true;
+    if (t->used >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3))
+        drop(t, 3, 0);
+    else if (t->used >= 2 && ((p[0] == 0xFF && p[1] == 0xFE) || (p[0] == 0xFE && p[1] == 0xFF)))
+        return err_set(err, -EINVAL,
+                       "%s: this is UTF-16 (its first bytes say so); deliver it as UTF-8",
+                       t->c.path ? t->c.path : "text");
+    return true;
+}
+
+/* The window's first line is bad and does not end as a row should. */
+static bool reject_line(struct load_text *t, int reason, struct err *err)
+{
+    const char *end = memchr(t->win, '\n', t->used);
+    uint32_t n = end ? (uint32_t)(end - t->win) : t->used;
+    char sentence[160];
+    struct load_reject r = {.line = t->line,
+                            .column = "",
+                            .reason = text_sentence(reason, 0, sentence),
+                            .text = t->win,
+                            .len = n && t->win[n - 1] == '\r' ? n - 1 : n};
+    t->facts.rejected++;
+    if (!t->c.rejects.reject(t->c.rejects.arg, &r, err))
+        return false;
+    t->narrow = t->used;
+    t->limit = TEXT_WINDOW;
+    t->discard = !end;
+    drop(t, n + (end != NULL), end != NULL);
+    return true;
+}
+
+/* ---- rows of the index ---- */
+
+/* The names in the first row, to text_plan. */
+static bool plan(struct load_text *t, uint32_t row, bool *header, struct err *err)
+{
+    const struct text_index *x = &t->index;
+    uint32_t from = row ? x->row[row - 1] : 0, n = x->row[row] - from;
+    const char **name = calloc(n, sizeof *name);
+    uint32_t *len = calloc(n, sizeof *len);
+    char *room = malloc(t->used + 1), *at = room;
+    bool ok = name && len && room;
+    if (!ok)
+        no_memory(err);
+    for (uint32_t i = 0; ok && i < n; i++) {
+        uint32_t start = (x->mark + from + i)[-1] + (i ? t->syntax.nseparator : 1);
+        const char *p = t->win + start;
+        size_t k = x->mark[from + i] - start;
+        if (i + 1 == n && k && p[k - 1] == '\r')
+            k--;
+        while (k && (*p == ' ' || *p == '\t')) {
+            p++;
+            k--;
+        }
+        while (k && (p[k - 1] == ' ' || p[k - 1] == '\t'))
+            k--;
+        if (text_unquote(&t->syntax, &p, &k, t->batch.scratch))
+            k = 0;
+        memcpy(at, p, k);
+        name[i] = at;
+        len[i] = (uint32_t)k;
+        at += k;
+    }
+    ok = ok && text_plan(t, name, len, n, header, err);
+    free(name);
+    free(len);
+    free(room);
+    return ok;
+}
+
+/* A row with another number of fields, as marks of its own behind the others. */
+static bool bend(struct load_text *t, uint32_t row, uint32_t start)
+{
+    struct text_index *x = &t->index;
+    uint32_t from = row ? x->row[row - 1] : 0, n = x->row[row] - from;
+    if (x->marks + t->nfields + 1 > t->room_marks &&
+        !room_for_marks(t, 2 * (t->room_marks + t->nfields)))
+        return false;
+    uint32_t end = x->mark[x->row[row] - 1], *out = x->mark + x->marks;
+    end -= n < t->nfields && end > start && t->win[end - 1] == '\r';
+    *out++ = start - 1;
+    t->base[t->rows++] = x->marks + 1;
+    for (uint32_t i = 0; i < t->nfields; i++)
+        *out++ = i + 1 < n && i + 1 < t->nfields ? x->mark[from + i] : end;
+    x->marks += t->nfields + 1;
+    return true;
+}
+
+static bool sort_rows(struct load_text *t, struct err *err)
+{
+    struct text_index *x = &t->index;
+    const struct load_recipe *r = t->r;
+    const uint32_t rows = x->rows;
+    t->rows = 0;
+    for (uint32_t i = 0; i < rows; i++) {
+        uint32_t from = i ? x->row[i - 1] : 0, n = x->row[i] - from;
+        uint32_t start = (x->mark + from)[-1] + 1, end = x->mark[x->row[i] - 1];
+        if (n == 1 && (end == start || (end == start + 1 && t->win[start] == '\r'))) {
+            t->facts.skipped++;
+            continue;
+        }
+        if (r->ncomment && end - start >= r->ncomment &&
+            !memcmp(t->win + start, r->comment, r->ncomment)) {
+            t->facts.skipped++;
+            continue;
+        }
+        if (pst_unlikely(!t->planned)) {
+            bool header;
+            if (!plan(t, i, &header, err))
+                return false;
+            if (header)
+                continue;
+        }
+        if (pst_likely(n == t->nfields))
+            t->base[t->rows++] = from;
+        else if (n < t->nfields ? r->ragged : r->rest) {
+            if (!bend(t, i, start))
+                return no_memory(err);
+        } else {
+            text_bad_add(&t->batch, (struct text_bad){start, UINT32_MAX, NULL,
+                                                      n < t->nfields ? TEXT_FEW : TEXT_MANY});
+        }
+    }
+    return true;
+}
+
+/* What the window holds; with `last`, all of it. */
+static bool run(struct load_text *t, bool last, struct err *err)
+{
+    const struct text_kernels *k = text_kernels();
+    if (!t->begun && !begin(t, err))
+        return false;
+    while (pass_lines(t) && t->used) {
+        uint32_t n = t->narrow && t->used > t->limit ? t->limit : t->used;
+        const bool whole = n == t->used, added = whole && last && t->win[n - 1] != '\n';
+        if (added)
+            t->win[n++] = '\n';
+        struct text_index *x = &t->index;
+        k->index(&t->syntax, t->win, n, x);
+        if (!x->rows) {
+            bool too_long = !whole || t->used >= t->limit;
+            if (!too_long && !last)
+                return t->used < t->room ||
+                       window(t, 2 * t->room < t->limit ? 2 * t->room : t->limit) || no_memory(err);
+            if (!reject_line(t, too_long ? TEXT_LONG_ROW : TEXT_OPEN, err))
+                return false;
+            continue;
+        }
+        uint32_t done = x->mark[x->row[x->rows - 1] - 1] + 1;
+        if (!sort_rows(t, err) || (t->planned && !text_rows(t, err)))
+            return false;
+        drop(t, done < t->used ? done : t->used, x->lines - count_lines(t->win + done, n - done));
+        if (whole && !last)
+            return true;
+    }
+    return true;
+}
+
+bool load_text_feed(struct load_text *t, const void *bytes, size_t n, bool last, struct err *err)
+{
+    const char *p = bytes;
+    for (;;) {
+        size_t take = n < t->room - t->used ? n : t->room - t->used;
+        if (take)
+            memcpy(t->win + t->used, p, take);
+        t->used += (uint32_t)take;
+        p += take;
+        n -= take;
+        if (n || t->used == t->room) {
+            if (!run(t, false, err))
+                return false;
+        } else {
+            break;
+        }
+    }
+    if (!last)
+        return true;
+    if (!run(t, true, err))
+        return false;
+    if (t->block->rows && !t->c.sink.block(t->c.sink.arg, t->block, err))
+        return false;
+    load_block_clear(t->block);
+    return true;
+}
+
+/* ---- as a reader of the read task ---- */
+
+static void *reader_open(const struct load_reader_config *c, struct err *err)
+{
+    return load_text_open(c, 0, err);
+}
+static bool reader_feed(void *reader, const uint8_t *bytes, size_t n, bool last, size_t *used,
+                        struct err *err)
+{
+    *used = n;
+    return load_text_feed(reader, bytes, n, last, err);
+}
+static void reader_close(void *reader)
+{
+    load_text_close(reader);
+}
+static json_t *reader_facts(void *reader)
+{
+    struct load_text_facts f;
+    load_text_facts(reader, &f);
+    return json_pack("{s:I, s:I, s:b, s:I}", "lines", (json_int_t)f.lines, "skipped",
+                     (json_int_t)f.skipped, "header", f.header, "columns", (json_int_t)f.columns);
+}
+
+const struct load_reader load_reader_text = {
+    .name = "text",
+    .open = reader_open,
+    .feed = reader_feed,
+    .close = reader_close,
+    .facts = reader_facts,
+};

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Columns of a window, one loop a type. Built once an instruction set, without fused arithmetic, so
+ * that all builds give the same bits. A loop knows the usual shape of its type and hands everything
+ * else to text_field_slow: quotes that are not a plain pair, null texts, odd numbers.
+ */
+#include "core/civil.h"
+#include "core/clock.h"
+#include "load/text_parts.h"
+
+/* The next field of a loop: p, n and whether it is there and not empty. */
+#define FIELD(b, c, r)                                                                             \
+    const uint32_t *mark = (b)->mark + (b)->base[r] + (c)->field;                                  \
+    const char *p = (b)->win + (uint32_t)(mark[-1] + (c)->skip);                                   \
+    int32_t n = (int32_t)(mark[0] - (uint32_t)(mark[-1] + (c)->skip));                             \
+    if ((c)->last && n > 0 && p[n - 1] == '\r')                                                    \
+        n--;                                                                                       \
+    if (pst_unlikely(n <= 0)) {                                                                    \
+        put_null(c, r);                                                                            \
+        continue;                                                                                  \
+    }                                                                                              \
+    const char *whole = p;                                                                         \
+    int32_t all = n;                                                                               \
+    if ((uint8_t)*p == (c)->quote) {                                                               \
+        if ((b)->careful || n < 3 || (uint8_t)p[n - 1] != (c)->quote) {                            \
+            text_field_slow(b, c, r, whole, all);                                                  \
+            continue;                                                                              \
+        }                                                                                          \
+        p++;                                                                                       \
+        n -= 2;                                                                                    \
+    }                                                                                              \
+    if ((c)->nulls >> (n < 63 ? n : 63) & 1) {                                                     \
+        text_field_slow(b, c, r, whole, all);                                                      \
+        continue;                                                                                  \
+    }
+
+pst_inline void put_null(const struct text_column *c, uint32_t r)
+{
+    memcpy(c->out + (size_t)r * c->width, c->null, c->width);
+}
+
+static void doubles(struct text_batch *b, struct text_column *c)
+{
+    double *out = (double *)(void *)c->out;
+    const unsigned tens = c->tens;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        if (pst_unlikely(!text_double_fast(p, (uint32_t)n, tens, &out[r])))
+            text_field_slow(b, c, r, whole, all);
+    }
+}
+
+static void singles(struct text_batch *b, struct text_column *c)
+{
+    float *out = (float *)(void *)c->out;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        double v;
+        uint64_t bits;
+        bool ok = text_double_fast(p, (uint32_t)n, c->tens, &v);
+        memcpy(&bits, &v, 8);
+        /* halfway between two floats, or too small for a normal one: text_single knows */
+        if (pst_likely(ok && (bits & 0x1FFFFFFF) != 0x10000000 &&
+                       ((bits << 1 >> 53) - 900 < 240 || !(bits << 1))))
+            out[r] = (float)v;
+        else
+            text_field_slow(b, c, r, whole, all);
+    }
+}
+
+#define WHOLES(name, type)                                                                         \
+    static void name(struct text_batch *b, struct text_column *c)                                  \
+    {                                                                                              \
+        type *out = (type *)(void *)c->out;                                                        \
+        const int64_t low = c->low, high = c->high;                                                \
+        for (uint32_t r = 0; r < b->rows; r++) {                                                   \
+            FIELD(b, c, r)                                                                         \
+            int64_t v;                                                                             \
+            if (pst_likely(text_whole_fast(p, (uint32_t)n, &v) && v >= low && v <= high))          \
+                out[r] = (type)v;                                                                  \
+            else                                                                                   \
+                text_field_slow(b, c, r, whole, all);                                              \
+        }                                                                                          \
+    }
+WHOLES(wholes1, uint8_t)
+WHOLES(wholes2, int16_t)
+WHOLES(wholes4, int32_t)
+WHOLES(wholes8, int64_t)
+
+static void chars(struct text_batch *b, struct text_column *c)
+{
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        if (pst_likely(n == 1))
+            c->out[r] = (uint8_t)*p;
+        else
+            text_field_slow(b, c, r, whole, all);
+    }
+}
+
+static void symbols(struct text_batch *b, struct text_column *c)
+{
+    uint32_t *out = (uint32_t *)(void *)c->out;
+    struct load_dict *dict = b->dict;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        if (pst_unlikely(n > (int32_t)LOAD_SYMBOL_BYTES || b->nul)) {
+            text_field_slow(b, c, r, whole, all);
+            continue;
+        }
+        out[r] = load_dict_code(dict, p, (uint32_t)n);
+        if (pst_unlikely(out[r] == LOAD_NO_CODE))
+            text_field_slow(b, c, r, whole, all);
+    }
+}
+
+static void strings(struct text_batch *b, struct text_column *c)
+{
+    struct load_string *out = (struct load_string *)(void *)c->out;
+    uint64_t need = 0;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        const uint32_t *mark = b->mark + b->base[r] + c->field;
+        int32_t n = (int32_t)(mark[0] - (uint32_t)(mark[-1] + c->skip));
+        need += n > 0 ? (uint32_t)n : 0;
+    }
+    uint32_t at;
+    if (!load_block_text(b->block, (uint32_t)need + 32, &at)) {
+        b->failed = true;
+        return;
+    }
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        char *heap = b->block->heap; /* a slow field may have moved it */
+        out[r] = (struct load_string){at, (uint32_t)n};
+        if (pst_likely(n <= 32))
+            memcpy(heap + at, p, 32);
+        else
+            memcpy(heap + at, p, (size_t)n);
+        at += (uint32_t)n;
+    }
+}
+
+/* :SS[.n] behind a prefix that is known. */
+static void moments(struct text_batch *b, struct text_column *c)
+{
+    int64_t *out = (int64_t *)(void *)c->out;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        int32_t k = n - (int32_t)c->prefix - 3; /* characters behind the seconds */
+        const char *s = p + c->prefix;
+        unsigned tens = (unsigned)(uint8_t)s[1] - '0', ones = (unsigned)(uint8_t)s[2] - '0';
+        bool zulu = p[n - 1] == 'Z';
+        k -= zulu;
+        if (pst_likely(((le64(p) ^ c->was[0]) & c->mask[0]) == 0 &&
+                       ((le64(p + 8) ^ c->was[1]) & c->mask[1]) == 0 && k >= 0 && *s == ':' &&
+                       tens < 6 && ones < 10 && zulu == c->zulu &&
+                       (!c->daily || !b->day || b->day[r] == c->day))) {
+            int64_t ns = (int64_t)(tens * 10 + ones) * NS_PER_S;
+            if (k == 0) {
+                out[r] = c->base + ns;
+                continue;
+            }
+            if (pst_likely(s[3] == '.' && k >= 2 && k <= 10)) {
+                unsigned digits = (unsigned)k - 1, first = 0;
+                const char *end = s + 3 + k;
+                if (digits == 9) {
+                    digits = 8;
+                    first = (unsigned)(uint8_t)s[4] - '0';
+                }
+                uint64_t w = text_last(end, digits);
+                if (pst_likely(text_are_digits(w) && first < 10)) {
+                    out[r] = c->base + ns + (int64_t)first * 100000000 +
+                             (int64_t)text_eight(w) * (k == 10 ? 1 : (int64_t)text_tens[10 - k]);
+                    continue;
+                }
+            }
+        } else if (c->how.time == LOAD_TIME_AUTO && c->how.type == PST_TIMESTAMP && n >= 9) {
+            int64_t v; /* an epoch, by its number of digits */
+            if (*p != '-' && text_whole_fast(p, (uint32_t)n, &v)) {
+                int64_t unit = n == 19 || n == 18   ? 1
+                               : n == 16 || n == 15 ? NS_PER_US
+                               : n == 13 || n == 12 ? NS_PER_MS
+                               : n == 10 || n == 9  ? NS_PER_S
+                                                    : 0;
+                int64_t ns;
+                if (unit && !__builtin_mul_overflow(v, unit, &ns)) {
+                    out[r] = ns - PST_EPOCH_OFFSET_S * NS_PER_S;
+                    continue;
+                }
+            }
+        }
+        if ((uint8_t)*whole == c->quote || b->careful || b->recipe->trim)
+            text_field_slow(b, c, r, whole, all);
+        else
+            text_field_time(b, c, r, p, (uint32_t)n);
+    }
+}
+
+/* A number of a unit since 1970, 2000 or midnight. */
+static void counts(struct text_batch *b, struct text_column *c)
+{
+    int64_t *out = (int64_t *)(void *)c->out;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        int64_t v;
+        if (pst_likely(text_whole_fast(p, (uint32_t)n, &v) && v >= c->low && v <= c->high &&
+                       (!c->daily || !b->day || b->day[r] == c->day)))
+            out[r] = v * c->unit - c->epoch + c->base;
+        else
+            text_field_slow(b, c, r, whole, all);
+    }
+}
+
+/* Dates and the like: rows that stand together mostly say the same. */
+static void cached(struct text_batch *b, struct text_column *c)
+{
+    uint32_t *out = (uint32_t *)(void *)c->out;
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        if (pst_likely((uint32_t)n == c->prefix && ((le64(p) ^ c->was[0]) & c->mask[0]) == 0 &&
+                       ((le64(p + 8) ^ c->was[1]) & c->mask[1]) == 0))
+            out[r] = (uint32_t)c->base;
+        else if ((uint8_t)*whole == c->quote || b->careful || b->recipe->trim)
+            text_field_slow(b, c, r, whole, all);
+        else
+            text_field_time(b, c, r, p, (uint32_t)n);
+    }
+}
+
+static void values(struct text_batch *b, struct text_column *c)
+{
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        (void)p;
+        text_field_slow(b, c, r, whole, all);
+    }
+}
+
+void TEXT_COLUMN(struct text_batch *b, struct text_column *c);
+void TEXT_COLUMN(struct text_batch *b, struct text_column *c)
+{
+    bool text = c->kind == TEXT_KIND_SYMBOL || c->kind == TEXT_KIND_STRING ||
+                c->how.type == PST_CHAR; /* where a backslash or a blank is as good as a letter */
+    if (text && (b->recipe->trim || (b->careful && b->syntax->escape >= 0))) {
+        values(b, c);
+        return;
+    }
+    switch (c->kind) {
+    case TEXT_KIND_DOUBLE:
+        doubles(b, c);
+        return;
+    case TEXT_KIND_SINGLE:
+        singles(b, c);
+        return;
+    case TEXT_KIND_WHOLE:
+        if (c->how.type == PST_CHAR)
+            chars(b, c);
+        else if (c->width == 1)
+            wholes1(b, c);
+        else if (c->width == 2)
+            wholes2(b, c);
+        else if (c->width == 4)
+            wholes4(b, c);
+        else
+            wholes8(b, c);
+        return;
+    case TEXT_KIND_MOMENT:
+        moments(b, c);
+        return;
+    case TEXT_KIND_COUNT:
+        counts(b, c);
+        return;
+    case TEXT_KIND_CACHED:
+        cached(b, c);
+        return;
+    case TEXT_KIND_SYMBOL:
+        symbols(b, c);
+        return;
+    case TEXT_KIND_STRING:
+        strings(b, c);
+        return;
+    default:
+        values(b, c);
+    }
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* text_reason.h - why a text, or a row, was refused: the words of the reject file. */
+#pragma once
+
+/* X(ID, "sentence"); %s is the type's name */
+#define TEXT_REASONS(X)                                                                            \
+    X(OK, "")                                                                                      \
+    X(NOT, "it is no %s")                                                                          \
+    X(RANGE, "it lies outside the range of %s")                                                    \
+    X(FRACTION, "it is not a whole number, which %s wants")                                        \
+    X(DIGITS, "it has too many digits to be turned into a %s exactly")                             \
+    X(DATE, "there is no such date")                                                               \
+    X(CLOCK, "there is no such time of day")                                                       \
+    X(ORDER, "day and month could stand either way round: set date_format")                        \
+    X(NANOS, "it has more digits than nanoseconds")                                                \
+    X(EPOCH, "a number of so many digits shows no unit: set the column's format in `times`")       \
+    X(SPAN, "it lies outside 1707 ... 2292, which is what 64 bits of nanoseconds hold")            \
+    X(DATELESS, "a time of day without a date: set `date`")                                        \
+    X(FINER, "it is finer than a %s")                                                              \
+    X(PATTERN, "it does not look like the column's pattern")                                       \
+    X(LONG_SYMBOL, "a symbol has at most 255 bytes")                                               \
+    X(NUL, "a symbol holds no NUL")                                                                \
+    X(SYMBOLS, "the file has too many distinct symbols")                                           \
+    X(OPEN, "the quotes do not close")                                                             \
+    X(BEHIND, "there is text behind the closing quote")                                            \
+    X(FEW, "the row has too few fields")                                                           \
+    X(MANY, "the row has too many fields")                                                         \
+    X(LONG_ROW, "the row is too long, or a quote in it never closes")                              \
+    X(TIMELESS, "a row without a time belongs to no date")                                         \
+    X(DAY, "its date lies outside 2000.01.01 ... 2179.06.06")
+
+enum text_reason {
+#define X(ID, sentence) TEXT_##ID,
+    TEXT_REASONS(X)
+#undef X
+};

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a window to blocks: columns, constants, dates; bad rows out of them, in order. */
+#include <errno.h>
+#include "core/civil.h"
+#include "load/text_parts.h"
+
+static bool no_memory(struct err *err)
+{
+    return err_set(err, -ENOMEM, "no memory for a block of rows");
+}
+
+/* The block goes to the sink. */
+static bool hand_on(struct load_text *t, struct err *err)
+{
+    if (!t->block->rows)
+        return true;
+    if (!t->c.sink.block(t->c.sink.arg, t->block, err))
+        return false;
+    load_block_clear(t->block);
+    return true;
+}
+
+static bool fill_column(struct load_text *t, struct text_fill *f, uint32_t rows)
+{
+    struct load_block *b = t->block;
+    uint8_t *to = (uint8_t *)b->col[f->to] + (size_t)b->rows * f->width;
+    uint8_t type = b->schema->col[f->to].type;
+    if (f->text && type == PST_SYMBOL) {
+        uint32_t code = load_dict_code_exact(t->c.dict, f->text, (uint32_t)strlen(f->text));
+        if (code == LOAD_NO_CODE)
+            return false;
+        memcpy(f->value, &code, 4);
+    } else if (f->text) { /* all its rows in a block point to the first one's text */
+        struct load_string s = {0, (uint32_t)strlen(f->text)};
+        if (b->rows)
+            memcpy(&s, b->col[f->to], sizeof s);
+        else if (!load_block_text(b, s.len, &s.at))
+            return false;
+        else
+            memcpy(b->heap + s.at, f->text, s.len);
+        memcpy(f->value, &s, sizeof s);
+    }
+    for (uint32_t i = 0; i < rows; i++)
+        memcpy(to + (size_t)i * f->width, f->value, f->width);
+    return true;
+}
+
+static bool room_for(struct load_text *t, uint32_t rows)
+{
+    struct text_batch *b = &t->batch;
+    if (rows <= t->room_rows)
+        return true;
+    int32_t *day = realloc(t->day, rows * sizeof *day);
+    if (day)
+        t->day = day;
+    uint8_t *marked = realloc(b->marked, rows / 8 + 1);
+    if (marked)
+        b->marked = marked;
+    if (!day || !marked)
+        return false;
+    t->room_rows = rows;
+    return true;
+}
+
+/* Rows without a date are bad. true: every row is of *one. */
+static bool dates(struct load_text *t, int32_t *one)
+{
+    struct text_batch *b = &t->batch;
+    struct load_days *d = &t->days;
+    const struct text_column *why = NULL;
+    for (unsigned i = 0; i < t->ncols; i++)
+        if (t->col[i].to == (t->r->date == LOAD_DATE_COLUMN ? -1 : 0))
+            why = &t->col[i];
+    if (t->r->date == LOAD_DATE_FILE || t->r->date == LOAD_DATE_FIXED) {
+        *one = t->r->day;
+        return true;
+    }
+    if (t->r->date == LOAD_DATE_COLUMN) {
+        bool same = true;
+        for (uint32_t r = 0; r < b->rows; r++) {
+            if (pst_unlikely(t->day[r] < 0 || t->day[r] > CIVIL_DAY_MAX))
+                text_batch_bad(b, why, r, t->day[r] == PST_NULL_INT ? TEXT_TIMELESS : TEXT_DAY);
+            same &= t->day[r] == t->day[0];
+        }
+        *one = t->day[0];
+        return same;
+    }
+    const int64_t *time = (const int64_t *)t->block->col[0] + t->block->rows;
+    bool same = true;
+    for (uint32_t r = 0; r < b->rows; r++)
+        same &= time[r] >= d->from && time[r] < d->end;
+    if (pst_likely(same) && d->day >= 0 && d->day <= CIVIL_DAY_MAX) {
+        *one = d->day;
+        return true;
+    }
+    for (uint32_t r = 0; r < b->rows; r++) {
+        if (text_batch_is_bad(b, r))
+            continue;
+        if (time[r] == PST_NULL_TIMESTAMP) {
+            text_batch_bad(b, why, r, TEXT_TIMELESS);
+            continue;
+        }
+        t->day[r] = load_day(d, time[r]);
+        if (t->day[r] < 0 || t->day[r] > CIVIL_DAY_MAX)
+            text_batch_bad(b, why, r, TEXT_DAY);
+    }
+    return false;
+}
+
+static uint32_t squeeze(const struct text_batch *b, uint8_t *at, unsigned width)
+{
+    uint32_t to = 0;
+    for (uint32_t r = 0; r < b->rows; r++)
+        if (!text_batch_is_bad(b, r)) {
+            memmove(at + (size_t)to * width, at + (size_t)r * width, width);
+            to++;
+        }
+    return to;
+}
+
+static bool one_batch(struct load_text *t, uint32_t first, uint32_t rows, struct err *err)
+{
+    struct text_batch *b = &t->batch;
+    struct load_block *block = t->block;
+    const struct text_kernels *k = text_kernels();
+    b->base = t->base + first;
+    b->rows = rows;
+    b->day = NULL;
+    memset(b->marked, 0, rows / 8 + 1);
+    uint32_t before = b->nbad;
+    for (unsigned i = 0; i < t->ncols; i++) {
+        struct text_column *c = &t->col[i];
+        c->out = c->to < 0 ? (uint8_t *)t->day
+                           : (uint8_t *)block->col[c->to] + (size_t)block->rows * c->width;
+        if (c->to < 0) /* what a bad row leaves is no day */
+            for (uint32_t r = 0; r < rows; r++)
+                t->day[r] = PST_NULL_INT;
+        k->column(b, c);
+        if (c->to < 0)
+            b->day = t->day;
+    }
+    bool ok = !b->failed;
+    for (unsigned i = 0; ok && i < t->nfill; i++)
+        ok = fill_column(t, &t->fill[i], rows);
+    if (!ok)
+        return no_memory(err);
+    int32_t one = 0;
+    bool same = dates(t, &one);
+    if (b->nbad > before) {
+        uint32_t left = rows;
+        for (unsigned i = 0; i < block->schema->ncols; i++) {
+            unsigned width = load_width(block->schema->col[i].type);
+            left = squeeze(b, (uint8_t *)block->col[i] + (size_t)block->rows * width, width);
+        }
+        if (!same)
+            squeeze(b, (uint8_t *)t->day, sizeof *t->day);
+        rows = left;
+    }
+    for (uint32_t r = 0; r < rows;) {
+        uint32_t n = same ? rows : 1;
+        int32_t day = same ? one : t->day[r];
+        while (r + n < rows && t->day[r + n] == day)
+            n++;
+        if (!load_block_run(block, day, n))
+            return no_memory(err);
+        r += n;
+    }
+    block->rows += rows;
+    t->facts.rows += rows;
+    load_progress_add(t->c.progress, rows, 0);
+    return true;
+}
+
+static int by_start(const void *a, const void *b)
+{
+    uint32_t x = ((const struct text_bad *)a)->start, y = ((const struct text_bad *)b)->start;
+    return (x > y) - (x < y);
+}
+
+static bool reject_all(struct load_text *t, struct err *err)
+{
+    struct text_batch *b = &t->batch;
+    uint64_t line = t->line;
+    uint32_t at = 0;
+    qsort(b->bad, b->nbad, sizeof *b->bad, by_start);
+    for (uint32_t i = 0; i < b->nbad; i++) {
+        const struct text_bad *bad = &b->bad[i];
+        for (; at < bad->start; at++)
+            line += t->win[at] == '\n';
+        char sentence[160];
+        uint32_t end = bad->start;
+        uint32_t lo = 0, hi = t->index.rows; /* the row's own end: quotes may hold line ends */
+        while (lo < hi) {
+            uint32_t mid = (lo + hi) / 2;
+            if (t->index.mark[t->index.row[mid] - 1] < bad->start)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        if (lo < t->index.rows)
+            end = t->index.mark[t->index.row[lo] - 1];
+        end -= end > bad->start && t->win[end - 1] == '\r';
+        struct load_reject r = {
+            .line = line,
+            .column = bad->column ? bad->column->name : "",
+            .reason = text_sentence(bad->reason, bad->column ? bad->column->how.type : 0, sentence),
+            .text = t->win + bad->start,
+            .len = end - bad->start};
+        t->facts.rejected++;
+        if (!t->c.rejects.reject(t->c.rejects.arg, &r, err))
+            return false;
+    }
+    b->nbad = 0;
+    return true;
+}
+
+bool text_rows(struct load_text *t, struct err *err)
+{
+    struct text_batch *b = &t->batch;
+    struct load_block *block = t->block;
+    b->win = t->win;
+    b->mark = t->index.mark;
+    b->careful = t->index.careful;
+    b->nul = t->index.nul;
+    for (uint32_t first = 0; first < t->rows;) {
+        uint64_t bytes = block->heap_bytes + (uint64_t)t->used + 64ull * block->schema->ncols;
+        if ((block->rows == block->room || bytes > LOAD_HEAP_MAX) && !hand_on(t, err))
+            return false;
+        uint32_t n = t->rows - first < block->room - block->rows ? t->rows - first
+                                                                 : block->room - block->rows;
+        if (!room_for(t, n))
+            return no_memory(err);
+        if (!one_batch(t, first, n, err))
+            return false;
+        first += n;
+    }
+    return reject_all(t, err);
+}
