@@ -5,6 +5,7 @@
 #   nolog         one without: gap rows say what may be missing
 #   tables        tables that differ, that are declared, taken over, and left out
 #   penstock      another penstockd; both are killed at random times
+#   lost          another penstockd, whose log loses what we have not read and what we have
 #   channels      messaging_server and publish_channel
 . "$(dirname "$0")/lib.sh"
 here=$(dirname "$0")
@@ -64,6 +65,29 @@ PY
         sleep 0.1
     done
     die "$(tail -1 "$work/diff")"
+}
+pair() { # $work: the chained one; $work/up: the other, which has the publishers
+    mkdir "$work/up"
+    configure "database: $work/hdb
+subscription_channel: $work/up/other.ipc"
+    sed "s|$work|$work/up|g; s|^instance:.*|instance: other|; /^subscription_channel/d; /^database/d" "$work/p.yaml" >"$work/up/p.yaml"
+    cat >>"$work/up/p.yaml" <<YAML
+tables:
+  - name: trade
+    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: long}, {name: price, type: float}]
+  - name: quote
+    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: long}, {name: note, type: string}]
+YAML
+    start_up
+    start
+    until_up penstock
+}
+up() { "$bin/penstock" --socket "$work/up/s.sock" "$@"; }
+start_up() {
+    "$bin/penstockd" --config "$work/up/p.yaml" >>"$work/up/daemon.log" 2>&1 &
+    other=$! others="$others $!"
+    for _ in $(seq 300); do up commands >/dev/null 2>&1 && return; sleep 0.05; done
+    die "the other does not answer: $(cat "$work/up/daemon.log")"
 }
 raised() { p alarms --json | python3 -c 'import json,sys; print(*[a["code"] for a in json.load(sys.stdin)["raised"]])'; }
 until_raised() { for _ in $(seq 100); do case " $(raised) " in *" $1 "*) return ;; esac; sleep 0.05; done; die "$1 was not raised: $(raised)"; }
@@ -196,28 +220,7 @@ subscription_channel: tp"
     stop || die "stop"
     ;;
 penstock)
-    # $work: the chained one; $work/up: the other, which has the publishers
-    mkdir "$work/up"
-    configure "database: $work/hdb
-subscription_channel: $work/up/other.ipc"
-    sed "s|$work|$work/up|g; s|^instance:.*|instance: other|; /^subscription_channel/d; /^database/d" "$work/p.yaml" >"$work/up/p.yaml"
-    cat >>"$work/up/p.yaml" <<YAML
-tables:
-  - name: trade
-    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: long}, {name: price, type: float}]
-  - name: quote
-    columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: n, type: long}, {name: note, type: string}]
-YAML
-    up() { "$bin/penstock" --socket "$work/up/s.sock" "$@"; }
-    start_up() {
-        "$bin/penstockd" --config "$work/up/p.yaml" >>"$work/up/daemon.log" 2>&1 &
-        other=$! others="$others $!"
-        for _ in $(seq 300); do up commands >/dev/null 2>&1 && return; sleep 0.05; done
-        die "the other does not answer: $(cat "$work/up/daemon.log")"
-    }
-    start_up
-    start
-    until_up penstock
+    pair
     /usr/bin/python3 "$here/feeder.py" "$work/up/other.ipc" "$work/tp/truth.json" 2000 >"$work/feeder" 2>&1 &
     feeder=$! others="$others $!"
     for k in 1 2 3; do
@@ -231,12 +234,12 @@ YAML
     start_up
     until_up penstock
     sleep 0.3
-    up eod >/dev/null || die "eod: $(up eod)"
+    up eod run --yes >"$work/out" 2>&1 || die "eod: $(cat "$work/out")"
     sleep 0.3
     kill -9 "$other"; wait "$other" 2>/dev/null
     crash
     start_up
-    up eod >/dev/null || die "the second eod"
+    up eod run --yes >"$work/out" 2>&1 || die "the second eod: $(cat "$work/out")"
     start
     until_up penstock
     sleep 0.3
@@ -255,6 +258,60 @@ YAML
     same
     [ "$(wc -l <"$work/a")" -gt 1000 ] || die "few rows: $(wc -l <"$work/a"); $(cat "$work/feeder")"
     [ "$(figure status "r['day']")" = "$(up status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["day"])')" ] || die "open dates differ: $(p status) $(up status)"
+    stop || die "stop"
+    ;;
+lost) # what the other lost while we were away, and what it took back though we have it, are gap rows
+    pair
+    publish() { # FROM TO: rows of the other, durable there
+        python3 -c "print('time,sym,n,price')
+for n in range($1, $2 + 1): print('%s,S%d,%d,%d' % ('', n % 3, n, n))" | up publish trade - >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"
+    }
+    has() { "$bin/penstock" log dump "$work/log" trade --json 2>/dev/null >"$work/rows"; grep -q "\"n\":$1,"  "$work/rows"; }
+    until_has() { for _ in $(seq 200); do has "$1" && return; sleep 0.05; done; die "row $1 did not come: $(p status; tail -3 "$work/rows")"; }
+    gap() { "$bin/penstock" log dump "$work/log" gap --json 2>/dev/null | grep "\"upstream_$1\""; }
+    until_gap() { for _ in $(seq 200); do [ "$(gap "$1" | wc -l)" = 1 ] && return; sleep 0.05; done; die "gaps $1: $(gap "$1")"; }
+    publish 1 5
+    until_has 5
+    crash
+    publish 6 10
+    up eod run --yes >"$work/out" 2>&1 || die "eod: $(cat "$work/out")"
+    publish 11 15
+    kill "$other"; wait "$other" 2>/dev/null
+    rm "$(ls "$work"/up/log/log2* | head -1)" # the date that has 6 to 10
+    start_up
+    start
+    until_has 15
+    if has 6 || has 10; then die "rows of a log that is gone"; fi
+    until_gap lost
+    publish 16 20
+    until_has 20
+    from=$("$bin/penstock" log dump "$work/up/log" trade --json | python3 -c 'import json,sys
+print(next(r["position"] for r in map(json.loads, sys.stdin) if r["n"] == 16))')
+    kill -9 "$other"; wait "$other" 2>/dev/null
+    # its device forgets what it had said to be durable: everything from that frame on
+    /usr/bin/python3 - "$(ls -t "$work"/up/log/log2* | head -1)" "$from" <<'PY' || die "no frame at $from"
+import struct, sys
+with open(sys.argv[1], "r+b") as f:
+    b, at = f.read(), 0
+    want = struct.pack("<Q", int(sys.argv[2]))
+    at = b.index(want)
+    while at % 8 or b[at - 8 + 24] != 1: at = b.index(want, at + 1) # position is 8 bytes into a data frame
+    f.seek(at - 8)
+    f.write(bytes(len(b) - at + 8))
+PY
+    start_up
+    until_gap rewound
+    publish 21 25
+    until_has 25
+    /usr/bin/python3 - "$work/rows" "$from" "$(gap lost)" "$(gap rewound)" <<'PY' || die "rows or gaps: $(cut -c1-200 "$work/rows"; gap lost; gap rewound)"
+import json, sys
+rows = sorted(json.loads(l)["n"] for l in open(sys.argv[1]))
+assert rows == [1, 2, 3, 4, 5] + list(range(11, 26)), rows
+lost, rewound = json.loads(sys.argv[3]), json.loads(sys.argv[4])
+assert lost["first"] <= lost["last"] < int(sys.argv[2]), lost
+assert rewound["first"] <= int(sys.argv[2]) <= rewound["last"], (rewound, sys.argv[2])
+PY
+    until_cleared upstream.down
     stop || die "stop"
     ;;
 *) die "no case $name" ;;
