@@ -98,16 +98,28 @@ for w in $ways; do
 done
 others=
 
-# ---- a reader that sleeps while the ring goes round: on from the log ----
-probe subscribe "$ipc" place/begin/slow 20000 120 >"$work/lapped" 2>"$work/lapped.err" &
-others=$!
-subscribed "$work/lapped.err"
+# ---- readers that sleep while the ring goes round: on from the log, each row once ----
+others=
+for w in place shared; do # at the end of what there is when they fall asleep
+    probe subscribe "$ipc" $w/begin/tell6000 600000 120 >"$work/lapped.$w" 2>"$work/lapped.$w.err" &
+    others="$others $!"
+done
+for w in place shared; do
+    for _ in $(seq 600); do grep -q "rows 6000" "$work/lapped.$w.err" && break; sleep 0.05; done
+    grep -q "rows 6000" "$work/lapped.$w.err" || die "$w does not read: $(cat "$work/lapped.$w.err")"
+done
 kill -STOP $others
-probe publish "$ipc" 6000 400000 >/dev/null || die "publish"
+before=$(probe publish "$ipc" 6000 6001) || die "publish"
+after=$(probe publish "$ipc" 6001 600000) || die "publish"
+[ $((${after#* } - ${before#* })) -gt $((16 << 20)) ] || die "the ring did not go round: $before, $after"
 kill -CONT $others
-kill $others; wait $others 2>/dev/null; others=
-probe subscribe "$ipc" place/begin 400000 120 >"$work/lapped" 2>"$work/lapped.err" || die "from the log: $(cat "$work/lapped" "$work/lapped.err")"
-grep -q "^rows=400000 first=0 last=399999 holes=0 repeats=0 lost=0 rewound=0 " "$work/lapped" || die "from the log: $(cat "$work/lapped")"
+i=0
+for w in place shared; do
+    i=$((i + 1))
+    wait "$(echo "$others" | xargs | cut -d' ' -f$i)" || die "$w, lapped: $(cat "$work/lapped.$w" "$work/lapped.$w.err")"
+    grep -q "^rows=600000 first=0 last=599999 holes=0 repeats=0 lost=0 rewound=0 " "$work/lapped.$w" || die "$w, lapped: $(cat "$work/lapped.$w")"
+done
+others=
 stop || die "stop"
 
 # ---- TLS, users: the certificate must be right, the password too ----
@@ -121,7 +133,7 @@ sed -i "s|^ipc: .*|ipc: {tickerplant: $port, rdb: 0, hdb: 0, users: $work/users.
 start
 tls=tls:localhost:$port
 export PROBE_USER=anna PROBE_PASSWORD=secret-1 PROBE_CA=$work/tls.pem
-[ "$(probe query "$tls" 'select count(*) as n from trade')" = 400000 ] || die "query over TLS"
+[ "$(probe query "$tls" 'select count(*) as n from trade')" = 600000 ] || die "query over TLS"
 refuses() { # WORDS COMMAND...: client_probe fails with these
     words=$1; shift
     "$@" >"$work/out" 2>&1 && die "not refused: $*"
@@ -131,9 +143,9 @@ refuses "the daemon" probe query "$tcp" 'select 1' # plain
 refuses "mismatch" probe query "tls:127.0.0.1:$port" 'select 1' # another name than the certificate's
 PROBE_CA='' refuses "self-signed" probe query "$tls" 'select 1'
 PROBE_PASSWORD=wrong refuses 'refused user "anna"' probe query "$tls" 'select 1'
-refuses "publish" probe publish "$tls" 400000 400010
-PROBE_USER=feed probe publish "$tls" 400000 400500 >/dev/null || die "publish over TLS"
+refuses "publish" probe publish "$tls" 600000 600010
+PROBE_USER=feed probe publish "$tls" 600000 600500 >/dev/null || die "publish over TLS"
 PROBE_USER=feed refuses "trade" probe subscribe "$tls" network 1 5
-probe subscribe "$tls" network/day 400500 100 >"$work/out" 2>&1 || die "subscribe over TLS: $(cat "$work/out")"
+probe subscribe "$tls" network/day 600500 100 >"$work/out" 2>&1 || die "subscribe over TLS: $(cat "$work/out")"
 stop || die "stop"
-echo "examples; 5 subscribers over a restart and a crash; 400,000 rows through the ring and the log; TLS and users"
+echo "examples; 5 subscribers over a restart and a crash; 600,000 rows through the ring and the log; TLS and users"

@@ -4,8 +4,9 @@
  *
  *   client_probe publish ADDRESS FROM TO [resend]       rows whose `size` is FROM ... TO-1, durable
  *   client_probe subscribe ADDRESS WAY N [SECONDS]      until N rows came; each `size` must follow
- * the WAY: network, shared, place, each with an optional /day, /begin, /catchup, /slow client_probe
- * query ADDRESS SQL                      one number client_probe watermark ADDRESS
+ * the WAY: network, shared, place, each with an optional /day, /begin, /catchup, /slow, /tellN
+ * (says so at N rows) client_probe query ADDRESS SQL                      one number client_probe
+ * watermark ADDRESS
  *
  * The subscriber prints: rows first last holes repeats lost rewound disconnects, and exits 0 when
  * neither holes nor repeats were there but those that were told.
@@ -65,6 +66,8 @@ static int subscribe(const char *address, const char *way, long wanted, int seco
     struct pst_row row;
     long rows = 0, first = -1, last = -1, holes = 0, repeats = 0, lost = 0, rewound = 0, ends = 0;
     long day = 0, other = 0;
+    const char *tell = strstr(way, "/tell");
+    long told_at = tell ? atol(tell + 5) : -1;
     pst_client *c = opened(address, false);
     if (!c)
         return fail("open", c);
@@ -112,6 +115,8 @@ static int subscribe(const char *address, const char *way, long wanted, int seco
             rows = n_at;
             last = l_at;
         }
+        if (n_at < told_at && rows >= told_at)
+            fprintf(stderr, "rows %ld\n", rows);
         lost += e.kind == PST_LOST;
         rewound += e.kind == PST_REWOUND;
         ends += e.kind == PST_DISCONNECTED;
