@@ -135,6 +135,11 @@ struct recovery_piece {
     struct recovery_piece *next;
 };
 
+/* Sequences that are still expected. */
+struct recovery_open {
+    uint64_t first, last;
+};
+
 struct recovery_session {
     char feed[64], session[64];
     int32_t day;
@@ -145,9 +150,7 @@ struct recovery_session {
     bool after_loss;                       /* own: the next run tells what a hole cost */
     /* Own. Of two streams that share a seal the second frame brings what the first has left out
      * (core/rows.h): sequences that are still expected, and whether rows were read at all. */
-    struct recovery_open {
-        uint64_t first, last;
-    } * open;
+    struct recovery_open *open;
     uint32_t opens;
     bool read;
 };

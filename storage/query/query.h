@@ -120,6 +120,13 @@ struct query_functions {
     void (*release)(void *ctx, void *source);
 };
 
+struct query_note {
+    int kind; /* enum result_note */
+    const char *text;
+    bool of_day; /* rows of `day` are missing */
+    int32_t day;
+};
+
 struct query_env {
     struct query_catalogue tables;
     struct query_functions functions; /* find NULL = none */
@@ -132,12 +139,7 @@ struct query_env {
     bool check_gaps;
 
     /* Facts of the cut that warnings are made of (control's answer to the cut). */
-    const struct query_note {
-        int kind; /* enum result_note */
-        const char *text;
-        bool of_day; /* rows of `day` are missing */
-        int32_t day;
-    } * notes; /* sentences to pass on: RDB behind, rebuilding, incomplete */
+    const struct query_note *notes; /* sentences to pass on: RDB behind, rebuilding, incomplete */
     unsigned nnotes;
     /* An answer whose dates include a note's day is an error, not a result with the note. */
     bool whole;

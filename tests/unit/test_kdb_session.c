@@ -318,6 +318,69 @@ static void large(void **state)
     kdb_session_free(&s);
 }
 
+/* The largest message there can be, and its largest vectors: byte for byte counted, none of it in
+ * a type that is too narrow. The pages behind the head are never touched. */
+static void largest(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t type;
+        unsigned width;
+    } types[] = {{PST_BYTE, 1}, {PST_SHORT, 2}, {PST_INT, 4}, {PST_LONG, 8}, {PST_GUID, 16}};
+    struct kdb_limits wide = {.message = KDB_BYTES_MAX};
+    for (unsigned i = 0; i < PST_COUNT(types); i++) {
+        struct kdb_session s;
+        size_t count = (KDB_BYTES_MAX - 14) / types[i].width, room;
+        size_t total = 14 + count * types[i].width, came = 0;
+        uint8_t head[14] = {1, 0, 0, 0, 0, 0, 0, 0, types[i].type};
+        put32(head + 4, (uint32_t)total);
+        put32(head + 10, (uint32_t)count);
+        logged_in(&s, &wide);
+        kdb_session_feed(&s, head, sizeof head);
+        for (came = sizeof head; came < total; came += room) {
+            assert_int_equal(kdb_session_next(&s, &e), KDB_EVENT_MORE);
+            assert_int_equal(kdb_session_wants(&s), total - came);
+            assert_non_null(kdb_session_room(&s, kdb_session_wants(&s), &room));
+            room = room < total - came ? room : total - came;
+            room = room < 1u << 29 ? room : 1u << 29;
+            kdb_session_took(&s, room);
+        }
+        assert_int_equal(kdb_session_next(&s, &e), KDB_EVENT_MESSAGE);
+        assert_int_equal(e.message.size, total);
+        assert_int_equal(e.message.wire, total);
+        assert_int_equal(e.message.object.count, count);
+        assert_ptr_equal(kdb_object_end(&e.message.object), e.message.bytes + total);
+        assert_int_equal(kdb_object_rows(&e.message.object), count);
+        assert_int_equal(kdb_session_next(&s, &e), KDB_EVENT_MORE);
+        assert_int_equal(kdb_session_held(&s), 0);
+        put32(head + 10, (uint32_t)count + 16); /* no object is that long */
+        const char *why = NULL;
+        size_t size = 0;
+        assert_int_equal(kdb_object_check(head + 8, 6, KDB_LITTLE, &size, &why), KDB_BAD);
+        kdb_session_free(&s);
+    }
+}
+
+/* The same when it is written: a byte more than fits takes the message out again. */
+static void largest_written(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* their allocators touch what they give */
+#endif
+    for (unsigned more = 0; more < 2; more++) {
+        struct kdb_out o = {0};
+        kdb_out_long(&o, 1); /* of another message */
+        size_t was = o.len, at = kdb_frame_begin(&o, KDB_RESPONSE);
+        assert_non_null(kdb_out_room(&o, KDB_BYTES_MAX - 8 + more));
+        assert_int_equal(kdb_frame_end(&o, at), !more);
+        assert_int_equal(o.len, more ? was : was + KDB_BYTES_MAX);
+        if (!more)
+            assert_int_equal(le32(o.data + at + 4), KDB_BYTES_MAX);
+        kdb_out_free(&o);
+    }
+}
+
 /* ---- hostile ---- */
 
 static void refused(const uint8_t *bytes, size_t n, const char *why)
@@ -373,10 +436,12 @@ static void exactly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(logins),  cmocka_unit_test(login_limit), cmocka_unit_test(both_ends),
-        cmocka_unit_test(pieces),  cmocka_unit_test(big_endian),  cmocka_unit_test(compressed),
-        cmocka_unit_test(claims),  cmocka_unit_test(large),       cmocka_unit_test(hostile),
-        cmocka_unit_test(exactly),
+        cmocka_unit_test(logins),     cmocka_unit_test(login_limit),
+        cmocka_unit_test(both_ends),  cmocka_unit_test(pieces),
+        cmocka_unit_test(big_endian), cmocka_unit_test(compressed),
+        cmocka_unit_test(claims),     cmocka_unit_test(large),
+        cmocka_unit_test(largest),    cmocka_unit_test(largest_written),
+        cmocka_unit_test(hostile),    cmocka_unit_test(exactly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
