@@ -140,38 +140,51 @@ static void strings(struct text_batch *b, struct text_column *c)
     }
 }
 
-/* :SS[.n] behind a prefix that is known. */
+/* HH:MM:SS -> seconds, or -1. */
+pst_inline int64_t clock_seconds(uint64_t w)
+{
+    const uint64_t colons = 0x00003A00003A0000ull, zeros = 0x0000300000300000ull;
+    bool parted = (w & 0x0000FF0000FF0000ull) == colons;
+    w = w ^ colons ^ zeros;
+    bool digits = text_are_digits(w);
+    w &= 0x0F0F0F0F0F0F0F0Full;
+    w = w * 10 + (w >> 8); /* bytes 0, 3 and 6 hold two digits each now */
+    unsigned h = (uint8_t)w, m = (uint8_t)(w >> 24), s = (uint8_t)(w >> 48);
+    return parted && digits && h < 24 && m < 60 && s < 60 ? (int64_t)(h * 3600 + m * 60 + s) : -1;
+}
+
+/* HH:MM:SS[.n][Z] behind a date that is known. */
 static void moments(struct text_batch *b, struct text_column *c)
 {
     int64_t *out = (int64_t *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
         FIELD(b, c, r)
-        int32_t k = n - (int32_t)c->prefix - 3; /* characters behind the seconds */
-        const char *s = p + c->prefix;
-        unsigned tens = (unsigned)(uint8_t)s[1] - '0', ones = (unsigned)(uint8_t)s[2] - '0';
+        int32_t k = n - (int32_t)c->prefix - 8; /* characters behind the seconds */
+        const char *s = p + c->prefix + 8;
         bool zulu = p[n - 1] == 'Z';
         k -= zulu;
         if (pst_likely(((le64(p) ^ c->was[0]) & c->mask[0]) == 0 &&
-                       ((le64(p + 8) ^ c->was[1]) & c->mask[1]) == 0 && k >= 0 && *s == ':' &&
-                       tens < 6 && ones < 10 && zulu == c->zulu &&
+                       ((le64(p + 8) ^ c->was[1]) & c->mask[1]) == 0 && k >= 0 && zulu == c->zulu &&
                        (!c->daily || !b->day || b->day[r] == c->day))) {
-            int64_t ns = (int64_t)(tens * 10 + ones) * NS_PER_S;
-            if (k == 0) {
-                out[r] = c->base + ns;
-                continue;
-            }
-            if (pst_likely(s[3] == '.' && k >= 2 && k <= 10)) {
-                unsigned digits = (unsigned)k - 1, first = 0;
-                const char *end = s + 3 + k;
-                if (digits == 9) {
-                    digits = 8;
-                    first = (unsigned)(uint8_t)s[4] - '0';
-                }
-                uint64_t w = text_last(end, digits);
-                if (pst_likely(text_are_digits(w) && first < 10)) {
-                    out[r] = c->base + ns + (int64_t)first * 100000000 +
-                             (int64_t)text_eight(w) * (k == 10 ? 1 : (int64_t)text_tens[10 - k]);
+            int64_t ns = clock_seconds(le64(p + c->prefix)) * NS_PER_S;
+            if (pst_likely(ns >= c->low && ns < c->high)) {
+                if (k == 0) {
+                    out[r] = c->base + ns;
                     continue;
+                }
+                if (pst_likely(s[0] == '.' && k >= 2 && k <= 10)) {
+                    unsigned digits = (unsigned)k - 1, first = 0;
+                    if (digits == 9) {
+                        digits = 8;
+                        first = (unsigned)(uint8_t)s[1] - '0';
+                    }
+                    uint64_t w = text_last(s + k, digits);
+                    if (pst_likely(text_are_digits(w) && first < 10)) {
+                        out[r] =
+                            c->base + ns + (int64_t)first * 100000000 +
+                            (int64_t)text_eight(w) * (k == 10 ? 1 : (int64_t)text_tens[10 - k]);
+                        continue;
+                    }
                 }
             }
         } else if (c->how.time == LOAD_TIME_AUTO && c->how.type == PST_TIMESTAMP && n >= 9) {
@@ -227,6 +240,17 @@ static void cached(struct text_batch *b, struct text_column *c)
     }
 }
 
+static void booleans(struct text_batch *b, struct text_column *c)
+{
+    for (uint32_t r = 0; r < b->rows; r++) {
+        FIELD(b, c, r)
+        if (pst_likely(n == 1 && (*p | 1) == '1'))
+            c->out[r] = *p & 1;
+        else
+            text_field_slow(b, c, r, whole, all);
+    }
+}
+
 static void values(struct text_batch *b, struct text_column *c)
 {
     for (uint32_t r = 0; r < b->rows; r++) {
@@ -255,6 +279,8 @@ void TEXT_COLUMN(struct text_batch *b, struct text_column *c)
     case TEXT_KIND_WHOLE:
         if (c->how.type == PST_CHAR)
             chars(b, c);
+        else if (c->how.type == PST_BOOLEAN)
+            booleans(b, c);
         else if (c->width == 1)
             wholes1(b, c);
         else if (c->width == 2)

@@ -92,31 +92,65 @@ static void keep_text(struct text_column *c, const char *p, uint32_t n)
     c->prefix = n;
 }
 
-/* The text up to its minutes, where ":SS[.n][Z]" follows. */
-static void keep_minutes(struct text_column *c, const char *p, uint32_t n, int32_t day)
+/* Around the time of day `ns`, for how long the clocks of the zone do not change on that day; *base
+ * = the instant that its midnight would be by them. */
+static bool stretch(const struct tzone *zone, int32_t day, int64_t ns, int64_t *base, int64_t *low,
+                    int64_t *high)
 {
-    if (c->how.time == LOAD_TIME_PATTERN || *p == '-')
+    int64_t at, midnight;
+    if (!text_instant(zone, day, ns, &at) || !text_instant(NULL, day, 0, &midnight))
+        return false;
+    *base = at - ns;
+    *low = 0;
+    *high = NS_PER_DAY;
+    if (!zone)
+        return true;
+    int64_t utc_s = civil_floor_div(at, NS_PER_S) + PST_EPOCH_OFFSET_S;
+    int64_t offset = (midnight + ns - at) / NS_PER_S, first;
+    if (tzone_offset(zone, utc_s) != offset)
+        return false; /* an hour that is skipped */
+    int64_t change = tzone_next_change(zone, utc_s);
+    int64_t left = change - (midnight / NS_PER_S + PST_EPOCH_OFFSET_S) + offset;
+    if (change != INT64_MAX && left < PST_DAY_S)
+        *high = left * NS_PER_S;
+    if (!text_instant(zone, day, 0, &first) || first != *base)
+        *low = ns; /* it changed before */
+    return true;
+}
+
+/* The date in a text, where HH:MM:SS[.n][Z] follows. */
+static void keep_date(struct text_column *c, const char *p, uint32_t n, int32_t day)
+{
+    const char *colon = memchr(p, ':', n);
+    if (c->how.time == LOAD_TIME_PATTERN || !colon || colon - p < 2 || colon - p > 18 ||
+        n - (uint32_t)(colon - p) < 6 || colon[3] != ':')
         return;
-    bool zulu = p[n - 1] == 'Z';
-    const char *end = p + n - zulu, *at = memrchr(p, ':', n);
-    if (!at || at - p < 4 || at - p > 16 || end - at < 3 || !memchr(p, ':', (size_t)(at - p)))
+    struct text_moment m;
+    uint32_t prefix = (uint32_t)(colon - p) - 2;
+    bool zulu = p[n - 1] == 'Z', dated = prefix != 0;
+    char text[32]; /* what is kept must mean the same with any clock behind it: ask with this one */
+    memcpy(text, p, prefix + 8);
+    text[prefix + 8] = 'Z';
+    if (text_moment_read(&c->how, text, prefix + 8 + zulu, &m) || m.span || !m.clocked ||
+        m.dated != dated || m.instant != zulu)
         return;
-    char text[24];
-    int64_t first, second;
-    uint32_t prefix = (uint32_t)(at - p);
-    memcpy(text, p, prefix);
-    memcpy(text + prefix, ":00Z", 4);
-    if (text_value(&c->how, text, prefix + 3 + zulu, day, &first))
-        return;
-    memcpy(text + prefix, ":59Z", 4);
-    if (text_value(&c->how, text, prefix + 3 + zulu, day, &second) ||
-        second - first != 59 * NS_PER_S)
-        return;
+    if (c->how.type == PST_TIMESPAN) {
+        if (dated || zulu)
+            return;
+        c->base = 0;
+        c->low = 0;
+        c->high = NS_PER_DAY;
+    } else {
+        int64_t ns = zulu ? civil_floor_mod(m.ns, NS_PER_DAY) : m.ns;
+        int32_t of = zulu ? civil_day_of(m.ns) : dated ? m.day : day;
+        if (of == TEXT_NO_DAY ||
+            !stretch(zulu ? NULL : c->how.zone, of, ns, &c->base, &c->low, &c->high))
+            return;
+    }
     keep_text(c, p, prefix);
-    c->base = first;
     c->zulu = zulu;
     c->day = day;
-    c->daily = prefix <= 5;
+    c->daily = !dated && c->how.type == PST_TIMESTAMP;
 }
 
 /* The midnight that a number counts from, where the clocks do not change on that day. */
@@ -146,7 +180,7 @@ void text_field_time(struct text_batch *b, struct text_column *c, uint32_t r, co
         return;
     }
     if (c->kind == TEXT_KIND_MOMENT) {
-        keep_minutes(c, p, n, day);
+        keep_date(c, p, n, day);
     } else if (c->kind == TEXT_KIND_COUNT) {
         keep_midnight(c, day);
     } else if (c->kind == TEXT_KIND_CACHED && n <= 16) {

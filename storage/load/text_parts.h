@@ -70,9 +70,9 @@ struct text_column {
     uint8_t null[16];
     uint8_t *out; /* of the first row of the batch */
 
-    /* MOMENT: a text whose first `prefix` bytes (up to the minutes) are `was` is `base` and the
-     * seconds behind them. CACHED: `prefix` is the whole text, base the value. COUNT: base is the
-     * midnight of `day`. */
+    /* MOMENT: a text that begins with the `prefix` bytes `was` (the date and what parts it from the
+     * clock) is `base` and the clock behind them, where that is low ... high. CACHED: `prefix` is
+     * the whole text, base the value. COUNT: base is the midnight of `day`. */
     uint32_t prefix;
     uint64_t was[2], mask[2];
     int64_t base;

@@ -163,6 +163,7 @@ static enum text_kind kind_of(struct text_column *c)
     case PST_STRING:
         return TEXT_KIND_STRING;
     case PST_CHAR:
+    case PST_BOOLEAN:
         return TEXT_KIND_WHOLE;
     case PST_FLOAT:
     case PST_REAL:

@@ -40,8 +40,12 @@ static bool fill_column(struct load_text *t, struct text_fill *f, uint32_t rows)
             memcpy(b->heap + s.at, f->text, s.len);
         memcpy(f->value, &s, sizeof s);
     }
-    for (uint32_t i = 0; i < rows; i++)
-        memcpy(to + (size_t)i * f->width, f->value, f->width);
+    memcpy(to, f->value, rows ? f->width : 0);
+    for (size_t done = f->width, all = (size_t)rows * f->width; done < all;) {
+        size_t n = done < all - done ? done : all - done; /* what stands there, once more */
+        memcpy(to + done, to, n);
+        done += n;
+    }
     return true;
 }
 
