@@ -283,6 +283,7 @@ static bool bend(struct load_text *t, uint32_t row, uint32_t start)
         !room_for_marks(t, 2 * (t->room_marks + t->nfields)))
         return false;
     uint32_t end = x->mark[x->row[row] - 1], *out = x->mark + x->marks;
+    x->careful |= n > t->nfields; /* the last field holds what the index took for others */
     end -= n < t->nfields && end > start && t->win[end - 1] == '\r';
     *out++ = start - 1;
     t->base[t->rows++] = x->marks + 1;
@@ -323,8 +324,7 @@ static bool sort_rows(struct load_text *t, struct err *err)
             if (!bend(t, i, start))
                 return no_memory(err);
         } else {
-            text_bad_add(&t->batch, (struct text_bad){start, UINT32_MAX, NULL,
-                                                      n < t->nfields ? TEXT_FEW : TEXT_MANY});
+            text_bad_add(&t->batch, (struct text_bad){start, UINT32_MAX, NULL, TEXT_FIELDS});
         }
     }
     return true;

@@ -202,7 +202,7 @@ static void moments(struct text_batch *b, struct text_column *c)
                 }
             }
         }
-        if ((uint8_t)*whole == c->quote || b->careful || b->recipe->trim)
+        if ((uint8_t)*whole == c->quote || b->odd)
             text_field_slow(b, c, r, whole, all);
         else
             text_field_time(b, c, r, p, (uint32_t)n);
@@ -233,7 +233,7 @@ static void cached(struct text_batch *b, struct text_column *c)
         if (pst_likely((uint32_t)n == c->prefix && ((le64(p) ^ c->was[0]) & c->mask[0]) == 0 &&
                        ((le64(p + 8) ^ c->was[1]) & c->mask[1]) == 0))
             out[r] = (uint32_t)c->base;
-        else if ((uint8_t)*whole == c->quote || b->careful || b->recipe->trim)
+        else if ((uint8_t)*whole == c->quote || b->odd)
             text_field_slow(b, c, r, whole, all);
         else
             text_field_time(b, c, r, p, (uint32_t)n);

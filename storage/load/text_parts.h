@@ -92,7 +92,8 @@ struct text_batch {
     const uint32_t *mark;
     const uint32_t *base; /* [row]: its first mark */
     uint32_t rows;
-    bool careful, nul;
+    bool careful, nul; /* of the index */
+    bool odd; /* a text may stand for another one: escapes, doubled quotes, blanks, null texts */
     const struct load_recipe *recipe;
     const struct text_syntax *syntax;
     struct load_dict *dict;

@@ -79,11 +79,11 @@ static bool ways_of(struct load_text *t, const struct names *f, bool header, str
                     struct err *err)
 {
     const struct load_recipe *r = t->r;
-    char what[300];
     if (header && (r->by_name || !r->nfields)) {
         for (uint32_t i = 0; i < f->n; i++) {
             way[i] = by_name(r, f->name[i], f->len[i]);
             if (!way[i].known) {
+                char what[300];
                 snprintf(what, sizeof what,
                          "the header names a column '%.*s' that table %s has not got; give it in "
                          "`columns`, or \"-\" to pass it over",
@@ -100,11 +100,6 @@ static bool ways_of(struct load_text *t, const struct names *f, bool header, str
     if (!r->nfields) /* without a header the file has what a constant does not give */
         for (unsigned i = 0; i < r->tables[0].ncols; i++)
             columns -= r->rule[i].constant;
-    if (f->n != columns && !(r->ragged && f->n < columns) && !(r->rest && f->n > columns)) {
-        snprintf(what, sizeof what, "the first row has %u fields, and the file should have %u",
-                 f->n, columns);
-        return refuse(t, err, what);
-    }
     unsigned next = 0;
     for (uint32_t i = 0; i < columns; i++) {
         if (r->nfields) {

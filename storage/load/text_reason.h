@@ -2,7 +2,7 @@
 /* text_reason.h - why a text, or a row, was refused: the words of the reject file. */
 #pragma once
 
-/* X(ID, "sentence"); %s is the type's name */
+/* X(ID, "sentence"); %s is the type's name; %u of FIELDS are the reader's to fill in */
 #define TEXT_REASONS(X)                                                                            \
     X(OK, "")                                                                                      \
     X(NOT, "it is no %s")                                                                          \
@@ -23,8 +23,7 @@
     X(SYMBOLS, "the file has too many distinct symbols")                                           \
     X(OPEN, "the quotes do not close")                                                             \
     X(BEHIND, "there is text behind the closing quote")                                            \
-    X(FEW, "the row has too few fields")                                                           \
-    X(MANY, "the row has too many fields")                                                         \
+    X(FIELDS, "the row has %u fields, and the file %u columns")                                    \
     X(LONG_ROW, "the row is too long, or a quote in it never closes")                              \
     X(TIMELESS, "a row without a time belongs to no date")                                         \
     X(DAY, "its date lies outside 2000.01.01 ... 2179.06.06")

@@ -73,7 +73,7 @@ static bool dates(struct load_text *t, int32_t *one)
     struct load_days *d = &t->days;
     const struct text_column *why = NULL;
     for (unsigned i = 0; i < t->ncols; i++)
-        if (t->col[i].to == (t->r->date == LOAD_DATE_COLUMN ? -1 : 0))
+        if (!t->col[i].to)
             why = &t->col[i];
     if (t->r->date == LOAD_DATE_FILE || t->r->date == LOAD_DATE_FIXED) {
         *one = t->r->day;
@@ -81,11 +81,8 @@ static bool dates(struct load_text *t, int32_t *one)
     }
     if (t->r->date == LOAD_DATE_COLUMN) {
         bool same = true;
-        for (uint32_t r = 0; r < b->rows; r++) {
-            if (pst_unlikely(t->day[r] < 0 || t->day[r] > CIVIL_DAY_MAX))
-                text_batch_bad(b, why, r, t->day[r] == PST_NULL_INT ? TEXT_TIMELESS : TEXT_DAY);
+        for (uint32_t r = 0; r < b->rows; r++)
             same &= t->day[r] == t->day[0];
-        }
         *one = t->day[0];
         return same;
     }
@@ -140,8 +137,12 @@ static bool one_batch(struct load_text *t, uint32_t first, uint32_t rows, struct
             for (uint32_t r = 0; r < rows; r++)
                 t->day[r] = PST_NULL_INT;
         k->column(b, c);
-        if (c->to < 0)
+        if (c->to < 0) {
             b->day = t->day;
+            for (uint32_t r = 0; r < rows; r++)
+                if (pst_unlikely(t->day[r] < 0 || t->day[r] > CIVIL_DAY_MAX))
+                    text_batch_bad(b, c, r, t->day[r] == PST_NULL_INT ? TEXT_TIMELESS : TEXT_DAY);
+        }
     }
     bool ok = !b->failed;
     for (unsigned i = 0; ok && i < t->nfill; i++)
@@ -191,7 +192,7 @@ static bool reject_all(struct load_text *t, struct err *err)
         const struct text_bad *bad = &b->bad[i];
         for (; at < bad->start; at++)
             line += t->win[at] == '\n';
-        char sentence[160];
+        char sentence[160], fields[160];
         uint32_t end = bad->start;
         uint32_t lo = 0, hi = t->index.rows; /* the row's own end: quotes may hold line ends */
         while (lo < hi) {
@@ -204,12 +205,19 @@ static bool reject_all(struct load_text *t, struct err *err)
         if (lo < t->index.rows)
             end = t->index.mark[t->index.row[lo] - 1];
         end -= end > bad->start && t->win[end - 1] == '\r';
-        struct load_reject r = {
-            .line = line,
-            .column = bad->column ? bad->column->name : "",
-            .reason = text_sentence(bad->reason, bad->column ? bad->column->how.type : 0, sentence),
-            .text = t->win + bad->start,
-            .len = end - bad->start};
+        const char *why =
+            text_sentence(bad->reason, bad->column ? bad->column->how.type : 0, sentence);
+        if (bad->reason == TEXT_FIELDS && lo < t->index.rows) {
+            uint32_t n = t->index.row[lo] - (lo ? t->index.row[lo - 1] : 0);
+            snprintf(fields, sizeof fields, "the row has %u fields, and the file %u columns", n,
+                     t->nfields);
+            why = fields;
+        }
+        struct load_reject r = {.line = line,
+                                .column = bad->column ? bad->column->name : "",
+                                .reason = why,
+                                .text = t->win + bad->start,
+                                .len = end - bad->start};
         t->facts.rejected++;
         if (!t->c.rejects.reject(t->c.rejects.arg, &r, err))
             return false;
@@ -226,6 +234,9 @@ bool text_rows(struct load_text *t, struct err *err)
     b->mark = t->index.mark;
     b->careful = t->index.careful;
     b->nul = t->index.nul;
+    b->odd = b->careful || t->r->trim;
+    for (unsigned i = 0; i < t->r->nnulls; i++)
+        b->odd |= t->r->null[i][0] != 0;
     for (uint32_t first = 0; first < t->rows;) {
         uint64_t bytes = block->heap_bytes + (uint64_t)t->used + 64ull * block->schema->ncols;
         if ((block->rows == block->room || bytes > LOAD_HEAP_MAX) && !hand_on(t, err))
