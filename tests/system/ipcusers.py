@@ -126,6 +126,7 @@ def rights():
     subprocess.run([BIN, "user", "passwd", "alice", "--file", work + "/users.yaml"], input="changed-1\n", text=True, check=True,
                    stdout=subprocess.DEVNULL)
     assert "a comment that stays" in open(work + "/users.yaml").read()
+    penstock("config", "reload")                            # at once
     def gone(c):
         try:
             while c.recv(0.05) is not None: pass
@@ -139,7 +140,7 @@ def rights():
     at = t.index('  "bob":')
     end = t.find('\n  "', at + 5)
     write(t[:at] + (t[end + 1:] if end >= 0 else ""))
-    penstock("config", "reload")                            # at once
+    penstock("config", "reload")
     until("bob was removed", lambda: gone(bob))
     assert refused(user="bob", password="se:cret 2")
     assert nosql("count", Sym("trade")) == 21               # who was not touched goes on
@@ -313,7 +314,7 @@ def flood():
     # In another process, so that it is not this one that is slow.
     child = os.fork()
     if not child:
-        end, n, open_ = time.time() + 2.5, 0, []
+        end, n, open_ = time.time() + 1.5, 0, []
         while time.time() < end:
             s = socket.socket()
             s.bind(("10.9.9.8", 0))
@@ -326,11 +327,11 @@ def flood():
                 except OSError: pass
             if len(open_) > 800: open_.pop(0).close()
             n += 1
-            time.sleep(max(0, (n / 1000) - (time.time() - (end - 2.5))))
+            time.sleep(max(0, (n / 1000) - (time.time() - (end - 1.5))))
         open(work + "/tried", "w").write(str(n))
         os._exit(0)
     before, start, got, late = counters(), time.time(), 0, 0.0
-    while time.time() - start < 2.5:
+    while time.time() - start < 1.5:
         t = time.time()
         bob(".u.upd", Sym("trade"), trades(10))
         sent[0] += 10
@@ -349,10 +350,10 @@ def flood():
     seconds = time.time() - start
     d = {k: after[k] - before[k] for k in after if k.startswith("auth.")}
     tried = int(open(work + "/tried").read())
-    print(f"{tried} logins in 2.5 s: {d}; the stream's slowest row {late * 1e3:.0f} ms of {got}, carol waited {waited:.2f} s")
+    print(f"{tried} logins in 1.5 s: {d}; the stream's slowest row {late * 1e3:.0f} ms of {got}, carol waited {waited:.2f} s")
     assert 0 < d["auth.checks"] <= 20 * seconds + 1, d
-    busy = tried < 2000 or os.getloadavg()[0] > 6           # others have this machine: what is timed says nothing
-    assert tried > 100 and (busy or d["auth.overflow"] + d["auth.timeout"] > 500), d
+    busy = tried < 1200 or os.getloadavg()[0] > 6           # others have this machine: what is timed says nothing
+    assert tried > 100 and (busy or d["auth.overflow"] + d["auth.timeout"] > 300), d
     assert busy or (late < 1.0 and waited < 1.5), (late, waited)
 
 def strangers():

@@ -78,10 +78,10 @@ p() { "$bin/penstock" --socket "$work/s.sock" "$@"; }
 start() { # starts the daemon and waits until it answers
     "$bin/penstockd" --config "$work/p.yaml" >>"$work/daemon.log" 2>&1 &
     daemon=$!
-    for _ in $(seq 300); do
-        p commands >/dev/null 2>&1 && return
+    for _ in $(seq 750); do
+        [ -S "$work/s.sock" ] && p commands >/dev/null 2>&1 && return
         kill -0 "$daemon" 2>/dev/null || die "penstockd did not start"
-        sleep 0.05
+        sleep 0.02
     done
     die "penstockd does not answer"
 }

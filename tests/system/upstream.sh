@@ -14,6 +14,7 @@ RING=16M PREALLOCATE=4M
 enter_namespace "$@"
 PORTS=" " FEEDS=" "
 mkdir "$work/tp"
+kills="1 2"; [ -n "${PST_ALL:-}" ] && kills="1 2 3 4"
 
 configure() { # LINES
     config "retry_interval: 50ms
@@ -100,7 +101,7 @@ subscription_channel: \"127.0.0.1:5010\""
     tick "$name" 3000
     start
     until_up kdb+
-    for k in 1 2 3; do
+    for k in $kills; do
         sleep "0.$((seed * k % 7 + 1))"
         crash
         start
@@ -200,7 +201,7 @@ subscription_channel: tp"
     sed -i 's/:5999/:5010/' "$work/channels"
     until_up kdb+
     # who follows us hears what our upstream says
-    /usr/bin/python3 "$here/follower.py" "$work/test.ipc" 3 >"$work/heard" 2>&1 &
+    /usr/bin/python3 "$here/follower.py" "$work/test.ipc" 10 100 >"$work/heard" 2>&1 &
     follower=$! others="$others $!"
     for _ in $(seq 100); do grep -q ready "$work/heard" && break; sleep 0.05; done
     tell marks
@@ -223,7 +224,7 @@ penstock)
     pair
     /usr/bin/python3 "$here/feeder.py" "$work/up/other.ipc" "$work/tp/truth.json" 2000 >"$work/feeder" 2>&1 &
     feeder=$! others="$others $!"
-    for k in 1 2 3; do
+    for k in $kills; do
         sleep "0.$((seed * k % 7 + 2))"
         crash
         start
