@@ -256,6 +256,8 @@ bool day_rdb_start(struct day_rdb *r, struct err *err)
     thread_define(&r->thread, r->d->status, t->name, &ops, r, &r->d->clock,
                   c->wait == CONFIG_SLEEP ? WAIT_SLEEP : WAIT_ADAPTIVE, t->nice, (int)c->cpus.rdb);
     r->thread.idle_us = 1000;
+    r->thread.pace_us = 200;
+    r->thread.bell = wiring_bell(r->d, &r->d->wiring->rdb_bell, BELL_TAIL, -1);
     r->running = thread_start(&r->thread, err);
     return r->running;
 }

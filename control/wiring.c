@@ -159,7 +159,11 @@ bool wiring_start(struct daemon *d, struct err *err)
     thread_define(&w->log_thread, d->status, t->name, &log_thread_ops, w->log, &d->clock,
                   d->config->wait == CONFIG_SLEEP ? WAIT_SLEEP : WAIT_ADAPTIVE, t->nice,
                   (int)d->config->cpus.log);
-    w->log_thread.idle_us = 1000; /* it is woken by nobody, and idle machines should be idle */
+    w->log_thread.idle_us = 1000; /* idle machines should be idle */
+    wiring_bells(d);
+    if (d->config->publish_first) /* nobody waits for what it hands over */
+        w->log_thread.pace_us = 200;
+    w->log_thread.bell = wiring_bell(d, &w->log_bell, BELL_TAIL, -1);
     return thread_start(&w->log_thread, err) && initial_run(d, err) && wiring_start_rx(d, err);
 }
 
@@ -192,6 +196,7 @@ void wiring_close(struct daemon *d)
             inject_destroy(&w->publisher[i]);
     appender_fini(&w->appender);
     buffers_close(d);
+    wiring_bells_close(w);
     wiring_recover_close(d);
     free(w->states);
     free(w);

@@ -63,7 +63,7 @@ struct wiring {
     int catalogue_errno;
     struct recovery *recovery;
     struct function recovery_function, initial_function;
-    struct wiring_late *late; /* wiring_damage.c */
+    struct wiring_late *late;           /* wiring_damage.c */
     char quarantine[1100], facts[1200]; /* paths */
     /* what recovery found */
     bool restarted, clean;
@@ -98,9 +98,14 @@ struct wiring {
     int32_t due_day[DAYS_CALENDARS];           /* the due list reaches to here */
     uint32_t control_days;                     /* version that control's inject rows know */
     int64_t second_at;
-    _Atomic uint64_t passed; /* the log may give up what lies below it: ledger and RDB have counted it */
-    uint32_t loss_step;   /* of a loss that is being journaled */
+    _Atomic uint64_t
+        passed;         /* the log may give up what lies below it: ledger and RDB have counted it */
+    uint32_t loss_step; /* of a loss that is being journaled */
     uint64_t loss_ticket; /* of its last row; 0 = not all are offered */
+    /* wiring_bells.c */
+    bool bells;
+    struct bell_board board;
+    struct bell appender_bell, log_bell, rdb_bell, publish_bell[8];
 };
 
 const struct decoder_ops *wiring_decoder(const struct config_feed *f); /* NULL = none */
@@ -119,6 +124,12 @@ void wiring_missed_days(struct daemon *d); /* before threads start */
 /* Do its tables and `undecoded` belong to two calendars? */
 bool wiring_feed_split(const struct daemon *d, const struct config_feed *f);
 
+/* wiring_bells.c: threads that share too few CPUs sleep on bells (bell.h). Decided before they
+ * start; the others give a thread its bell, NULL: it polls. */
+void wiring_bells(struct daemon *d);
+void wiring_bells_close(struct wiring *w);
+struct bell *wiring_bell(struct daemon *d, struct bell *b, uint32_t waits, int fd);
+
 /* wiring_damage.c: damage found behind the start. */
 bool wiring_late_open(struct wiring *w, struct err *err);
 void wiring_late_close(struct wiring *w);
@@ -136,8 +147,8 @@ bool wiring_hard_reset(struct daemon *d, struct err *err);
 bool wiring_resume_sessions(struct daemon *d, struct err *err);
 void wiring_recover_close(struct daemon *d);
 bool wiring_listed(const struct daemon *d); /* the catalogue knows all files */
-void wiring_loss(struct daemon *d);      /* what the log gave up is journaled */
-void wiring_catalogue(struct daemon *d); /* the log's news go into the catalogue */
+void wiring_loss(struct daemon *d);         /* what the log gave up is journaled */
+void wiring_catalogue(struct daemon *d);    /* the log's news go into the catalogue */
 
 bool wiring_start_rx(struct daemon *d, struct err *err);
 void wiring_close_ports(struct daemon *d);

@@ -313,6 +313,8 @@ bool wiring_start_rx(struct daemon *d, struct err *err)
                                                                 : WAIT_ADAPTIVE;
         thread_define(&l->thread, d->status, name, &rx_ops, &l->rx, &d->clock, wait,
                       topo_thread(name)->nice, l->cpu);
+        if (!i)
+            l->thread.bell = wiring_bell(d, &w->appender_bell, BELL_BATCH, -1);
         l->running = l->dpdk ? eal_launch(l->cpu, lcore_main, &l->thread, err)
                              : thread_start(&l->thread, err);
         if (!l->running)

@@ -186,6 +186,7 @@ struct appender {
     struct appender_from from;
     bool full; /* a batch found no room: alarmed once */
     uint64_t rows_counted, late_counted;
+    uint64_t rung; /* the tail that the bells were rung for */
     struct appender_source src[APPENDER_SOURCES];
     unsigned nsrc, turn;
     /* dates */
@@ -236,6 +237,16 @@ void appender_flush(struct appender *a);
 /* Up to `budget` batches, one from each ring in turn. A batch that finds no room stays in its ring.
  * Returns the number taken (refused ones included). */
 int appender_take(struct appender *a, int budget);
+/* The end of a round that took so many batches: whoever sleeps until there are frames is woken
+ * (bell.h). */
+pst_inline void appender_bells(struct appender *a, int taken)
+{
+    struct ring *r = a->cfg.ring;
+    if (pst_likely(!r->board) || (!taken && r->w_tail == a->rung))
+        return;
+    a->rung = r->w_tail;
+    bell_board_ring(r->board, BELL_TAIL | BELL_TAKEN);
+}
 
 /* One frame, stream 255. False: larger than a frame, or no room (reserve included for marks). */
 bool appender_mark(struct appender *a, enum mark_type type, const char *json, uint32_t len,

@@ -233,8 +233,11 @@ int rx_round(void *arg)
             did += finish(rx, now);
         rx->out->ops->flush(rx->out);
     }
-    if (a)
-        did += appender_take(a, RX_TAKE);
+    if (a) {
+        int taken = appender_take(a, RX_TAKE);
+        did += taken;
+        appender_bells(a, taken);
+    }
     return did;
 }
 

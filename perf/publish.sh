@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Messages from a publisher to many subscribers over TCP on loopback: penstockd (rows by .u.upd, logged
 # on the way, to .u.sub subscribers), ZeroMQ, NATS and Redis pub/sub from Debian's packages, one after
-# the other, RUNS times in turn; then a row's latency beside a bare ping-pong. Medians and ratios.
+# the other, RUNS times in turn; then a row's latency beside a bare ping-pong, with publish_first and
+# as by default: there a subscriber sees what was handed to the disk, and the write before it has to
+# come back first. Medians and ratios.
 #   perf/publish.sh [-s SECONDS] [-r RUNS] [-n "1 10 100 1000"] [-d DIRECTORY] [--install]
 # --install: apt-get install of what is missing (nats-server redis-server libzmq3-dev). A peer that is
 # not there is said and left out. Servers run on loopback, as the caller, and end with the script.
@@ -34,26 +36,35 @@ free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",
 listening() { for _ in $(seq 200); do (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; return 1; }
 ulimit -n 16384 2>/dev/null
 
-tick=$(free_port)
-cat >"$work/p.yaml" <<CONF
-instance: perf
-state_directory: $work/state
-log_directory: $work/log
+# start NAME PORT [LINE OF CONFIGURATION]: a penstockd; sets pid
+start() {
+    cat >"$work/$1.yaml" <<CONF
+instance: $1
+state_directory: $work/$1/state
+log_directory: $work/$1/log
 run_directory: $work
-control_socket: $work/perf.sock
+control_socket: $work/$1.sock
 log_low_space: 64M
 log_preallocate: 64M
 ring_size: 512M
 durability: ${DURABILITY:-async}
 rdb_memory: 1G
-ipc: {tickerplant: $tick, rdb: 0, hdb: 0}
+${3:-}
+ipc: {tickerplant: $2, rdb: 0, hdb: 0}
 tables:
   - name: trade
     columns: [{name: time, type: timestamp}, {name: sym, type: symbol}, {name: price, type: float}, {name: size, type: long}, {name: side, type: char}, {name: venue, type: symbol}]
 CONF
-"$build/control/penstockd" --config "$work/p.yaml" >"$work/penstockd.out" 2>&1 &
-servers="$servers $!" pid_penstock=$!
-listening "$tick" || { cat "$work/penstockd.out" >&2; exit 1; }
+    "$build/control/penstockd" --config "$work/$1.yaml" >"$work/$1.out" 2>&1 &
+    pid=$!
+    servers="$servers $pid"
+    listening "$2" || { cat "$work/$1.out" >&2; exit 1; }
+}
+tick=$(free_port)
+start perf "$tick"
+pid_penstock=$pid
+tick_first=$(free_port)
+start first "$tick_first" "publish_first: true"
 systems="penstock:$tick"
 zmq=$(free_port)
 "$build/perf/bench_consumers" zeromq 1 -s 0 >/dev/null 2>&1
@@ -89,6 +100,7 @@ done | tee "$work/rates"
 for _ in $(seq "$runs"); do
     timeout 120 "$build/perf/bench_consumers" -s "$seconds" -l 100000 ping
     timeout 120 "$build/perf/bench_consumers" -s "$seconds" -l 100000 penstock "$tick"
+    timeout 120 "$build/perf/bench_consumers" -s "$seconds" -l 100000 penstock "$tick_first" | sed 's/^penstock /first    /'
 done | tee "$work/latency"
 python3 - "$work/rates" "$work/latency" <<'PY'
 import re, statistics, sys
@@ -107,7 +119,8 @@ for n in sorted({k[0] for k in rates}):
     best = max(peers) if peers else 0
     print(f"{n:5d} subscribers: " + "  ".join(f"{s} {v:.3f}" for s, v in row.items()) +
           (f"  penstock/best {row.get('penstock', 0) / best:.2f}  penstock1/best {row.get('penstock1', 0) / best:.2f}" if best else ""))
-if "ping" in lat and "penstock" in lat:
-    p, q = (statistics.median(x[0] for x in lat[k]) for k in ("ping", "penstock"))
-    print(f"p50 of a row at 100,000/s {q:.1f} us, of a bare ping-pong {p:.1f} us, ratio {q / p:.2f}")
+for k, how in ("first", "publish_first"), ("penstock", "handed to the disk before"):
+    if "ping" in lat and k in lat:
+        p, q = (statistics.median(x[0] for x in lat[w]) for w in ("ping", k))
+        print(f"p50 of a row at 100,000/s, {how}: {q:.1f} us, of a bare ping-pong {p:.1f} us, ratio {q / p:.2f}")
 PY

@@ -390,10 +390,12 @@ static uint64_t level_position(const struct log *l, enum level level)
     return low;
 }
 
-static void raise(_Atomic uint64_t *at, uint64_t v)
+static bool raise(_Atomic uint64_t *at, uint64_t v)
 {
-    if (v > load_relaxed(at))
-        store_release(at, v); /* L3: pairs with the readers' acquire of the levels */
+    if (v <= load_relaxed(at))
+        return false;
+    store_release(at, v); /* L3: pairs with the readers' acquire of the levels */
+    return true;
 }
 
 static void publish(struct log *l)
@@ -408,13 +410,15 @@ static void publish(struct log *l)
     log_shelf_done(l, durable);
     written = written < cap ? written : cap;
     durable = durable < cap ? durable : cap;
-    raise(&h->submitted, submitted < cap ? submitted : cap);
-    raise(&h->written, written);
+    bool moved = raise(&h->submitted, submitted < cap ? submitted : cap);
+    moved |= raise(&h->written, written);
     if (durable > l->durable) {
         l->durable = durable;
         count_durable(l, durable);
-        raise(&h->durable, durable);
+        moved |= raise(&h->durable, durable);
     }
+    if (moved)
+        bell_board_ring(l->ring->board, BELL_LEVEL);
 }
 
 /* ---- drain ---- */

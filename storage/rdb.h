@@ -67,7 +67,7 @@ struct rdb_config {
     uint64_t bytes; /* rdb_memory; at least one extent */
     uint32_t symbols_max;
     uint64_t instance;
-    uint32_t ahead;        /* free extents that rdb_idle keeps faulted; 0 = 2 */
+    uint32_t ahead;        /* free extents that rdb_idle keeps faulted, at first; 0 = 2 */
     uint64_t extent_bytes; /* 0 = RDB_EXTENT; tests: 2 MiB at least, a multiple of 2 MiB */
     bool portable;         /* tests: no vector instructions beyond the machine's baseline */
     void *arg;

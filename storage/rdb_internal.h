@@ -120,6 +120,7 @@ struct rdb {
     /* pool */
     uint64_t extent_bytes;
     uint32_t *free_list, nfree; /* a stack: the last one goes out next */
+    uint32_t ahead;             /* extents that idle time faults ahead */
     uint32_t *extent_next;
     uint64_t *faulted; /* bytes of each extent, from its start, that the kernel has given */
     /* days and parts */

@@ -9,7 +9,9 @@
 #define PAGE       4096ull
 #define COLD_STEP  (256ull << 10) /* faulted in one go where nothing was ahead */
 #define AHEAD_STEP (1ull << 20)
-#define AHEAD      2u
+/* Extents that idle time faults ahead. More after a burst that outran it: others will come. */
+#define AHEAD       2u
+#define AHEAD_SHARE 4u /* of all extents at most one in so many */
 
 static bool touch(uint8_t *at, uint64_t bytes)
 {
@@ -94,6 +96,7 @@ bool memory_open(struct rdb *r, struct err *err)
     for (uint32_t i = 0; i < n; i++)
         r->free_list[i] = (uint32_t)n - 1 - i;
     r->nfree = (uint32_t)n;
+    r->ahead = c->ahead ? c->ahead : AHEAD;
     store_relaxed(&r->f_free, r->nfree);
     return true;
 }
@@ -129,8 +132,10 @@ static bool next_extent(struct rdb *r, struct slot *s)
     if (!r->nfree)
         return false;
     uint32_t e = r->free_list[r->nfree - 1];
-    if (r->faulted[e] < r->extent_bytes)
+    if (r->faulted[e] < r->extent_bytes) {
         bump(&r->f_cold, 1);
+        r->ahead = 2 * r->ahead < r->head->extents / AHEAD_SHARE ? 2 * r->ahead : r->ahead;
+    }
     r->nfree--;
     store_relaxed(&r->f_free, r->nfree);
     r->extent_next[e] = s->extent;
@@ -171,8 +176,7 @@ void memory_release(struct rdb *r, struct slot *s)
 
 bool memory_ahead(struct rdb *r)
 {
-    uint32_t ahead = r->cfg.ahead ? r->cfg.ahead : AHEAD;
-    for (uint32_t i = 0; i < ahead && i < r->nfree; i++) {
+    for (uint32_t i = 0; i < r->ahead && i < r->nfree; i++) {
         uint32_t e = r->free_list[r->nfree - 1 - i];
         uint64_t have = r->faulted[e];
         if (have == r->extent_bytes)

@@ -400,7 +400,11 @@ static bool take(struct connection *c, size_t *bytes)
 {
     struct server *s = c->t->server;
     size_t want = kdb_session_wants(&c->session), room;
-    want = want < READ_LEAST ? READ_LEAST : want > INPUT_TURN ? INPUT_TURN : want;
+    if (c->drained) /* the last read got less than it could take: epoll says when there is more */
+        return c->drained = false;
+    want = want < READ_LEAST ? READ_LEAST : want;
+    want = want < c->read_most ? c->read_most : want;
+    want = want > INPUT_TURN ? INPUT_TURN : want;
     if (c->session_bytes > SESSION_LARGE && server_memory(s) > (uint64_t)s->config->ipc.memory) {
         connection_kill(c, "an unfinished request of %zu bytes, and ipc.memory is used up",
                         (size_t)c->session_bytes);
@@ -411,7 +415,8 @@ static bool take(struct connection *c, size_t *bytes)
         connection_kill(c, "no memory for a request");
         return false;
     }
-    ssize_t n = stream_read(&c->stream, to, room < INPUT_TURN ? room : INPUT_TURN);
+    room = room < INPUT_TURN ? room : INPUT_TURN;
+    ssize_t n = stream_read(&c->stream, to, room);
     if (n == -EAGAIN) {
         kdb_session_took(&c->session, 0);
         return false;
@@ -427,6 +432,9 @@ static bool take(struct connection *c, size_t *bytes)
         return false;
     }
     kdb_session_took(&c->session, (size_t)n);
+    /* one that sends much is read in large pieces */
+    c->read_most = (size_t)n < room ? (size_t)n : 2 * room;
+    c->drained = (size_t)n < room && c->stream.kind != STREAM_TLS;
     c->received += (uint64_t)n;
     *bytes += (size_t)n;
     return true;
@@ -442,6 +450,7 @@ static void input(struct connection *c)
 {
     size_t bytes = 0;
     unsigned requests = 0;
+    c->drained = false;
     if (c->state == CONNECTION_SNIFF && sniff(c)) {
         struct kdb_limits l = {.message = (size_t)c->t->server->config->ipc.message_max};
         kdb_session_start(&c->session, KDB_SERVER, &l);

@@ -34,6 +34,7 @@ enum watch_kind { /* first member of everything that stands in a thread's epoll 
                   WATCH_LISTENER,
                   WATCH_AUTH,
                   WATCH_ANSWERS,
+                  WATCH_BELL,
                   WATCH_CONNECTION
 };
 
@@ -80,6 +81,8 @@ struct connection {
     struct connection *next, *prev;      /* all of the thread; registry */
     struct connection *bucket;           /* by id */
     struct connection *later, **earlier; /* of those that said nothing yet; earlier NULL: not one */
+    bool drained;                        /* a read got all that there was */
+    size_t read_most;                    /* bytes that the last read got, or twice its room */
     bool choked;                         /* its answers wait: nothing more is read */
     enum connection_state state;
     enum door port;

@@ -4,7 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "calendar.h"
@@ -16,14 +16,13 @@
 #include "wiring_parts.h"
 
 #define TURN_BYTES  (8u << 20) /* of messages, unpacked, before what else a turn does */
-#define EVENTS      128
 #define ACCEPT_TURN 64
 #define READ_TURN   (1u << 20) /* bytes of journal that a turn reads */
 /* PACE. What a flush and the writes behind it cost grows with the consumers, not with the rows. So
- * when that took long, as much time goes to reading before the next flush: rows gather, and a
+ * when that took long, twice as much time goes to reading before the next flush: rows gather, and a
  * thousand consumers with work for more than one core get larger messages instead of a growing
  * backlog. A flush that costs little is followed by the next at once. */
-#define PACE_FROM  (200 * NS_PER_US)
+#define PACE_FROM  (100 * NS_PER_US)
 #define PACE_MOST  (10 * NS_PER_MS)
 #define PACE_BYTES (8u << 20) /* of journal read since the last flush: enough */
 #define OWED_STILL (1 * NS_PER_S)
@@ -293,8 +292,11 @@ static bool turn_over(const struct publisher *p)
 static int events(struct publisher *p)
 {
     bool one = false;
-    struct epoll_event ev[EVENTS];
-    int n = epoll_wait(p->epfd, ev, EVENTS, 0);
+    struct epoll_event *ev = p->event;
+    int n = p->came >= 0      ? p->came
+            : p->thread.armed ? 0 /* the sleep asks */
+                              : epoll_wait(p->epfd, ev, PUBLISHER_EVENTS, 0);
+    p->came = -1;
     for (int i = 0; i < n; i++) {
         enum watch_kind kind = *(enum watch_kind *)ev[i].data.ptr;
         uint32_t e = ev[i].events;
@@ -312,6 +314,8 @@ static int events(struct publisher *p)
         case WATCH_ANSWERS:
             answers(p);
             break;
+        case WATCH_BELL:
+            break; /* it is watched by edges: nothing to be read */
         case WATCH_CONNECTION:
             if (c->dead || (one && turn_over(p)))
                 break; /* epoll says so again */
@@ -367,7 +371,7 @@ static int read_lanes(struct publisher *p)
                 lane_flush(l, p->now);
                 p->flushed = true;
             } else {
-                n++; /* soon */
+                p->soon = true;
             }
         }
         n += (int)frames;
@@ -574,6 +578,16 @@ static void finish(struct publisher *p)
     store_release(&p->finished, true); /* F1 */
 }
 
+/* What may end the next sleep, beside epoll. */
+static uint32_t wanted(const struct publisher *p)
+{
+    uint32_t w = p->waiting ? BELL_LEVEL | BELL_TAKEN : p->intake_busy ? BELL_TAKEN : 0;
+    for (unsigned i = 0; i < LANES; i++)
+        if (p->lane[i].awake)
+            w |= p->lane[i].limit == CURSOR_COMMITTED ? BELL_TAIL : BELL_LEVEL;
+    return w;
+}
+
 int publisher_work(void *arg)
 {
     struct publisher *p = arg;
@@ -582,19 +596,21 @@ int publisher_work(void *arg)
     p->time = clock_now(&p->server->daemon->clock);
     int did = events(p);
     did += inputs(p);
-    p->flushed = false;
+    p->flushed = p->soon = false;
     did += read_lanes(p);
     did += updates(p);
     int64_t from = p->flushed ? clock_monotonic() : 0;
     did += outputs(p);
     if (p->flushed) {
         int64_t now = clock_monotonic(), took = now - from;
-        p->flush_after = took < PACE_FROM ? 0 : now + (took < PACE_MOST ? took : PACE_MOST);
+        p->flush_after = took < PACE_FROM ? 0 : now + (2 * took < PACE_MOST ? 2 * took : PACE_MOST);
     }
     house(p);
     bury(p);
     if (p->finishing && !load_relaxed(&p->finished))
         finish(p);
+    if (p->thread.bell)
+        p->thread.bell->waits = wanted(p);
     return did;
 }
 
@@ -610,9 +626,12 @@ static void publisher_sleep(void *arg, int64_t ns)
         polls |= p->lane[i].awake;
     if (!polls)
         ns = p->count ? HOUSE_NS : DEEP_NS;
-    struct epoll_event e;
+    if (p->soon) { /* PACE ends it */
+        int64_t left = p->flush_after - clock_monotonic();
+        ns = left < 0 ? 0 : left < ns ? left : ns;
+    }
     struct timespec ts = {ns / NS_PER_S, ns % NS_PER_S};
-    epoll_pwait2(p->epfd, &e, 1, &ts, NULL);
+    p->came = epoll_pwait2(p->epfd, p->event, PUBLISHER_EVENTS, &ts, NULL);
 }
 
 const struct thread_ops publisher_ops = {.work = publisher_work, .sleep = publisher_sleep};
@@ -701,12 +720,28 @@ static bool open_intake(struct publisher *p, struct err *err)
     return p->intake != NULL;
 }
 
+/* The descriptor stays with the bell, which others may ring when this thread has ended. */
+static bool open_bell(struct publisher *p, struct err *err)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    p->w_bell = (struct watch){.kind = WATCH_BELL, .fd = fd};
+    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = &p->w_bell};
+    if (fd < 0 || epoll_ctl(p->epfd, EPOLL_CTL_ADD, fd, &e))
+        return err_set(err, -errno, "publish: eventfd: %s", strerror(errno));
+    p->bell =
+        wiring_bell(p->server->daemon, &p->server->daemon->wiring->publish_bell[p->index], 0, fd);
+    return true;
+}
+
 bool publisher_open(struct server *s, unsigned index, struct err *err)
 {
     struct publisher *p = &s->publisher[index];
     struct daemon *d = s->daemon;
-    *p = (struct publisher){
-        .server = s, .mute_last = &p->mute, .index = index, .epfd = epoll_create1(EPOLL_CLOEXEC)};
+    *p = (struct publisher){.server = s,
+                            .came = -1,
+                            .mute_last = &p->mute,
+                            .index = index,
+                            .epfd = epoll_create1(EPOLL_CLOEXEC)};
     pthread_mutex_init(&p->registry, NULL);
     snprintf(p->name, sizeof p->name, "publish%u", index);
     if (p->epfd < 0)
@@ -725,6 +760,8 @@ bool publisher_open(struct server *s, unsigned index, struct err *err)
     lane_learn_schemas(&p->dict, d->schemas);
     lane_learn(&p->dict, &d->symbols);
     p->users_generation = users_generation(s->users);
+    if (d->wiring->bells && !open_bell(p, err))
+        return false;
     return (watch(p, &p->w_inbox, WATCH_INBOX, p->inbox.fd) &&
             watch(p, &p->w_auth, WATCH_AUTH, auth_fd(p->auth)) &&
             watch(p, &p->w_answers, WATCH_ANSWERS, answer_fd(s->answers, index))) ||

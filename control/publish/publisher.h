@@ -13,6 +13,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <sys/epoll.h>
 #include "access.h"
 #include "auth.h"
 #include "core/inject.h"
@@ -26,7 +27,8 @@
 #include "publish/lane.h"
 #include "publish/server.h"
 
-#define BUCKETS 1024u
+#define BUCKETS          1024u
+#define PUBLISHER_EVENTS 128
 
 enum { LANE_NORMAL, LANE_DURABLE, LANES };
 
@@ -43,16 +45,20 @@ struct publisher {
     struct thread thread;
     int epfd;
     struct inbox inbox;
-    struct watch w_inbox, w_auth, w_answers, listener[DOORS];
+    struct bell *bell; /* bell.h; NULL: this thread polls */
+    struct watch w_inbox, w_auth, w_answers, w_bell, listener[DOORS];
     struct auth_mailbox *auth;
     struct intake *intake;
     struct dictionary dict;
     struct lane lane[LANES];
-    int64_t now;              /* monotonic, of this turn */
-    uint64_t turn_bytes;      /* of messages handled in this turn, unpacked */
-    int64_t time;             /* UTC */
-    int64_t flush_after;      /* PACE: the fan-outs flush from here on */
-    bool flushed;             /* one did in this turn */
+    int64_t now;         /* monotonic, of this turn */
+    uint64_t turn_bytes; /* of messages handled in this turn, unpacked */
+    int64_t time;        /* UTC */
+    int64_t flush_after; /* PACE: the fan-outs flush from here on */
+    bool flushed;        /* one did in this turn */
+    bool soon;           /* one would have, but for PACE */
+    int came;            /* of `event`, from the sleep: -1 = epoll has to be asked */
+    struct epoll_event event[PUBLISHER_EVENTS];
     struct connection *first; /* all; the registry's lock guards the list for others */
     pthread_mutex_t registry;
     uint32_t count;

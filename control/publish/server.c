@@ -174,6 +174,7 @@ bool server_start(struct daemon *d, struct err *err)
         thread_define(&p->thread, d->status, p->name, &publisher_ops, p, &d->clock, wait, t->nice,
                       -1);
         p->thread.idle_us = IDLE_US;
+        p->thread.bell = p->bell;
         if (!thread_start(&p->thread, err))
             return false;
     }

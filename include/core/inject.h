@@ -20,6 +20,7 @@
 #pragma once
 
 #include "atomics.h"
+#include "bell.h"
 #include "frame.h"
 
 #define INJECT_MIN (1u << 20)
@@ -61,6 +62,7 @@ struct inject {
     uint8_t *data; /* size bytes, then a mirror: no batch wraps */
     uint64_t size, mask;
     int fd;
+    struct bell_board *board; /* NULL: the appender does not sleep on a bell */
     pst_aligned(64) _Atomic uint64_t tail; /* producer: bytes offered */
     uint64_t p_head;                       /* producer's cached head */
     pst_aligned(64) _Atomic uint64_t head; /* appender: bytes taken */
@@ -96,6 +98,7 @@ pst_inline uint64_t inject_commit(struct inject *q, uint32_t bytes)
 {
     uint64_t t = load_relaxed(&q->tail) + bytes;
     store_release(&q->tail, t); /* I1: pairs with I2 */
+    bell_board_ring(q->board, BELL_BATCH);
     return t;
 }
 /* Producer: has the appender taken the batch of this ticket? *position: the journal is at least

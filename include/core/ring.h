@@ -29,6 +29,7 @@
 #pragma once
 
 #include "atomics.h"
+#include "bell.h"
 #include "frame.h"
 
 #define RING_HEAD        65536u
@@ -76,6 +77,7 @@ struct ring {
     bool writable, huge, sealed;
     /* writer's own copies; owner: appender */
     uint64_t w_tail, w_below, w_guard;
+    struct bell_board *board; /* of this process's threads that sleep (bell.h); NULL: none does */
 };
 
 /* Start-up. size is rounded up to a power of two. start must be 8-aligned. Memory is faulted in. */

@@ -8,6 +8,7 @@
 
 #define EMPTY_ROUNDS 10000u
 #define EARNED       100u
+#define BELL_US      1000
 #define HOUSE_NS     (10 * NS_PER_MS)
 #define QUIET_NS     (5 * NS_PER_S)
 
@@ -91,6 +92,10 @@ int thread_round(struct thread *t)
 
 void thread_wait(struct thread *t, int did)
 {
+    if (pst_unlikely(t->armed && did)) {
+        t->armed = false;
+        bell_disarm(t->bell);
+    }
     if (did) {
         t->worked = true;
         t->credit = t->credit + EARNED < EMPTY_ROUNDS ? t->credit + EARNED : EMPTY_ROUNDS;
@@ -102,7 +107,19 @@ void thread_wait(struct thread *t, int did)
         cpu_relax();
         return;
     }
-    if (t->wait == WAIT_ADAPTIVE && t->credit) {
+    if (t->bell && t->pace_us && t->worked) {
+        t->worked = false;
+        t->house_at += t->pace_us * NS_PER_US;
+        nanosleep(&(struct timespec){0, t->pace_us * 1000}, NULL);
+        t->last_ticks = clock_ticks();
+        return;
+    }
+    if (t->bell && !t->armed) { /* one more round, which sees what came before it was armed */
+        t->armed = true;
+        bell_arm(t->bell);
+        return;
+    }
+    if (t->wait == WAIT_ADAPTIVE && t->credit && !t->bell) {
         t->credit--;
         cpu_relax();
         return;
@@ -127,11 +144,19 @@ void thread_wait(struct thread *t, int did)
               : t->wait == WAIT_SLEEP ? 500
               : long_empty            ? t->idle_us * deep
                                       : 100;
+    if (t->bell && us < BELL_US)
+        us = BELL_US;
     struct timespec ts = {0, us * 1000};
     if (t->ops->sleep)
         t->ops->sleep(t->arg, us * NS_PER_US);
+    else if (t->bell)
+        bell_sleep(t->bell, us * NS_PER_US);
     else
         nanosleep(&ts, NULL);
+    if (t->armed) {
+        t->armed = false;
+        bell_disarm(t->bell);
+    }
     t->house_at += clock_monotonic() - now;
     t->last_ticks = clock_ticks(); /* a sleep is not a long loop */
 }

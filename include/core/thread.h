@@ -10,8 +10,9 @@
  *             after a second of them idle_us (200),
  *             after five seconds without any work twice that
  *   sleep     sleeps 500 us after each empty round
- *   doze      sleeps 10 ms: for readers that nobody waits for
- *   nap       sleeps 100 ms: for what is due once a second
+ *   bell      an adaptive thread that has a bell: after one more empty round it sleeps until the
+ * bell rings, 1 ms at most, or as long as it would have slept otherwise doze      sleeps 10 ms: for
+ * readers that nobody waits for nap       sleeps 100 ms: for what is due once a second
  *
  * The 10,000 rounds are earned: each busy round allows 100 more, so that a lone tick mark on an
  * idle machine does not cost 10,000 polls. A wake-up is dear on a virtual machine (9 to 19 us
@@ -26,6 +27,7 @@
 #pragma once
 
 #include <pthread.h>
+#include "bell.h"
 #include "clock.h"
 #include "status.h"
 
@@ -49,8 +51,11 @@ struct thread {
     struct status_thread *status;
     const struct clock *clock;
     enum wait_kind wait;
-    int nice, cpu; /* cpu -1 = floats */
-    int idle_us;   /* adaptive: the sleep after a second without work; 200 */
+    int nice, cpu;     /* cpu -1 = floats */
+    int idle_us;       /* adaptive: the sleep after a second without work; 200 */
+    struct bell *bell; /* NULL: none; set before the start */
+    int pace_us;       /* with a bell: the sleep after work, so that a stream comes in pieces; 0 */
+    bool armed;
     _Atomic bool stop;
     pthread_t id;
     bool running;
