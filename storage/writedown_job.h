@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 #include "core/clock.h"
-#include "writedown_parts.h"
+#include "writedown_log.h"
 
 enum wd_state {
     WD_IDLE,

@@ -6,7 +6,7 @@
  * the same rows are left out for the same reasons.
  */
 #include <sys/mman.h>
-#include "writedown_parts.h"
+#include "writedown_log.h"
 
 #define STEP_BYTES (64ull << 20)
 

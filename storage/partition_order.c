@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * writedown_order.c - the place of every row. A counting sort by symbol rank over the sources in
+ * partition_order.c - the place of every row. A counting sort by symbol rank over the sources in
  * arrival order is stable by itself; only symbols whose times descend somewhere are then sorted by
  * time, by merging the runs that ascend (mostly one long run and a few short ones).
  */
-#include "writedown_parts.h"
+#include "partition.h"
 
 /* ---- symbols ---- */
 
@@ -145,7 +145,7 @@ void wd_sort(struct wd_key *key, uint64_t n, struct wd_key *spare)
 
 struct walk {
     const struct wd_source *source;
-    unsigned nsources, s;
+    unsigned nsources, s, end; /* it goes through the sources below `end` */
     uint32_t k, chunks;
     const struct wd_symbols *symbols;
     struct wd_reader *reader;
@@ -159,19 +159,24 @@ struct walk {
     struct wd_values sym, time;
 };
 
-static void walk_start(struct walk *w)
+static void walk_some(struct walk *w, unsigned from, unsigned end)
 {
-    w->s = 0;
+    w->s = from;
+    w->end = end;
     w->k = 0;
     w->at = w->n = w->rows = 0;
     w->failed = false;
-    w->chunks = w->nsources ? wd_chunks(&w->source[0]) : 0;
+    w->chunks = from < end ? wd_chunks(&w->source[from]) : 0;
+}
+static void walk_start(struct walk *w)
+{
+    walk_some(w, 0, w->nsources);
 }
 
 static bool walk_chunk(struct walk *w)
 {
     while (w->k == w->chunks) {
-        if (w->s + 1 >= w->nsources)
+        if (w->s + 1 >= w->end)
             return false;
         w->chunks = wd_chunks(&w->source[++w->s]);
         w->k = 0;
@@ -460,12 +465,64 @@ static bool sort_times(struct wd_order *o, struct walk *w, const uint8_t *descen
     return ok;
 }
 
-/* Counting sort by rank; notes symbols whose times descend. */
-static void place_rows(struct wd_order *o, struct walk *w, uint32_t *next, int64_t *last,
-                       uint8_t *descends)
+/* ---- sources in the order of time ---- */
+
+/* The times of one source. */
+struct span {
+    int64_t first, last;
+    bool ascends, any;
+};
+
+static void span_add(struct span *s, const struct walk *w)
 {
-    int64_t lo = INT64_MAX, hi = INT64_MIN;
-    walk_start(w);
+    int64_t at = s->any ? s->last : INT64_MIN;
+    bool up = true;
+    if (!s->any)
+        s->first = walk_time(w, 0);
+    for (uint32_t i = 0; i < w->n; i++) {
+        int64_t t = walk_time(w, i);
+        up &= t >= at;
+        at = t;
+    }
+    s->ascends = (s->ascends || !s->any) && up;
+    s->last = at;
+    s->any = true;
+}
+
+/* How many sources from `from` on are to be merged by time: consecutive ones, each ascending. 0:
+ * one alone does not, or they follow each other in time anyway. */
+static unsigned merged(const struct walk *w, const struct span *span, unsigned from)
+{
+    unsigned n = 0;
+    bool apart = true;
+    int64_t last = INT64_MIN;
+    for (; from + n < w->nsources && n < WD_LANES; n++) {
+        const struct span *s = &span[from + n];
+        if (w->source[from + n].kind != WD_LOADED || (s->any && !s->ascends))
+            break;
+        if (!s->any)
+            continue;
+        apart &= s->first >= last;
+        last = s->last > last ? s->last : last;
+    }
+    return apart ? 0 : n;
+}
+
+/* ---- places ---- */
+
+struct places {
+    uint32_t *next; /* by code: where its next row goes */
+    int64_t *last;  /* the time of its last one */
+    uint8_t *descends;
+    int64_t lo, hi;
+};
+
+/* Counting sort by rank; notes symbols whose times descend. */
+static bool place_plain(struct wd_order *o, struct walk *w, unsigned from, unsigned end,
+                        struct places *p)
+{
+    int64_t lo = p->lo, hi = p->hi;
+    walk_some(w, from, end);
     while (walk_next(w)) {
         uint64_t row = w->first + w->at;
         const int64_t *time = w->time.values ? (const int64_t *)w->time.values + w->at : NULL;
@@ -477,15 +534,121 @@ static void place_rows(struct wd_order *o, struct walk *w, uint32_t *next, int64
             }
             uint32_t c = w->code[i];
             int64_t t = time ? time[i] : PST_NULL_LONG;
-            place[i] = next[c]++;
-            descends[c] |= t < last[c];
-            last[c] = t;
+            place[i] = p->next[c]++;
+            p->descends[c] |= t < p->last[c];
+            p->last[c] = t;
             lo = t < lo ? t : lo;
             hi = t > hi ? t : hi;
         }
     }
-    o->time_min = lo;
-    o->time_max = hi;
+    p->lo = lo;
+    p->hi = hi;
+    return !w->failed;
+}
+
+/* The same for rows in the order of time. A symbol's times descend once at most: behind the sources
+ * before these. `alone`: there are none. */
+static bool place_merged(struct wd_order *o, struct walk *w, unsigned from, unsigned n, bool alone,
+                         struct places *p)
+{
+    struct wd_merge m;
+    if (!wd_merge_open(&m, w->source + from, n, w->err))
+        return false;
+    bool stop = false;
+    while (!stop && wd_merge_next(&m)) {
+        stop = load_relaxed(w->cancel);
+        p->lo = m.time[0] < p->lo ? m.time[0] : p->lo;
+        p->hi = m.time[m.n - 1] > p->hi ? m.time[m.n - 1] : p->hi;
+        if (alone && !o->keep) {
+            for (uint32_t i = 0; i < m.n; i++)
+                o->place[m.row[i]] = p->next[m.code[i]]++;
+            continue;
+        }
+        for (uint32_t i = 0; i < m.n; i++) {
+            uint32_t row = m.row[i], c = m.code[i];
+            if (o->keep && !o->keep[row]) {
+                o->place[row] = WD_DROPPED;
+                continue;
+            }
+            o->place[row] = p->next[c]++;
+            p->descends[c] |= m.time[i] < p->last[c];
+            p->last[c] = m.time[i];
+        }
+    }
+    wd_merge_close(&m);
+    return !stop || err_set(w->err, -ECANCELED, "cancelled");
+}
+
+struct first_of {
+    int64_t time;
+    struct wd_step step;
+};
+static int by_first_time(const void *a, const void *b)
+{
+    const struct first_of *x = a, *y = b;
+    if (x->time != y->time)
+        return x->time < y->time ? -1 : 1;
+    if (x->step.source != y->step.source)
+        return x->step.source < y->step.source ? -1 : 1;
+    return x->step.chunk < y->step.chunk ? -1 : x->step.chunk > y->step.chunk;
+}
+
+bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned nsources,
+                  struct err *err)
+{
+    uint64_t n = 0, k = 0;
+    for (unsigned i = 0; i < nsources; i++)
+        n += wd_chunks(&source[i]);
+    struct first_of *f = malloc((n + 1) * sizeof *f);
+    free(o->walk);
+    o->walk = malloc((n + 1) * sizeof *o->walk);
+    bool ok = f && o->walk;
+    if (!ok)
+        err_set(err, -ENOMEM, "no memory for the order of %llu pieces", (unsigned long long)n);
+    for (unsigned i = 0; ok && i < nsources; i++) {
+        const struct wd_source *s = &source[i];
+        uint32_t chunks = wd_chunks(s);
+        const int64_t *time = NULL;
+        if (chunks && s->kind == WD_LOADED && s->from[0] >= 0)
+            ok = (time = wd_loaded_flat(s, (unsigned)s->from[0], err)) != NULL;
+        for (uint32_t c = 0; ok && c < chunks; c++)
+            f[k++] = (struct first_of){time ? time[(uint64_t)c * WD_SLICE] : INT64_MIN, {i, c}};
+    }
+    if (ok) {
+        qsort(f, k, sizeof *f, by_first_time);
+        for (uint64_t i = 0; i < k; i++)
+            o->walk[i] = f[i].step;
+        o->nwalk = k;
+    } else {
+        free(o->walk);
+        o->walk = NULL;
+    }
+    free(f);
+    return ok;
+}
+
+static bool place_rows(struct wd_order *o, struct walk *w, const struct span *span,
+                       struct places *p)
+{
+    bool ok = true, any = false;
+    unsigned at = 0;
+    while (ok && at < w->nsources) {
+        unsigned n = merged(w, span, at), plain = 0;
+        if (n) {
+            ok = place_merged(o, w, at, n, !at, p);
+            any = true;
+            at += n;
+            continue;
+        }
+        do
+            plain++;
+        while (at + plain < w->nsources && !merged(w, span, at + plain));
+        ok = place_plain(o, w, at, at + plain, p);
+        at += plain;
+    }
+    o->time_min = p->lo;
+    o->time_max = p->hi;
+    return ok && (!any || wd_walk_make(o, w->source, w->nsources, w->err));
 }
 
 static bool make(struct wd_order *o, const struct schema *target, struct walk *w, struct err *err)
@@ -495,7 +658,8 @@ static bool make(struct wd_order *o, const struct schema *target, struct walk *w
     uint32_t *start = malloc(codes * sizeof *start), *rank = NULL;
     int64_t *last = malloc(codes * sizeof *last);
     uint8_t *descends = calloc(codes, 1);
-    bool ok = count && next && start && last && descends;
+    struct span *span = calloc(w->nsources + 1, sizeof *span);
+    bool ok = count && next && start && last && descends && span;
     if (!ok)
         err_set(err, -ENOMEM, "no memory to order %u symbols", codes);
     if (ok && target->nkeys)
@@ -506,6 +670,8 @@ static bool make(struct wd_order *o, const struct schema *target, struct walk *w
             const uint8_t *keep = o->keep ? o->keep + w->first + w->at : NULL;
             for (uint32_t i = 0; i < w->n; i++)
                 count[w->code[i]] += keep ? keep[i] : 1;
+            if (w->source[w->s].kind == WD_LOADED)
+                span_add(&span[w->s], w);
         }
         ok = !w->failed;
     }
@@ -526,8 +692,8 @@ static bool make(struct wd_order *o, const struct schema *target, struct walk *w
             at += count[c];
         }
         o->placed = at;
-        place_rows(o, w, next, last, descends);
-        ok = !w->failed;
+        struct places p = {next, last, descends, INT64_MAX, INT64_MIN};
+        ok = place_rows(o, w, span, &p);
     }
     if (ok && memchr(descends, 1, codes))
         ok = sort_times(o, w, descends, start, count, err);
@@ -537,6 +703,7 @@ static bool make(struct wd_order *o, const struct schema *target, struct walk *w
     free(rank);
     free(last);
     free(descends);
+    free(span);
     return ok;
 }
 
@@ -579,5 +746,6 @@ void wd_order_free(struct wd_order *o)
     free(o->place);
     free(o->keep);
     free(o->group);
+    free(o->walk);
     memset(o, 0, sizeof *o);
 }

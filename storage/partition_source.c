@@ -2,7 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "writedown_parts.h"
+#include "partition.h"
 
 void wd_reader_free(struct wd_reader *r)
 {
@@ -12,7 +12,7 @@ void wd_reader_free(struct wd_reader *r)
     memset(r, 0, sizeof *r);
 }
 
-static void *room(void **p, size_t *have, size_t want)
+void *wd_room(void **p, size_t *have, size_t want)
 {
     if (*have < want) {
         void *n = realloc(*p, want);
@@ -28,15 +28,16 @@ uint32_t wd_chunks(const struct wd_source *s)
 {
     if (!s->rows)
         return 0;
-    if (s->kind == WD_EXISTING)
+    if (s->kind == WD_EXISTING || s->kind == WD_LOADED)
         return (uint32_t)((s->rows + WD_SLICE - 1) / WD_SLICE);
     return rdb_chunk_of((uint32_t)(s->rows - 1)) + 1;
 }
 
 void wd_chunk_rows(const struct wd_source *s, uint32_t k, uint64_t *first, uint32_t *rows)
 {
-    uint64_t at = s->kind == WD_EXISTING ? (uint64_t)k * WD_SLICE : rdb_chunk_first(k);
-    uint64_t room = s->kind == WD_EXISTING ? WD_SLICE : rdb_chunk_room(k);
+    bool slices = s->kind == WD_EXISTING || s->kind == WD_LOADED;
+    uint64_t at = slices ? (uint64_t)k * WD_SLICE : rdb_chunk_first(k);
+    uint64_t room = slices ? WD_SLICE : rdb_chunk_room(k);
     *first = s->first + at;
     *rows = (uint32_t)(s->rows - at < room ? s->rows - at : room);
 }
@@ -154,7 +155,7 @@ static bool read_strings(struct wd_reader *r, struct wd_existing *x, unsigned co
     if (!texts)
         return true;
     out->nbytes = (uint64_t)(at - out->start);
-    if (!room(&r->bytes, &r->bytes_room, out->nbytes + 1))
+    if (!wd_room(&r->bytes, &r->bytes_room, out->nbytes + 1))
         return err_set(err, -ENOMEM, "no memory for the strings of %s", x->path);
     out->bytes = r->bytes;
     int e = read_at(f->bytes_fd, r->bytes, out->nbytes, (uint64_t)out->start);
@@ -189,7 +190,7 @@ static bool from_existing(struct wd_reader *r, unsigned slot, const struct wd_so
         }
         return true;
     }
-    if (!room(&r->buf[slot], &r->room[slot], (size_t)WD_SLICE * 16))
+    if (!wd_room(&r->buf[slot], &r->room[slot], (size_t)WD_SLICE * 16))
         return err_set(err, -ENOMEM, "no memory to read %s", x->path);
     out->values = r->buf[slot];
     int e = read_at(f->fd, r->buf[slot], (size_t)out->rows * w, kdb_row_at(x->type[col], row));
@@ -208,6 +209,8 @@ bool wd_values(struct wd_reader *r, unsigned slot, const struct wd_source *s, ui
     case WD_LOG:
         from_log(s, k, col, out);
         return true;
+    case WD_LOADED:
+        return wd_loaded_values(r, slot, s, k, col, texts, out, err);
     default:
         return from_existing(r, slot, s, k, col, texts, out, err);
     }

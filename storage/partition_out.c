@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * writedown_out.c - two buffers of a worker, filled in turn, written in pieces of 4 MiB while the
+ * partition_out.c - two buffers of a worker, filled in turn, written in pieces of 4 MiB while the
  * other one is being filled. Direct writes keep the capture host's page cache out of it and cost no
  * copy; the last one of a file is padded to the disk's alignment and cut off when it has landed.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
-#include "writedown_parts.h"
+#include "partition.h"
 
 #define FREE 2u
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "writedown_parts.h"
+#include "partition.h"
 
 bool wd_converts(uint8_t from, uint8_t to)
 {

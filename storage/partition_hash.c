@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "writedown_parts.h"
+#include "partition.h"
 
 static const char *text_of_index(void *arg, uint64_t index, uint32_t *len)
 {

@@ -1,28 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * writedown_parts.h - what the files of the writedown share; private to them.
+ * partition.h - how rows from several sources become the files of one table of one date. The
+ * writedown and the loader's index and merge tasks use it: order, bytes and hashes are the same
+ * because the code is.
  *
- *   writedown_source.c  where rows come from: RDB parts, the existing partition, rows of the log
- *   writedown_log.c     reads the log: surveys a day, collects the rows of a pass into columns
- *   writedown_target.c  the columns of the partition, which source column goes where
- *   writedown_order.c   symbol ranks, the place of every row, times that descend, keys
- *   writedown_hash.c    the content hash of a unit's rows
- *   writedown_column.c  moves one column's values to their places and writes them
- *   writedown_out.c     aligned asynchronous writes
- *   writedown_plan.c    what exists and what is to be done with it; units
- *   writedown.c         the job: steps, markers, publishing
+ *   partition_source.c  where rows come from: RDB parts, rows of the log, the existing partition
+ *   partition_loaded.c  and column files of a read task
+ *   partition_target.c  the columns of the partition, which source column goes where
+ *   partition_order.c   symbol ranks, the place of every row, times that descend, keys
+ *   partition_merge.c   sources whose times ascend, row by row in the order of time
+ *   partition_hash.c    the content hash of a unit's rows
+ *   partition_column.c  moves one column's values to their places and writes them
+ *   partition_out.c     aligned asynchronous writes
  *
  * UNIT: the rows of one table that are put in order at once: a whole table but for a day from the
  * log that does not fit its memory. The sources of a unit stand one behind the other and a row's
  * NUMBER counts through them (u32: fewer than 2^32 - 1 rows a unit). place[number] is its row in
  * the unit's output, or WD_DROPPED.
+ *
+ * Names begin with wd_, as those of the writedown do.
  */
 #pragma once
 
 #include "hdb_meta.h"
 #include "hdb_publish.h"
+#include "hdb_sym.h"
 #include "kdb_file.h"
-#include "writedown.h"
+#include "rdb_map.h"
 
 #define WD_DROPPED 0xFFFFFFFFu
 #define WD_SLICE   4096u /* rows of a chunk of the existing partition; of a block to be hashed */
@@ -31,7 +35,7 @@
 #define WD_DEPTH   8u         /* writes in flight, a worker */
 #define WD_SOURCES 64u        /* a unit: versions of a table, and what exists */
 
-/* ---- rows of the log (writedown_log.c) ---- */
+/* ---- rows of the log (collected by writedown_log.c) ---- */
 
 struct wd_logpart { /* one table version in one pass */
     struct schema schema;
@@ -43,9 +47,9 @@ struct wd_logpart { /* one table version in one pass */
     const uint8_t *base;
 };
 
-/* ---- sources (writedown_source.c) ---- */
+/* ---- sources (partition_source.c) ---- */
 
-enum wd_kind { WD_RDB, WD_LOG, WD_EXISTING };
+enum wd_kind { WD_RDB, WD_LOG, WD_EXISTING, WD_LOADED };
 
 struct wd_existing {
     bool has_meta;
@@ -63,6 +67,23 @@ struct wd_existing {
     } file[SCHEMA_COLUMNS_MAX];
 };
 
+/* What a read task saved of one (date, table) (load/save.h): raw column files, mapped when they are
+ * first asked for. Only workers read such files: one that is cut short under a map kills no daemon.
+ */
+struct wd_loaded {
+    char path[1100];
+    uint64_t rows;
+    unsigned ncols;
+    const char (*name)[SCHEMA_NAME_MAX]; /* [ncols]; the owner's */
+    const uint32_t *index;               /* by code of the file: index in `sym`, 0: null symbol */
+    uint32_t codes;
+    struct wd_loaded_file { /* [2 * ncols]: column i at 2i, its texts at 2i + 1 */
+        const uint8_t *at;
+        uint64_t bytes;
+        bool mapped;
+    } * file;
+};
+
 struct wd_source {
     enum wd_kind kind;
     uint64_t first, rows;             /* numbers of its rows in the unit */
@@ -73,6 +94,7 @@ struct wd_source {
     const struct wd_logpart *log;     /* LOG */
     struct wd_existing *existing;     /* EXISTING: rows slice … slice + rows - 1 of it */
     uint64_t slice;
+    struct wd_loaded *loaded; /* LOADED */
 };
 
 struct wd_reader { /* scratch of one thread that reads sources */
@@ -123,7 +145,20 @@ static inline const uint8_t *wd_text(const struct wd_values *v, uint32_t i, uint
 bool wd_existing_open(struct wd_existing *x, const char *path, struct err *err);
 void wd_existing_close(struct wd_existing *x);
 
-/* ---- target (writedown_target.c) ---- */
+/* ---- partition_loaded.c ---- */
+
+bool wd_loaded_open(struct wd_loaded *x, const char *path, uint64_t rows,
+                    const char (*names)[SCHEMA_NAME_MAX], unsigned ncols, struct err *err);
+void wd_loaded_forget(struct wd_loaded *x); /* unmaps: the next column */
+void wd_loaded_close(struct wd_loaded *x);
+/* A whole column as the file has it (symbols: codes); NULL: err. Empty ones are not NULL. */
+const void *wd_loaded_flat(const struct wd_source *s, unsigned col, struct err *err);
+bool wd_loaded_values(struct wd_reader *r, unsigned slot, const struct wd_source *s, uint32_t k,
+                      unsigned col, bool texts, struct wd_values *out, struct err *err);
+/* Room for `want` bytes, what was there is lost; NULL: no memory. */
+void *wd_room(void **p, size_t *have, size_t want);
+
+/* ---- target (partition_target.c) ---- */
 
 /* Adds a source's columns that the target lacks. Call it for all sources, then bind each. */
 bool wd_target_add(struct schema *target, const char *const *names, const uint8_t *types,
@@ -135,7 +170,7 @@ bool wd_converts(uint8_t from, uint8_t to); /* without loss */
 /* Values of a narrower type as those of the wider one. */
 void wd_convert(uint8_t from, uint8_t to, const void *values, void *out, uint32_t n);
 
-/* ---- order (writedown_order.c) ---- */
+/* ---- order (partition_order.c) ---- */
 
 struct wd_symbols { /* ids of the job and indexes of the sym file -> code: index + 1, null 0 */
     struct hdb_sym *sym;
@@ -168,7 +203,35 @@ struct wd_order {
     uint64_t ngroups;
     int64_t time_min, time_max; /* of rows that stay; placed > 0 */
     uint64_t sorted;            /* rows of symbols whose times descended */
+    /* Sources whose times lie among each other (LOADED): a column is moved chunk by chunk in the
+     * order of time, so that the places of neighbours are written while they are in the cache. */
+    struct wd_step {
+        uint32_t source, chunk;
+    } * walk; /* NULL: as they stand */
+    uint64_t nwalk;
 };
+/* Makes `walk` of an order whose places are known. */
+bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned nsources,
+                  struct err *err);
+/* The next chunk; at: 0 at first. False: the end. */
+pst_inline bool wd_walk_next(const struct wd_order *o, const struct wd_source *source,
+                             unsigned nsources, struct wd_step *at, uint64_t *n)
+{
+    if (o->walk) {
+        if (*n == o->nwalk)
+            return false;
+        *at = o->walk[(*n)++];
+        return true;
+    }
+    if (!(*n)++)
+        *at = (struct wd_step){0, UINT32_MAX};
+    at->chunk++;
+    while (at->source < nsources && at->chunk == wd_chunks(&source[at->source])) {
+        at->source++;
+        at->chunk = 0;
+    }
+    return at->source < nsources;
+}
 bool wd_order_make(struct wd_order *o, const struct schema *target, const struct wd_source *source,
                    unsigned nsources, const struct wd_symbols *symbols, struct wd_reader *reader,
                    const _Atomic bool *cancel, struct err *err);
@@ -180,7 +243,26 @@ struct wd_key {
 };
 void wd_sort(struct wd_key *key, uint64_t n, struct wd_key *spare);
 
-/* ---- hash (writedown_hash.c) ---- */
+/* ---- rows in the order of time (partition_merge.c) ---- */
+
+/* LOADED sources whose times ascend, merged: stable, the first source first. A window of rows at a
+ * time; row: their numbers, code: of their symbols, in order. */
+#define WD_LANES 4096u
+struct wd_merge {
+    struct wd_lane *lane;
+    unsigned lanes;
+    uint64_t *key, *spare;
+    uint32_t *in_row, *in_code;
+    uint32_t n;
+    uint32_t *row, *code;
+    int64_t *time;
+};
+bool wd_merge_open(struct wd_merge *m, const struct wd_source *source, unsigned nsources,
+                   struct err *err);
+bool wd_merge_next(struct wd_merge *m); /* false: no more */
+void wd_merge_close(struct wd_merge *m);
+
+/* ---- hash (partition_hash.c) ---- */
 
 struct wd_hash {
     struct content_columns columns;
@@ -197,7 +279,7 @@ bool wd_hash_source(struct wd_hash *h, const struct wd_source *s, const uint8_t 
                     struct wd_reader *reader, struct content_sum *in, struct content_sum *out,
                     const _Atomic bool *cancel, struct err *err);
 
-/* ---- writing (writedown_out.c, writedown_column.c) ---- */
+/* ---- writing (partition_out.c, partition_column.c) ---- */
 
 struct wd_worker {
     struct io *io;
@@ -246,69 +328,3 @@ bool wd_column_write(struct wd_worker *w, struct wd_column *c, const char *dir,
 bool wd_column_close(struct wd_worker *w, struct wd_column *c, const struct schema *target,
                      unsigned col, uint8_t attribute, struct err *err);
 void wd_column_abandon(struct wd_worker *w, struct wd_column *c);
-
-/* ---- reading the log (writedown_log.c) ---- */
-
-struct wd_unit {
-    unsigned table;
-    unsigned pass; /* over the log that collects its rows */
-    bool ranged;   /* part of a table: symbols of rank [rank_lo, rank_hi) … */
-    bool timed;    /* … and of that one symbol times [time_lo, time_hi] */
-    uint32_t rank_lo, rank_hi;
-    int64_t time_lo, time_hi;
-};
-
-struct wd_count { /* rows of one symbol of one table, when the day does not fit */
-    uint64_t bytes;
-    uint32_t rows;
-    uint32_t stride; /* sampling: each stride-th time is kept */
-    int64_t *sample;
-    uint32_t samples, seen;
-};
-
-struct wd_log_table {
-    const struct schema *schema;
-    uint64_t rows, bytes;   /* over all versions, and what they need in memory */
-    struct wd_count *count; /* by code (0: null); survey */
-    uint32_t counts;
-    const struct wd_unit *unit; /* collecting: only these rows; NULL: none of this table */
-    bool all;                   /* collecting: every row */
-};
-
-enum wd_log_mode { WD_COLLECT, WD_SURVEY, WD_SAMPLE };
-
-struct wd_log {
-    struct cursor cursor;
-    bool open, full; /* full: collecting has met the end of its memory */
-    enum wd_log_mode mode;
-    struct io *io;
-    uint16_t day;
-    uint16_t version[TABLE_MAX]; /* table ids with rows, in the order of their first rows */
-    unsigned versions;
-    bool seen[TABLE_MAX];
-    uint64_t from, first, end; /* reading starts at from; rows of frames in [first, end) count */
-    uint64_t reached;          /* end of the last frame read */
-    uint64_t lost_bytes, bad_rows, rows, bytes;
-    uint32_t ids; /* highest symbol id that a row uses + 1 */
-    unsigned passes;
-    uint8_t *base; /* the region: anonymous memory, bump-allocated, offsets from base */
-    uint64_t region, used;
-    struct wd_log_table *table;
-    unsigned ntables;
-    struct wd_logpart **part; /* of this pass, in the order of their first rows */
-    unsigned parts, part_room;
-    int16_t *by_id;        /* table id -> index in `table`; -1 not of the job, -2 not looked up */
-    int32_t *part_by_id;   /* table id -> index in `part`, -1 = none yet */
-    const uint32_t *ranks; /* by code, with `codes`: ranged units */
-    const struct wd_symbols *codes;
-};
-
-bool wd_log_open(struct wd_log *l, struct io *io, const struct writedown_job *job, uint64_t region,
-                 const struct wd_log_table *tables, unsigned ntables, struct err *err);
-void wd_log_close(struct wd_log *l);
-/* Memory that so many rows of one table take, `bytes` being that of their values. */
-uint64_t wd_log_cost(uint64_t rows, uint64_t bytes);
-/* From the start again. Collecting: set table[].unit / all first; what was collected goes. */
-bool wd_log_begin(struct wd_log *l, enum wd_log_mode mode, struct err *err);
-/* Some 64 MiB of frames. 1: more; 0: the end; -1: failed. */
-int wd_log_step(struct wd_log *l, const _Atomic bool *cancel, struct err *err);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * writedown_column.c - values to their places.
+ * partition_column.c - values to their places.
  *
  * The source is read in its order and every value is stored at its place in a buffer: the stores go
  * to as many places as there are symbols, which stay in the second-level cache, where gathering by
  * row lists would miss it once a value. A column that does not fit the buffer is done in several
  * passes (slabs), each storing the rows whose places lie in it.
  */
-#include "writedown_parts.h"
+#include "partition.h"
 
 /* Stores EXPR(i) at place[i] of the slab: all places lie in it (whole), or those outside go to a
  * dummy behind its end. */
@@ -160,44 +160,75 @@ struct job {
     const _Atomic bool *cancel;
 };
 
+static bool cancelled(const struct job *j, struct err *err)
+{
+    return load_relaxed(j->cancel) && !err_set(err, -ECANCELED, "cancelled");
+}
+
+static bool fill_chunk(const struct job *j, struct wd_step at, void *out, uint64_t lo, uint64_t cap,
+                       struct err *err)
+{
+    const struct wd_order *o = j->order;
+    const struct wd_source *src = &j->source[at.source];
+    bool whole = !lo && cap == o->rows; /* nothing is dropped, nothing is elsewhere */
+    int from = src->from[j->col];
+    uint32_t l = (uint32_t)lo, c = (uint32_t)cap;
+    struct wd_values v;
+    wd_chunk_rows(src, at.chunk, &v.first, &v.rows);
+    if (from >= 0 && !wd_values(&j->w->reader, 0, src, at.chunk, (unsigned)from, false, &v, err))
+        return false;
+    const uint32_t *place = o->place + v.first;
+    if (from < 0) {
+        scatter_null(out, place, v.rows, l, c, whole, j->type);
+    } else if (j->type == PST_SYMBOL) {
+        scatter_symbols(out, &v, place, v.rows, l, c, whole, j->symbols);
+    } else if (j->type == PST_STRING) {
+        scatter_lengths(out, &v, place, v.rows, l, c, whole);
+    } else if (v.type == j->type) {
+        scatter_plain(out, v.values, place, v.rows, l, c, whole, j->type);
+    } else {
+        for (uint32_t i = 0; i < v.rows; i += WD_SLICE) {
+            uint64_t wide[WD_SLICE];
+            uint32_t n = v.rows - i < WD_SLICE ? v.rows - i : WD_SLICE;
+            wd_convert(v.type, j->type, (const uint8_t *)v.values + (size_t)i * type_width(v.type),
+                       wide, n);
+            scatter_plain(out, wide, place + i, n, l, c, whole, j->type);
+        }
+    }
+    return true;
+}
+
+/* The column that the rows are ordered by: a run a symbol, no need to look at a row. */
+static void fill_groups(const struct wd_order *o, int64_t *out, uint64_t lo, uint64_t cap)
+{
+    uint64_t a = 0, b = o->ngroups;
+    while (a < b) { /* the first group that ends above lo */
+        uint64_t mid = (a + b) / 2;
+        if (o->group[mid].first + o->group[mid].rows <= lo)
+            a = mid + 1;
+        else
+            b = mid;
+    }
+    for (uint64_t at = lo; at < lo + cap; a++) {
+        const struct hdb_group *g = &o->group[a];
+        uint64_t end = g->first + g->rows < lo + cap ? g->first + g->rows : lo + cap;
+        for (; at < end; at++)
+            out[at - lo] = g->sym;
+    }
+}
+
 /* One slab: places lo … lo + cap - 1. Strings: their lengths. */
 static bool fill(const struct job *j, void *out, uint64_t lo, uint64_t cap, struct err *err)
 {
-    const struct wd_order *o = j->order;
-    bool whole = !lo && cap == o->rows; /* nothing is dropped, nothing is elsewhere */
-    for (unsigned s = 0; s < j->nsources; s++) {
-        const struct wd_source *src = &j->source[s];
-        int from = src->from[j->col];
-        uint32_t chunks = wd_chunks(src);
-        for (uint32_t k = 0; k < chunks; k++) {
-            struct wd_values v;
-            if (load_relaxed(j->cancel))
-                return err_set(err, -ECANCELED, "cancelled");
-            wd_chunk_rows(src, k, &v.first, &v.rows);
-            if (from >= 0 && !wd_values(&j->w->reader, 0, src, k, (unsigned)from, false, &v, err))
-                return false;
-            const uint32_t *place = o->place + v.first;
-            uint32_t l = (uint32_t)lo, c = (uint32_t)cap;
-            if (from < 0) {
-                scatter_null(out, place, v.rows, l, c, whole, j->type);
-            } else if (j->type == PST_SYMBOL) {
-                scatter_symbols(out, &v, place, v.rows, l, c, whole, j->symbols);
-            } else if (j->type == PST_STRING) {
-                scatter_lengths(out, &v, place, v.rows, l, c, whole);
-            } else if (v.type == j->type) {
-                scatter_plain(out, v.values, place, v.rows, l, c, whole, j->type);
-            } else {
-                for (uint32_t at = 0; at < v.rows; at += WD_SLICE) {
-                    uint64_t wide[WD_SLICE];
-                    uint32_t n = v.rows - at < WD_SLICE ? v.rows - at : WD_SLICE;
-                    wd_convert(v.type, j->type,
-                               (const uint8_t *)v.values + (size_t)at * type_width(v.type), wide,
-                               n);
-                    scatter_plain(out, wide, place + at, n, l, c, whole, j->type);
-                }
-            }
-        }
+    struct wd_step at;
+    uint64_t n = 0;
+    if (j->col == 1 && j->type == PST_SYMBOL) {
+        fill_groups(j->order, out, lo, cap);
+        return !cancelled(j, err);
     }
+    while (wd_walk_next(j->order, j->source, j->nsources, &at, &n))
+        if (cancelled(j, err) || !fill_chunk(j, at, out, lo, cap, err))
+            return false;
     return true;
 }
 
@@ -212,32 +243,33 @@ struct window {
 static bool fill_texts(const struct job *j, const int64_t *ends, uint64_t lo, uint64_t cap,
                        const struct window *x, struct err *err)
 {
-    for (unsigned s = 0; s < j->nsources; s++) {
-        const struct wd_source *src = &j->source[s];
+    struct wd_step at;
+    uint64_t n = 0;
+    while (wd_walk_next(j->order, j->source, j->nsources, &at, &n)) {
+        const struct wd_source *src = &j->source[at.source];
         int from = src->from[j->col];
-        uint32_t chunks = from < 0 ? 0 : wd_chunks(src);
-        for (uint32_t k = 0; k < chunks; k++) {
-            struct wd_values v;
-            if (load_relaxed(j->cancel))
-                return err_set(err, -ECANCELED, "cancelled");
-            if (!wd_values(&j->w->reader, 0, src, k, (unsigned)from, true, &v, err))
-                return false;
-            const uint32_t *place = j->order->place + v.first;
-            for (uint32_t i = 0; i < v.rows; i++) {
-                uint64_t p = (uint64_t)place[i] - lo;
-                if (place[i] == WD_DROPPED || p >= cap)
-                    continue;
-                uint32_t len;
-                const uint8_t *text = wd_text(&v, i, &len);
-                if (!text)
-                    return err_set(err, -EBADMSG, "table %s, column %s: a string is damaged",
-                                   j->target->name, j->target->col[j->col].name);
-                uint64_t e = (uint64_t)ends[p], b = e - len;
-                uint64_t from_at = b > x->at ? b : x->at;
-                uint64_t to = e < x->at + x->room ? e : x->at + x->room;
-                if (from_at < to)
-                    memcpy(x->bytes + (from_at - x->at), text + (from_at - b), to - from_at);
-            }
+        struct wd_values v;
+        if (cancelled(j, err))
+            return false;
+        if (from < 0)
+            continue;
+        if (!wd_values(&j->w->reader, 0, src, at.chunk, (unsigned)from, true, &v, err))
+            return false;
+        const uint32_t *place = j->order->place + v.first;
+        for (uint32_t i = 0; i < v.rows; i++) {
+            uint64_t p = (uint64_t)place[i] - lo;
+            if (place[i] == WD_DROPPED || p >= cap)
+                continue;
+            uint32_t len;
+            const uint8_t *text = wd_text(&v, i, &len);
+            if (!text)
+                return err_set(err, -EBADMSG, "table %s, column %s: a string is damaged",
+                               j->target->name, j->target->col[j->col].name);
+            uint64_t e = (uint64_t)ends[p], b = e - len;
+            uint64_t from_at = b > x->at ? b : x->at;
+            uint64_t to = e < x->at + x->room ? e : x->at + x->room;
+            if (from_at < to)
+                memcpy(x->bytes + (from_at - x->at), text + (from_at - b), to - from_at);
         }
     }
     return true;
