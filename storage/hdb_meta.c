@@ -25,6 +25,11 @@ void hdb_meta_init(struct hdb_meta *m, const struct schema *s, int32_t date)
 
 /* ---- sources ---- */
 
+bool hdb_source_load(const struct hdb_source *s)
+{
+    return !strcmp(s->kind, "load");
+}
+
 bool hdb_meta_add_source(struct hdb_meta *m, const struct hdb_source *s, struct err *err)
 {
     struct hdb_source add = *s;
@@ -32,8 +37,8 @@ bool hdb_meta_add_source(struct hdb_meta *m, const struct hdb_source *s, struct 
         return err_set(err, -EINVAL, "%s: a source range ends before it starts", m->table);
     for (unsigned i = 0; i < m->nsources;) {
         struct hdb_source *o = &m->source[i];
-        if (o->instance == add.instance && !strcmp(o->kind, add.kind) && o->first <= add.end &&
-            add.first <= o->end) {
+        if (o->instance == add.instance && !strcmp(o->kind, add.kind) &&
+            (hdb_source_load(o) || (o->first <= add.end && add.first <= o->end))) {
             add.first = o->first < add.first ? o->first : add.first;
             add.end = o->end > add.end ? o->end : add.end;
             *o = m->source[--m->nsources];
@@ -57,7 +62,7 @@ bool hdb_meta_covers(const struct hdb_meta *m, uint64_t instance, uint64_t first
         moved = false;
         for (unsigned i = 0; i < m->nsources; i++) {
             const struct hdb_source *s = &m->source[i];
-            if (s->instance != instance || s->first > first || s->end < first)
+            if (hdb_source_load(s) || s->instance != instance || s->first > first || s->end < first)
                 continue;
             any = true;
             if (s->end > first) {

@@ -33,7 +33,9 @@
 #define HDB_SOURCES_MAX 64
 #define HDB_META_BYTES  (256u << 10) /* a file may not be larger */
 
-/* Rows of the journal [first, end) of an instance are in this partition. */
+/* Rows of the journal [first, end) of an instance are in this partition. Kind "load": those of its
+ * batches first … end - 1 instead, counted in the order of publication; they are always one range
+ * and no journal positions. */
 struct hdb_source {
     uint64_t instance;
     uint64_t first, end;
@@ -71,7 +73,8 @@ void hdb_meta_init(struct hdb_meta *m, const struct schema *s, int32_t date);
 /* Adds a range; one that touches or overlaps another of the same instance and kind is joined with
  * it. False: no room (merge the partition's history by rebuilding it). */
 bool hdb_meta_add_source(struct hdb_meta *m, const struct hdb_source *s, struct err *err);
-/* Is the whole range [first, end) of this instance already in (whatever its kind)? */
+bool hdb_source_load(const struct hdb_source *s);
+/* Is the whole journal range [first, end) of this instance already in (whatever its kind)? */
 bool hdb_meta_covers(const struct hdb_meta *m, uint64_t instance, uint64_t first, uint64_t end);
 
 char *hdb_meta_encode(const struct hdb_meta *m, size_t *len); /* malloc'd; NULL: no memory */

@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "hdb_publish.h"
 #include "hdb_sym.h"
+#include "load/publish.h"
 
 #define OLD_SUFFIX                                                                                 \
     ".old$" /* a table that was moved aside where directories cannot be exchanged                  \
@@ -266,7 +267,7 @@ bool hdb_clean(struct io *io, struct hdb *h, struct hdb_cleaned *done,
                void (*fn)(void *arg, const char *sentence), void *arg, struct err *err)
 {
     struct hdb_cleaned mine = {0};
-    bool ok = true;
+    bool ok = load_publish_finish(io, h, true, &mine.loading, fn, arg, err);
     for (unsigned d = 0; ok && d < hdb_ndisks(h); d++) {
         struct names l;
         int r = names_of(io, hdb_disk(h, d), &l);
@@ -426,7 +427,7 @@ bool hdb_stage_fill(struct hdb_stage *s, const struct schema *const *schemas, un
 }
 
 /* One table of a date that exists: the new one in, the old one (if any) into the stage. */
-static bool put_table(struct hdb_stage *s, const char *table, struct err *err)
+bool hdb_stage_put_table(struct hdb_stage *s, const char *table, struct err *err)
 {
     struct io *io = s->io;
     char from[1300], to[1300], aside[1300];
@@ -471,7 +472,7 @@ static bool put_tables(struct hdb_stage *s, struct err *err)
         size_t n = strlen(l.name[i]);
         if (l.name[i][n - 1] == '$' || *l.name[i] == '.')
             continue;
-        ok = put_table(s, l.name[i], err);
+        ok = hdb_stage_put_table(s, l.name[i], err);
         PST_FAULT("publish.table");
     }
     hdb_names_free(l.name, l.n);

@@ -68,6 +68,9 @@ bool hdb_stage_fill(struct hdb_stage *s, const struct schema *const *schemas, un
  * of the stage and removes stage and mark. False: see the sentence; nothing, or some whole tables
  * of an existing date are published, and doing it again is right. */
 bool hdb_stage_publish(struct hdb_stage *s, struct err *err);
+/* One table of the stage into a date that exists: renamed in, or exchanged with the one that is
+ * there. Nothing is synced. */
+bool hdb_stage_put_table(struct hdb_stage *s, const char *table, struct err *err);
 /* Deletes the stage and its mark. */
 void hdb_stage_abandon(struct hdb_stage *s);
 
@@ -75,10 +78,12 @@ void hdb_stage_abandon(struct hdb_stage *s);
 bool hdb_stage_withdraw(struct io *io, const char *disk, int32_t date, const char *who,
                         struct err *err);
 
-/* What a crash left, on every disk. fn (may be NULL) gets a sentence for each thing done or left
- * alone. Call with the lock held. */
+/* What a crash left, on every disk: a batch of the loader whose publication had begun is put in
+ * place (load/publish.h), stages go. fn (may be NULL) gets a sentence for each thing done or left
+ * alone. Call with the lock held, on a database that was opened or refreshed with it. */
 struct hdb_cleaned {
     unsigned deleted, restored, foreign;
+    uint64_t loading; /* the epoch of the batch that was published last, if its intent is there */
 };
 bool hdb_clean(struct io *io, struct hdb *h, struct hdb_cleaned *done,
                void (*fn)(void *arg, const char *sentence), void *arg, struct err *err);

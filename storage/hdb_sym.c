@@ -219,11 +219,8 @@ static bool make_header(struct hdb_sym *s, struct err *err)
     return r >= 0 || failed(s, r, "created", err);
 }
 
-bool hdb_sym_open(struct hdb_sym *s, struct io *io, const char *root, struct err *err)
+static bool init(struct hdb_sym *s, struct io *io, const char *root, struct err *err)
 {
-    char path[sizeof s->root + 8];
-    struct io_stat st;
-    size_t torn = 0;
     memset(s, 0, sizeof *s);
     s->io = io;
     s->fd = -1;
@@ -233,8 +230,41 @@ bool hdb_sym_open(struct hdb_sym *s, struct io *io, const char *root, struct err
         return err_set(err, -ENAMETOOLONG, "%.200s: the path is too long", root);
     strcpy(s->root, root);
     s->texts = calloc(1, sizeof *s->texts);
-    if (!s->texts)
-        return err_set(err, -ENOMEM, "%s/sym: no memory", root);
+    return s->texts || err_set(err, -ENOMEM, "%s/sym: no memory", root);
+}
+
+bool hdb_sym_read(struct hdb_sym *s, struct io *io, const char *root, struct err *err)
+{
+    if (init(s, io, root, err) && hdb_sym_read_on(s, err))
+        return true;
+    hdb_sym_close(s);
+    return false;
+}
+
+bool hdb_sym_read_on(struct hdb_sym *s, struct err *err)
+{
+    char path[sizeof s->root + 8];
+    struct io_stat st;
+    size_t torn;
+    snprintf(path, sizeof path, "%s/sym", s->root);
+    if (s->fd < 0)
+        s->fd = s->io->ops->open(s->io, path, O_RDONLY, 0);
+    int r = s->fd < 0 ? s->fd : s->io->ops->fstat(s->io, s->fd, &st);
+    if (r < 0)
+        return r == -ENOENT || failed(s, r, "opened", err);
+    if (st.size >= KDB_SYMBOLS_HEADER && !read_on(s, &torn, err))
+        return false;
+    s->mapped = s->count;
+    return true;
+}
+
+bool hdb_sym_open(struct hdb_sym *s, struct io *io, const char *root, struct err *err)
+{
+    char path[sizeof s->root + 8];
+    struct io_stat st;
+    size_t torn = 0;
+    if (!init(s, io, root, err))
+        return false;
     snprintf(path, sizeof path, "%s/sym", root);
     s->fd = io->ops->open(io, path, O_RDWR | O_CREAT, 0644);
     int r = s->fd < 0 ? s->fd : io->ops->fstat(io, s->fd, &st);

@@ -48,6 +48,12 @@ struct hdb_sym {
 bool hdb_sym_open(struct hdb_sym *s, struct io *io, const char *root, struct err *err);
 void hdb_sym_close(struct hdb_sym *s);
 
+/* The file as it is, for a reader beside the appender (a loader's worker): never locked, repaired
+ * or created; a torn tail is not read, ids are indexes. A file that is not there has no names. */
+bool hdb_sym_read(struct hdb_sym *s, struct io *io, const char *root, struct err *err);
+/* Reads on: names that were added since. */
+bool hdb_sym_read_on(struct hdb_sym *s, struct err *err);
+
 /* Texts of journal ids: id -> text (len 0: none). symbols.h's table and storage/dictionary.h both
  * fit. */
 typedef const char *(*hdb_sym_source)(const void *arg, uint32_t id, uint32_t *len);

@@ -12,6 +12,7 @@
  *   partition_hash.c    the content hash of a unit's rows
  *   partition_column.c  moves one column's values to their places and writes them
  *   partition_out.c     aligned asynchronous writes
+ *   partition_meta.c    the marker of what was written
  *
  * UNIT: the rows of one table that are put in order at once: a whole table but for a day from the
  * log that does not fit its memory. The sources of a unit stand one behind the other and a row's
@@ -103,6 +104,7 @@ struct wd_reader { /* scratch of one thread that reads sources */
     const struct wd_source *source; /* RDB: whose chunk `rdb` is */
     uint32_t chunk;
     struct rdb_chunk_view rdb;
+    _Atomic uint64_t *seen; /* bytes read so far, for who watches; may be NULL */
 };
 void wd_reader_free(struct wd_reader *r);
 
@@ -278,6 +280,20 @@ void wd_hash_free(struct wd_hash *h);
 bool wd_hash_source(struct wd_hash *h, const struct wd_source *s, const uint8_t *keep,
                     struct wd_reader *reader, struct content_sum *in, struct content_sum *out,
                     const _Atomic bool *cancel, struct err *err);
+
+/* ---- the marker (partition_meta.c) ---- */
+
+struct wd_facts {
+    int32_t date;
+    const char *calendar, *producer; /* producer NULL: this program */
+    uint64_t rows, epoch, symbols;
+    const struct content_sum *sum; /* of those rows */
+    int64_t time_min, time_max;
+};
+void wd_meta_make(struct hdb_meta *m, const struct schema *target, const struct wd_facts *f);
+/* from: the marker of the rows that were merged, or NULL. */
+bool wd_meta_sources(struct hdb_meta *m, const struct hdb_meta *from, const struct hdb_source *add,
+                     struct err *err);
 
 /* ---- writing (partition_out.c, partition_column.c) ---- */
 

@@ -557,6 +557,8 @@ static bool place_merged(struct wd_order *o, struct walk *w, unsigned from, unsi
     bool stop = false;
     while (!stop && wd_merge_next(&m)) {
         stop = load_relaxed(w->cancel);
+        if (w->reader->seen)
+            bump(w->reader->seen, (uint64_t)m.n * 12);
         p->lo = m.time[0] < p->lo ? m.time[0] : p->lo;
         p->hi = m.time[m.n - 1] > p->hi ? m.time[m.n - 1] : p->hi;
         if (alone && !o->keep) {

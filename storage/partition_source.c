@@ -203,6 +203,8 @@ bool wd_values(struct wd_reader *r, unsigned slot, const struct wd_source *s, ui
                unsigned col, bool texts, struct wd_values *out, struct err *err)
 {
     *out = (struct wd_values){.type = s->type[col]};
+    if (r->seen)
+        bump(r->seen, (uint64_t)WD_SLICE * type_width(s->type[col]));
     switch (s->kind) {
     case WD_RDB:
         return from_rdb(r, s, k, col, out, err);

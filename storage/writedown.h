@@ -31,7 +31,8 @@
  *   it has no rows                                 replaced
  *   mode REBUILD                                   replaced, if its sources all lie in the job's
  *                                                  range; else refused (policy SUPERSEDE: replaced)
- *   table.ours (the catalogue says that Penstock wrote it), or policy MERGE
+ *   table.ours (the catalogue says that Penstock wrote it), or its marker says that this instance
+ *   has loaded a batch into it, or policy MERGE
  *                                                  merged: existing rows and new ones in one order
  *   policy SUPERSEDE                               replaced
  *   policy REFUSE                                  an error that names the table

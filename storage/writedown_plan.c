@@ -91,10 +91,19 @@ bool wd_plan_views(struct writedown *w, struct err *err)
 static bool sources_inside(const struct writedown *w, const struct hdb_meta *m, uint64_t end)
 {
     for (unsigned i = 0; i < m->nsources; i++)
-        if (m->source[i].instance != w->job.instance || m->source[i].first < w->job.first ||
-            m->source[i].end > end)
+        if (hdb_source_load(&m->source[i]) || m->source[i].instance != w->job.instance ||
+            m->source[i].first < w->job.first || m->source[i].end > end)
             return false;
     return m->nsources > 0;
+}
+
+/* Has it rows of a batch? instance 0: of any. */
+static bool loaded_by(const struct hdb_meta *m, uint64_t instance)
+{
+    for (unsigned i = 0; i < m->nsources; i++)
+        if (hdb_source_load(&m->source[i]) && (!instance || m->source[i].instance == instance))
+            return true;
+    return false;
 }
 
 bool wd_plan_existing(struct writedown *w, struct err *err)
@@ -124,13 +133,15 @@ bool wd_plan_existing(struct writedown *w, struct err *err)
             uint64_t end = w->job.end ? w->job.end : UINT64_MAX;
             if (w->job.policy != WRITEDOWN_SUPERSEDE &&
                 !(x->has_meta && sources_inside(w, &x->meta, end)))
-                return err_set(
-                    err, -EEXIST,
-                    "table %s of %s holds rows that are not of this log: a rebuild would "
-                    "lose them; existing_partition: supersede allows it",
-                    t->schema.name, day);
+                return err_set(err, -EEXIST,
+                               "table %s of %s holds rows that %s: a rebuild would lose them; "
+                               "existing_partition: supersede allows it",
+                               t->schema.name, day,
+                               x->has_meta && loaded_by(&x->meta, 0) ? "were loaded from files"
+                                                                     : "are not of this log");
             r->replaced = true;
-        } else if (t->ours || w->job.policy == WRITEDOWN_MERGE) {
+        } else if (t->ours || w->job.policy == WRITEDOWN_MERGE ||
+                   (x->has_meta && loaded_by(&x->meta, w->job.instance))) {
             t->merge = r->merged = true;
         } else if (w->job.policy == WRITEDOWN_SUPERSEDE) {
             r->replaced = true;

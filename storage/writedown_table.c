@@ -214,34 +214,22 @@ bool wd_table_begin(struct writedown *w, struct wd_table *t, struct err *err)
     return hdb_stage_table(&w->stage, t->schema.name, t->dir, err);
 }
 
-static void fill_meta(struct writedown *w, const struct wd_table *t, struct hdb_meta *m)
+static bool fill_meta(const struct writedown *w, const struct wd_table *t, struct hdb_meta *m,
+                      struct err *err)
 {
-    hdb_meta_init(m, &t->target, w->job.day);
-    snprintf(m->calendar, sizeof m->calendar, "%s", w->job.calendar);
-    if (w->cfg.producer)
-        snprintf(m->producer, sizeof m->producer, "%s", w->cfg.producer);
-    m->rows = t->rows;
-    m->sorted = m->has_hash = true;
-    m->hash = content_sum_hash(&t->out);
-    m->captured = t->target.feed && t->out.captured == t->out.rows;
-    m->epoch = w->job.epoch;
-    m->symbols = w->job.sym->count;
-    m->written = clock_system();
-    m->has_times = t->rows > 0;
-    m->time_min = t->time_min;
-    m->time_max = t->time_max;
-}
-
-static bool add_sources(const struct writedown *w, const struct wd_table *t, struct hdb_meta *m,
-                        struct err *err)
-{
+    const struct wd_facts f = {.date = w->job.day,
+                               .calendar = w->job.calendar,
+                               .producer = w->cfg.producer,
+                               .rows = t->rows,
+                               .epoch = w->job.epoch,
+                               .symbols = w->job.sym->count,
+                               .sum = &t->out,
+                               .time_min = t->time_min,
+                               .time_max = t->time_max};
     struct hdb_source s = {.instance = w->job.instance, .first = w->job.first, .end = w->job.end};
     snprintf(s.kind, sizeof s.kind, "%s", w->job.kind);
-    if (t->merge && t->existing.has_meta) {
-        memcpy(m->source, t->existing.meta.source, sizeof m->source);
-        m->nsources = t->existing.meta.nsources;
-    }
-    return hdb_meta_add_source(m, &s, err);
+    wd_meta_make(m, &t->target, &f);
+    return wd_meta_sources(m, t->merge && t->existing.has_meta ? &t->existing.meta : NULL, &s, err);
 }
 
 bool wd_table_finish(struct writedown *w, struct wd_table *t, struct err *err)
@@ -253,8 +241,7 @@ bool wd_table_finish(struct writedown *w, struct wd_table *t, struct err *err)
     if (!m)
         return err_set(err, -ENOMEM, "no memory for a marker");
     bool ok = wd_out_wait(k, 2, err);
-    fill_meta(w, t, m);
-    ok = ok && add_sources(w, t, m, err);
+    ok = ok && fill_meta(w, t, m, err);
     if (ok && !t->rows) {
         r->empty = true;
         ok = hdb_stage_empty(&w->stage, &t->target, m, err);

@@ -21,7 +21,7 @@ struct load_progress {
     _Atomic uint64_t rows;  /* done so far */
     _Atomic uint64_t bytes; /* read: of the delivered file, or of columns */
     _Atomic uint64_t total; /* bytes in all; 0 = not known */
-    _Atomic uint32_t stop;  /* set by the other thread: end with -ECANCELED soon */
+    _Atomic bool stop;      /* set by the other thread: end with -ECANCELED soon */
 };
 pst_inline void load_progress_add(struct load_progress *p, uint64_t rows, uint64_t bytes)
 {

@@ -155,12 +155,22 @@ static void sources(void **state)
     struct hdb_source bad = {1, 5, 4, "eod"};
     assert_false(hdb_meta_add_source(&m, &bad, &err));
     for (uint64_t i = 0; m.nsources < HDB_SOURCES_MAX; i++)
-        add(&m, 3, 10 * i, 10 * i + 5, "load");
-    struct hdb_source more = {4, 0, 1, "load"};
+        add(&m, 3, 10 * i, 10 * i + 5, "publish");
+    struct hdb_source more = {4, 0, 1, "publish"};
     assert_false(hdb_meta_add_source(&m, &more, &err));
     assert_int_equal(err.code, -E2BIG);
-    add(&m, 3, 5, 10, "load"); /* a bridge always has room */
+    add(&m, 3, 5, 10, "publish"); /* a bridge always has room */
     assert_int_equal(m.nsources, HDB_SOURCES_MAX - 1);
+    /* batches are no positions, and one range however far apart they are */
+    memset(&m, 0, sizeof m);
+    add(&m, 1, 7, 8, "load");
+    add(&m, 1, 100, 200, "eod");
+    add(&m, 1, 3000, 3001, "load");
+    add(&m, 1, 150, 151, "load");
+    assert_int_equal(m.nsources, 2);
+    assert_true(hdb_meta_covers(&m, 1, 100, 200));
+    assert_false(hdb_meta_covers(&m, 1, 7, 8));
+    assert_false(hdb_meta_covers(&m, 1, 100, 3001));
 }
 
 static void index_files(void **state)
