@@ -37,7 +37,9 @@ struct interface {
 
 struct pcap_reader {
     char name[256];
-    gzFile gz; /* NULL: memory */
+    gzFile gz; /* NULL: memory, or `take` */
+    pcap_read_source take;
+    void *arg;
     const uint8_t *mem;
     size_t mem_left;
     size_t room;    /* BUFFER, or less for a small capture in memory */
@@ -69,6 +71,13 @@ static uint64_t get64(const struct pcap_reader *r, const uint8_t *p)
 
 static size_t source_read(struct pcap_reader *r, uint8_t *to, size_t n)
 {
+    if (r->take) {
+        int64_t k = r->take(r->arg, to, n);
+        r->failed = k < 0;
+        if (k < 0)
+            snprintf(r->failure, sizeof r->failure, "%s", strerror((int)-k));
+        return k > 0 ? (size_t)k : 0;
+    }
     if (!r->gz) {
         n = n < r->mem_left ? n : r->mem_left;
         memcpy(to, r->mem, n);
@@ -524,7 +533,7 @@ int pcap_read_next(struct pcap_reader *r, struct pcap_packet *out, struct err *e
 
 static struct pcap_reader *start(struct pcap_reader *r, struct err *err)
 {
-    r->room = !r->gz && r->mem_left < BUFFER ? r->mem_left : BUFFER;
+    r->room = !r->gz && !r->take && r->mem_left < BUFFER ? r->mem_left : BUFFER;
     r->buf = malloc(HEADROOM + r->room);
     if (!r->buf) {
         err_set(err, -ENOMEM, "%s: no memory for a buffer of %zu bytes", r->name, r->room);
@@ -578,6 +587,20 @@ struct pcap_reader *pcap_read_open(const char *path, struct err *err)
         return NULL;
     }
     gzbuffer(r->gz, 256 << 10);
+    return start(r, err);
+}
+
+struct pcap_reader *pcap_read_stream(pcap_read_source take, void *arg, const char *name,
+                                     struct err *err)
+{
+    struct pcap_reader *r = calloc(1, sizeof *r);
+    if (!r) {
+        err_set(err, -ENOMEM, "%s: no memory", name);
+        return NULL;
+    }
+    snprintf(r->name, sizeof r->name, "%s", name);
+    r->take = take;
+    r->arg = arg;
     return start(r, err);
 }
 

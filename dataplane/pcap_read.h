@@ -51,6 +51,11 @@ struct pcap_reader;
 struct pcap_reader *pcap_read_open(const char *path, struct err *err);
 /* Plain captures in memory that outlives the reader; not gzip. */
 struct pcap_reader *pcap_read_memory(const void *bytes, size_t n, struct err *err);
+/* From bytes that somebody else unpacks: at most n of them into `to`, 0 at the end, -errno. `name`
+ * is for sentences. */
+typedef int64_t (*pcap_read_source)(void *arg, uint8_t *to, size_t n);
+struct pcap_reader *pcap_read_stream(pcap_read_source take, void *arg, const char *name,
+                                     struct err *err);
 /* 1 = a packet, 0 = the end, -1 = the file is damaged from here on (err). */
 int pcap_read_next(struct pcap_reader *r, struct pcap_packet *out, struct err *err);
 const struct pcap_counts *pcap_read_counts(const struct pcap_reader *r);

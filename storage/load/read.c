@@ -139,16 +139,11 @@ static bool stopped(const struct reading *x, struct err *err)
     return load_progress_stopped(x->progress) && !err_set(err, -ECANCELED, "%s: stopped", x->file);
 }
 
-static bool read_pieces(struct reading *x, const struct load_input_config *c, struct err *err)
+static bool read_pieces(struct reading *x, struct err *err)
 {
     const uint8_t *bytes;
     size_t n, used = 0, keep = 0;
     bool last = false;
-    x->input = load_input_open(x->file, c, err);
-    if (!x->input)
-        return false;
-    if (x->progress)
-        store_relaxed(&x->progress->total, load_input_size(x->input));
     while (!last) {
         if (!load_input_next(x->input, keep, &bytes, &n, &last, err) ||
             !x->reader->feed(x->state, bytes, n, last, &used, err))
@@ -159,9 +154,20 @@ static bool read_pieces(struct reading *x, const struct load_input_config *c, st
         if (stopped(x, err))
             return false;
     }
-    x->hash = load_input_hash(x->input);
-    x->bytes = load_input_size(x->input);
-    x->unpacked = load_input_produced(x->input);
+    return true;
+}
+
+/* The reader takes the pieces itself; what it left is looked at too: it must be sound. */
+static bool read_pulling(struct reading *x, struct err *err)
+{
+    const uint8_t *bytes;
+    size_t n;
+    bool last = false;
+    if (!x->reader->feed(x->state, NULL, 0, true, &n, err))
+        return false;
+    while (!last)
+        if (!load_input_next(x->input, 0, &bytes, &n, &last, err))
+            return false;
     return true;
 }
 
@@ -322,15 +328,28 @@ static bool run(struct reading *x, const json_t *args, json_t **result, struct e
         return false;
     struct load_reader_config c = {
         .recipe = x->recipe, .dict = &x->dict, .progress = x->progress, .path = x->file};
-    struct load_input_config in = {.compression = x->recipe->compression,
-                                   .threads = !json_is_false(json_object_get(args, "threads")),
-                                   .limit =
-                                       (uint64_t)json_integer_value(json_object_get(args, "limit")),
-                                   .raw = x->digest ? tap : NULL,
-                                   .arg = x};
-    if (!make_sink(x, args, &c, err) || !(x->state = x->reader->open(&c, err)))
+    const struct load_input_config in = {
+        .compression = x->recipe->compression,
+        .threads = !json_is_false(json_object_get(args, "threads")),
+        .limit = (uint64_t)json_integer_value(json_object_get(args, "limit")),
+        .raw = x->digest ? tap : NULL,
+        .arg = x};
+    if (!make_sink(x, args, &c, err) ||
+        (!x->reader->whole && !(x->input = load_input_open(x->file, &in, err))))
         return false;
-    bool ok = x->reader->whole ? read_whole(x, err) : read_pieces(x, &in, err);
+    if (x->input && x->progress)
+        store_relaxed(&x->progress->total, load_input_size(x->input));
+    c.input = x->reader->pull ? x->input : NULL;
+    if (!(x->state = x->reader->open(&c, err)))
+        return false;
+    bool ok = x->reader->whole  ? read_whole(x, err)
+              : x->reader->pull ? read_pulling(x, err)
+                                : read_pieces(x, err);
+    if (ok && x->input) {
+        x->hash = load_input_hash(x->input);
+        x->bytes = load_input_size(x->input);
+        x->unpacked = load_input_produced(x->input);
+    }
     if (x->preview.rows && (ok || x->preview.enough)) {
         *result = preview_json(&x->preview);
         return true;

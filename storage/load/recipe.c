@@ -844,6 +844,11 @@ static bool check(struct reading *x)
         return wrong(x, "date", "file needs a file_pattern with {date}");
     if (feed && r->date == LOAD_DATE_COLUMN)
         return wrong(x, "date", "this format has no columns");
+    if (r->format == LOAD_ITCH50 && r->date == LOAD_DATE_TIME)
+        return wrong(x, "date",
+                     "such a file does not say its date: give one, or file and a file_pattern");
+    if (feed && r->ntables < 2)
+        return wrong(x, "schemas", "lacks the tables gap and undecoded");
     if (r->format == LOAD_PCAP && !*r->framing && !r->nframing)
         return wrong(x, "framing", "a capture needs the framing of its feed");
     if (feed && !*r->feed)

@@ -78,7 +78,8 @@ uint64_t load_save_rows(const struct load_save *s);
  *
  * A reader turns bytes into blocks. `feed` is given pieces (input.h) and says how many bytes of
  * each it has used: the rest is seen again in front of the next piece; with `last` it uses all.
- * `whole` readers (splayed: a directory) get no bytes and do everything in one call of feed.
+ * `whole` readers (splayed: a directory) get no bytes and do everything in one call of feed; so do
+ * those that `pull` (pcap), which take them from c->input themselves.
  * All functions: false = err.
  */
 struct load_reader_config {
@@ -88,10 +89,11 @@ struct load_reader_config {
     struct load_rejects rejects;
     struct load_progress *progress; /* may be NULL; rows are the reader's to add, bytes are not */
     const char *path;               /* of the delivered file, for sentences */
+    struct load_input *input;       /* for readers that pull; NULL for others */
 };
 struct load_reader {
     const char *name; /* "text" "itch50" "pcap" "splayed" "plugin" */
-    bool whole;
+    bool whole, pull;
     void *(*open)(const struct load_reader_config *c, struct err *err);
     bool (*feed)(void *reader, const uint8_t *bytes, size_t n, bool last, size_t *used,
                  struct err *err);
