@@ -378,7 +378,7 @@ static bool take_block(void *arg, struct load_block *b, struct err *err)
     for (uint32_t i = 0; i < b->nruns; i++) {
         if (b->run[i].day < 0 || b->run[i].day > CIVIL_DAY_MAX)
             return err_set(err, -EPROTO, "a reader handed on a row without a date: a bug");
-        if (!take_rows(s, b, b->run[i].day, first, b->run[i].rows, err))
+        if (b->run[i].rows && !take_rows(s, b, b->run[i].day, first, b->run[i].rows, err))
             return false;
         first += b->run[i].rows;
     }
