@@ -24,6 +24,8 @@
 #include "load_feed.h"
 #include "load_plugin.h"
 #include "load_sandbox.h"
+#include "storage/load/index.h"
+#include "storage/load/merge.h"
 #include "storage/load/wire.h"
 
 #define LOOK_MS     100 /* memory is looked at so often; a beat is every tenth look */
@@ -94,10 +96,8 @@ static bool read_file(const json_t *args, struct load_progress *progress, json_t
 static const struct {
     const char *name;
     load_task_fn *run;
-} tasks[] = {{"refresh", refresh},
-             {"read", read_file},
-             {"hash", load_hash_run},
-             {"verify", load_verify_run}};
+} tasks[] = {{"refresh", refresh},        {"read", read_file},       {"hash", load_hash_run},
+             {"verify", load_verify_run}, {"index", load_index_run}, {"merge", load_merge_run}};
 
 static void run_task(const json_t *o, struct load_progress *progress, struct load_done *d)
 {

@@ -6,7 +6,7 @@
 #include "kdb_file.h"
 #include "load/splayed.h"
 #include "load/text_value.h"
-#include "writedown_parts.h"
+#include "partition.h"
 
 #define DOMAIN_BYTES_MAX (4ull << 30)
 #define UNRESOLVED       0xFFFFFFFEu
