@@ -4,14 +4,21 @@
 
 #include "recovery.h"
 
-#define RECOVERY_WRITER "recovered" /* of a header that was made anew */
+#define RECOVERY_WRITER "recovered"   /* of a header that was made anew */
 #define RECOVERY_WINDOW (64ull << 20) /* the last stretch of the journal is always read whole */
 
 /* Room is doubled at powers of two. */
 void *recovery_grow(void *list, uint32_t n, size_t each);
 int64_t recovery_elapsed(const struct recovery *r, int64_t since);
+
+/* recovery_frames.c */
 void recovery_mark(struct recovery *r, const struct frame *f);
 void recovery_rows(struct recovery *r, const struct frame *f);
+void recovery_settle_sessions(struct recovery *r); /* what two streams still owe is lost */
+void recovery_free_pieces(struct recovery_session *s);
+void recovery_drop_event(struct recovery *r, uint32_t i);
+
+/* recovery.c */
 /* Sessions lost something here: what stands next tells what. */
 void recovery_after_loss(struct recovery *r, bool loss);
 void recovery_read_all(struct recovery *r); /* no more frames: what is still expected is lost */

@@ -3,10 +3,12 @@
  * bind.h - from libpg_query's parse tree to a plan: names, types, shapes. Internal to the front
  * end.
  *
- *   parse.h    text -> tree            bind.c       SELECT: FROM, WHERE, GROUP BY ... -> plan
+ *   parse.h    text -> tree            bind.c       SELECT: WHERE, GROUP BY ... -> plan
+ *   bind_from.c  FROM
  *   bind_node.c  nodes, folding        bind_expr.c  expressions
  *   bind_type.c  types and casts       bind_func.c  functions and aggregates
  *   bounds.c   what WHERE says about date, time, sym
+ *   bind_from.c  FROM: tables, views, named queries, ASOF
  *
  * While an expression is bound its type may be one that no plan has:
  *   BIND_UNTYPED  a literal in quotes, NULL or a parameter without type: the place decides.
@@ -179,3 +181,14 @@ __attribute__((format(printf, 2, 3))) void text_put(struct text_out *o, const ch
 void plan_text_expr(struct text_out *o, const struct plan *p, const struct plan_expr *x);
 /* Lines of EXPLAIN: what will be done; with facts, what was. */
 void plan_text_lines(struct text_out *o, const struct plan *p, bool facts);
+
+/* ---- bind_from.c ---- */
+struct bind_pending {         /* conditions that hold for one scan or for the joined rows */
+    struct plan_expr *all[3]; /* left, right, both */
+};
+/* A conjunct of WHERE, or of a view's, for the scan `slot`. */
+bool bind_condition(struct binder *b, struct bind_pending *w, unsigned slot, struct plan_expr *x);
+bool bind_from(struct binder *b, const select_tree *t, struct bind_pending *w);
+
+/* ---- bind.c ---- */
+bool bind_targets(struct binder *b, const select_tree *t);
