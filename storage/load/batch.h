@@ -32,6 +32,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include "core/base.h"
 
 #define LOAD_NAME_MAX     256u

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include "core/base.h"
 
 #define LOAD_DIGEST_TEXT 144u

@@ -32,10 +32,11 @@
  * orchestrator writes where nobody looks.
  *
  * EXACTLY ONCE. A batch's rows become visible with its commit number; the mover takes a commit
- * number once. A file is known by (rule, batch key, name): delivered again with the same size and
- * mtime, or with the same content hash (a task `hash` decides), it is a no-op; with other content
- * it is refused unless the rule, or `load add --supersede`, says so. A superseding batch replaces
- * the whole tables of its dates; it is refused when another batch has loaded into one of them, too.
+ * number once. A file is known by its path (rule and batch follow from it): delivered again with
+ * the same size and mtime, or with the same content hash (a task `hash` decides), it is a no-op; so
+ * is a file of the same name and content from elsewhere; with other content it is refused unless
+ * the rule, or `load add --supersede`, says so. A superseding batch replaces the whole tables of
+ * its dates; it is refused when another batch has loaded into one of them, too.
  *
  * FAILURE. A task that fails, or whose worker dies, hangs (no progress for stuck_after) or holds
  * more than its memory: again after retry_backoff, doubling, at most `retries` times; errors that
@@ -113,6 +114,7 @@ struct loader_config {
     enum loader_finished finished;
     const char *finished_directory;   /* MOVE; on the filesystem of the staging directories */
     const char *quarantine_directory; /* NULL: files stay where they are */
+    const char *rejects_directory;    /* NULL: <file>.rejects beside the file */
     unsigned workers;
     bool fixed;        /* allocation static */
     bool large_worker; /* worker 0 takes the largest reads */

@@ -19,10 +19,10 @@
  * that with fewer free workers than n the smallest wait. The largest goes to the free worker with
  * the most memory (ING-27).
  *
- * THE LARGE WORKER (ING-27, LDR-03): when it is idle, the largest queued read task of all groups is
- * pinned to it; its size leaves the budget and it leaves the free list. It never takes another
- * read; index and merge tasks it takes like any worker. It too stays within the budget, or runs
- * alone.
+ * THE LARGE WORKER (ING-27, LDR-03): when it is idle, the largest read task of the first group that
+ * has any is pinned to it; its size leaves the budget and it leaves the free list. It never takes
+ * another read; index and merge tasks it takes like any worker. It too stays within the budget, or
+ * runs alone.
  *
  * NO STARVATION (GAP-22). When nothing runs and nothing was given out, the largest task of the most
  * urgent group is given out alone even if it is not below the budget: `alone` (workers read in
