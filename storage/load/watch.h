@@ -25,9 +25,11 @@
  * one piece. Files that inotify covers and that did not change are looked at by scans too: an event
  * that never came (NFS, overlay) must not matter.
  *
- * DIRECTORIES that vanish, are unmounted or replaced: `lost` (once, with the reason), files are not
- * told as gone (a mount that went away for a minute is no news about its files); when the path is
- * there again: `found`, and a scan, after which files that really went are told as GONE.
+ * DIRECTORIES that vanish: `state` (once, with the reason), files are not told as gone (a directory
+ * that is away for a minute is no news about its files); when the path is there again: `state`, and
+ * a scan, after which files that really went are told as GONE. One that was replaced, or unmounted
+ * (the mount point is a directory, too) is noticed by the next scan. No descriptor is held between
+ * steps: unmounting stays possible.
  * On filesystems that other machines write to (NFS, CIFS, FUSE, 9p …) inotify is not used.
  *
  * Owner: the loader thread. System calls: this module is not behind struct io, because inotify is
