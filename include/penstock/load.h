@@ -27,7 +27,7 @@
  *     static const struct pst_load_function f = {.name = "only_large", .kind = PST_LOAD_POST_READ,
  *         .about = "Trades of at least 100.", .rows = only_large};
  *     PST_LOAD_PLUGIN("large", "1.0", "An example.")
- *     int pst_load_register(struct pst_load_registry *r)
+ *     PST_PLUGIN_EXPORT int pst_load_register(struct pst_load_registry *r)
  *     {
  *         return pst_load_host->add(r, &f);
  *     }
