@@ -128,6 +128,7 @@ static void keep_date(struct text_column *c, const char *p, uint32_t n, int32_t 
     struct text_moment m;
     uint32_t prefix = (uint32_t)(colon - p) - 2;
     bool zulu = p[n - 1] == 'Z', dated = prefix != 0;
+    int64_t base = 0, low = 0, high = NS_PER_DAY;
     char text[32]; /* what is kept must mean the same with any clock behind it: ask with this one */
     memcpy(text, p, prefix + 8);
     text[prefix + 8] = 'Z';
@@ -137,16 +138,16 @@ static void keep_date(struct text_column *c, const char *p, uint32_t n, int32_t 
     if (c->how.type == PST_TIMESPAN) {
         if (dated || zulu)
             return;
-        c->base = 0;
-        c->low = 0;
-        c->high = NS_PER_DAY;
     } else {
         int64_t ns = zulu ? civil_floor_mod(m.ns, NS_PER_DAY) : m.ns;
         int32_t of = zulu ? civil_day_of(m.ns) : dated ? m.day : day;
         if (of == TEXT_NO_DAY ||
-            !stretch(zulu ? NULL : c->how.zone, of, ns, &c->base, &c->low, &c->high))
+            !stretch(zulu ? NULL : c->how.zone, of, ns, &base, &low, &high))
             return;
     }
+    c->base = base;
+    c->low = low;
+    c->high = high;
     keep_text(c, p, prefix);
     c->zulu = zulu;
     c->day = day;

@@ -23,6 +23,7 @@ struct kit {
     uint64_t nrows, nrejects, blocks;
     uint64_t most; /* rejects allowed */
     bool quiet;    /* count only */
+    uint64_t show; /* so many rows; 0 = all */
     struct err err;
 };
 
@@ -47,11 +48,13 @@ __attribute__((format(printf, 2, 3))) static inline void kit_add(struct kit_text
 static inline void kit_bytes(struct kit_text *t, const char *p, size_t n)
 {
     kit_add(t, "<");
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)p[i] < 32 || (unsigned char)p[i] > 126)
-            kit_add(t, "\\x%02x", (unsigned char)p[i]);
-        else
-            kit_add(t, "%c", p[i]);
+    for (size_t i = 0, plain; i < n; i += plain + 1) {
+        for (plain = 0; i + plain < n && p[i + plain] >= 32 && p[i + plain] <= 126;)
+            plain++;
+        kit_add(t, "%.*s", (int)plain, p + i);
+        if (i + plain < n)
+            kit_add(t, "\\x%02x", (unsigned char)p[i + plain]);
+    }
     kit_add(t, ">");
 }
 
@@ -111,9 +114,10 @@ static inline bool kit_block(void *arg, struct load_block *b, struct err *err)
     struct kit *k = arg;
     pst_must(b->rows && b->rows <= b->room && b->run_rows == b->rows);
     k->blocks++;
+    uint64_t before = k->nrows;
     k->nrows += b->rows;
     uint32_t run = 0, used = 0;
-    for (uint32_t r = 0; r < b->rows && !k->quiet; r++) {
+    for (uint32_t r = 0; r < b->rows && !k->quiet && (!k->show || before + r < k->show); r++) {
         while (used == b->run[run].rows) {
             run++;
             used = 0;
