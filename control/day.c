@@ -304,7 +304,9 @@ static void take_outcome(struct day *y)
     y->writing = NULL;
     if (o.published)
         count_epoch(y, o.job->epoch);
-    if (o.job->verify) {
+    if (o.job->load) {
+        day_load_done(y, &o);
+    } else if (o.job->verify) {
         retention_verified(y, &o);
     } else if (o.job->rebuild) {
         rebuild_done(y, &o);
@@ -362,7 +364,15 @@ static void give_work(struct day *y)
     }
     if (!y->write || !y->loaded || !day_write_idle(y->write))
         return;
-    if (next) {
+    bool held = day_load_held(y);
+    struct day_job *load = next && !held ? NULL : day_load_job(y);
+    if (load) {
+        load->epoch = y->epoch + 1;
+        if (!day_write_give(y->write, load))
+            day_load_undo(y, load);
+    } else if (held) {
+        return;
+    } else if (next) {
         give_eod(y, next);
     } else if (y->queue && durable(y, y->queue->end)) {
         struct day_job *j = y->queue;
@@ -444,15 +454,15 @@ void day_rdb_figures(const struct day *y, struct day_rdb_figures *out)
     rdb_figures(y->rdb.rdb, &f);
     uint64_t tail = ring_tail(&y->d->ring);
     bool rebuilding = !load_acquire(&y->rdb.caught_up);
-    *out = (struct day_rdb_figures){.position = f.position,
-                                    .taken = load_relaxed(&y->rdb.taken),
-                                    .refused = load_relaxed(&y->rdb.refused),
-                                    .behind = day_behind(y->rdb.before, y->rdb.nbefore,
-                                                         y->rdb.start, f.position, tail),
-                                    .lag_ns = day_lag(y),
-                                    .memory = y->rdb.memory,
-                                    .used = f.used,
-                                    .rebuild_to = rebuilding ? y->rdb.start : 0};
+    *out = (struct day_rdb_figures){
+        .position = f.position,
+        .taken = load_relaxed(&y->rdb.taken),
+        .refused = load_relaxed(&y->rdb.refused),
+        .behind = day_behind(y->rdb.before, y->rdb.nbefore, y->rdb.start, f.position, tail),
+        .lag_ns = day_lag(y),
+        .memory = y->rdb.memory,
+        .used = f.used,
+        .rebuild_to = rebuilding ? y->rdb.start : 0};
 }
 
 void day_probe(struct day *y, uint64_t at)
@@ -679,6 +689,7 @@ struct day *day_open(struct daemon *d, struct err *err)
     }
     y->d = d;
     y->catalogue = &d->wiring->catalogue;
+    day_load_init(y);
     y->pins = pins_new(y);
     bool ok = y->pins && day_rdb_open(&y->rdb, d, err) && from_catalogue(y, err);
     if (ok && d->config->database) {
@@ -770,5 +781,6 @@ void day_close(struct day *y)
         free(r);
     }
     pins_free(y->pins);
+    day_load_fini(y);
     free(y);
 }

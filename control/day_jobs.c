@@ -2,13 +2,13 @@
 /* What the writedown thread is asked to do: which tables, which rows, from memory or from the log.
  */
 #include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include "core/civil.h"
 #include "day_parts.h"
 #include "wiring.h"
 
-/* The newest version of every table that the calendar owns; `only`: that one alone. */
-static bool job_tables(struct day *y, struct day_job *j, const char *only)
+bool day_job_tables(struct day *y, struct day_job *j, const char *only)
 {
     const struct schema_set *set = y->d->schemas;
     unsigned room = 0;
@@ -22,11 +22,14 @@ static bool job_tables(struct day *y, struct day_job *j, const char *only)
     for (unsigned id = TABLE_FIRST; id < TABLE_MAX && j->ntables < room; id++) {
         const struct schema *s = schema_set_get(set, id);
         if (!s || schema_set_find(set, s->name) != s || (only && strcmp(only, s->name)) ||
-            wiring_calendar_of(y->d, s->name) != j->calendar_index)
+            (j->calendar_index != UINT_MAX &&
+             wiring_calendar_of(y->d, s->name) != j->calendar_index))
             continue;
         j->schema[j->ntables] = *s;
-        j->table[j->ntables] = (struct writedown_table){.schema = &j->schema[j->ntables],
-                                                        .ours = c && c->database && c->epoch};
+        j->table[j->ntables] =
+            (struct writedown_table){.schema = &j->schema[j->ntables],
+                                     .ours = (c && c->database && c->epoch) ||
+                                             catalogue_loaded(y->catalogue, j->day, s->name)};
         j->ntables++;
     }
     return true;
@@ -68,7 +71,7 @@ static bool job_parts(struct day *y, struct day_job *j, const struct day_entry *
 struct day_job *day_job_eod(struct day *y, const struct day_entry *e, struct err *err)
 {
     struct day_job *j = job_new(e->cat.calendar, e->calendar, e->cat.day);
-    if (!j || !job_tables(y, j, NULL)) {
+    if (!j || !day_job_tables(y, j, NULL)) {
         err_set(err, -ENOMEM, "no memory for the list of tables");
         day_job_free(j);
         return NULL;
@@ -118,7 +121,7 @@ struct day_job *day_job_rebuild(struct day *y, const struct day_rebuild *r, unsi
     const struct catalogue_day *c = catalogue_day(y->catalogue, wc.calendar->name, r->day);
     civil_format(r->day, date);
     struct day_job *j = job_new(wc.calendar->name, calendar, r->day);
-    if (!j || !job_tables(y, j, r->table)) {
+    if (!j || !day_job_tables(y, j, r->table)) {
         err_set(err, -ENOMEM, "no memory for the list of tables");
         day_job_free(j);
         return NULL;

@@ -17,6 +17,7 @@
 #include "daemon.h"
 #include "day.h"
 #include "day_behind.h"
+#include "day_load.h"
 #include "storage/catalogue.h"
 #include "storage/rdb.h"
 #include "storage/writedown.h"
@@ -86,9 +87,10 @@ struct day_job {
     struct writedown_table *table;
     struct schema *schema; /* what table[] points to */
     unsigned ntables;
-    bool verify;   /* nothing is written: does the database hold the date? */
-    uint64_t rows; /* verify: at least so many */
-    char **dir;    /* rebuild --from: directories, NULL = the instance's own log */
+    bool verify;                /* nothing is written: does the database hold the date? */
+    uint64_t rows;              /* verify: at least so many */
+    struct day_load_work *load; /* the loader's request; of the job */
+    char **dir;                 /* rebuild --from: directories, NULL = the instance's own log */
     unsigned ndirs;
     struct day_job *next;
 };
@@ -115,6 +117,7 @@ struct day_write {
     bool opened;
     int lock_fd; /* the database's lock while a job runs, else -1 */
     int64_t open_at, space_at;
+    int64_t clean_at; /* opened while another program had the lock: to be cleaned yet; 0 = it is */
     char lock_holder[200];
     _Atomic(struct writedown *) visible; /* for progress and cancel from control */
 
@@ -123,7 +126,7 @@ struct day_write {
     bool busy;                  /* a job is given or running */
     struct day_outcome outcome; /* thread -> control; job NULL: none */
     bool loaded, want_epoch;
-    uint64_t epoch;
+    uint64_t epoch; /* at least so many publications were counted */
     struct err open_error;
     _Atomic bool cancel, reopen;
     _Atomic uint64_t free_bytes; /* the least of the database's disks; 0 = not known */
@@ -145,6 +148,39 @@ bool day_write_take(struct day_write *w,
 bool day_write_loaded(struct day_write *w, struct err *why, uint64_t *epoch);
 json_t *day_write_progress(struct day_write *w);
 void day_job_free(struct day_job *j);
+
+/* The writedown thread: with the database's lock, refreshed and cleaned up; the job's epoch is
+ * above that of a batch which was finished by that. */
+bool day_write_begin(struct day_write *w, struct day_job *j, struct err *err);
+
+/* ---- the loader's requests (day_load.c) ---- */
+
+struct day_load_work {
+    struct day_load_request request; /* what it points to is in the arrays below */
+    struct load_move_table *table;
+    bool *stale;
+    char **keep;
+    char *prefix;
+    struct day_load_answer answer;
+};
+struct day_load {
+    pthread_mutex_t lock;
+    struct day_load_work *given; /* not begun; or the one whose answer waits (`answered`) */
+    bool running, answered, hold;
+    int64_t hold_until; /* monotonic */
+    void (*wake)(void *arg);
+    void *wake_arg;
+};
+void day_load_init(struct day *y);
+void day_load_fini(struct day *y);
+bool day_load_held(struct day *y); /* nothing else is to be begun */
+/* Control: a job of the request that is due, NULL: none. day_load_done takes what it came to. */
+struct day_job *day_load_job(struct day *y);
+void day_load_undo(struct day *y, struct day_job *j); /* it was not taken */
+void day_load_done(struct day *y, struct day_outcome *o);
+/* The writedown thread. tidy: behind the outcome. */
+bool day_load_run(struct day_write *w, struct day_outcome *out);
+void day_load_work_free(struct day_load_work *w);
 
 /* ---- a (calendar, day) ---- */
 
@@ -199,6 +235,7 @@ struct day {
     int catalogue_errno;
     bool stopping, sealed;
     uint64_t overdue_seen;
+    struct day_load load;
     /* RDB day slots that no cut names any more: published, waiting for their pins */
     struct {
         uint32_t generation; /* 0 = not leaving */
@@ -241,6 +278,8 @@ static inline bool day_unread(const struct day *y, int32_t day)
 {
     return y->d->options.no_replay && day <= y->unread;
 }
+/* The newest version of every table of a calendar (UINT_MAX: of all); `only`: that one alone. */
+bool day_job_tables(struct day *y, struct day_job *j, const char *only);
 struct day_job *day_job_eod(struct day *y, const struct day_entry *e, struct err *err);
 struct day_job *day_job_rebuild(struct day *y, const struct day_rebuild *r, unsigned calendar,
                                 struct err *err);

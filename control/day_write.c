@@ -21,6 +21,7 @@ void day_job_free(struct day_job *j)
     for (unsigned i = 0; i < j->ndirs; i++)
         free(j->dir[i]);
     free(j->dir);
+    day_load_work_free(j->load);
     free(j->part);
     free(j->table);
     free(j->schema);
@@ -82,6 +83,38 @@ static bool make_root(const char *root, struct err *err)
            err_set(err, -ENOTDIR, "database %s is no directory", p);
 }
 
+/* A publication that is complete: control counts it. */
+static void count(struct day_write *w, uint64_t epoch)
+{
+    pthread_mutex_lock(&w->lock);
+    w->epoch = epoch > w->epoch ? epoch : w->epoch;
+    pthread_mutex_unlock(&w->lock);
+}
+
+bool day_write_begin(struct day_write *w, struct day_job *j, struct err *err)
+{
+    struct hdb_cleaned done = {0};
+    if (!lock_database(w, err) || !hdb_refresh(w->hdb, err) ||
+        !hdb_clean(w->io, w->hdb, &done, cleaned, w, err))
+        return false;
+    w->clean_at = 0;
+    count(w, done.loading);
+    if (j && done.loading >= j->epoch)
+        j->epoch = done.loading + 1;
+    return true;
+}
+
+/* What a crash left while a verb had the lock. */
+static void clean_late(struct day_write *w)
+{
+    struct err err = {0};
+    if (!w->clean_at || clock_monotonic() < w->clean_at)
+        return;
+    if (!day_write_begin(w, NULL, &err))
+        w->clean_at = clock_monotonic() + NS_PER_S;
+    unlock_database(w);
+}
+
 static bool open_database(struct day_write *w, struct err *err)
 {
     const struct config *c = w->d->config;
@@ -92,16 +125,20 @@ static bool open_database(struct day_write *w, struct err *err)
         return false;
     /* A verb may hold the lock: then what a crash left is cleaned before the next publication. */
     struct err busy = {0};
-    struct hdb_cleaned done;
+    struct hdb_cleaned done = {0};
+    w->clean_at = 0;
     if (lock_database(w, &busy)) {
         bool ok = hdb_clean(w->io, w->hdb, &done, cleaned, w, err);
         hdb_lockfile_remove(w->io, c->hdb_lockfile); /* a crash may have left it */
         unlock_database(w);
         if (!ok)
             return false;
+        count(w, done.loading);
     } else if (busy.code != -EWOULDBLOCK) {
         *err = busy;
         return false;
+    } else {
+        w->clean_at = clock_monotonic() + NS_PER_S;
     }
     w->opened = hdb_sym_open(&w->sym, w->io, c->database, err);
     if (!w->opened)
@@ -151,7 +188,7 @@ static void try_open(struct day_write *w)
     pthread_mutex_lock(&w->lock);
     bool news = ok != w->loaded || strcmp(err.text, w->open_error.text);
     w->loaded = ok;
-    w->epoch = epoch;
+    w->epoch = epoch > w->epoch ? epoch : w->epoch;
     w->open_error = err;
     pthread_mutex_unlock(&w->lock);
     if (ok && news) {
@@ -285,12 +322,11 @@ static bool run_job(struct day_write *w, struct day_outcome *out)
     if (j->verify)
         return run_verify(w, out);
     const struct config *c = w->d->config;
-    struct hdb_cleaned done;
     struct hdb_sym foreign;
-    if (!lock_database(w, &out->err))
+    if (!day_write_begin(w, j, &out->err))
         return false;
-    if (!hdb_refresh(w->hdb, &out->err) || !hdb_clean(w->io, w->hdb, &done, cleaned, w, &out->err))
-        return false;
+    if (j->load)
+        return day_load_run(w, out);
     int64_t *before = calloc(j->ntables + 1, sizeof *before);
     pst_must(before);
     for (unsigned i = 0; i < j->ntables; i++)
@@ -356,8 +392,12 @@ static int work(void *arg)
     pthread_mutex_lock(&w->lock);
     struct day_job *j = w->outcome.job ? NULL : w->given;
     pthread_mutex_unlock(&w->lock);
-    if (!j)
+    if (!j) {
+        if (w->w)
+            clean_late(w);
         return 0;
+    }
+    char tidy[LOAD_BATCH_MAX + 1] = "";
     struct day_outcome out = {.job = j};
     if (!w->w)
         err_set(&out.err, -ENODEV, "the database is not loaded");
@@ -366,10 +406,16 @@ static int work(void *arg)
     else if (!out.err.code)
         out.err.code = -EIO;
     unlock_database(w);
+    if (j->load && out.published)
+        memcpy(tidy, j->load->request.move.batch, sizeof tidy);
     pthread_mutex_lock(&w->lock);
     w->given = NULL;
     w->outcome = out;
     pthread_mutex_unlock(&w->lock);
+    /* Queries see the batch as soon as control has the outcome; what it replaced is deleted now. */
+    struct err ignored;
+    if (*tidy)
+        load_publish_tidy(w->io, w->hdb, tidy, &ignored);
     return 1;
 }
 

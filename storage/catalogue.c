@@ -60,6 +60,32 @@ static void day_set(struct catalogue *c, const struct catalogue_day *d)
     c->day[c->ndays++] = *d;
 }
 
+/* Where (date, table) is or belongs. */
+static unsigned loaded_at(const struct catalogue *c, int32_t date, const char *table)
+{
+    unsigned lo = 0, hi = c->nloaded;
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        const struct catalogue_loaded *l = &c->loaded[mid];
+        if (l->date < date || (l->date == date && strcmp(l->table, table) < 0))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static void loaded_set(struct catalogue *c, const struct catalogue_loaded *l)
+{
+    if (!catalogue_loaded(c, l->date, l->table)) {
+        unsigned at = loaded_at(c, l->date, l->table);
+        c->loaded = grow(c->loaded, c->nloaded, &c->cap_loaded, sizeof *l);
+        memmove(&c->loaded[at + 1], &c->loaded[at], (c->nloaded - at) * sizeof *l);
+        c->nloaded++;
+    }
+    c->loaded[loaded_at(c, l->date, l->table)] = *l;
+}
+
 /* ---- lines ---- */
 
 static char *file_json(const struct catalogue_file *f)
@@ -90,6 +116,29 @@ static char *epoch_json(const struct catalogue *c)
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     return text;
+}
+
+static char *loaded_json(const struct catalogue_loaded *l)
+{
+    json_t *j = json_pack("{s:{s:i, s:s, s:I, s:s}}", "loaded", "date", (int)l->date, "table",
+                          l->table, "epoch", (json_int_t)l->epoch, "batch", l->batch);
+    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    json_decref(j);
+    return text;
+}
+
+static void apply_loaded(struct catalogue *c, const json_t *j)
+{
+    const char *table = json_string_value(json_object_get(j, "table"));
+    const char *batch = json_string_value(json_object_get(j, "batch"));
+    struct catalogue_loaded l = {.date = (int32_t)json_integer_value(json_object_get(j, "date")),
+                                 .epoch =
+                                     (uint64_t)json_integer_value(json_object_get(j, "epoch"))};
+    if (!table || strlen(table) >= sizeof l.table)
+        return;
+    strcpy(l.table, table);
+    snprintf(l.batch, sizeof l.batch, "%s", batch ? batch : "");
+    loaded_set(c, &l);
 }
 
 static unsigned state_of(const char *const *names, unsigned n, const char *text)
@@ -125,6 +174,8 @@ static bool apply(struct catalogue *c, const char *text, size_t len)
             file_set(c, &f);
     } else if (removed)
         file_unset(c, removed);
+    else if (json_object_get(j, "loaded"))
+        apply_loaded(c, json_object_get(j, "loaded"));
     else if (calendar && strlen(calendar) < 32) {
         struct catalogue_day d = {.day = day,
                                   .state = state_of(day_states, PST_COUNT(day_states), state),
@@ -209,10 +260,12 @@ static char *content(struct catalogue *c, size_t *len)
         ok = add_line(&text, len, file_json(&c->file[i]));
     for (unsigned i = 0; ok && i < c->ndays; i++)
         ok = add_line(&text, len, day_json(&c->day[i]));
+    for (unsigned i = 0; ok && i < c->nloaded; i++)
+        ok = add_line(&text, len, loaded_json(&c->loaded[i]));
     if (ok && c->epoch)
         ok = add_line(&text, len, epoch_json(c));
     if (ok) {
-        c->lines = c->nfiles + c->ndays + (c->epoch != 0);
+        c->lines = c->nfiles + c->ndays + c->nloaded + (c->epoch != 0);
         c->bad_lines = 0;
         return text;
     }
@@ -271,24 +324,26 @@ static int rewrite(struct catalogue *c)
     return r;
 }
 
-static int append(struct catalogue *c, char *json)
+/* Takes the lines of n changes that are in memory already. */
+static int append_some(struct catalogue *c, char **json, unsigned n)
 {
     bool whole =
         c->post ? atomic_exchange_explicit(&c->failed, false, memory_order_relaxed) : c->fd < 0;
-    if (whole && !c->post) {
-        free(json);
-        return rewrite(c);
-    }
     size_t len = 0;
     char *text = NULL;
     bool ok = true;
-    if (whole) {
-        free(json);
-        ok = (text = content(c, &len)) != NULL;
-    } else {
-        ok = add_line(&text, &len, json);
+    for (unsigned i = 0; i < n; i++) {
+        if (whole || !ok) {
+            free(json[i]);
+            continue;
+        }
+        ok = add_line(&text, &len, json[i]);
         c->lines++;
     }
+    if (whole && !c->post)
+        return rewrite(c);
+    if (whole)
+        ok = (text = content(c, &len)) != NULL;
     if (!ok) {
         free(text);
         return -ENOMEM;
@@ -300,6 +355,11 @@ static int append(struct catalogue *c, char *json)
     int r = catalogue_file_append(c, text, len);
     free(text);
     return r;
+}
+
+static int append(struct catalogue *c, char *json)
+{
+    return append_some(c, &json, 1);
 }
 
 bool catalogue_open(struct catalogue *c, struct io *io, const char *state_directory,
@@ -325,7 +385,7 @@ bool catalogue_open(struct catalogue *c, struct io *io, const char *state_direct
     }
     load(c, text, s.size);
     free(text);
-    bool stale = c->lines > COMPACT_LINES && c->lines > 2 * (c->nfiles + c->ndays);
+    bool stale = c->lines > COMPACT_LINES && c->lines > 2 * (c->nfiles + c->ndays + c->nloaded);
     if (c->torn || c->bad_lines || stale)
         r = rewrite(c);
     if (r == 0 && s.size == 0) {
@@ -346,10 +406,12 @@ void catalogue_close(struct catalogue *c)
         c->io->ops->close(c->io, c->fd);
     free(c->file);
     free(c->day);
+    free(c->loaded);
     c->file = NULL;
     c->day = NULL;
+    c->loaded = NULL;
     c->fd = -1;
-    c->nfiles = c->ndays = 0;
+    c->nfiles = c->ndays = c->nloaded = 0;
 }
 
 int catalogue_put_file(struct catalogue *c, const struct catalogue_file *f)
@@ -373,6 +435,29 @@ int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d)
     struct catalogue_day copy = *d;
     day_set(c, &copy);
     return append(c, day_json(&copy));
+}
+
+int catalogue_put_loaded(struct catalogue *c, const struct catalogue_loaded *l, unsigned n)
+{
+    char **json = n ? calloc(n, sizeof *json) : NULL;
+    if (!n)
+        return 0;
+    pst_must(json);
+    for (unsigned i = 0; i < n; i++) {
+        loaded_set(c, &l[i]);
+        json[i] = loaded_json(&l[i]);
+    }
+    int r = append_some(c, json, n);
+    free(json);
+    return r;
+}
+
+const struct catalogue_loaded *catalogue_loaded(const struct catalogue *c, int32_t date,
+                                                const char *table)
+{
+    unsigned at = loaded_at(c, date, table);
+    const struct catalogue_loaded *l = &c->loaded[at];
+    return at < c->nloaded && l->date == date && !strcmp(l->table, table) ? l : NULL;
 }
 
 int catalogue_put_epoch(struct catalogue *c, uint64_t epoch, const char *root)

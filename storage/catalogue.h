@@ -10,7 +10,9 @@
  *   {"day":N,"calendar":NAME,"state":"open|closed|written","eod":P,"epoch":E,"rows":N,"at":NS,
  *    "database":B}                        all but the first three may be missing (version 1)
  *   {"epoch":E,"root":PATH}               publications counted so far in that database
- *   anything else is ignored (batches: later versions)
+ *   {"loaded":{"date":N,"table":NAME,"epoch":E,"batch":KEY}}   a batch of the loader went into it:
+ *                                         it is ours
+ *   anything else is ignored
  * A torn or damaged last line is cut off at the next append; damaged lines elsewhere are skipped
  * and counted. When more than half of many lines is stale, opening rewrites the file (temporary,
  * synced, renamed).
@@ -49,6 +51,13 @@ struct catalogue_day {
     bool database; /* written: to the database; else the log alone holds it */
 };
 
+struct catalogue_loaded {
+    int32_t date;
+    char table[48];
+    uint64_t epoch; /* of the newest batch's publication */
+    char batch[68];
+};
+
 struct catalogue {
     struct io *io;
     char path[1024], directory[1000];
@@ -58,6 +67,8 @@ struct catalogue {
     unsigned nfiles, cap_files;
     struct catalogue_day *day;
     unsigned ndays, cap_days;
+    struct catalogue_loaded *loaded; /* by date, table */
+    unsigned nloaded, cap_loaded;
     uint64_t epoch;  /* of the HDB */
     char root[1024]; /* whose it is; "" = of none yet */
     unsigned lines, bad_lines;
@@ -78,6 +89,9 @@ void catalogue_close(struct catalogue *c);
 int catalogue_put_file(struct catalogue *c, const struct catalogue_file *f);
 int catalogue_remove_file(struct catalogue *c, const char *name);
 int catalogue_put_day(struct catalogue *c, const struct catalogue_day *d);
+int catalogue_put_loaded(struct catalogue *c, const struct catalogue_loaded *l, unsigned n);
+const struct catalogue_loaded *catalogue_loaded(const struct catalogue *c, int32_t date,
+                                                const char *table);
 /* A lower epoch of the same root changes nothing. */
 int catalogue_put_epoch(struct catalogue *c, uint64_t epoch, const char *root);
 /* The writer: 0 or -errno. After a failed append only a replacement is taken. */

@@ -401,13 +401,6 @@ bool load_publish_finish(struct io *io, struct hdb *h, bool finish, uint64_t *ep
     return ok;
 }
 
-void load_publish_forget(struct io *io, struct hdb *h)
-{
-    char path[1200];
-    intent_path(h, path, "");
-    (void)!io->ops->unlink(io, path); /* if it stays, the next start finds nothing to do */
-}
-
 /* ---- publishing ---- */
 
 static int by_date(const void *a, const void *b)

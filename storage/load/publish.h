@@ -25,9 +25,8 @@
  * QUERIES see all or nothing: a partition whose epoch is above a query's cut makes it take a new
  * one, and control counts the epoch only when the last rename is done.
  *
- * Then load_publish_tidy deletes the batch's merge directories with the tables that were replaced;
- * the intent stays until the next job (by then control has counted its epoch) and tells a start
- * that comes before that which epoch to count.
+ * Then load_publish_tidy deletes the batch's merge directories with the tables that were replaced.
+ * The intent stays until the next batch's: a start learns from it which epoch to count at least.
  *
  * MARKER: .pstmeta's source {instance, "load", first, end}, commits counted from 1 in the order of
  * publication, joined into one range. They are no journal positions (hdb_meta.h).
@@ -77,8 +76,6 @@ bool load_publish_tidy(struct io *io, struct hdb *h, const char *batch, struct e
  * sentence when there was something. */
 bool load_publish_finish(struct io *io, struct hdb *h, bool finish, uint64_t *epoch,
                          void (*fn)(void *arg, const char *sentence), void *arg, struct err *err);
-/* Its epoch is counted. */
-void load_publish_forget(struct io *io, struct hdb *h);
 /* Deletes merge directories of batches that are not among `keep`. Only keys that begin with
  * `prefix`: those of this instance. Not the intent's. */
 bool load_publish_sweep(struct io *io, struct hdb *h, const char *prefix, const char *const *keep,

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A publication that dies before any of its operations on the disk, and one whose disk refuses any
+ * of them once: every table of every date is old, or every one is new - before the intent nothing,
+ * behind it everything once whoever takes the lock next has cleaned up - and doing it again says
+ * that it is in.
+ */
+#include <fcntl.h>
+#include "load_kit.h"
+#include "mortal_io.h"
+
+static const struct column_def columns[] = {
+    {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"v", PST_INT}, {"text", PST_STRING}};
+static const char *const names[] = {"one", "two"};
+
+struct rig {
+    struct kit t;
+    const struct schema *s[3];
+    struct load_move move;
+    struct load_move_table table[2];
+    char keep[100];
+    struct hash128 old[2], new[2];
+    bool fresh;
+};
+
+static void rows(struct rig *r, unsigned file)
+{
+    struct wk *k = &r->t.k;
+    uint32_t from = k->rows;
+    for (unsigned i = 0; i < 2; i++) {
+        for (uint32_t n = 0; n < 60; n++)
+            wk_row(k, r->s[i], (uint32_t)(wk_next(k) % 20), (int64_t)(file * 7 + n) * 1000);
+        wk_frame(k, FRAME_DATA, LK_DAY);
+    }
+    kit_file(&r->t, from, k->rows);
+}
+
+static bool there(struct rig *r, const char *table)
+{
+    char path[300], day[CIVIL_TEXT];
+    snprintf(path, sizeof path, "%s/%s/%s/.d", r->t.root, civil_format(LK_DAY, day), table);
+    return !access(path, F_OK);
+}
+
+/* A process: database opened, lock taken, cleaned up, published. */
+static void attempt(struct rig *r, struct io *io, uint64_t epoch, struct load_moved *out)
+{
+    struct err err = {0};
+    struct hdb_cleaned done;
+    bool published;
+    struct hdb *h = hdb_open(r->t.root, &err);
+    assert_non_null(h);
+    *out = (struct load_moved){.verdict = LOAD_FAILED};
+    int lock = hdb_lock(io, r->t.root, "test", &err);
+    if (lock >= 0 && hdb_clean(io, h, &done, NULL, NULL, &err) && hdb_refresh(h, &err))
+        load_publish(io, h, &r->move, epoch, "us", r->s, 3, NULL, &published, out);
+    else
+        out->err = err;
+    if (out->verdict == LOAD_DONE)
+        load_publish_tidy(io, h, r->move.batch, &err);
+    if (lock >= 0)
+        r->t.k.io->ops->close(r->t.k.io, lock); /* the process is gone */
+    hdb_close(h);
+}
+
+/* Only what a start does: it does not know of the batch. */
+static uint64_t start(struct rig *r)
+{
+    struct err err = {0};
+    struct hdb_cleaned done;
+    struct hdb *h = hdb_open(r->t.root, &err);
+    int lock = hdb_lock(r->t.k.io, r->t.root, "test", &err);
+    assert_true(h && lock >= 0);
+    if (!hdb_clean(r->t.k.io, h, &done, NULL, NULL, &err))
+        fail_msg("%s", err.text);
+    hdb_unlock(r->t.k.io, lock);
+    hdb_close(h);
+    return done.loading;
+}
+
+/* 0: all old, 1: all new. */
+static int state(struct rig *r)
+{
+    int new = 0;
+    for (int i = 0; i < 2; i++) {
+        if (!there(r, names[i])) {
+            assert_true(r->fresh);
+            continue;
+        }
+        struct hash128 b = kit_bytes(&r->t, names[i]);
+        if (!wk_same(b, r->new[i]) && (r->fresh || !wk_same(b, r->old[i])))
+            fail_msg("table %s is neither old nor new", names[i]);
+        new += wk_same(b, r->new[i]);
+    }
+    if (new == 1)
+        fail_msg("one table is old, the other is new");
+    return new == 2;
+}
+
+static void put_back(struct rig *r)
+{
+    char cmd[400];
+    snprintf(cmd, sizeof cmd, "rm -rf %s && cp -r %s %s", r->t.root, r->keep, r->t.root);
+    assert_int_equal(system(cmd), 0);
+    /* copies are other directories: the batch stands on them */
+    for (int i = 0; i < 2; i++) {
+        char dir[300], day[CIVIL_TEXT];
+        struct err err;
+        snprintf(dir, sizeof dir, "%s/%s/%s", r->t.root, civil_format(LK_DAY, day), names[i]);
+        assert_true(load_base(dir, r->table[i].base, &err));
+    }
+}
+
+static void make(struct rig *r, bool fresh)
+{
+    char cmd[400];
+    struct err err = {0};
+    memset(r, 0, sizeof *r);
+    kit_open(&r->t);
+    r->fresh = fresh;
+    for (uint16_t i = 0; i < 3; i++)
+        r->s[i] = wk_schema(&r->t.k, (uint16_t)(2 + i), i < 2 ? names[i] : "empty", false, columns,
+                            PST_COUNT(columns));
+    if (!fresh) {
+        rows(r, 0);
+        kit_load(&r->t, r->s, 2);
+        for (int i = 0; i < 2; i++)
+            r->old[i] = kit_bytes(&r->t, names[i]);
+    }
+    rows(r, 1);
+    r->move = (struct load_move){
+        .batch = "late", .instance = KIT_INSTANCE, .commit = 7, .table = r->table, .n = 2};
+    for (int i = 0; i < 2; i++) {
+        json_t *result = kit_merge(&r->t, r->s[i], "late", 7, &err);
+        if (!result)
+            fail_msg("%s", err.text);
+        kit_move_table(&r->table[i], r->s[i], result);
+        json_decref(result);
+    }
+    snprintf(r->keep, sizeof r->keep, "%s/keep", r->t.k.dir);
+    snprintf(cmd, sizeof cmd, "cp -r %s %s", r->t.root, r->keep);
+    assert_int_equal(system(cmd), 0);
+    struct load_moved done;
+    put_back(r);
+    attempt(r, r->t.k.io, 9, &done);
+    if (done.verdict != LOAD_DONE)
+        fail_msg("%s", done.err.text);
+    assert_true(!done.already && done.tables == 2);
+    for (int i = 0; i < 2; i++)
+        r->new[i] = kit_bytes(&r->t, names[i]);
+    kit_check(&r->t, "one", 0, r->t.k.rows, -1);
+    assert_int_equal(there(r, "empty"), fresh);
+    assert_int_equal(kit_meta(&r->t, r->t.root, "two")->epoch, 9);
+}
+
+static bool left(struct rig *r)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s/late", r->t.root, LOAD_SIDE_DIR);
+    return !access(path, F_OK);
+}
+
+static void every_operation(struct rig *r, bool die)
+{
+    struct mortal_io mortal;
+    unsigned n = 1, old = 0, forward = 0;
+    for (;; n++) {
+        struct load_moved out;
+        put_back(r);
+        struct io *io = mortal_make(&mortal, r->t.k.io, n);
+        mortal.fail_once = !die;
+        mortal.fail_code = -ENOSPC;
+        attempt(r, io, 9, &out);
+        bool reached = mortal.changes >= n;
+        if (out.verdict != LOAD_DONE)
+            assert_true(strlen(out.err.text) > 10);
+        uint64_t epoch = start(r);
+        int is = state(r);
+        assert_int_equal(epoch, is ? 9 : r->fresh ? 0 : 1);
+        assert_true(is || out.verdict != LOAD_DONE);
+        old += !is;
+        forward += is && out.verdict != LOAD_DONE;
+        if (is)
+            assert_int_equal(kit_meta(&r->t, r->t.root, "one")->epoch, 9);
+        attempt(r, r->t.k.io, 10, &out);
+        if (out.verdict != LOAD_DONE)
+            fail_msg("operation %u: %s", n, out.err.text);
+        assert_int_equal(out.already, is);
+        assert_int_equal(state(r), 1);
+        assert_false(left(r));
+        kit_check(&r->t, "two", 0, r->t.k.rows, -1);
+        if (!reached)
+            break;
+    }
+    assert_true(n > 20 && old > 10 && forward >= 2);
+    print_message("%u operations, %u left the old, %u were finished by the next start\n", n, old,
+                  forward);
+}
+
+static void a_date_that_is_new(void **state)
+{
+    struct rig r;
+    make(&r, true);
+    every_operation(&r, *(bool *)*state);
+    kit_close(&r.t);
+}
+
+static void tables_that_exist(void **state)
+{
+    struct rig r;
+    make(&r, false);
+    every_operation(&r, *(bool *)*state);
+    kit_close(&r.t);
+}
+
+/* Directories of batches that nobody claims go, those of others and of the newest intent stay. */
+static void swept(void **state)
+{
+    (void)state;
+    struct kit t;
+    struct err err = {0};
+    unsigned deleted;
+    char path[1200];
+    static const char *const all[] = {"a-1", "a-2", "b-1"}, *const keep[] = {"a-2"};
+    kit_open(&t);
+    for (int i = 0; i < 3; i++) {
+        assert_true(load_merge_dir(t.root, all[i], 0, NULL, path));
+        char cmd[3000];
+        snprintf(cmd, sizeof cmd, "mkdir -p %s/2026.11.23/t && echo x >%s/2026.11.23/t/c", path,
+                 path);
+        assert_int_equal(system(cmd), 0);
+    }
+    assert_true(load_publish_sweep(t.k.io, t.hdb, "a-", keep, 1, &deleted, &err));
+    assert_int_equal(deleted, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_true(load_merge_dir(t.root, all[i], 0, NULL, path));
+        assert_int_equal(!access(path, F_OK), i > 0);
+    }
+    kit_close(&t);
+}
+
+int main(void)
+{
+    static bool die = true, refuse = false;
+    setenv("PST_TEST_DIR", "/dev/shm", 0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(a_date_that_is_new, &die),
+        cmocka_unit_test_prestate(a_date_that_is_new, &refuse),
+        cmocka_unit_test_prestate(tables_that_exist, &die),
+        cmocka_unit_test_prestate(tables_that_exist, &refuse),
+        cmocka_unit_test(swept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
