@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <ctype.h>
-#include <float.h>
-#include <math.h>
-#include "core/civil.h"
-#include "core/clock.h"
+#include <errno.h>
 #include "csv.h"
+#include "load/text_value.h"
 
 #define FIELD_MAX 65536u
 
@@ -99,248 +96,11 @@ bool csv_header(struct csv *c, const struct schema *s, const char *line, size_t 
     return true;
 }
 
-/* A whole number of at most 18 digits at p; how many characters it took. */
-static unsigned digits(const char *p, const char *end, int64_t *v)
-{
-    const char *s = p;
-    for (*v = 0; p < end && isdigit((unsigned char)*p) && p - s < 18; p++)
-        *v = *v * 10 + (*p - '0');
-    return (unsigned)(p - s);
-}
-
-/* HH:MM[:SS[.fraction]] -> ns; parts says how many of hours, minutes, seconds, fraction stood
- * there. */
-static bool clock_text(const char *p, const char *end, int64_t *ns, int *parts)
-{
-    int64_t h, m, s = 0, f = 0;
-    unsigned n = digits(p, end, &h);
-    *parts = 2;
-    if (!n || n > 4 || (p += n) == end || *p++ != ':' || digits(p, end, &m) != 2 || m > 59)
-        return false;
-    p += 2;
-    if (p < end) {
-        if (*p++ != ':' || digits(p, end, &s) != 2 || s > 59)
-            return false;
-        p += 2;
-        *parts = 3;
-    }
-    if (p < end) {
-        if (*p++ != '.' || !(n = digits(p, end, &f)) || n > 9)
-            return false;
-        for (unsigned i = n; i < 9; i++)
-            f *= 10;
-        p += n;
-        *parts = 4;
-    }
-    *ns = ((h * 60 + m) * 60 + s) * NS_PER_S + f;
-    return p == end;
-}
-
-static bool date_text(const char *p, size_t n, int32_t *day)
-{
-    char t[16];
-    if (n > 10)
-        return false;
-    memcpy(t, p, n);
-    t[n] = 0;
-    return civil_parse(t, day);
-}
-
-static bool stamp_text(const char *p, const char *end, int64_t *t)
-{
-    const char *sep = p;
-    while (sep < end && *sep != 'T' && *sep != 'D' && *sep != ' ')
-        sep++;
-    int32_t day;
-    int64_t ns = 0;
-    int parts;
-    if (!date_text(p, (size_t)(sep - p), &day))
-        return false;
-    if (day >= INT64_MAX / NS_PER_DAY || day <= -(INT64_MAX / NS_PER_DAY))
-        return false; /* 1707 to 2292 is what 64 bits of ns hold */
-    if (sep < end) {
-        if (end[-1] == 'Z')
-            end--;
-        if (!clock_text(sep + 1, end, &ns, &parts) || ns >= NS_PER_DAY)
-            return false;
-    }
-    *t = day * NS_PER_DAY + ns;
-    return true;
-}
-
 bool csv_timestamp(const char *text, size_t len, int64_t *ns)
 {
-    return len && stamp_text(text, text + len, ns);
-}
-
-static bool span_text(const char *p, const char *end, int64_t *t)
-{
-    bool minus = p < end && *p == '-';
-    p += minus;
-    int64_t days = 0, ns;
-    int parts;
-    const char *d = memchr(p, 'D', (size_t)(end - p));
-    if (d) {
-        unsigned n = digits(p, d, &days);
-        if (!n || p + n != d || days > 100000)
-            return false;
-        p = d + 1;
-    }
-    if (!clock_text(p, end, &ns, &parts))
-        return false;
-    *t = (days * NS_PER_DAY + ns) * (minus ? -1 : 1);
-    return true;
-}
-
-static bool whole(const char *p, const char *end, int64_t low, int64_t high, int64_t *v)
-{
-    char t[32];
-    size_t n = (size_t)(end - p);
-    if (!n || n >= sizeof t || (!isdigit((unsigned char)*p) && *p != '-' && *p != '+'))
-        return false;
-    memcpy(t, p, n);
-    t[n] = 0;
-    char *stop;
-    errno = 0;
-    long long x = strtoll(t, &stop, 10);
-    *v = x;
-    return !errno && stop == t + n && x >= low && x <= high;
-}
-
-static bool number(const char *p, const char *end, double *v)
-{
-    char t[64];
-    size_t n = (size_t)(end - p);
-    if (!n || n >= sizeof t || isspace((unsigned char)*p))
-        return false;
-    memcpy(t, p, n);
-    t[n] = 0;
-    char *stop;
-    errno = 0;
-    *v = strtod(t, &stop);
-    return stop == t + n && !(errno == ERANGE && isinf(*v));
-}
-
-static bool guid_text(const char *p, const char *end, uint8_t out[16])
-{
-    unsigned n = 0;
-    for (; p < end; p++) {
-        if (*p == '-')
-            continue;
-        if (!isxdigit((unsigned char)*p) || n == 32)
-            return false;
-        unsigned v = (unsigned)(isdigit((unsigned char)*p) ? *p - '0' : (*p | 32) - 'a' + 10);
-        out[n / 2] = (uint8_t)(n % 2 ? out[n / 2] | v : v << 4);
-        n++;
-    }
-    return n == 32;
-}
-
-/* One fixed-width value (symbols and strings are the caller's). */
-static bool put_value(uint8_t *at, uint8_t type, const char *p, uint32_t n)
-{
-    const char *end = p + n;
-    int64_t v = 0, ns;
-    int32_t day;
-    double f;
-    int parts;
-    switch (type) {
-    case PST_BOOLEAN:
-        *at = n == 1 ? *p == '1' || *p == 't' : n == 4;
-        return (n == 1 && memchr("01tf", *p, 4)) || (n == 4 && !memcmp(p, "true", 4)) ||
-               (n == 5 && !memcmp(p, "false", 5));
-    case PST_GUID:
-        return guid_text(p, end, at);
-    case PST_BYTE:
-        if (n == 4 && p[0] == '0' && p[1] == 'x' && isxdigit((unsigned char)p[2]) &&
-            isxdigit((unsigned char)p[3])) {
-            char hex[3] = {p[2], p[3], 0};
-            *at = (uint8_t)strtoul(hex, NULL, 16);
-            return true;
-        }
-        *at = (uint8_t)v;
-        if (!whole(p, end, 0, 255, &v))
-            return false;
-        *at = (uint8_t)v;
-        return true;
-    case PST_CHAR:
-        *at = (uint8_t)*p;
-        return n == 1;
-    case PST_SHORT:
-        if (!whole(p, end, INT16_MIN + 1, INT16_MAX, &v))
-            return false;
-        put16(at, (uint16_t)v);
-        return true;
-    case PST_INT:
-        if (!whole(p, end, INT32_MIN + 1ll, INT32_MAX, &v))
-            return false;
-        put32(at, (uint32_t)v);
-        return true;
-    case PST_LONG:
-        if (!whole(p, end, INT64_MIN + 1, INT64_MAX, &v))
-            return false;
-        put64(at, (uint64_t)v);
-        return true;
-    case PST_FLOAT:
-        if (!number(p, end, &f))
-            return false;
-        if (isnan(f))
-            put64(at, PST_NULL_FLOAT_BITS);
-        else
-            memcpy(at, &f, 8);
-        return true;
-    case PST_REAL: {
-        if (!number(p, end, &f))
-            return false;
-        if (isfinite(f) && fabs(f) > (double)FLT_MAX)
-            return false;
-        float r = (float)f;
-        if (isnan(f))
-            put32(at, PST_NULL_REAL_BITS);
-        else
-            memcpy(at, &r, 4);
-        return true;
-    }
-    case PST_TIMESTAMP:
-        if (!stamp_text(p, end, &v))
-            return false;
-        put64(at, (uint64_t)v);
-        return true;
-    case PST_TIMESPAN:
-        if (!span_text(p, end, &v))
-            return false;
-        put64(at, (uint64_t)v);
-        return true;
-    case PST_DATE:
-        if (!date_text(p, n, &day))
-            return false;
-        put32(at, (uint32_t)day);
-        return true;
-    case PST_MONTH: {
-        int64_t year, month;
-        if (n != 7 || digits(p, p + 4, &year) != 4 || (p[4] != '-' && p[4] != '.') ||
-            digits(p + 5, end, &month) != 2 || month < 1 || month > 12)
-            return false;
-        put32(at, (uint32_t)((year - 2000) * 12 + month - 1));
-        return true;
-    }
-    case PST_MINUTE:
-    case PST_SECOND:
-    case PST_TIME: {
-        bool minus = *p == '-';
-        if (!clock_text(p + minus, end, &ns, &parts))
-            return false;
-        int64_t unit = type == PST_MINUTE   ? 60 * NS_PER_S
-                       : type == PST_SECOND ? NS_PER_S
-                                            : NS_PER_MS;
-        if (ns % unit || ns / unit > INT32_MAX)
-            return false;
-        put32(at, (uint32_t)(ns / unit * (minus ? -1 : 1)));
-        return true;
-    }
-    default:
-        return false;
-    }
+    struct text_how how;
+    text_how_init(&how, PST_TIMESTAMP);
+    return len && text_value(&how, text, len, TEXT_NO_DAY, ns) == TEXT_OK;
 }
 
 uint32_t csv_row(const struct csv *c, const char *line, size_t len, int64_t now, uint8_t *out,
@@ -369,10 +129,10 @@ uint32_t csv_row(const struct csv *c, const char *line, size_t len, int64_t now,
         }
         const struct column *col = &s->col[c->column[i]];
         uint8_t *to = out + col->offset;
-        bool ok = true;
+        int reason = TEXT_OK;
         if (col->type == PST_STRING) {
-            ok = end + n <= CSV_RECORD_MAX - 8;
-            if (ok) {
+            reason = end + n <= CSV_RECORD_MAX - 8 ? TEXT_OK : TEXT_LONG_ROW;
+            if (!reason) {
                 memcpy(out + end, f, n);
                 put32(to, end);
                 put32(to + 4, n);
@@ -389,11 +149,16 @@ uint32_t csv_row(const struct csv *c, const char *line, size_t len, int64_t now,
             }
             put32(to, id);
         } else if (n) {
-            ok = put_value(to, col->type, f, n);
+            struct text_how how;
+            text_how_init(&how, col->type);
+            reason = text_value(&how, f, n, TEXT_NO_DAY, to);
         }
-        if (!ok) {
-            err_set(err, -EINVAL, "column %s: '%.*s' is no %s", col->name, n < 60 ? (int)n : 60, f,
-                    type_name(col->type));
+        if (reason) {
+            char sentence[160];
+            const char *why = text_sentence(reason, col->type, sentence);
+            bool no = reason == TEXT_NOT; /* "it is no ..." */
+            err_set(err, -EINVAL, "column %s: '%.*s'%s %s", col->name, n < 60 ? (int)n : 60, f,
+                    no ? "" : ":", no ? why + 3 : why);
             return 0;
         }
     }

@@ -3,13 +3,10 @@
  * csv.h - comma-separated text to records, for `penstock publish`. Pure: no I/O, no allocation.
  *
  * Header: column names of the table, any order; columns left out are null, except that `time` left
- * out (or empty) takes `now`. Fields: quoted "a ""b""" or plain; CRLF allowed. Values: boolean 0 1
- * true false t f · guid 8-4-4-4-12 hex · byte 0x1f or decimal · integers decimal real, float as C's
- * strtod (nan inf too) · char one character · symbol, string as they are timestamp
- * 2026-11-23T09:30:00[.n][Z] or 2026.11.23D09:30:00[.n] or a date · date 2026-11-23, … timespan
- * [nD]HH:MM:SS[.n] · time HH:MM:SS[.n] · second HH:MM:SS · minute HH:MM · month 2026-11 Empty is
- * null in every type (boolean, byte and char have none: false, 0x00, a blank). Integers out of
- * their type's range, and the values that would read back as null, are errors, not surprises.
+ * out (or empty) takes `now`. Fields: quoted "a ""b""" or plain; CRLF allowed. Values as everywhere
+ * (storage/load/text_value.h): numbers exactly, times by what they show, UTC where no offset stands.
+ * Empty is null in every type (boolean, byte and char have none: false, 0x00, a blank). Integers out
+ * of their type's range, and the values that would read back as null, are errors, not surprises.
  */
 #pragma once
 
