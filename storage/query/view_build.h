@@ -34,6 +34,7 @@ struct view_hdb_codes {
     uint64_t count, room;
 };
 struct hdb_table;
-/* codes and table stay the caller's until view_free. */
+/* codes and table stay the caller's until view_free. beside: parts in memory of the same date
+ * follow, whose keys replace those here. */
 bool view_add_hdb(struct view *v, const struct hdb_table *table, int32_t date,
-                  const struct view_hdb_codes *codes, uint64_t epoch);
+                  const struct view_hdb_codes *codes, uint64_t epoch, bool beside);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "hdb.h"
+#include "rdb_layout.h"
 #include "rdb_map.h"
 #include "view_build.h"
 
@@ -304,6 +305,31 @@ static int by_arrival(const void *a, const void *b)
     return p != q ? (p < q ? -1 : 1) : x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
+/* What a day that is in memory has on disk, too. A batch may have been loaded into it before it
+ * ended: its rows stand beside those in memory - or, once the end of day is merged with them, the
+ * partition has all. Partitions without a batch: memory alone is the day until the cut drops it. */
+enum disk { DISK_NOT, DISK_BESIDE, DISK_ALL };
+static enum disk on_disk(const struct view_db *db, const struct hdb_table *h, int32_t day,
+                         const struct rdb_part_view *memory)
+{
+    struct err err;
+    const struct hdb_part *p = hdb_part_get(h, day, &err);
+    const struct hdb_meta *m = p ? p->meta : NULL;
+    uint64_t instance = ((const struct rdb_head *)(const void *)memory->map->base)->instance;
+    uint64_t position = load_relaxed(&memory->part->first_position);
+    bool loaded = false;
+    for (unsigned i = 0; m && i < m->nsources; i++)
+        loaded |= hdb_source_load(&m->source[i]);
+    enum disk is = DISK_NOT;
+    if (loaded && m->epoch <= db->epoch && hdb_meta_covers(m, instance, position, position + 1))
+        is = DISK_ALL;
+    else if (loaded)
+        is = DISK_BESIDE; /* one behind the cut says so when it is opened */
+    if (p)
+        hdb_part_put(p);
+    return is;
+}
+
 static struct view *build(struct view_db *db, const char *name, const struct hdb_table *h,
                           const struct rdb_part_view **r, uint32_t nr)
 {
@@ -322,15 +348,14 @@ static struct view *build(struct view_db *db, const char *name, const struct hdb
     uint32_t k = 0;
     for (uint32_t i = 0; i <= ndates && ok; i++) {
         int32_t day = i < ndates ? date[i] : INT32_MAX;
-        bool here = false;
-        while (ok && k < nr && r[k]->part->day <= day) {
-            here |= r[k]->part->day == day;
-            if (!db->limits.database_only)
-                ok = view_add_rdb(v, r[k]);
-            k++;
-        }
-        if (ok && i < ndates && !here)
-            ok = view_add_hdb(v, h, day, &db->codes, db->epoch);
+        for (; ok && k < nr && r[k]->part->day < day; k++)
+            ok = db->limits.database_only || view_add_rdb(v, r[k]);
+        bool here = k < nr && r[k]->part->day == day;
+        enum disk disk = i == ndates ? DISK_NOT : here ? on_disk(db, h, day, r[k]) : DISK_ALL;
+        if (ok && disk != DISK_NOT)
+            ok = view_add_hdb(v, h, day, &db->codes, db->epoch, disk == DISK_BESIDE);
+        for (; ok && k < nr && r[k]->part->day == day; k++)
+            ok = db->limits.database_only || disk == DISK_ALL || view_add_rdb(v, r[k]);
     }
     if (!ok) {
         view_free(v);

@@ -7,7 +7,8 @@
  * query_run(...)
  *
  * A (table, day) is read where the cut says (core/cut.h): from the RDB if one of its parts stands
- * in cut->part[], else from the HDB. Without a cut (a database without a daemon): the HDB alone, at
+ * in cut->part[], else from the HDB; from both, the partition first, when a batch was loaded into a
+ * day that is still in memory. Without a cut (a database without a daemon): the HDB alone, at
  * its newest. A table's columns are those of its newest version: of the highest table id in the
  * RDB, else of the HDB's newest date. Columns that only older versions have are not seen.
  *

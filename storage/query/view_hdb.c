@@ -11,7 +11,7 @@ struct disk_source {
     const struct view_hdb_codes *codes;
     uint64_t epoch; /* of the cut; UINT64_MAX none */
     struct view_run *run;
-    bool indexed;
+    bool indexed, beside;
     uint8_t opened[VIEW_COLUMNS_MAX];
 };
 
@@ -68,6 +68,7 @@ static bool hdb_open_part(struct view *v, struct view_part *p, const uint16_t *c
         if (s->part && s->part->meta && s->part->meta->epoch > s->epoch)
             return err_set(err, -ESTALE, "%s was published behind the query's cut", s->part->path);
         p->rows = s->part ? s->part->rows : 0;
+        p->keyed = s->beside && v->nkeys;
         p->map = s->codes->map;
         p->map_count = s->codes->count;
         p->chunk = calloc(1, sizeof *p->chunk);
@@ -133,7 +134,7 @@ static const struct view_source disk_ops = {
     .open = hdb_open_part, .index = hdb_index_part, .release = hdb_release};
 
 bool view_add_hdb(struct view *v, const struct hdb_table *table, int32_t date,
-                  const struct view_hdb_codes *codes, uint64_t epoch)
+                  const struct view_hdb_codes *codes, uint64_t epoch, bool beside)
 {
     struct disk_source *s = calloc(1, sizeof *s);
     if (!s)
@@ -141,6 +142,7 @@ bool view_add_hdb(struct view *v, const struct hdb_table *table, int32_t date,
     s->table = table;
     s->codes = codes;
     s->epoch = epoch;
+    s->beside = beside;
     v->part[v->nparts++] = (struct view_part){.date = date,
                                               .tier = VIEW_HDB,
                                               .time_min = INT64_MAX,
