@@ -35,7 +35,8 @@
  *    "time":"auto"                        format of every time column:
  *    "times":{"time":"epoch_ms",…}        or column by column (enum load_time); a text with '%' is
  *                                         a pattern: %Y %m %d %H %M %S %f (fraction) %y %b %p %I %j
- *                                         %Z (an offset) %% and literal text
+ *                                         %s (seconds since 1970) %Z (an offset) %% and literal
+ *                                         text; what stands in [ ] may be missing
  *    "zone":"America/New_York"            of times that bring no offset of their own; default UTC
  *    "date_format":"dmy"                  dmy mdy ymd; dates such as 03/04/2024 are refused without
  *  all

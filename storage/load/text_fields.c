@@ -141,8 +141,7 @@ static void keep_date(struct text_column *c, const char *p, uint32_t n, int32_t 
     } else {
         int64_t ns = zulu ? civil_floor_mod(m.ns, NS_PER_DAY) : m.ns;
         int32_t of = zulu ? civil_day_of(m.ns) : dated ? m.day : day;
-        if (of == TEXT_NO_DAY ||
-            !stretch(zulu ? NULL : c->how.zone, of, ns, &base, &low, &high))
+        if (of == TEXT_NO_DAY || !stretch(zulu ? NULL : c->how.zone, of, ns, &base, &low, &high))
             return;
     }
     c->base = base;

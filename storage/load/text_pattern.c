@@ -103,13 +103,48 @@ static int letter(char c, const char **at, const char *end, struct parts *t)
     }
 }
 
+/* The ']' of the '[' at f, or NULL. */
+static const char *closing(const char *f, const char *stop)
+{
+    for (unsigned depth = 0; f < stop; f++) {
+        if (*f == '%')
+            f++;
+        else if (*f == '[')
+            depth++;
+        else if (*f == ']' && !--depth)
+            return f;
+    }
+    return NULL;
+}
+
+bool text_pattern_valid(const char *pattern)
+{
+    const char *stop = pattern + strlen(pattern);
+    unsigned open = 0;
+    for (const char *f = pattern; f < stop; f++) {
+        if (*f == '[') {
+            open++;
+            if (!closing(f, stop))
+                return false;
+        } else if (*f == ']') {
+            if (!open--)
+                return false;
+        } else if (*f == '%' && !strchr("YymbdjHIMSsfpZ%[]", *++f)) {
+            return false;
+        } else if (!*f) { /* a '%' at the end */
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The pattern from `f` to `stop`. */
 static int match(const char *f, const char *stop, const char **at, const char *end, struct parts *t)
 {
     while (f < stop) {
         int r;
         if (*f == '[') { /* may be missing as a whole */
-            const char *close = memchr(f, ']', (size_t)(stop - f));
+            const char *close = closing(f, stop);
             if (!close)
                 return TEXT_PATTERN;
             struct parts before = *t;
@@ -121,7 +156,7 @@ static int match(const char *f, const char *stop, const char **at, const char *e
             f = close + 1;
             continue;
         }
-        if (*f == '%' && f + 1 < stop && f[1] != '%') {
+        if (*f == '%' && f + 1 < stop && !strchr("%[]", f[1])) {
             if ((r = letter(f[1], at, end, t)))
                 return r;
             f += 2;

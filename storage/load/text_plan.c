@@ -354,6 +354,16 @@ bool text_plan(struct load_text *t, const char *const *name, const uint32_t *len
             return refuse(t, err,
                           "times of day belong to no date: say with `date` where the date comes "
                           "from (a column, the file's name, or a date)");
+    for (unsigned i = 0; i < t->ncols; i++)
+        if (t->col[i].how.time == LOAD_TIME_PATTERN && !text_pattern_valid(t->col[i].how.pattern)) {
+            char what[300];
+            snprintf(
+                what, sizeof what,
+                "the pattern '%s' of column %s has a letter that is not known, or a bracket "
+                "that does not close (%%Y %%y %%m %%b %%d %%j %%H %%I %%p %%M %%S %%f %%s %%Z)",
+                t->col[i].how.pattern, t->col[i].name);
+            return refuse(t, err, what);
+        }
     t->facts.header = *header;
     t->facts.columns = t->nfields;
     t->planned = true;

@@ -73,6 +73,8 @@ struct text_moment {
 };
 int text_moment_read(const struct text_how *h, const char *p, size_t n, struct text_moment *m);
 int text_pattern_read(const struct text_how *h, const char *p, size_t n, struct text_moment *m);
+/* Letters that are known, brackets that close. */
+bool text_pattern_valid(const char *pattern);
 /* `day` as text_value's. */
 int text_moment_put(const struct text_how *h, const struct text_moment *m, int32_t day, void *out);
 

@@ -156,7 +156,8 @@ static void test_lines(void **state)
     once(&words, WORDS ",\"comment\":\"//\"", "//x\n/,b,c\n/\n", ROW "|</>|<b>|<c>\n",
          "3 : the row has 1 fields, and the file 3 columns </>\n");
     once(&words, WORDS ",\"ragged\":true", "a\na,b\r\n\na,b,c,d\n",
-         ROW "|<a>|.|.\n" ROW "|<a>|<b>|.\n", "4 : the row has 4 fields, and the file 3 columns <a,b,c,d>\n");
+         ROW "|<a>|.|.\n" ROW "|<a>|<b>|.\n",
+         "4 : the row has 4 fields, and the file 3 columns <a,b,c,d>\n");
     once(&words, WORDS ",\"trim\":true", "\t a ,\" b \" , c \n", ROW "|<a>|< b >|<c>\n", "");
     once(&words, WORDS, "", "", "");
     once(&words, WORDS, "\n\r\n\n", "", "");
@@ -225,6 +226,9 @@ static void test_refused_files(void **state)
             "no column of the file is 'day'");
     refused(&trade, ",\"time\":\"clock\"", T("time,sym,price,size,ex,cond\n"),
             "times of day belong to no date");
+    refused(&trade, ",\"time\":\"%Y-%q\"", T("time,sym,price,size,ex,cond\n"), "'%Y-%q'");
+    refused(&trade, ",\"time\":\"%Y[-%m\"", T("time,sym,price,size,ex,cond\n"), "'%Y[-%m'");
+    refused(&trade, ",\"time\":\"%Y%\"", T("time,sym,price,size,ex,cond\n"), "'%Y%'");
     refused(&trade, ",\"header\":false,\"constants\":{\"size\":\"x\"}", T("2000-01-02,A,1,Q,\n"),
             "the constant 'x' of column size: it is no long");
 }
