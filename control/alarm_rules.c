@@ -5,6 +5,7 @@
 #include "error_log.h"
 #include "disks.h"
 #include "hooks.h"
+#include "loading.h"
 #include "ledger.h"
 #include "publish/kdb_live.h"
 #include "publish/server.h"
@@ -233,6 +234,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
         day_alarms(d->days, &d->alarms, now);
     server_alarms(d->server, &d->alarms, now, d->config->alarms.clear_after);
     hooks_alarms(d, now);
+    loading_alarms(d, &d->alarms, now);
     kdb_live_look();
     char text[ALARMS_TEXT];
     bool balanced = !d->ledger || ledger_check(d->ledger, text, sizeof text);

@@ -39,7 +39,7 @@ static const struct verb {
      "Users of the kdb+ IPC server: makes password verifiers, lists rights, checks the file; "
      "`penstock user help`.",
      cli_user},
-    {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild ...",
+    {"hdb", "ls|stat|verify|add-column|drop-before|fill|rebuild|generate ...",
      "The historical database: look, check, change; `penstock hdb help`.", cli_hdb},
 };
 
@@ -54,6 +54,8 @@ static int (*special(const char *name))(struct cli *, int, char **)
         return cli_eod;
     if (!strcmp(name, "buffer"))
         return cli_buffer;
+    if (!strcmp(name, "load"))
+        return cli_load;
     if (!strcmp(name, "rdb"))
         return cli_rdb;
     if (!strcmp(name, "rebuild"))

@@ -37,11 +37,14 @@ int cli_ledger(struct cli *c, int argc, char **argv);
 int cli_replay(struct cli *c, int argc, char **argv);
 int cli_publish(struct cli *c, int argc, char **argv);
 int cli_eod(struct cli *c, int argc, char **argv);
+int cli_load(struct cli *c, int argc, char **argv);
+void cli_load_line(json_t *load); /* of the status screen */
 int cli_buffer(struct cli *c, int argc, char **argv);
 int cli_rdb(struct cli *c, int argc, char **argv);
 int cli_rebuild(struct cli *c, int argc, char **argv); /* also: hdb rebuild */
 /* The same with --database DIR: in this process, without a daemon (cli_rebuild.c). */
 int cli_rebuild_offline(struct cli *c, int argc, char **argv);
+int cli_generate(struct cli *c, int argc, char **argv); /* hdb generate */
 int cli_hdb(struct cli *c, int argc, char **argv);
 /* cli_day.c: parts of the status screen */
 void cli_day_rdb_line(json_t *rdb);

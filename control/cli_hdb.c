@@ -26,6 +26,10 @@ static const struct verb {
      cli_hdb_fill},
     {"rebuild", "DATE [TABLE] [--from DIR] [--dry-run] [--supersede] --yes",
      "Makes a partition again from the log: the daemon, or with --database and --from this program.", 0, 8, NULL},
+    {"generate", "[--points N] [--first DAYS] [--days N] [--database DIR] [--seed N]",
+     "Makes a database of option quotes to try things on: 10,000 of yesterday in ./db unless said "
+     "otherwise.",
+     0, 8, NULL},
 };
 
 static int usage(FILE *f)
@@ -128,7 +132,8 @@ int cli_hdb(struct cli *c, int argc, char **argv)
     if (!v)
         return usage(stderr);
     if (!v->run)
-        return cli_rebuild(c, argc - 1, argv + 1);
+        return !strcmp(v->name, "generate") ? cli_generate(c, argc - 1, argv + 1)
+                                            : cli_rebuild(c, argc - 1, argv + 1);
     if (!options(&a, v, argc - 1, argv + 1))
         return EXIT_USAGE;
     if (v->run == cli_hdb_ls && a.argc && !civil_parse(a.argv[0], &date)) { /* ls DIR [DATE] */

@@ -132,6 +132,7 @@ static int view_status(json_t *r)
         printf("queries  %s running  %s waiting  %s of %s processes up\n", count(q, "running"),
                count(q, "queued"), count(q, "ready"), count(q, "processes"));
     cli_clients_line(json_object_get(r, "subscribers"));
+    cli_load_line(json_object_get(r, "load"));
     json_array_foreach(json_object_get(r, "ledger"), i, a) printf("%s\n", text(a, "line"));
     return degraded(r);
 }

@@ -9,6 +9,7 @@
 #include "disks.h"
 #include "figures.h"
 #include "ledger.h"
+#include "loading.h"
 #include "core/nearest.h"
 #include "publish/server.h"
 #include "query_pool.h"
@@ -106,6 +107,8 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
         "buffers", buffer_active(d), "subscribers", server_brief(d->server));
     if (d->upstream)
         json_object_set_new(r, "upstream", upstream_status(d));
+    if (d->loading)
+        json_object_set_new(r, "load", loading_json(d->loading));
     return r;
 }
 

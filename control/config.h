@@ -329,6 +329,8 @@ struct config_load_file {
     struct config_load_map_list map;
     struct config_names optional, nulls;
     int decimal;
+    const char *thousands;
+    bool ragged, rest, trim;
     struct config_load_scale_list scale;
     const char *time_format;
     struct config_load_time_list times;

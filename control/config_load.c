@@ -120,20 +120,22 @@ static bool has(const char *pattern, const char *word)
     return strstr(pattern, word) != NULL;
 }
 
-/* {…} are known words; no directories. */
+/* No directories; what stands in {} of a batch's is known (that of a file is checked with its
+ * table, where the recipe is made). */
 static bool check_pattern(const struct config *c, const char *list, const char *name,
                           const char *pattern, int line, struct err *err)
 {
-    static const char *const words[] = {"{i}", "{M}", "{date}", "{sym}"};
+    static const char *const words[] = {"{i}", "{M}", "{batch}", "{date}", "{sym}"};
     if (strchr(pattern, '/'))
         FAIL(line, "load.%s.%s.match: a pattern of file names has no /", list, name);
-    for (const char *p = strchr(pattern, '{'); p; p = strchr(p + 1, '{')) {
+    for (const char *p = strchr(pattern, '{'); p && !strcmp(list, "batches");
+         p = strchr(p + 1, '{')) {
         bool known = false;
         for (unsigned i = 0; i < PST_COUNT(words); i++)
             known |= !strncmp(p, words[i], strlen(words[i]));
         if (!known)
-            FAIL(line, "load.%s.%s.match: '%.20s' is unknown; {i}, {M}, {date} and {sym} are known",
-                 list, name, p);
+            FAIL(line, "load.batches.%s.match: '%.20s' is unknown; {i}, {M} and {batch} are known",
+                 name, p);
     }
     return true;
 }
@@ -142,11 +144,6 @@ static bool check_batch(const struct config *c, const struct config_load_batch *
 {
     if (!check_pattern(c, "batches", b->name, b->match, b->file_line, err))
         return false;
-    if (b->by == CONFIG_BY_COUNT && (!has(b->match, "{i}") || !has(b->match, "{M}")))
-        FAIL(b->file_line,
-             "load.batches.%s.match: counting files needs {i} and {M}, as in *_{i}of{M}.csv; or "
-             "set `by` to trigger, manifest or each",
-             b->name);
     if (b->suffix && b->by != CONFIG_BY_TRIGGER && b->by != CONFIG_BY_MANIFEST)
         FAIL(b->file_line,
              "load.batches.%s.suffix: is that of a trigger or manifest file; set `by` or remove it",
@@ -210,9 +207,10 @@ static bool check_columns(const struct config *c, const struct config_load_file 
                      f->columns.at[i]);
     }
     for (uint32_t i = 0; i < f->map.count; i++) {
-        if (!column_known(c, f, "map", t, f->map.at[i].column, err))
+        bool unwanted = !strcmp(f->map.at[i].column, "-");
+        if (!unwanted && !column_known(c, f, "map", t, f->map.at[i].column, err))
             return false;
-        for (uint32_t j = 0; j < i; j++)
+        for (uint32_t j = 0; j < i && !unwanted; j++)
             if (!strcmp(f->map.at[i].column, f->map.at[j].column))
                 FAIL(f->map.at[i].file_line, "load.files.%s.map: %.40s comes from two columns",
                      f->name, f->map.at[i].column);

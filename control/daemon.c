@@ -19,6 +19,7 @@
 #include "house.h"
 #include "ledger.h"
 #include "level.h"
+#include "loading.h"
 #include "publish/server.h"
 #include "query_pool.h"
 #include "socket.h"
@@ -183,6 +184,7 @@ void daemon_abandoned(struct daemon *d, struct cmd_request *req)
         query_done(req->query);
     }
     req->query = NULL;
+    loading_forget(d->loading, req->asked);
 }
 
 bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *err)
@@ -190,6 +192,11 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
     uint64_t position;
     if (req->query)
         return query_ended(d, req, err);
+    if (req->asked) {
+        json_decref(req->later);
+        req->later = NULL;
+        return loading_answer(d->loading, req->asked, &req->later, err);
+    }
     const struct ring_head *h = d->ring.head;
     if (!inject_taken(&d->inject, req->ticket, &position))
         return false;
@@ -312,7 +319,7 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     d->socket = d->queries && server_open(d, err) ? socket_open(&sc, err) : NULL;
     if (d->socket && !socket_watch(d->socket, query_pool_fd(d->queries)))
         return err_set(err, -errno, "control socket: %s", strerror(errno));
-    if (d->socket && (!server_start(d, err) || !upstream_start(d, err)))
+    if (d->socket && (!server_start(d, err) || !upstream_start(d, err) || !loading_start(d, err)))
         return false;
     if (d->socket)
         fprintf(stderr,
@@ -334,6 +341,7 @@ void daemon_run(struct daemon *d)
                                    : socket_waiting(d->socket) || server_waits(d->server) ? 1
                                                                                           : 20);
             query_pool_poll(d->queries); /* first: what has ended is answered in the same turn */
+            loading_tick(d);
             server_poll(d->server);
         } else {
             nanosleep(&(struct timespec){0, 2000000}, NULL);
@@ -376,6 +384,7 @@ int daemon_close(struct daemon *d)
     }
     server_quiet(d->server); /* nobody is let in, nothing more is taken */
     bool drained = false;
+    loading_stop(d);
     upstream_stop(d); /* before the end mark */
     if (d->wiring) {
         wiring_stop_rx(d);
@@ -412,6 +421,7 @@ int daemon_close(struct daemon *d)
 
 void daemon_free(struct daemon *d)
 {
+    loading_stop(d);
     server_close(d);
     query_pool_free(d->queries); /* before what its queries hold */
     helper_close(d->helper, 2000);
@@ -433,6 +443,7 @@ void daemon_free(struct daemon *d)
     d->days = NULL;
     if (d->upstream)
         upstream_close(d);
+    loading_close(d);
     if (d->wiring)
         wiring_close(d);
     if (d->ring.head)

@@ -39,6 +39,7 @@ struct feed;
 struct helper;
 struct log;
 struct ledger;
+struct loading;
 struct port;
 struct query_pool;
 struct access;
@@ -83,6 +84,7 @@ struct daemon {
     struct access *access;    /* who came and what was asked: access.h; NULL in a replay */
     struct buffers *buffers;  /* buffering events: buffer.h */
     struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */
+    struct loading *loading;  /* mass ingestion: loading.h; NULL: no `load` in the configuration */
     struct inject inject;     /* control's own way into the journal: marks, schemas, publishers */
     struct wiring *wiring;    /* ports, lcores, appender, log: wiring.h */
     int32_t day;              /* open trading date of the default calendar */

@@ -71,4 +71,5 @@ void loading_forget(struct loading *l, uint64_t id);
 /* What it is at, as of its last round: for `status`. NULL: no loader. A new reference. */
 json_t *loading_json(struct loading *l);
 void loading_alarms(struct daemon *d, struct alarms *a, int64_t now);
+uint64_t loading_ring_bytes(const struct loading *l);
 void loading_pids(struct loading *l, json_t *list); /* topo */

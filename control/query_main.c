@@ -41,6 +41,8 @@ static struct {
     struct cut *cut;
     char cut_refused[400];
     bool cut_here;
+    json_t *loader;
+    bool loader_here;
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER,
             .wake = PTHREAD_COND_INITIALIZER,
             .idle = PTHREAD_COND_INITIALIZER};
@@ -99,6 +101,29 @@ static struct cut *ask_cut(void *arg, struct err *err)
         err_set(err, -EAGAIN, "%s", shared.cut_refused);
     pthread_mutex_unlock(&shared.lock);
     return c;
+}
+
+static json_t *ask_loader(void *arg, struct err *err)
+{
+    (void)arg;
+    pthread_mutex_lock(&shared.lock);
+    json_decref(shared.loader);
+    shared.loader = NULL;
+    shared.loader_here = false;
+    pthread_mutex_unlock(&shared.lock);
+    say(WIRE_LOADER_WANTED, shared.id, 0, NULL, 0);
+    pthread_mutex_lock(&shared.lock);
+    while (!shared.loader_here)
+        pthread_cond_wait(&shared.wake, &shared.lock);
+    json_t *o = shared.loader;
+    shared.loader = NULL;
+    pthread_mutex_unlock(&shared.lock);
+    const char *why = json_string_value(json_object_get(o, "error"));
+    if (o && !why)
+        return o;
+    err_set(err, -EAGAIN, "%s", why ? why : "the loader's tables are no JSON");
+    json_decref(o);
+    return NULL;
 }
 
 static void run_query(const struct wire_message *m)
@@ -207,6 +232,8 @@ static void attach(struct wire_message *m)
     }
     runner.plugins = plugins_new(log_line, NULL);
     runner.cut = ask_cut;
+    if (json_is_true(json_object_get(o, "loader")))
+        runner.loader.ask = ask_loader;
     if (!runner.plugins)
         give_up("no memory");
     if (!sandbox_limits(runner.memory, runner.threads + 2, &err))
@@ -248,6 +275,22 @@ static void take_cut(const struct wire_message *m)
     free(c);
 }
 
+static void take_loader(const struct wire_message *m)
+{
+    json_error_t je;
+    json_t *o = json_loadb((const char *)m->body, m->head.length, 0, &je);
+    pthread_mutex_lock(&shared.lock);
+    if (shared.busy && m->head.id == shared.id) {
+        json_decref(shared.loader);
+        shared.loader = o;
+        o = NULL;
+        shared.loader_here = true;
+        pthread_cond_signal(&shared.wake);
+    }
+    pthread_mutex_unlock(&shared.lock);
+    json_decref(o);
+}
+
 static void dispatch(struct wire_message *m)
 {
     switch (m->head.type) {
@@ -269,6 +312,9 @@ static void dispatch(struct wire_message *m)
         if (shared.busy && shared.id == m->head.id)
             atomic_store(&runner.cancel, (int)m->head.value);
         pthread_mutex_unlock(&shared.lock);
+        break;
+    case WIRE_LOADER:
+        take_loader(m);
         break;
     default:
         take_cut(m);

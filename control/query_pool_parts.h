@@ -33,6 +33,8 @@ struct slot {
     unsigned ops;        /* plugin operations that it has done */
     bool in_op, bare;    /* bare: started without plugins, for it kept dying with them */
     unsigned cuts;
+    uint64_t asked; /* the loader, for its query; 0 = not */
+    bool told;      /* its query has had the loader's tables */
     uint64_t served, served_before; /* before this second */
     int64_t second;                 /* in which it has sent `messages` */
     unsigned messages;

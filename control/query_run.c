@@ -158,6 +158,11 @@ static bool tables(struct query_runner *r, const struct cut *c, struct query_ans
         if (!r->db)
             return false;
         view_db_declare(r->db, (const struct schema *const *)r->schemas, r->nschemas);
+        if (r->loader.ask) {
+            struct view_db_more more;
+            query_loader_more(&r->loader, &more);
+            view_db_add(r->db, &more);
+        }
         snprintf(r->root, sizeof r->root, "%s", c->root);
     }
     query_answer_limits(a, &limits);
@@ -249,6 +254,7 @@ bool query_runner_run(struct query_runner *r, json_t *request, int fd, uint64_t 
                              .memory_peak = &memory};
     struct result *result = NULL;
     struct cut *cut = NULL;
+    query_loader_drop(&r->loader);
     bool ok = query_texts_from(json_object_get(request, "params"), &q.texts, &err);
     ok = query_answer_read(&q.answer, request, &err) && ok;
     if (!ok)
@@ -323,6 +329,7 @@ bool query_runner_views(struct query_runner *r, json_t *views, struct err *err)
 void query_runner_free(struct query_runner *r)
 {
     view_db_free(r->db);
+    query_loader_drop(&r->loader);
     hdb_close(r->hdb);
     plugins_free(r->plugins);
     for (unsigned i = 0; i < r->nschemas; i++)

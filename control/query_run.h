@@ -10,6 +10,7 @@
 #include "core/base.h"
 #include "core/cut.h"
 #include "core/symbols.h"
+#include "query_loader.h"
 #include "storage/query/plugin.h"
 #include "storage/rdb_map.h"
 
@@ -32,6 +33,7 @@ struct query_runner {
     struct plugins *plugins;
     /* Asks penstockd for a cut: malloc'd, checked with cut_ok; NULL: err. */
     struct cut *(*cut)(void *arg, struct err *err);
+    struct query_loader loader; /* its `ask` NULL: there is none */
     void *arg;
     _Atomic int cancel; /* enum wire_cancel; set by another thread */
     /* own */

@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "daemon.h"
 #include "helper.h"
+#include "loading.h"
 #include "query_pool_parts.h"
 #include "query_result.h"
 #include "query_sources.h"
@@ -24,6 +25,8 @@
 #define MESSAGES_MAX     2000 /* a second, of one process */
 #define OWN_MS           1000 /* the process stops by itself so much later than we tell it to */
 #define LOG_LINES        20   /* a second, of all processes */
+
+static void loader_forget(struct query_pool *p, struct slot *s);
 
 /* ---- ending ---- */
 
@@ -64,6 +67,7 @@ static void slot_ended(struct query_pool *p, struct slot *s, const char *reason)
     bool was_ready = s->ready_at != 0;
     struct query *q = s->query;
     disconnect(s);
+    loader_forget(p, s);
     if (s->pidfd >= 0)
         close(s->pidfd);
     if (s->spawn)
@@ -115,6 +119,10 @@ void slots_event(void *pool, const struct helper_event *e)
 {
     struct query_pool *p = pool;
     struct slot *s = e->id ? slot_of(p, e->id) : NULL;
+    if (e->id >= LOADING_IDS || e->kind == HELPER_RESTARTED || e->kind == HELPER_GONE)
+        loading_helper(p->daemon->loading, e);
+    if (e->id >= LOADING_IDS)
+        return;
     char reason[600], status[64];
     struct epoll_event ev = {.events = EPOLLIN};
     switch (e->kind) {
@@ -213,10 +221,11 @@ static void attach(struct query_pool *p, struct slot *s)
         json_array_append_new(
             views, json_pack("{s:s,s:s}", "name", c->views.at[i].name, "sql", c->views.at[i].sql));
     s->bare = s->bad_starts >= 3 && (c->plugins.count || p->nops);
-    json_t *o = json_pack("{s:I,s:I,s:s,s:o,s:o,s:o,s:o}", "threads", (json_int_t)c->query_threads,
-                          "memory", (json_int_t)c->query_memory, "zone", c->calendar.zone,
-                          "schemas", schemas, "views", views, "segments", names, "plugins",
-                          s->bare ? json_array() : plugin_list(p));
+    json_t *o =
+        json_pack("{s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:b}", "threads", (json_int_t)c->query_threads,
+                  "memory", (json_int_t)c->query_memory, "zone", c->calendar.zone, "schemas",
+                  schemas, "views", views, "segments", names, "plugins",
+                  s->bare ? json_array() : plugin_list(p), "loader", p->daemon->loading != NULL);
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     s->ops = p->nops;
@@ -249,6 +258,7 @@ static bool send_job(struct query_pool *p, struct slot *s, enum wire_type type, 
 
 static void begin(struct query_pool *p, struct slot *s, struct query *q, int64_t now)
 {
+    loader_forget(p, s);
     s->state = SLOT_BUSY;
     s->since = now;
     s->cuts = 0;
@@ -333,6 +343,48 @@ static void cut(struct query_pool *p, struct slot *s, struct query *q)
     free(c);
     if (!sent)
         slot_kill(p, s, "%s", err.text);
+}
+
+static void send_loader(struct query_pool *p, struct slot *s, json_t *o)
+{
+    struct err err = {0};
+    char *text = json_dumps(o, JSON_COMPACT);
+    s->told = true;
+    if (!text || !wire_send(s->fd, WIRE_LOADER, s->query->id, 0, text, strlen(text), NULL, 0, &err))
+        slot_kill(p, s, "%s", text ? err.text : "no memory");
+    free(text);
+    json_decref(o);
+}
+
+/* Its query names a table of the loader: once a query. */
+static void loader_wanted(struct query_pool *p, struct slot *s)
+{
+    struct err err = {0};
+    if (s->asked || s->told) {
+        slot_kill(p, s, "it asked for the loader's tables twice");
+        return;
+    }
+    s->asked = loading_ask(p->daemon->loading, json_pack("{s:s}", "ask", "snapshot"), &err);
+    if (!s->asked)
+        send_loader(p, s, json_pack("{s:s}", "error", err.text));
+}
+
+static void loader_answered(struct query_pool *p, struct slot *s)
+{
+    struct err err = {0};
+    json_t *o = NULL;
+    if (!loading_answer(p->daemon->loading, s->asked, &o, &err))
+        return;
+    s->asked = 0;
+    send_loader(p, s, o ? o : json_pack("{s:s}", "error", err.text));
+}
+
+static void loader_forget(struct query_pool *p, struct slot *s)
+{
+    if (s->asked)
+        loading_forget(p->daemon->loading, s->asked);
+    s->asked = 0;
+    s->told = false;
 }
 
 /* Numbers of a process that may be hostile: they are shown, and nothing follows from them. */
@@ -447,6 +499,10 @@ static void take(struct query_pool *p, struct slot *s, const struct wire_message
         if (mine && q->kind == QUERY_SQL)
             cut(p, s, q);
         break;
+    case WIRE_LOADER_WANTED:
+        if (mine && q->kind == QUERY_SQL)
+            loader_wanted(p, s);
+        break;
     case WIRE_RESULT:
         if (mine && q->kind == QUERY_SQL)
             result(p, s, q, m);
@@ -542,6 +598,8 @@ void slots_poll(struct query_pool *p, int64_t now)
         else if (s->state == SLOT_BUSY && s->in_op && !s->query &&
                  now - s->since > POOL_START_MS * NS_PER_MS)
             slot_kill(p, s, "loading a plugin took longer than %d s", POOL_START_MS / 1000);
+        else if (s->state == SLOT_BUSY && s->asked)
+            loader_answered(p, s);
         else if (s->state == SLOT_READY)
             give_work(p, s, now);
     }

@@ -12,6 +12,8 @@
  *                                    <─  QUERY   JSON; descriptor: an empty memfd for the result
  *     CUT_WANTED                     ─►                                       any number of times
  *                                    <─  CUT     struct cut (core/cut.h), or CUT_REFUSED
+ *     LOADER_WANTED                  ─►                                       when it names pst_…
+ *                                    <─  LOADER  JSON: the loader's tables, or {"error"}
  *                                    <─  CANCEL  u32: enum wire_cancel        at any time
  *     RESULT JSON: facts; u64 bytes  ─►       | FAILED  JSON: error
  *                                    <─  PLUGIN  JSON: load or unload (between queries)
@@ -48,6 +50,7 @@
 #define WIRE_TYPES(X)                                                                              \
     X(HELLO, 'P', 64, 0, 0)                                                                        \
     X(READY, 'P', WIRE_INLINE, 0, 0)                                                               \
+    X(LOADER_WANTED, 'P', 0, 0, 0)                                                                 \
     X(CUT_WANTED, 'P', 0, 0, 0)                                                                    \
     X(RESULT, 'P', WIRE_INLINE, 0, 0)                                                              \
     X(FAILED, 'P', 8192, 0, 0)                                                                     \
@@ -56,6 +59,7 @@
     X(ATTACH, 'D', WIRE_LARGE, 0, 5)                                                               \
     X(QUERY, 'D', WIRE_LARGE, 1, 2)                                                                \
     X(CUT, 'D', WIRE_LARGE, 0, 1)                                                                  \
+    X(LOADER, 'D', WIRE_LARGE, 0, 1)                                                               \
     X(CUT_REFUSED, 'D', 1024, 0, 0)                                                                \
     X(CANCEL, 'D', 64, 0, 0)                                                                       \
     X(PLUGIN, 'D', WIRE_INLINE, 0, 0)

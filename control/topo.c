@@ -2,6 +2,7 @@
 #include "daemon.h"
 #include "figures.h"
 #include "helper.h"
+#include "loading.h"
 #include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"
@@ -30,6 +31,8 @@ const struct topo_thread topo_threads[] = {
      "password checks (auth_rate), TLS handshakes, groups of unix peers; reloads the users file"},
     {"upstream", CORE_HOUSE, true, 0,
      "subscribes to subscription_channel: another tickerplant's rows and marks to the journal"},
+    {"loader", CORE_HOUSE, true, 10,
+     "batches of files into the database: watches staging directories, gives tasks to workers"},
     {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
 };
 const unsigned topo_thread_count = PST_COUNT(topo_threads);
@@ -43,6 +46,9 @@ const struct topo_process topo_processes[] = {
      "one query at a time, SQL and plugins, in a sandbox: reads sealed memory and the database, "
      "writes nothing",
      "its query fails with the reason and it is started again"},
+    {"penstock-load", 15, "penstock-helper",
+     "reads, indexes and merges files of one batch: writes to its own directories only",
+     "its task is tried again in a fresh one"},
 };
 const unsigned topo_process_count = PST_COUNT(topo_processes);
 
@@ -54,6 +60,7 @@ const struct topo_ring topo_rings[] = {
     {"inject.publish", "each publish thread", "rx (the appender)",
      "that thread does not read on from publishers until there is room"},
     {"inject.upstream", "upstream", "rx (the appender)", "it does not read on from its upstream"},
+    {"inject.loader", "loader", "rx (the appender)", "symbols of a batch wait until there is room"},
     {"inject.rx", "each further rx lcore", "rx (the appender)",
      "that lcore's ports are not polled: its NIC drops, and the gap is a row (inject_full)"},
     {"command.rx", "control", "each rx lcore", "the command is refused with a sentence"},
@@ -76,7 +83,7 @@ static void ring_rows(const struct daemon *d, json_t *rings, const struct topo_r
                       : !strcmp(t->name, "inject.publish") ? (unsigned)d->config->ipc.threads
                                                            : 1;
     uint64_t bytes = wiring_ring_bytes(d, t->name);
-    if (!strcmp(t->name, "inject.upstream") && !bytes)
+    if ((!strcmp(t->name, "inject.upstream") || !strcmp(t->name, "inject.loader")) && !bytes)
         return;
     for (unsigned i = 0; i < copies && i < DAEMON_RX_MAX; i++) {
         char name[32];
@@ -97,6 +104,8 @@ static json_t *processes(const struct daemon *d)
             json_array_append_new(pids, json_integer(helper_pid(d->helper)));
         else if (k == 1 && d->queries)
             query_pool_pids(d->queries, pids);
+        else if (k == 2)
+            loading_pids(d->loading, pids);
         json_array_append_new(list, json_pack("{s:s,s:i,s:s,s:s,s:s,s:o}", "name", t->name, "nice",
                                               t->nice, "parent", t->parent, "does", t->does,
                                               "when_gone", t->when_gone, "pids", pids));

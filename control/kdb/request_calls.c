@@ -50,8 +50,8 @@ static enum kdb_call subtable(struct args *a)
 static enum kdb_call subtablefiltered(struct args *a)
 {
     struct kdb_subscription *s = &a->r->sub;
-    if (a->n != 3 || !csv(a, 0, &s->tables) || !text_of(a->arg[1], &s->where) ||
-        !text_of(a->arg[2], &s->columns))
+    if (a->n != 3 || !csv(a, 0, &s->tables) || !kdb_request_text(a->arg[1], &s->where) ||
+        !kdb_request_text(a->arg[2], &s->columns))
         return wants(a,
                      "(\".ps.subtablefiltered\"; \"table\"; \"price > 10\"; \"time,sym,price\")");
     s->where.text = s->where.len ? s->where.text : NULL;
@@ -142,7 +142,7 @@ static enum kdb_call tables(struct args *a)
 static enum kdb_call key(struct args *a)
 {
     struct kdb_text t;
-    if (a->n == 1 && text_of(a->arg[0], &t)) {
+    if (a->n == 1 && kdb_request_text(a->arg[0], &t)) {
         if (t.len == 4 && !memcmp(t.text, ".u.w", 4))
             return request_done(a->r, KDB_CALL_TABLES);
         if (t.len == 2 && *t.text == '.')
@@ -209,7 +209,7 @@ enum kdb_call request_sql(struct kdb_request *r, const char *text, uint32_t len)
 static enum kdb_call sql(struct args *a)
 {
     struct kdb_text t;
-    if (a->n != 1 || !text_of(a->arg[0], &t))
+    if (a->n != 1 || !kdb_request_text(a->arg[0], &t))
         return wants(a, "(\".s.e\"; \"select ...\"), or s)select ...");
     return request_sql(a->r, t.text, t.len);
 }
@@ -244,7 +244,7 @@ static bool level_of(const struct node *n, uint8_t *level)
 {
     static const char *const words[] = {"submitted", "written", "durable"};
     struct kdb_text t;
-    if (!text_of(n, &t))
+    if (!kdb_request_text(n, &t))
         return false;
     for (unsigned i = 0; i < PST_COUNT(words); i++)
         if (strlen(words[i]) == t.len && !memcmp(words[i], t.text, t.len)) {
@@ -453,7 +453,7 @@ enum kdb_call request_source(struct args *a, const char *text, uint32_t len)
     struct kdb_request *r = a->r;
     if (text_begins(text, len, "k){x:. x;$[99h<@x;")) {
         struct kdb_text t;
-        if (a->n == 1 && text_of(a->arg[0], &t) && t.len == 2 && *t.text == '.')
+        if (a->n == 1 && kdb_request_text(a->arg[0], &t) && t.len == 2 && *t.text == '.')
             return request_done(r, KDB_CALL_PYKX_CONTEXT);
         return request_unknown(r, "nyi: PyKX contexts; connect with no_ctx=True");
     }

@@ -167,7 +167,7 @@ bool names_of(struct kdb_request *r, const struct node *nodes, const struct node
     }
 }
 
-bool text_of(const struct node *arg, struct kdb_text *t)
+bool kdb_request_text(const struct node *arg, struct kdb_text *t)
 {
     if (arg->kind == NODE_OBJECT && arg->object.type != KDB_ERROR) {
         t->text = kdb_object_text(&arg->object, &t->len);
@@ -184,7 +184,7 @@ bool text_of(const struct node *arg, struct kdb_text *t)
 bool names_csv(const struct node *arg, struct kdb_names *n)
 {
     struct kdb_text t;
-    if (!text_of(arg, &t) || (t.len && *t.text == '`') || !memchr(t.text, ',', t.len))
+    if (!kdb_request_text(arg, &t) || (t.len && *t.text == '`') || !memchr(t.text, ',', t.len))
         return false;
     *n = (struct kdb_names){.form = CSV, .text = t.text, .len = t.len, .many = true};
     n->count = occurrences(t.text, t.len, ',') + 1;

@@ -46,7 +46,7 @@ bool names_of(struct kdb_request *r, const struct node *nodes, const struct node
               struct kdb_names *n);
 bool names_by(const struct kdb_object *o, struct kdb_names *n);
 bool names_csv(const struct node *arg, struct kdb_names *n); /* false: no text with commas */
-bool text_of(const struct node *arg, struct kdb_text *t);    /* char vector, string or one symbol */
+bool kdb_request_text(const struct node *arg, struct kdb_text *t);    /* char vector, string or one symbol */
 uint8_t *request_made(struct kdb_request *r, uint32_t n);    /* room in r->made; NULL: no more */
 /* Text requests' literals as an object in r->made: false when there is no room. */
 bool object_of(struct kdb_request *r, const struct node *nodes, const struct node *arg);

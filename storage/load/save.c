@@ -466,6 +466,19 @@ static bool table_init(struct save_table *t, const struct schema *s, struct err 
     return true;
 }
 
+/* With the directory that it lies in: the batch's. */
+static bool make_dir(const char *dir)
+{
+    char parent[1200];
+    const char *slash = strrchr(dir, '/');
+    if (!mkdir(dir, 0700) || errno == EEXIST)
+        return true;
+    if (errno != ENOENT || !slash || (size_t)(slash - dir) >= sizeof parent)
+        return false;
+    snprintf(parent, sizeof parent, "%.*s", (int)(slash - dir), dir);
+    return (!mkdir(parent, 0700) || errno == EEXIST) && (!mkdir(dir, 0700) || errno == EEXIST);
+}
+
 struct load_save *load_save_open(const char *dir, const struct load_recipe *r,
                                  struct load_dict *dict, struct err *err)
 {
@@ -484,7 +497,7 @@ struct load_save *load_save_open(const char *dir, const struct load_recipe *r,
     ok = ok && content_symbols_init(&s->symbols, FIRST_CODES, symbol_text, dict, err);
     for (unsigned i = 0; ok && i < r->ntables; i++)
         ok = table_init(&s->table[i], &r->tables[i], err);
-    if (ok && mkdir(dir, 0700) && errno != EEXIST)
+    if (ok && !make_dir(dir))
         ok = save_disk(err, dir, "cannot be made");
     ok = ok && remove_below(dir, 3, err);
     if (ok)

@@ -38,6 +38,7 @@ struct view_db {
     const struct schema *const *declared; /* view_db_declare */
     unsigned ndeclared;
     struct view_db_limits limits;
+    struct view_db_more more;
 };
 
 struct view_db *view_db_new(const struct rdb_map *rdb, const struct symbols *journal,
@@ -65,6 +66,19 @@ void view_db_declare(struct view_db *db, const struct schema *const *schemas, un
 void view_db_limit(struct view_db *db, const struct view_db_limits *l)
 {
     db->limits = l ? *l : (struct view_db_limits){0};
+}
+
+void view_db_add(struct view_db *db, const struct view_db_more *m)
+{
+    db->more = *m;
+}
+
+static bool is_more(const struct view_db *db, const char *name)
+{
+    for (unsigned i = 0; i < db->more.n; i++)
+        if (!strcmp(db->more.names[i], name))
+            return true;
+    return false;
 }
 
 static bool may_read(const struct view_db *db, const char *name)
@@ -243,7 +257,7 @@ uint32_t view_db_tables(struct view_db *db, const char *const **names)
     free_names(db);
     if (db->hdb && !db->limits.memory_only && !hdb_tables(db->hdb, true, &h, &nh, &err))
         nh = 0;
-    db->names = calloc(nh + db->nparts + db->ndeclared + 1u, sizeof *db->names);
+    db->names = calloc(nh + db->nparts + db->ndeclared + db->more.n + 1u, sizeof *db->names);
     if (db->names) {
         uint32_t n = 0;
         for (unsigned i = 0; i < nh; i++)
@@ -252,6 +266,8 @@ uint32_t view_db_tables(struct view_db *db, const char *const **names)
             n += (db->names[n] = strdup(db->part[i].schema.name)) != NULL;
         for (unsigned i = 0; i < db->ndeclared; i++)
             n += (db->names[n] = strdup(db->declared[i]->name)) != NULL;
+        for (unsigned i = 0; i < db->more.n; i++)
+            n += (db->names[n] = strdup(db->more.names[i])) != NULL;
         qsort(db->names, n, sizeof *db->names, cmp_name);
         for (uint32_t i = 0; i < n; i++)
             if ((db->nnames && !strcmp(db->names[db->nnames - 1], db->names[i])) ||
@@ -372,6 +388,40 @@ static struct view *build(struct view_db *db, const char *name, const struct hdb
     return v;
 }
 
+/* The table as the binder sees it; takes the view over, and h where there is one. */
+static struct table *add_table(struct view_db *db, struct view *v, const struct hdb_table *h)
+{
+    struct table *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->view = v;
+    t->hdb = h;
+    for (uint32_t i = 0; i < v->ncols; i++)
+        t->col[i] = (struct query_column){v->col[i].name, v->col[i].type};
+    for (uint32_t i = 0; i < v->nkeys; i++)
+        t->key[i] = (uint16_t)v->key[i];
+    t->query = (struct query_table){.name = v->name,
+                                    .ncols = (uint16_t)v->ncols,
+                                    .nkeys = (uint16_t)v->nkeys,
+                                    .cols = t->col,
+                                    .keys = t->key,
+                                    .source = v};
+    t->next = db->tables;
+    db->tables = t;
+    return t;
+}
+
+static struct table *make_more(struct view_db *db, const char *name, struct err *err)
+{
+    struct view *v = db->more.make(db->more.arg, name, &db->syms, err);
+    struct table *t = v ? add_table(db, v, NULL) : NULL;
+    if (v && !t) {
+        view_free(v);
+        err_set(err, -ENOMEM, "no memory for the table %s", name);
+    }
+    return t;
+}
+
 static struct table *find_table(struct view_db *db, const char *name, struct err *err)
 {
     for (struct table *t = db->tables; t; t = t->next)
@@ -382,6 +432,8 @@ static struct table *find_table(struct view_db *db, const char *name, struct err
         err_set(err, -ENOENT, "there is no table %s", name);
         return NULL;
     }
+    if (is_more(db, name))
+        return make_more(db, name, err);
     bool database = db->hdb && !db->limits.memory_only;
     const struct hdb_table *h = database ? hdb_table_get(db->hdb, name, &why) : NULL;
     if (!h && database && why.code != -ENOENT) {
@@ -397,36 +449,18 @@ static struct table *find_table(struct view_db *db, const char *name, struct err
     if (r && !h && !nr && !declared(db, name)) {
         err_set(err, -ENOENT, "there is no table %s", name);
     } else {
-        if (r) {
+        if (r)
             qsort(r, nr, sizeof(struct rdb_part_view *), by_arrival);
-            t = calloc(1, sizeof *t);
-        }
-        if (t && !(t->view = build(db, name, h, r, nr))) {
-            free(t);
-            t = NULL;
-        }
+        struct view *v = r ? build(db, name, h, r, nr) : NULL;
+        t = v ? add_table(db, v, h) : NULL;
+        if (v && !t)
+            view_free(v);
         if (!t)
             err_set(err, -ENOMEM, "no memory for the table %s", name);
     }
     free(r);
-    if (!t) {
-        if (h)
-            hdb_table_put(h);
-        return NULL;
-    }
-    t->hdb = h;
-    for (uint32_t i = 0; i < t->view->ncols; i++)
-        t->col[i] = (struct query_column){t->view->col[i].name, t->view->col[i].type};
-    for (uint32_t i = 0; i < t->view->nkeys; i++)
-        t->key[i] = (uint16_t)t->view->key[i];
-    t->query = (struct query_table){.name = t->view->name,
-                                    .ncols = (uint16_t)t->view->ncols,
-                                    .nkeys = (uint16_t)t->view->nkeys,
-                                    .cols = t->col,
-                                    .keys = t->key,
-                                    .source = t->view};
-    t->next = db->tables;
-    db->tables = t;
+    if (!t && h)
+        hdb_table_put(h);
     return t;
 }
 

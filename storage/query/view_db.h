@@ -48,6 +48,17 @@ struct view_db_limits {
     uint64_t last;      /* of each table's rows in memory only the last so many; 0: all */
 };
 void view_db_limit(struct view_db *db, const struct view_db_limits *l);
+/* Tables that are neither in memory nor in the database: made when they are first asked for in a
+ * cut, by who knows them. m is copied, the names stay the caller's. Limits on tiers do not concern
+ * them, may_read does. */
+struct view_db_more {
+    const char *const *names;
+    unsigned n;
+    struct view *(*make)(void *arg, const char *name, const struct view_syms *syms,
+                         struct err *err);
+    void *arg;
+};
+void view_db_add(struct view_db *db, const struct view_db_more *m);
 /* cut NULL: HDB only. Refreshes the HDB. The cut is copied. */
 bool view_db_cut(struct view_db *db, const struct cut *cut, struct err *err);
 

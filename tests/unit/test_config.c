@@ -758,7 +758,6 @@ static void test_load(void **state)
     refuse(LOAD "staging: [/in], large_worker_memory: 1G}\n", "there is no large worker");
     refuse(LOAD "staging: [/in], limit_min: 1G}\n", "only with compounding");
     refuse(LOAD "staging: [/in], compounding: true, limit_min: 8G}\n", "more than file_size_limit");
-    refuse(LOAD "staging: [/in], batches: {b: {match: 'x*'}}}\n", "needs {i} and {M}");
     refuse(LOAD "staging: [/in], batches: {b: {match: 'x{n}', by: each}}}\n", "'{n}' is unknown");
     refuse(LOAD "staging: [/in], batches: {b: {match: x, by: each, suffix: .t}}}\n",
            "trigger or manifest");
