@@ -891,10 +891,6 @@ struct loader_move *batch_move(struct loader *l, struct lbatch *b)
 static void resume(struct loader *l, struct lbatch *b)
 {
     struct err err = {0};
-    if (!b->name)
-        b->name = text_of("?");
-    files_batched(l, b, true);
-    l->nactive++;
     if (b->state == L_FINISHING || b->state == L_MOVING) {
         size_t i;
         json_t *o;

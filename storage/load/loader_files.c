@@ -66,7 +66,7 @@ static void gather_free(struct gather *g)
 
 void gather_drop(struct loader *l, struct gather *g)
 {
-    if (g->n || g->dirty || g->loaded || g->alarmed)
+    if (g->n || g->dirty || g->loaded || g->alarmed || g->since_wall)
         return;
     lmap_remove(&l->gathers, g->id);
     if (g->prev)
@@ -124,7 +124,7 @@ static void detach(struct loader *l, struct sfile *s)
     }
     if (!g->n) {
         problem(l, g, NULL);
-        g->since = 0;
+        g->since = g->since_wall = 0;
         g->failed = false;
     }
     dirty(l, g);
@@ -140,11 +140,13 @@ void gather_news(struct loader *l, struct gather *g)
             }
     g->failed = false;
     if (!g->since) {
-        g->since = l->mono;
-        g->since_wall = l->wall;
-        const struct loader_rule *r = g->rule >= 0 ? rule_of(l, g->rule) : NULL;
-        if (r && r->by != LOAD_BY_EACH && r->gather_timeout)
-            store_gather(l, g);
+        g->since = l->started ? l->mono : 1; /* the first tick knows the time */
+        if (!g->since_wall) {
+            const struct loader_rule *r = g->rule >= 0 ? rule_of(l, g->rule) : NULL;
+            g->since_wall = l->wall;
+            if (r && r->by != LOAD_BY_EACH && r->gather_timeout)
+                store_gather(l, g);
+        }
     }
     g->last = l->mono;
     dirty(l, g);
@@ -231,6 +233,7 @@ static void remember(struct loader *l, const char *path, uint64_t size, int64_t 
 }
 
 static void finish_one(struct loader *l, const struct lbatch *b, const struct bfile *f);
+static bool read_marks(struct loader *l, struct gather *g, struct sfile *marker);
 
 /* Other content than what was loaded under that name. */
 static void other_content(struct loader *l, struct sfile *s, const struct ldone *d)
@@ -290,6 +293,51 @@ void file_checked(struct loader *l, struct ltask *t, bool ok, const char *hash, 
         other_content(l, s, d);
 }
 
+/* All files of a batch that failed gather again. */
+static void revive(struct loader *l, uint64_t batch)
+{
+    for (uint64_t i = 0; batch && i <= l->files.mask; i++) {
+        struct sfile *s = l->files.slot[i].value;
+        const struct ldone *d = s && s->state == F_FAILED ? done_get(l, s->path) : NULL;
+        if (!d || d->batch != batch)
+            continue;
+        done_remove(l, s->path);
+        file_set(s, F_READY, NULL);
+        if (s->g) {
+            s->g->failed = false;
+            gather_news(l, s->g);
+        }
+    }
+}
+
+/* Markers and their files lie in different gathers: a file that a failed batch lacked, or that was
+ * the bad one in it, brings the whole batch back. */
+static void revive_marked(struct loader *l, const struct sfile *s, uint64_t batch)
+{
+    const struct loader_rule *r = rule_of(l, s->rule);
+    if (r->by != LOAD_BY_TRIGGER && r->by != LOAD_BY_MANIFEST)
+        return;
+    revive(l, batch);
+    for (struct gather *g = l->all_gathers; g && !s->marker; g = g->next) {
+        struct sfile *m = g->rule == s->rule && g->directory == s->directory && g->failed
+                              ? g->first
+                              : NULL;
+        while (m && !(m->marker && m->state == F_FAILED))
+            m = m->next;
+        if (!m)
+            continue;
+        struct load_named key = {.has_key = m->has_key}, file = {.has_key = s->has_key};
+        snprintf(key.key, sizeof key.key, "%s", m->key);
+        snprintf(file.key, sizeof file.key, "%s", s->key);
+        bool covers = r->by == LOAD_BY_TRIGGER && load_marker_covers(&key, s->name, &file);
+        for (unsigned i = 0; r->by == LOAD_BY_MANIFEST && read_marks(l, g, m) && i < g->marks.n; i++)
+            covers |= !strcmp(g->marks.file[i].name, s->name);
+        const struct ldone *d = covers ? done_get(l, m->path) : NULL;
+        if (d)
+            revive(l, d->batch);
+    }
+}
+
 /* A complete file that no batch has: what is to be done with it? */
 static void consider(struct loader *l, struct sfile *s)
 {
@@ -308,8 +356,10 @@ static void consider(struct loader *l, struct sfile *s)
         s->g->failed |= rule_of(l, s->rule)->by != LOAD_BY_EACH;
         return;
     }
+    uint64_t batch = 0;
     if (d && d->failed) {
         alarm_clear(l, LOADER_ALARM_QUARANTINE, s->path);
+        batch = d->batch;
         done_remove(l, s->path);
         d = NULL;
     }
@@ -320,6 +370,7 @@ static void consider(struct loader *l, struct sfile *s)
         }
         file_set(s, F_READY, NULL);
         gather_news(l, s->g);
+        revive_marked(l, s, batch);
     } else if (same(s, d->size, d->mtime))
         redelivered(l, s);
     else if (s->size != d->size)
@@ -526,7 +577,7 @@ struct lbatch *files_release(struct loader *l, struct gather *g, struct sfile **
         file_set(s, F_BATCHED, NULL);
     }
     problem(l, g, NULL);
-    g->since = 0;
+    g->since = g->since_wall = 0;
     files_batched(l, b, true);
     store_batch(l, b);
     for (unsigned k = 0; k < n; k++)
@@ -557,7 +608,7 @@ static void release(struct loader *l, struct gather *g, struct sfile **list, uns
                 file_set(list[i], F_SAME, NULL);
             }
         problem(l, g, NULL);
-        g->since = 0;
+        g->since = g->since_wall = 0;
         return;
     }
     bool all = rule_of(l, g->rule)->supersede && rule_of(l, g->rule)->by != LOAD_BY_EACH;
@@ -808,10 +859,12 @@ static void check(struct loader *l, struct gather *g)
 static void dirty_markers(struct loader *l, const struct gather *g)
 {
     const struct loader_rule *r = g->rule >= 0 ? rule_of(l, g->rule) : NULL;
-    if (!r || (r->by != LOAD_BY_TRIGGER && r->by != LOAD_BY_MANIFEST) || *g->key == '=')
+    if (!r || (r->by != LOAD_BY_TRIGGER && r->by != LOAD_BY_MANIFEST) || *g->key == '=' ||
+        (r->by == LOAD_BY_TRIGGER && strstr(r->marker, "{batch}")))
         return;
     for (struct gather *m = l->all_gathers; m; m = m->next)
-        if (m->rule == g->rule && m->directory == g->directory && *m->key == '=' && m->n)
+        if (m->rule == g->rule && m->directory == g->directory && m->n &&
+            (*m->key == '=' || r->by == LOAD_BY_MANIFEST))
             dirty(l, m);
 }
 
@@ -909,6 +962,11 @@ void files_house(struct loader *l)
     for (struct gather *g = l->all_gathers; g; g = next) {
         next = g->next;
         const struct loader_rule *r = g->rule >= 0 ? rule_of(l, g->rule) : NULL;
+        if (!g->since && g->since_wall && l->mono - l->started_at > 60 * NS_PER_S) {
+            g->since_wall = 0; /* of an earlier start; its files are gone */
+            gather_drop(l, g);
+            continue;
+        }
         if (!r || r->by == LOAD_BY_EACH || !r->gather_timeout || !g->since || !g->n || g->failed ||
             l->mono - g->since < r->gather_timeout)
             continue;
@@ -918,7 +976,7 @@ void files_house(struct loader *l)
         if (news)
             give_up(l, g, r);
         else
-            g->since = 0;
+            g->since = g->since_wall = 0;
     }
 }
 

@@ -351,6 +351,9 @@ static bool line_batch(struct loader *l, const json_t *o)
     b->priority = (int)int_in(o, "priority");
     b->deadline = int_in(o, "deadline");
     b->at = int_in(o, "at");
+    struct gather *g = b->gather ? gather_get(l, b->gather, false) : NULL;
+    if (g)
+        g->since_wall = 0; /* released */
     return true;
 }
 

@@ -493,7 +493,9 @@ void tasks_house(struct loader *l)
             snprintf(text, sizeof text, "its task did not move for %lld s",
                      (long long)(l->c.stuck_after / NS_PER_S));
             kill_worker(l, w, text);
-        } else if (k->state == W_LIVE && !k->failures)
+        } else if (!l->nactive && !l->nloose && k->state == W_ABSENT)
+            k->failures = 0; /* nobody needs it now */
+        if (!k->failures)
             alarm_clear(l, LOADER_ALARM_WORKER, subject);
     }
 }
@@ -640,7 +642,7 @@ static unsigned queues(struct loader *l, struct queue *q)
 }
 
 /* Live and up to date, or on its way to it. */
-static void prepare(struct loader *l, unsigned queued)
+static void prepare(struct loader *l, unsigned queued, struct lbatch *first)
 {
     unsigned usable = 0;
     for (unsigned w = 0; w < l->c.workers; w++) {
@@ -664,7 +666,7 @@ static void prepare(struct loader *l, unsigned queued)
         struct lwork *k = &l->work[w];
         if (k->state != W_LIVE || k->task || k->stale || k->symbols == l->symbols + 1)
             continue;
-        struct ltask *t = task_add(l, T_REFRESH, l->slot, 0, text_of("w%u", w));
+        struct ltask *t = task_add(l, T_REFRESH, first, 0, text_of("w%u", w));
         send(l, w, t, false);
     }
 }
@@ -787,7 +789,7 @@ void tasks_dispatch(struct loader *l)
         nq = 0;
     } else
         alarm_clear(l, LOADER_ALARM_THROTTLE, "");
-    prepare(l, queued);
+    prepare(l, queued, nq ? q[0].batch : NULL);
     if (!queued)
         return;
     if (l->c.fixed) {

@@ -76,6 +76,11 @@ struct loader *loader_create(const struct loader_config *c, const struct loader_
     if (l->commits < c->commit_floor)
         l->commits = c->commit_floor;
     l->start++;
+    for (struct lbatch *b = l->first; b; b = b->next)
+        if (!batch_over(b)) { /* files of theirs are told before the first tick */
+            files_batched(l, b, true);
+            l->nactive++;
+        }
     /* Numbers of tasks of different starts do not meet: a late answer is not mistaken. */
     l->next_task = (l->start << 32) + 1;
     return l;
@@ -313,10 +318,18 @@ static void first_tick(struct loader *l)
     l->started_at = l->mono;
     l->house = l->mono + HOUSE;
     for (struct gather *g = l->all_gathers; g; g = g->next)
-        if (g->since_wall && !g->since)
+        if (g->since) { /* of the manifest, or new */
+            g->since_wall = g->since_wall ? g->since_wall : l->wall;
             g->since = l->mono - (l->wall > g->since_wall ? l->wall - g->since_wall : 0);
+            g->last = l->mono;
+        }
     for (struct lbatch *b = l->first; b; b = b->next)
         b->began = l->mono;
+    for (uint64_t i = 0; l->files.slot && i <= l->files.mask; i++) {
+        struct sfile *s = l->files.slot[i].value;
+        if (s && !s->seen)
+            s->seen = l->wall;
+    }
     store_start(l);
     batches_resume(l);
     if (l->m.torn)

@@ -1,0 +1,857 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loader's orchestrator in a world of its own (load_kit.h): what becomes of deliveries, in
+ * peace, in trouble, and over crashes at every step.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "load_kit.h"
+
+static void start(struct kit *k)
+{
+    struct err err = {0};
+    if (!kit_start(k, &err))
+        fail_msg("%s", err.text);
+}
+
+/* Rows first … first + n - 1 are there exactly once, no others but those of the day's end. */
+static void assert_rows(struct kit *k, unsigned first, unsigned n)
+{
+    static struct kit_rows r;
+    kit_count(k, &r);
+    assert_false(r.differ);
+    for (unsigned i = first; i < first + n; i++)
+        if (r.count[i] != 1)
+            fail_msg("seed %" PRIu64 ": row %u is there %u times", k->seed, i, r.count[i]);
+    assert_int_equal(r.rows, n + k->eods);
+}
+
+/* n rows from `first` on, over two dates and two tables. */
+static char *rows(unsigned first, unsigned n)
+{
+    struct kit_text t = {0};
+    for (unsigned i = first; i < first + n; i++)
+        kit_add(&t, "2026.01.0%u %s %u\n", 1 + i % 2, i % 3 ? "trade" : "quote", i);
+    return t.p;
+}
+static void deliver(struct kit *k, const char *name, unsigned first, unsigned n)
+{
+    char *text = rows(first, n);
+    kit_deliver(k, name, text);
+    free(text);
+}
+
+static json_t *table(struct kit *k, enum loader_table t)
+{
+    json_t *o = loader_json(k->l, t, true);
+    assert_non_null(o);
+    return o;
+}
+/* Value of a column of the first row whose `key` column is `value`. */
+static json_t *cell(struct kit *k, enum loader_table t, const char *key, const char *value,
+                    const char *column)
+{
+    json_t *o = table(k, t), *r, *out = NULL;
+    const struct loader_column *c = loader_columns(t);
+    size_t i, ik = 0, ic = 0, n = 0;
+    for (; c[n].name; n++) {
+        ik = strcmp(c[n].name, key) ? ik : n;
+        ic = strcmp(c[n].name, column) ? ic : n;
+    }
+    json_array_foreach(json_object_get(o, "rows"), i, r)
+    {
+        assert_int_equal(json_array_size(r), n);
+        const json_t *v = json_array_get(r, ik);
+        char text[32];
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(v));
+        if (!out && !strcmp(json_is_string(v) ? json_string_value(v) : text, value))
+            out = json_incref(json_array_get(r, ic));
+    }
+    json_decref(o);
+    if (!out)
+        fail_msg("no %s %s in %s", key, value, loader_table_name(t));
+    return out;
+}
+static void assert_cell(struct kit *k, enum loader_table t, const char *key, const char *value,
+                        const char *column, const char *want)
+{
+    json_t *v = cell(k, t, key, value, column);
+    char text[500];
+    snprintf(text, sizeof text, "%s", json_is_string(v) ? json_string_value(v) : "");
+    if (json_is_integer(v))
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(v));
+    json_decref(v);
+    if (!strstr(text, want))
+        fail_msg("%s %s: %s is '%s', not '%s'", key, value, column, text, want);
+}
+static bool exists(struct kit *k, const char *path)
+{
+    uint64_t n;
+    uint8_t *p = sim_read(k->disk, path, &n);
+    free(p);
+    return p != NULL;
+}
+static void assert_file_says(struct kit *k, const char *path, const char *word)
+{
+    uint64_t n;
+    char *p = (char *)sim_read(k->disk, path, &n);
+    assert_non_null(p);
+    p = realloc(p, n + 1);
+    p[n] = 0;
+    if (!strstr(p, word))
+        fail_msg("%s says: %s", path, p);
+    free(p);
+}
+static void count_name(void *arg, const char *name)
+{
+    (void)name;
+    ++*(unsigned *)arg;
+}
+static unsigned names_in(struct kit *k, const char *dir)
+{
+    unsigned n = 0;
+    sim_each(k->disk, dir, count_name, &n);
+    return n;
+}
+
+/* ---- in peace ---- */
+
+/* The white paper's batch: three parts, several dates and tables, published once, under one commit
+ * number; workers end with it; nothing is left. */
+static void three_parts(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 1);
+    start(&k);
+    deliver(&k, "trades_1of3.csv", 0, 100);
+    deliver(&k, "trades_3of3.csv", 150, 50);
+    kit_run(&k, NS_PER_S);
+    assert_int_equal(k.reads, 0); /* it waits for the second */
+    assert_cell(&k, LOADER_BATCHES, "batch", "trades_#of#.csv", "status", "gathering");
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "trades_2of3.csv", "status", "expected");
+    deliver(&k, "trades_2of3.csv", 100, 50);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 200);
+    assert_int_equal(k.reads, 3);
+    assert_int_equal(k.moved, 1);
+    assert_int_equal(k.finished, 1);
+    assert_non_null(strstr(k.last_facts, "\"rows\":200"));
+    assert_non_null(strstr(k.last_facts, "\"dates\":[\"2026.01.01\",\"2026.01.02\"]"));
+    assert_non_null(strstr(k.last_facts, "\"commit\":1"));
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "status", "complete");
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "trades_2of3.csv", "status", "complete");
+    assert_cell(&k, LOADER_TASKS, "task", "merge", "status", "complete");
+    kit_run(&k, 2 * NS_PER_S);
+    assert_int_equal(names_in(&k, KIT_TMP), 0);
+    for (unsigned w = 0; w < 3; w++)
+        assert_false(k.worker[w].live); /* recycled (ING-73) */
+    kit_end(&k);
+}
+
+/* The same with a second batch read meanwhile: publications in turn. */
+static void two_batches(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 2);
+    start(&k);
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned p = 1; p <= 3; p++) {
+            char name[40];
+            snprintf(name, sizeof name, "b%u_%uof3.csv", i, p);
+            deliver(&k, name, i * 300 + (p - 1) * 100, 100);
+        }
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 600);
+    assert_int_equal(k.moved, 2);
+    assert_int_equal(loader_commits(k.l), 2);
+    kit_end(&k);
+}
+
+/* A file for itself; files at the same time together; delivered again: nothing. */
+static void each_and_again(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 3);
+    start(&k);
+    char name[40];
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "each%u.csv", i);
+        deliver(&k, name, i * 10, 10);
+    }
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 500);
+    assert_int_equal(k.moved, 1);
+    struct loader_figures f;
+    deliver(&k, "each7.csv", 70, 10); /* same content, new mtime: a hash decides */
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 500);
+    loader_figures(k.l, &f);
+    assert_int_equal(f.redelivered, 1);
+    assert_int_equal(k.reads, 50);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "each7.csv", "status", "redelivered");
+    deliver(&k, "each8.csv", 700, 9); /* other content: refused, with a reason */
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 500);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "each8.csv", "status", "refused");
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "each8.csv", "why", "supersede");
+    assert_file_says(&k, KIT_STAGE "/each8.csv.reason", "other content");
+    assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 1);
+    /* over a restart: all are known by size and mtime, none is read */
+    kit_stop(&k);
+    start(&k);
+    kit_scan(&k);
+    uint64_t sent = k.sent;
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 500);
+    assert_int_equal(k.sent, sent);
+    kit_end(&k);
+}
+
+/* A correction replaces the tables of its dates; not if others loaded into them. */
+static void correction(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 4);
+    k.rule[0].supersede = true;
+    start(&k);
+    deliver(&k, "c_1of2.csv", 0, 20);
+    deliver(&k, "c_2of2.csv", 20, 20);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 40);
+    deliver(&k, "c_2of2.csv", 20, 30); /* the first is there and unchanged: both are loaded */
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 50);
+    assert_int_equal(k.moved, 2);
+    deliver(&k, "d_1of1.csv", 100, 10);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_int_equal(k.moved, 2); /* d supersedes too, by its rule: c's rows would go */
+    assert_cell(&k, LOADER_BATCHES, "batchID", "3", "status", "failed");
+    assert_cell(&k, LOADER_BATCHES, "batchID", "3", "why", "another batch");
+    assert_rows(&k, 0, 50);
+    kit_end(&k);
+}
+
+static void trigger_and_manifest(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 5);
+    k.rule[0] = (struct loader_rule){
+        .name = "t", .by = LOAD_BY_TRIGGER, .match = "t_*.csv", .marker = ".done"};
+    k.rule[1] = (struct loader_rule){
+        .name = "m", .by = LOAD_BY_MANIFEST, .match = "m*.csv", .marker = "m_{batch}.md5"};
+    start(&k);
+    deliver(&k, "t_1.a.csv", 0, 10);
+    deliver(&k, "t_1.b.csv", 10, 10);
+    deliver(&k, "t_2.csv", 20, 10);
+    kit_run(&k, NS_PER_S);
+    assert_int_equal(k.reads, 0);
+    kit_deliver(&k, "t_1.done", "");
+    assert_true(kit_idle(&k, 3 * NS_PER_S) || k.moved == 1);
+    assert_rows(&k, 0, 20);
+    /* a manifest: before its files, with checksums; one is wrong at first */
+    char *a = rows(100, 10), *b = rows(110, 10), text[300];
+    snprintf(text, sizeof text, "%032x  m1.csv\n%032x *m2.csv\n", crc32c(0, a, strlen(a)),
+             crc32c(0, b, strlen(b)));
+    kit_deliver(&k, "m_x.md5", text);
+    kit_deliver(&k, "m1.csv", a);
+    kit_run(&k, NS_PER_S);
+    assert_int_equal(k.moved, 1);
+    kit_deliver(&k, "m2.csv", a);
+    kit_run(&k, 10 * NS_PER_S);
+    assert_cell(&k, LOADER_BATCHES, "batchID", "2", "status", "failed");
+    assert_cell(&k, LOADER_BATCHES, "batchID", "2", "why", "md5");
+    assert_file_says(&k, KIT_STAGE "/m2.csv.reason", "md5");
+    assert_rows(&k, 0, 20);
+    kit_deliver(&k, "m2.csv", b); /* the right one: the batch gathers again */
+    kit_run(&k, 10 * NS_PER_S);
+    assert_int_equal(k.moved, 2);
+    static struct kit_rows r;
+    kit_count(&k, &r);
+    assert_int_equal(r.rows, 40);
+    assert_false(exists(&k, KIT_STAGE "/m2.csv.reason"));
+    free(a);
+    free(b);
+    kit_end(&k);
+}
+
+/* Parts that contradict each other, are there twice, or never come. */
+static void bad_batches(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 6);
+    k.rule[0].match = "{batch}_{i}of{M}*.csv";
+    k.rule[0].gather_timeout = 600 * NS_PER_S;
+    start(&k);
+    deliver(&k, "x_1of3.csv", 0, 10);
+    deliver(&k, "x_2of4.csv", 10, 10);
+    deliver(&k, "y_1of2.csv", 20, 10);
+    deliver(&k, "y_1of2b.csv", 30, 10);
+    deliver(&k, "z_2of2.csv", 40, 10);
+    deliver(&k, "w_5of2.csv", 50, 10);
+    kit_run(&k, 2 * NS_PER_S);
+    assert_cell(&k, LOADER_BATCHES, "batch", "x", "why", "disagree");
+    assert_cell(&k, LOADER_BATCHES, "batch", "y", "why", "twice");
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "w_5of2.csv", "why", "part 5 of 2");
+    assert_int_equal(k.alarms[LOADER_ALARM_GATHER], 2);
+    kit_run(&k, 700 * NS_PER_S);
+    assert_int_equal(k.reads, 0);
+    assert_cell(&k, LOADER_BATCHES, "batch", "z", "status", "failed");
+    assert_cell(&k, LOADER_BATCHES, "batch", "z", "why", "missing 1");
+    assert_int_equal(k.alarms[LOADER_ALARM_BATCH], 3);
+    deliver(&k, "z_1of2.csv", 60, 10); /* the late part */
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    static struct kit_rows r;
+    kit_count(&k, &r);
+    assert_int_equal(r.rows, 20);
+    kit_end(&k);
+}
+
+/* ---- in trouble ---- */
+
+/* A bad file: retried never, quarantined with its reason; the batch fails whole, or goes on. */
+static void bad_file(void **state)
+{
+    (void)state;
+    for (unsigned partial = 0; partial < 2; partial++) {
+        struct kit k;
+        kit_defaults(&k, 7);
+        k.trouble.bad = true;
+        k.rule[0].partial = partial;
+        start(&k);
+        deliver(&k, "p_1of3.csv", 0, 10);
+        kit_deliver(&k, "p_2of3.csv", "BAD\n");
+        deliver(&k, "p_3of3.csv", 20, 10);
+        assert_true(kit_idle(&k, 100 * NS_PER_S));
+        assert_cell(&k, LOADER_BATCHES, "batchID", "1", "status", partial ? "partial" : "failed");
+        assert_cell(&k, LOADER_FILES_SEEN, "file", "p_2of3.csv", "status", "quarantined");
+        assert_file_says(&k, KIT_STAGE "/p_2of3.csv.reason", "BAD is no date");
+        assert_true(exists(&k, KIT_STAGE "/p_1of3.csv"));
+        static struct kit_rows r;
+        kit_count(&k, &r);
+        assert_int_equal(r.rows, partial ? 20 : 0);
+        kit_run(&k, 2 * NS_PER_S);
+        assert_int_equal(names_in(&k, KIT_TMP), 0);
+        /* over a restart it stays as it is */
+        kit_stop(&k);
+        start(&k);
+        kit_scan(&k);
+        uint64_t reads = k.reads;
+        assert_true(kit_idle(&k, 100 * NS_PER_S));
+        assert_int_equal(k.reads, reads);
+        assert_cell(&k, LOADER_FILES_SEEN, "file", "p_2of3.csv", "status", "quarantined");
+        /* the verb: in vain, the file is what it is */
+        struct err err = {0};
+        assert_true(loader_retry(k.l, "p_2of3.csv", &err));
+        assert_true(kit_idle(&k, 100 * NS_PER_S));
+        assert_int_equal(k.reads > reads, true);
+        /* the corrected file: the rest of the batch is there */
+        deliver(&k, "p_2of3.csv", 10, 10);
+        assert_true(kit_idle(&k, 100 * NS_PER_S));
+        assert_rows(&k, 0, 30);
+        assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 0);
+        kit_end(&k);
+    }
+}
+
+/* Errors that pass: doubled waits, then it is done; errors that do not: quarantine after `retries`. */
+static void retries(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 8);
+    k.trouble.retry = 1000;
+    start(&k);
+    deliver(&k, "r_1of1.csv", 0, 10);
+    int64_t from = k.now;
+    while (!k.raised[LOADER_ALARM_QUARANTINE] && k.now < from + 1000 * NS_PER_S)
+        kit_step(&k, NS_PER_S);
+    assert_int_equal(k.reads, 4);
+    assert_in_range(k.now - from, 35 * NS_PER_S, 38 * NS_PER_S); /* 5 + 10 + 20 */
+    assert_cell(&k, LOADER_TASKS, "task", "read", "status", "quarantined");
+    assert_cell(&k, LOADER_TASKS, "task", "read", "retries", "3");
+    kit_end(&k);
+}
+
+/* A full disk waits for people, costs no attempt, and nothing new begins meanwhile. */
+static void full_disk(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 9);
+    k.trouble.space = 1000;
+    start(&k);
+    deliver(&k, "s_1of1.csv", 0, 10);
+    kit_run(&k, 600 * NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_SPACE], 1);
+    assert_in_range(k.reads, 10, 20);
+    json_t *s = loader_status(k.l);
+    assert_string_equal(json_string_value(json_object_get(s, "state")), "waiting");
+    json_decref(s);
+    k.trouble.space = 0;
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    assert_int_equal(k.alarms[LOADER_ALARM_SPACE], 0);
+    kit_end(&k);
+}
+
+/* Stuck and swollen workers are killed; it costs a retry and nothing else. */
+static void bad_workers(void **state)
+{
+    (void)state;
+    struct kit k;
+    for (unsigned kind = 0; kind < 3; kind++) {
+        kit_defaults(&k, 10 + kind);
+        *(kind == 0 ? &k.trouble.stuck : kind == 1 ? &k.trouble.bloat : &k.trouble.crash) = 1000;
+        start(&k);
+        deliver(&k, "q_1of1.csv", 0, 10);
+        while (k.spawned < 3 && k.now < 1000 * NS_PER_S)
+            kit_step(&k, NS_PER_S);
+        k.trouble = (struct kit_trouble){0};
+        assert_true(kit_idle(&k, 1000 * NS_PER_S));
+        assert_rows(&k, 0, 10);
+        struct loader_figures f;
+        loader_figures(k.l, &f);
+        assert_true(f.workers_lost >= 2);
+        kit_end(&k);
+    }
+    /* workers that do not start: tried ever more rarely, with an alarm */
+    kit_defaults(&k, 20);
+    k.trouble.no_start = 1000;
+    start(&k);
+    deliver(&k, "q_1of1.csv", 0, 10);
+    kit_run(&k, 600 * NS_PER_S);
+    assert_true(k.alarms[LOADER_ALARM_WORKER] > 0);
+    assert_in_range(k.spawned, 10, 60);
+    k.trouble.no_start = 0;
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    kit_run(&k, 2 * NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_WORKER], 0);
+    kit_end(&k);
+}
+
+/* Somebody else writes the partition again and again: the writer is held, then it gets in. */
+static void stale(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 30);
+    start(&k);
+    for (unsigned i = 0; i < 4000; i++)
+        kit_event(&k, NS_PER_MS * 20 * (int64_t)i, KIT_EOD);
+    deliver(&k, "e_1of1.csv", 0, 30);
+    kit_run(&k, 100 * NS_PER_S);
+    assert_int_equal(k.moved, 1);
+    assert_false(k.hold);
+    struct loader_figures f;
+    loader_figures(k.l, &f);
+    assert_in_range(f.stale, 1, 6);
+    assert_rows(&k, 0, 30);
+    kit_end(&k);
+}
+
+/* Cancelled: nothing in the database, no temporaries, its files where they were; then again. */
+static void cancel_pause(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    kit_defaults(&k, 31);
+    start(&k);
+    assert_true(loader_pause(k.l, 0, &err));
+    deliver(&k, "k_1of2.csv", 0, 10);
+    deliver(&k, "k_2of2.csv", 10, 10);
+    kit_run(&k, 10 * NS_PER_S);
+    assert_int_equal(k.reads, 0);
+    kit_stop(&k); /* paused it stays */
+    start(&k);
+    kit_scan(&k);
+    kit_run(&k, 10 * NS_PER_S);
+    assert_int_equal(k.reads, 0);
+    assert_true(loader_resume(k.l, 0, &err));
+    while (k.reads < 1)
+        kit_step(&k, NS_PER_S);
+    assert_true(loader_cancel(k.l, 1, &err));
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    kit_run(&k, 2 * NS_PER_S);
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "status", "cancelled");
+    assert_int_equal(names_in(&k, KIT_TMP), 0);
+    assert_int_equal(names_in(&k, KIT_HDB), 0);
+    assert_int_equal(names_in(&k, KIT_STAGE), 2);
+    assert_false(loader_cancel(k.l, 1, &err));
+    assert_true(loader_retry(k.l, "1", &err));
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 20);
+    kit_end(&k);
+}
+
+/* By hand, from elsewhere; the same file again is known by its content. */
+static void by_hand(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    uint64_t id = 0;
+    kit_defaults(&k, 32);
+    start(&k);
+    char *text = rows(0, 10);
+    kit_put(k.other_io, "/moved/a.csv", text, strlen(text), true);
+    kit_put(k.other_io, "/quarantine/a.csv", text, strlen(text), true);
+    free(text);
+    const char *a[] = {"/moved/a.csv"}, *b[] = {"/quarantine/a.csv"}, *c[] = {"/moved/none.csv"};
+    assert_false(loader_add(k.l, &(struct loader_add){.n = 1, .path = c}, &id, &err));
+    assert_true(loader_add(k.l, &(struct loader_add){.n = 1, .path = a, .name = "mine"}, &id, &err));
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    assert_true(loader_add(k.l, &(struct loader_add){.n = 1, .path = b}, &id, &err));
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    assert_int_equal(loader_find(k.l, "mine"), 1);
+    kit_end(&k);
+}
+
+static void finished_files(void **state)
+{
+    (void)state;
+    struct kit k;
+    for (unsigned del = 0; del < 2; del++) {
+        kit_defaults(&k, 33);
+        k.c.finished = del ? LOADER_DELETE : LOADER_MOVE;
+        k.c.finished_directory = "/moved";
+        start(&k);
+        deliver(&k, "f_1of2.csv", 0, 10);
+        deliver(&k, "f_2of2.csv", 10, 10);
+        assert_true(kit_idle(&k, 100 * NS_PER_S));
+        assert_int_equal(names_in(&k, KIT_STAGE), 0);
+        assert_int_equal(names_in(&k, "/moved"), del ? 0 : 2);
+        kit_tell(&k, "f_1of2.csv", LOAD_GONE, false);
+        kit_tell(&k, "f_2of2.csv", LOAD_GONE, false);
+        deliver(&k, "f_2of2.csv", 10, 10); /* again: no-op, and it goes as well */
+        assert_true(kit_idle(&k, 100 * NS_PER_S));
+        assert_rows(&k, 0, 20);
+        assert_int_equal(names_in(&k, KIT_STAGE), 0);
+        kit_end(&k);
+    }
+}
+
+/* The manifest cannot be written: no hook is called, an alarm; then it goes on. */
+static void manifest_fails(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 34);
+    start(&k);
+    kit_run(&k, NS_PER_S);
+    sim_fault_add(k.disk, &(struct sim_fault){.ops = SIM_ANY_SYNC | SIM_ANY_WRITE,
+                                              .path = "/state",
+                                              .times = SIM_EVER,
+                                              .kind = SIM_FAIL,
+                                              .error = ENOSPC});
+    deliver(&k, "n_1of1.csv", 0, 10);
+    kit_run(&k, 30 * NS_PER_S);
+    assert_int_equal(k.spawned, 0);
+    assert_int_equal(k.alarms[LOADER_ALARM_MANIFEST], 1);
+    sim_fault_clear(k.disk);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    assert_int_equal(k.alarms[LOADER_ALARM_MANIFEST], 0);
+    kit_end(&k);
+}
+
+/* ---- crashes ---- */
+
+struct crash {
+    uint64_t at, seen;
+    struct sim *copy;
+    bool armed;
+};
+static void crash_hook(void *arg, struct sim *d, enum sim_op op)
+{
+    struct crash *c = arg;
+    (void)op;
+    if (c->seen++ == c->at && c->armed)
+        c->copy = sim_copy(d);
+}
+
+/* The machine (power: its disk keeps only what it must, the boot is another one) or the process. */
+static void crash_now(struct kit *k, struct sim *copy, bool power)
+{
+    uint8_t *choice = calloc(copy->npending + 1, 1);
+    for (uint32_t i = 0; i < copy->npending; i++)
+        choice[i] = (uint8_t)kit_random(k, power ? sim_choices(copy, i) : 2);
+    struct sim *disk =
+        power ? sim_power_cut(copy, choice, kit_random(k, 0)) : sim_kill(copy, choice);
+    free(choice);
+    kit_stop(k);
+    sim_free(k->disk);
+    sim_free(copy);
+    k->disk = disk;
+    k->boots += power;
+}
+
+/* What the operator's machine does at a start. */
+static void restart(struct kit *k)
+{
+    start(k);
+    kit_finish_intent(k);
+    kit_scan(k);
+}
+
+/* A history with a crash before its n-th change of a disk; then without. Returns whether there were
+ * so many. */
+static bool crash_at(uint64_t n, uint64_t seed, bool power, bool trouble)
+{
+    struct kit k;
+    struct crash c = {.at = n, .armed = true};
+    kit_defaults(&k, seed);
+    k.rule[0].match = "{batch}_{i}of{M}.csv";
+    if (trouble)
+        k.trouble = (struct kit_trouble){.crash = 60, .retry = 40, .stale = 60, .move_retry = 60};
+    start(&k);
+    kit_run(&k, NS_PER_S / 10);
+    k.disk->hook = crash_hook;
+    k.disk->hook_arg = &c;
+    const char *const names[] = {"a_1of2.csv", "a_2of2.csv", "each1.csv", "each2.csv"};
+    for (unsigned i = 0; i < 4; i++) {
+        char *text = rows(i * 10, 10);
+        kit_deliver_at(&k, (int64_t)i * NS_PER_MS, names[i], text);
+        free(text);
+    }
+    int64_t end = k.now + 1000 * NS_PER_S;
+    struct loader_figures f;
+    do {
+        kit_step(&k, NS_PER_S);
+        loader_figures(k.l, &f);
+    } while (!c.copy && k.now < end && (f.batches < 2 || f.active || k.nevents));
+    k.disk->hook = NULL;
+    bool crashed = c.copy != NULL;
+    if (crashed) {
+        k.disk->hook = NULL;
+        crash_now(&k, c.copy, power);
+        k.disk->hook = NULL;
+        k.trouble = (struct kit_trouble){0};
+        restart(&k);
+        /* who delivers does it again when the machine lost it */
+        for (unsigned i = 0; i < 4; i++) {
+            char path[100];
+            snprintf(path, sizeof path, KIT_STAGE "/%.40s", names[i]);
+            bool coming = false;
+            for (unsigned e = 0; e < k.nevents; e++)
+                coming |= k.event[e].kind == KIT_DELIVER && !strcmp(k.event[e].name, names[i]);
+            if (!coming && !exists(&k, path)) {
+                char *text = rows(i * 10, 10);
+                kit_deliver_at(&k, NS_PER_MS, names[i], text);
+                free(text);
+            }
+        }
+    }
+    if (!kit_idle(&k, 2000 * NS_PER_S))
+        fail_msg("seed %" PRIu64 " crash %" PRIu64 ": it does not end", seed, n);
+    static struct kit_rows r;
+    kit_count(&k, &r);
+    for (unsigned i = 0; i < 40; i++)
+        if (r.count[i] != 1)
+            fail_msg("seed %" PRIu64 " crash %" PRIu64 " power %d: row %u is there %u times", seed,
+                     n, power, i, r.count[i]);
+    assert_int_equal(r.rows, 40);
+    assert_false(r.differ);
+    kit_run(&k, 5 * NS_PER_S);
+    assert_int_equal(names_in(&k, KIT_TMP), 0);
+    kit_end(&k);
+    return crashed;
+}
+
+static void every_step_killed(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    while (crash_at(n, 100, false, false))
+        n++;
+    assert_true(n > 60);
+    print_message("%" PRIu64 " places\n", n);
+}
+static void every_step_power(void **state)
+{
+    (void)state;
+    for (uint64_t n = 0; crash_at(n, 101, true, false); n++)
+        ;
+}
+static void every_step_in_trouble(void **state)
+{
+    (void)state;
+    for (uint64_t n = 0; crash_at(n, 102, n % 2, true); n++)
+        ;
+}
+
+/* Random deliveries, trouble of all kinds, crashes of both kinds. */
+static void life(uint64_t seed, uint64_t *trace)
+{
+    struct kit k;
+    struct crash c = {0};
+    kit_defaults(&k, seed);
+    k.c.workers = 1 + (unsigned)kit_random(&k, 4);
+    k.c.large_worker = kit_random(&k, 2);
+    k.c.fixed = !kit_random(&k, 4);
+    k.c.retries = 1000; /* no file is at fault here */
+    k.c.retry_backoff = NS_PER_S / 10;
+    k.rule[0].match = "{batch}_{i}of{M}.csv";
+    start(&k);
+    unsigned next = 0, batch = 0;
+    struct {
+        char name[40];
+        unsigned first, n;
+    } sent[200];
+    unsigned nsent = 0;
+    for (unsigned round = 0; round < 4; round++) {
+        k.trouble = (struct kit_trouble){.crash = 30,
+                                         .stuck = 5,
+                                         .retry = 40,
+                                         .space = 10,
+                                         .bloat = 10,
+                                         .no_start = 30,
+                                         .no_send = 10,
+                                         .stale = 30,
+                                         .move_retry = 50,
+                                         .intern_fails = 100};
+        for (unsigned i = 0; i < 3; i++) {
+            unsigned parts = 1 + (unsigned)kit_random(&k, 4);
+            for (unsigned p = 1; p <= parts; p++) {
+                unsigned n = (unsigned)kit_random(&k, 20);
+                if (kit_random(&k, 2))
+                    snprintf(sent[nsent].name, 40, "b%u_%uof%u.csv", batch, p, parts);
+                else
+                    snprintf(sent[nsent].name, 40, "b%u_%uof%u.csv", batch, p, parts);
+                sent[nsent].first = next;
+                sent[nsent].n = n;
+                char *text = rows(next, n);
+                kit_deliver_at(&k, (int64_t)kit_random(&k, 3000) * NS_PER_MS, sent[nsent].name,
+                               text ? text : "");
+                free(text);
+                next += n;
+                nsent++;
+            }
+            batch++;
+        }
+        kit_event(&k, (int64_t)kit_random(&k, 3000) * NS_PER_MS, KIT_EOD);
+        c = (struct crash){.at = kit_random(&k, 400), .armed = true};
+        k.disk->hook = crash_hook;
+        k.disk->hook_arg = &c;
+        int64_t end = k.now + 20 * NS_PER_S;
+        while (!c.copy && k.now < end)
+            kit_step(&k, NS_PER_S);
+        k.disk->hook = NULL;
+        if (c.copy) {
+            crash_now(&k, c.copy, kit_random(&k, 2));
+            restart(&k);
+            for (unsigned i = 0; i < nsent; i++) {
+                char path[100];
+                snprintf(path, sizeof path, KIT_STAGE "/%.39s", sent[i].name);
+                bool coming = false;
+                for (unsigned e = 0; e < k.nevents; e++)
+                    coming |=
+                        k.event[e].kind == KIT_DELIVER && !strcmp(k.event[e].name, sent[i].name);
+                if (!coming && !exists(&k, path)) {
+                    char *text = rows(sent[i].first, sent[i].n);
+                    kit_deliver_at(&k, NS_PER_MS, sent[i].name, text ? text : "");
+                    free(text);
+                }
+            }
+        }
+    }
+    k.trouble = (struct kit_trouble){0};
+    if (!kit_idle(&k, 4000 * NS_PER_S))
+        fail_msg("seed %" PRIu64 ": it does not end", seed);
+    static struct kit_rows r;
+    kit_count(&k, &r);
+    for (unsigned i = 0; i < next; i++)
+        if (r.count[i] != 1)
+            fail_msg("seed %" PRIu64 ": row %u of %u is there %u times", seed, i, next, r.count[i]);
+    assert_false(r.differ);
+    *trace = k.trace;
+    kit_end(&k);
+}
+
+static void random_lives(void **state)
+{
+    (void)state;
+    const char *one = getenv("KIT_SEED");
+    uint64_t trace, again;
+    for (uint64_t seed = 1000; seed < (one ? 1000u : 1040u); seed++)
+        life(seed, &trace);
+    if (one)
+        life(strtoull(one, NULL, 10), &trace);
+    else {
+        life(1001, &trace);
+        life(1001, &again);
+        assert_int_equal(trace, again); /* the same seed, the same decisions */
+    }
+}
+
+/* ---- cost ---- */
+
+/* 10,000 files: reads and their outcome cost each file some operations, and nothing grows with the
+ * number of files that only lie there. */
+static void many_files(void **state)
+{
+    (void)state;
+    static struct kit k;
+    kit_defaults(&k, 50);
+    k.c.workers = 4;
+    start(&k);
+    char name[40];
+    for (unsigned i = 0; i < 3000; i++) {
+        snprintf(name, sizeof name, "each%05u.csv", i);
+        deliver(&k, name, i, 1);
+    }
+    struct loader_figures f;
+    assert_true(kit_idle(&k, 4000 * NS_PER_S));
+    assert_rows(&k, 0, 3000);
+    loader_figures(k.l, &f);
+    assert_true(f.io_calls < 3000 * 12);
+    assert_true(f.manifest_syncs < 1000); /* not one a file */
+    kit_run(&k, 10 * NS_PER_S); /* temporaries go */
+    loader_figures(k.l, &f);
+    uint64_t calls = f.io_calls;
+    for (unsigned i = 0; i < 1000; i++)
+        kit_step(&k, NS_PER_S);
+    loader_figures(k.l, &f);
+    assert_int_equal(f.io_calls, calls);
+    kit_end(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(three_parts),
+                                       cmocka_unit_test(two_batches),
+                                       cmocka_unit_test(each_and_again),
+                                       cmocka_unit_test(correction),
+                                       cmocka_unit_test(trigger_and_manifest),
+                                       cmocka_unit_test(bad_batches),
+                                       cmocka_unit_test(bad_file),
+                                       cmocka_unit_test(retries),
+                                       cmocka_unit_test(full_disk),
+                                       cmocka_unit_test(bad_workers),
+                                       cmocka_unit_test(stale),
+                                       cmocka_unit_test(cancel_pause),
+                                       cmocka_unit_test(by_hand),
+                                       cmocka_unit_test(finished_files),
+                                       cmocka_unit_test(manifest_fails),
+                                       cmocka_unit_test(every_step_killed),
+                                       cmocka_unit_test(every_step_power),
+                                       cmocka_unit_test(every_step_in_trouble),
+                                       cmocka_unit_test(random_lives),
+                                       cmocka_unit_test(many_files)};
+    if (getenv("KIT_TEST"))
+        cmocka_set_test_filter(getenv("KIT_TEST"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
