@@ -319,9 +319,8 @@ static void revive_marked(struct loader *l, const struct sfile *s, uint64_t batc
         return;
     revive(l, batch);
     for (struct gather *g = l->all_gathers; g && !s->marker; g = g->next) {
-        struct sfile *m = g->rule == s->rule && g->directory == s->directory && g->failed
-                              ? g->first
-                              : NULL;
+        struct sfile *m =
+            g->rule == s->rule && g->directory == s->directory && g->failed ? g->first : NULL;
         while (m && !(m->marker && m->state == F_FAILED))
             m = m->next;
         if (!m)
@@ -330,7 +329,8 @@ static void revive_marked(struct loader *l, const struct sfile *s, uint64_t batc
         snprintf(key.key, sizeof key.key, "%s", m->key);
         snprintf(file.key, sizeof file.key, "%s", s->key);
         bool covers = r->by == LOAD_BY_TRIGGER && load_marker_covers(&key, s->name, &file);
-        for (unsigned i = 0; r->by == LOAD_BY_MANIFEST && read_marks(l, g, m) && i < g->marks.n; i++)
+        for (unsigned i = 0; r->by == LOAD_BY_MANIFEST && read_marks(l, g, m) && i < g->marks.n;
+             i++)
             covers |= !strcmp(g->marks.file[i].name, s->name);
         const struct ldone *d = covers ? done_get(l, m->path) : NULL;
         if (d)

@@ -75,8 +75,8 @@ struct kit {
     uint64_t spawned, sent, finished, moved, reads, rejected, alarms[LOADER_ALARMS], logs, ticks;
     uint64_t raised[LOADER_ALARMS];
     unsigned hold;
-    bool dead;     /* between a crash and the next start */
-    uint64_t eods; /* rows that came from elsewhere */
+    bool dead;      /* between a crash and the next start */
+    uint64_t eods;  /* rows that came from elsewhere */
     uint64_t trace; /* of all that went out: two runs of a seed are equal */
     char last_facts[2000];
 };
@@ -241,22 +241,21 @@ static int kit_read(struct kit *k, const json_t *args, const char **why)
         date[10] = 0;
         snprintf(name, sizeof name, "%s/%s", dir, out[i].key);
         ok = ok && kit_put(io, name, out[i].t.p, out[i].t.n, false);
-        json_array_append_new(
-            written,
-            json_pack("{s:s,s:s,s:s,s:i,s:s,s:s,s:[[s,s,i,i],[s,s,i,i]]}", "date", date, "table",
-                      out[i].key + 11, "path", out[i].key, "rows", (int)out[i].rows, "symCol",
-                      "sym", "sortCol", "time", "columns", "sym", "symbol", (int)out[i].t.n,
-                      crc32c(0, out[i].t.p, out[i].t.n) & 0x7FFFFFFF, "price", "float",
-                      (int)out[i].t.n, 0));
+        json_array_append_new(written,
+                              json_pack("{s:s,s:s,s:s,s:i,s:s,s:s,s:[[s,s,i,i],[s,s,i,i]]}", "date",
+                                        date, "table", out[i].key + 11, "path", out[i].key, "rows",
+                                        (int)out[i].rows, "symCol", "sym", "sortCol", "time",
+                                        "columns", "sym", "symbol", (int)out[i].t.n,
+                                        crc32c(0, out[i].t.p, out[i].t.n) & 0x7FFFFFFF, "price",
+                                        "float", (int)out[i].t.n, 0));
         free(out[i].t.p);
     }
     char *whole = kit_get(io, path);
     char hash[33];
     snprintf(hash, sizeof hash, "%032x", whole ? crc32c(0, whole, strlen(whole)) : 0);
     free(whole);
-    json_t *result = json_pack("{s:s,s:I,s:i,s:{s:i},s:o}", "hash", hash, "rows",
-                               (json_int_t)rows, "rejected", 0, "symbols", "count", rows ? 1 : 0,
-                               "written", written);
+    json_t *result = json_pack("{s:s,s:I,s:i,s:{s:i},s:o}", "hash", hash, "rows", (json_int_t)rows,
+                               "rejected", 0, "symbols", "count", rows ? 1 : 0, "written", written);
     char *json = json_dumps(result, JSON_COMPACT), to[1400];
     snprintf(name, sizeof name, "%s/result.json.new", dir);
     snprintf(to, sizeof to, "%s/result.json", dir);
@@ -322,7 +321,8 @@ static char *kit_merged(struct kit *k, const char *part, const json_t *files, ui
     char *nl = old ? strchr(old, '\n') : NULL;
     kit_add(&out, "%.*s %" PRIu64 "\n", nl && !supersede ? (int)(nl - old) : 7,
             nl && !supersede ? old : "commits", commit);
-    for (char *line = nl && !supersede ? strtok(nl + 1, "\n") : NULL; line; line = strtok(NULL, "\n"))
+    for (char *line = nl && !supersede ? strtok(nl + 1, "\n") : NULL; line;
+         line = strtok(NULL, "\n"))
         kit_add(&out, "%s\n", line);
     free(old);
     size_t i;
@@ -552,7 +552,9 @@ static bool kit_send(void *arg, unsigned w, uint64_t task, const char *json, siz
         return true; /* never answers */
     bool crash = kit_chance(k, k->trouble.crash), bloat = kit_chance(k, k->trouble.bloat);
     struct kit_event *e = kit_event(k, NS_PER_MS * (1 + (int64_t)kit_random(k, 50)),
-                                    bloat ? KIT_BEAT : crash ? KIT_DOWN : KIT_DONE);
+                                    bloat   ? KIT_BEAT
+                                    : crash ? KIT_DOWN
+                                            : KIT_DONE);
     e->worker = w;
     e->generation = k->worker[w].generation;
     e->id = task;
@@ -576,8 +578,8 @@ static void kit_move_hook(void *arg, const struct loader_move *m)
         civil_format(m->part[i].date, date);
         snprintf(part, sizeof part, "%s.%s", date, m->part[i].table);
         pst_must(m->part[i].index);
-        json_array_append_new(parts, json_pack("{s:s,s:s}", "part", part, "base",
-                                               kit_str(m->part[i].index, "base")));
+        json_array_append_new(
+            parts, json_pack("{s:s,s:s}", "part", part, "base", kit_str(m->part[i].index, "base")));
     }
     struct kit_event *e = kit_event(k, 2 * NS_PER_MS, KIT_MOVE);
     e->move = json_pack("{s:I,s:I,s:s,s:o}", "batch", (json_int_t)m->batch, "commit",
@@ -694,8 +696,8 @@ static void kit_defaults(struct kit *k, uint64_t seed)
     k->disk = sim_new(seed);
     k->disk->tick = 1000;
     struct io *io = sim_io(k->disk);
-    static const char *const dirs[] = {"/state", KIT_STAGE, KIT_TMP, KIT_HDB, KIT_SIDE, "/moved",
-                                       "/quarantine"};
+    static const char *const dirs[] = {"/state", KIT_STAGE, KIT_TMP,      KIT_HDB,
+                                       KIT_SIDE, "/moved",  "/quarantine"};
     for (unsigned i = 0; i < PST_COUNT(dirs); i++) {
         io->ops->mkdir(io, dirs[i], 0700);
         io->ops->sync_dir(io, dirs[i]);
@@ -761,6 +763,7 @@ static void kit_write(struct kit *k, const char *name, const char *text)
 {
     char path[400], new[420];
     struct io *io = sim_io(k->disk);
+    k->disk->now = k->now > k->disk->now ? k->now : k->disk->now + 1; /* mtime */
     snprintf(path, sizeof path, KIT_STAGE "/%s", name);
     snprintf(new, sizeof new, KIT_STAGE "/%s.tmp", name);
     pst_must(kit_put(io, new, text, strlen(text), true));
@@ -949,7 +952,9 @@ static bool kit_idle(struct kit *k, int64_t most)
             coming |= k->event[i].kind == KIT_DELIVER || k->event[i].kind == KIT_EOD;
         if (getenv("KIT_IDLE"))
             json_dumpf(loader_json(k->l, LOADER_BATCHES, true), stderr, 0),
-                            fprintf(stderr, "idle? active %lu gathering %lu coming %d queued %lu processing %lu\n", f.active, f.gathering, coming, f.queued, f.processing);
+                fprintf(stderr,
+                        "idle? active %lu gathering %lu coming %d queued %lu processing %lu\n",
+                        f.active, f.gathering, coming, f.queued, f.processing);
         if (!f.active && !f.gathering && !coming && !f.queued && !f.processing)
             return true;
     }

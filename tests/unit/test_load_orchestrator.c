@@ -363,7 +363,8 @@ static void bad_file(void **state)
     }
 }
 
-/* Errors that pass: doubled waits, then it is done; errors that do not: quarantine after `retries`. */
+/* Errors that pass: doubled waits, then it is done; errors that do not: quarantine after `retries`.
+ */
 static void retries(void **state)
 {
     (void)state;
@@ -510,7 +511,8 @@ static void by_hand(void **state)
     free(text);
     const char *a[] = {"/moved/a.csv"}, *b[] = {"/quarantine/a.csv"}, *c[] = {"/moved/none.csv"};
     assert_false(loader_add(k.l, &(struct loader_add){.n = 1, .path = c}, &id, &err));
-    assert_true(loader_add(k.l, &(struct loader_add){.n = 1, .path = a, .name = "mine"}, &id, &err));
+    assert_true(
+        loader_add(k.l, &(struct loader_add){.n = 1, .path = a, .name = "mine"}, &id, &err));
     assert_true(kit_idle(&k, 100 * NS_PER_S));
     assert_rows(&k, 0, 10);
     assert_true(loader_add(k.l, &(struct loader_add){.n = 1, .path = b}, &id, &err));
@@ -819,7 +821,7 @@ static void many_files(void **state)
     loader_figures(k.l, &f);
     assert_true(f.io_calls < 3000 * 12);
     assert_true(f.manifest_syncs < 1000); /* not one a file */
-    kit_run(&k, 10 * NS_PER_S); /* temporaries go */
+    kit_run(&k, 10 * NS_PER_S);           /* temporaries go */
     loader_figures(k.l, &f);
     uint64_t calls = f.io_calls;
     for (unsigned i = 0; i < 1000; i++)
