@@ -187,6 +187,8 @@ static bool reject_all(struct load_text *t, struct err *err)
     struct text_batch *b = &t->batch;
     uint64_t line = t->line;
     uint32_t at = 0;
+    if (!b->nbad)
+        return true;
     qsort(b->bad, b->nbad, sizeof *b->bad, by_start);
     for (uint32_t i = 0; i < b->nbad; i++) {
         const struct text_bad *bad = &b->bad[i];

@@ -448,6 +448,8 @@ struct clock_reading {
     }
 static int64_t instant(const struct clock_reading *t)
 {
+    if (!t->y)
+        return INT64_MIN; /* a text that is refused */
     return (int64_t)civil_days(t->y, t->month, t->d) * PST_DAY_NS +
            ((int64_t)t->h * 3600 + t->m * 60 + t->s) * PST_SECOND_NS + t->ns;
 }
