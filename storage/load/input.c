@@ -345,8 +345,10 @@ static enum load_compression sniff(const struct load_raw *r)
  * push the database's out. A file that somebody keeps there stays. Looking costs no page fault. */
 static bool is_cached(const struct load_raw *r)
 {
-    enum { PLACES = 32 };
+    enum { PLACES = 32, SMALL = 8 << 20 };
     unsigned in = 0, n = 0;
+    if (r->size < SMALL) /* not worth a look */
+        return true;
     for (unsigned i = 0; i < PLACES && r->size; i++) {
         uint8_t seen = 0;
         off_t at = (off_t)(r->size / PLACES * i & ~4095ull);
