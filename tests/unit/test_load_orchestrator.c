@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loader's orchestrator in a world of its own (load_kit.h): what becomes of deliveries, in
+ * The loader's orchestrator in a world of its own (loader_kit.h): what becomes of deliveries, in
  * peace, in trouble, and over crashes at every step.
  */
 #include <setjmp.h>
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "load_kit.h"
+#include "loader_kit.h"
 
 static void start(struct kit *k)
 {
