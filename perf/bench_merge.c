@@ -56,6 +56,15 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static double cpu(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double used; /* CPU seconds of the last step */
+
 static void die(const char *what, const struct err *err)
 {
     fprintf(stderr, "bench_merge: %s: %s\n", what, err ? err->text : strerror(errno));
@@ -161,9 +170,10 @@ static json_t *arguments(unsigned from, unsigned files, uint64_t commit)
 static double run_index(json_t *args, json_t **result)
 {
     struct err err = {0};
-    double from = now();
+    double from = now(), cpu_from = cpu();
     if (!load_index_run(args, NULL, result, &err))
         die("index", &err);
+    used = cpu() - cpu_from;
     return now() - from;
 }
 
@@ -173,10 +183,11 @@ static double run_merge(const json_t *args, const char *column)
     json_t *result;
     json_t *a = json_pack("{s:O,s:[s],s:I,s:b}", "index", json_object_get(args, "index"), "columns",
                           column, "memory", (json_int_t)opt.memory, "buffered", opt.buffered);
-    double from = now();
+    double from = now(), cpu_from = cpu();
     if (!load_merge_run(a, NULL, &result, &err))
         die(column, &err);
     double took = now() - from;
+    used = cpu() - cpu_from;
     json_decref(result);
     json_decref(a);
     return took;
@@ -192,9 +203,9 @@ static double run_memcpy(uint64_t bytes)
         die("memory", NULL);
     madvise(b, n, MADV_HUGEPAGE);
     memset(a, 1, n);
-    double from = now();
+    double from = cpu();
     memcpy(b, a, n);
-    double took = now() - from;
+    double took = cpu() - from;
     munmap(a, n);
     munmap(b, n);
     return took;
@@ -211,10 +222,11 @@ static double median(double *t, unsigned n)
     return t[n / 2];
 }
 
-static void line(const char *what, double took, uint64_t bytes, double copy, uint64_t rows)
+static void line(const char *what, double took, double busy, uint64_t bytes, double copy,
+                 uint64_t rows)
 {
-    printf("%-16s %8.3f s  %6.1f ns/row  %6.2f GB/s  %5.2f x memcpy\n", what, took,
-           took * 1e9 / (double)rows, (double)bytes / took / 1e9, took / copy);
+    printf("%-16s %8.3f s  cpu %8.3f s  %6.1f ns/row  %6.2f GB/s  %5.2f x memcpy\n", what, took,
+           busy, busy * 1e9 / (double)rows, (double)bytes / busy / 1e9, busy / copy);
 }
 
 static void intern(void)
@@ -294,7 +306,7 @@ int main(int argc, char **argv)
 {
     static const char *const columns[] = {"price", "size", "cond", "ex"};
     static const unsigned in[] = {8, 8, 4, 1}, out[] = {8, 8, 8, 1};
-    double t[6][RUNS_MAX];
+    double t[6][RUNS_MAX], c[6][RUNS_MAX];
     json_t *result;
     options(argc, argv);
     civil_format(DAY, day);
@@ -325,22 +337,25 @@ int main(int argc, char **argv)
     json_t *args = arguments(0, opt.files, 2);
     for (unsigned r = 0; r < opt.runs; r++) {
         t[0][r] = run_index(args, &result);
+        c[0][r] = used;
         json_decref(result);
-        for (unsigned i = 0; i < 4; i++)
+        for (unsigned i = 0; i < 4; i++) {
             t[i + 1][r] = run_merge(args, columns[i]);
+            c[i + 1][r] = used;
+        }
         t[5][r] = run_memcpy(opt.rows * 16);
     }
     double copy = median(t[5], opt.runs) / ((double)opt.rows * 16);
     printf("%llu rows in %u files (%s), %llu there before; %s\n", (unsigned long long)opt.rows,
            opt.files, opt.shape, (unsigned long long)(opt.rows - fresh), opt.dir);
     /* read: codes twice, times; written: places, time, sym */
-    line("index", median(t[0], opt.runs), opt.rows * (16 + 20), copy * (double)opt.rows * 36,
-         opt.rows);
+    line("index", median(t[0], opt.runs), median(c[0], opt.runs), opt.rows * (16 + 20),
+         copy * (double)opt.rows * 36, opt.rows);
     double all = 0;
     for (unsigned i = 0; i < 4; i++) {
         uint64_t bytes = opt.rows * (in[i] + out[i] + 4);
         double m = median(t[i + 1], opt.runs);
-        line(columns[i], m, bytes, copy * (double)bytes, opt.rows);
+        line(columns[i], m, median(c[i + 1], opt.runs), bytes, copy * (double)bytes, opt.rows);
         all += m;
     }
     printf("%-16s %8.3f s\n%-16s %8.2f GB/s\n", "index + merges", all + median(t[0], opt.runs),

@@ -212,9 +212,6 @@ struct wd_order {
     } * walk; /* NULL: as they stand */
     uint64_t nwalk;
 };
-/* Makes `walk` of an order whose places are known. */
-bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned nsources,
-                  struct err *err);
 /* The next chunk; at: 0 at first. False: the end. */
 pst_inline bool wd_walk_next(const struct wd_order *o, const struct wd_source *source,
                              unsigned nsources, struct wd_step *at, uint64_t *n)
@@ -248,17 +245,27 @@ void wd_sort(struct wd_key *key, uint64_t n, struct wd_key *spare);
 /* ---- rows in the order of time (partition_merge.c) ---- */
 
 /* LOADED sources whose times ascend, merged: stable, the first source first. A window of rows at a
- * time; row: their numbers, code: of their symbols, in order. */
-#define WD_LANES 4096u
+ * time: order[i] is the i-th row's number in the window (its low bits) and its time from `start`.
+ */
+#define WD_LANES       4096u
+#define WD_NUMBER_BITS 16u
 struct wd_merge {
     struct wd_lane *lane;
     unsigned lanes;
     uint64_t *key, *spare;
-    uint32_t *in_row, *in_code;
     uint32_t n;
-    uint32_t *row, *code;
-    int64_t *time;
+    int64_t start;
+    const uint64_t *order;
+    uint32_t *in_row, *in_code; /* by number in the window: of the row, code of its symbol */
 };
+pst_inline uint32_t wd_merge_number(const struct wd_merge *m, uint32_t i)
+{
+    return (uint32_t)m->order[i] & ((1u << WD_NUMBER_BITS) - 1);
+}
+pst_inline int64_t wd_merge_time(const struct wd_merge *m, uint32_t i)
+{
+    return (int64_t)((uint64_t)m->start + (m->order[i] >> WD_NUMBER_BITS));
+}
 bool wd_merge_open(struct wd_merge *m, const struct wd_source *source, unsigned nsources,
                    struct err *err);
 bool wd_merge_next(struct wd_merge *m); /* false: no more */

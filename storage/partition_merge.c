@@ -7,9 +7,8 @@
  */
 #include "partition.h"
 
-#define WINDOW  16384u
-#define NUMBERS 16u /* bits of a number in the window */
-#define SPAN    ((int64_t)1 << (63 - NUMBERS))
+#define WINDOW 8192u
+#define SPAN   ((int64_t)1 << (63 - WD_NUMBER_BITS))
 
 struct wd_lane {
     const int64_t *time;   /* NULL: all null */
@@ -35,11 +34,7 @@ bool wd_merge_open(struct wd_merge *m, const struct wd_source *source, unsigned 
     m->spare = malloc(n * sizeof *m->spare);
     m->in_row = malloc(n * sizeof *m->in_row);
     m->in_code = malloc(n * sizeof *m->in_code);
-    m->row = malloc(n * sizeof *m->row);
-    m->code = malloc(n * sizeof *m->code);
-    m->time = malloc(n * sizeof *m->time);
-    bool ok =
-        m->lane && m->key && m->spare && m->in_row && m->in_code && m->row && m->code && m->time;
+    bool ok = m->lane && m->key && m->spare && m->in_row && m->in_code;
     if (!ok)
         err_set(err, -ENOMEM, "no memory to merge %u files", nsources);
     for (unsigned i = 0; ok && i < nsources; i++) {
@@ -69,9 +64,6 @@ void wd_merge_close(struct wd_merge *m)
     free(m->spare);
     free(m->in_row);
     free(m->in_code);
-    free(m->row);
-    free(m->code);
-    free(m->time);
     memset(m, 0, sizeof *m);
 }
 
@@ -101,18 +93,33 @@ static bool ties(struct wd_merge *m, int64_t t)
     for (unsigned i = 0; i < m->lanes && m->n < WINDOW; i++) {
         struct wd_lane *l = &m->lane[i];
         while (l->at < l->rows && m->n < WINDOW && time_at(l, l->at) == t) {
-            m->row[m->n] = (uint32_t)(l->first + l->at);
-            m->code[m->n] = code_at(l, l->at);
-            m->time[m->n++] = t;
+            m->key[m->n] = m->n;
+            m->in_row[m->n] = (uint32_t)(l->first + l->at);
+            m->in_code[m->n++] = code_at(l, l->at);
             l->at++;
         }
     }
     return true;
 }
 
+/* Two runs become one, from both ends at once: each step waits for the one before it, the two
+ * chains do not wait for each other. So many steps are safe as the shorter run has words. */
 static uint64_t *merge_two(const uint64_t *a, const uint64_t *ae, const uint64_t *b,
                            const uint64_t *be, uint64_t *out)
 {
+    size_t n = (size_t)(ae - a) + (size_t)(be - b);
+    size_t steps = (size_t)(ae - a) < (size_t)(be - b) ? (size_t)(ae - a) : (size_t)(be - b);
+    uint64_t *end = out + n, *back = end;
+    for (size_t i = 0; i < steps; i++) {
+        uint64_t x = *a, y = *b, u = ae[-1], v = be[-1];
+        bool first = x<y, last = u> v;
+        *out++ = first ? x : y;
+        *--back = last ? u : v;
+        a += first;
+        b += !first;
+        ae -= last;
+        be -= !last;
+    }
     while (a < ae && b < be) {
         uint64_t x = *a, y = *b;
         bool first = x < y;
@@ -121,9 +128,8 @@ static uint64_t *merge_two(const uint64_t *a, const uint64_t *ae, const uint64_t
         b += !first;
     }
     memcpy(out, a, (size_t)((const char *)ae - (const char *)a));
-    out += ae - a;
-    memcpy(out, b, (size_t)((const char *)be - (const char *)b));
-    return out + (be - b);
+    memcpy(out + (ae - a), b, (size_t)((const char *)be - (const char *)b));
+    return end;
 }
 
 /* Runs that ascend, end[i] each, become one. Returns where it is. */
@@ -178,6 +184,8 @@ bool wd_merge_next(struct wd_merge *m)
         end = start + SPAN;
         all = false;
     }
+    m->start = start;
+    m->order = m->key;
     if (!all && end == start)
         return ties(m, start);
     for (unsigned i = 0; i < left; i++) {
@@ -187,7 +195,7 @@ bool wd_merge_next(struct wd_merge *m)
             continue;
         for (uint32_t r = 0; r < k; r++) {
             m->key[n + r] =
-                ((uint64_t)time_at(l, l->at + r) - (uint64_t)start) << NUMBERS | (n + r);
+                ((uint64_t)time_at(l, l->at + r) - (uint64_t)start) << WD_NUMBER_BITS | (n + r);
             m->in_row[n + r] = (uint32_t)(l->first + l->at + r);
             m->in_code[n + r] = code_at(l, l->at + r);
         }
@@ -195,13 +203,7 @@ bool wd_merge_next(struct wd_merge *m)
         l->at += k;
         ends[runs++] = n;
     }
-    const uint64_t *key = merge_runs(m->key, m->spare, ends, runs);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t x = (uint32_t)key[i] & ((1u << NUMBERS) - 1);
-        m->row[i] = m->in_row[x];
-        m->code[i] = m->in_code[x];
-        m->time[i] = (int64_t)((uint64_t)start + (key[i] >> NUMBERS));
-    }
+    m->order = merge_runs(m->key, m->spare, ends, runs);
     m->n = n;
     return true;
 }

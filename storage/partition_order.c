@@ -559,22 +559,26 @@ static bool place_merged(struct wd_order *o, struct walk *w, unsigned from, unsi
         stop = load_relaxed(w->cancel);
         if (w->reader->seen)
             bump(w->reader->seen, (uint64_t)m.n * 12);
-        p->lo = m.time[0] < p->lo ? m.time[0] : p->lo;
-        p->hi = m.time[m.n - 1] > p->hi ? m.time[m.n - 1] : p->hi;
+        int64_t lo = wd_merge_time(&m, 0), hi = wd_merge_time(&m, m.n - 1);
+        p->lo = lo < p->lo ? lo : p->lo;
+        p->hi = hi > p->hi ? hi : p->hi;
         if (alone && !o->keep) {
-            for (uint32_t i = 0; i < m.n; i++)
-                o->place[m.row[i]] = p->next[m.code[i]]++;
+            for (uint32_t i = 0; i < m.n; i++) {
+                uint32_t x = wd_merge_number(&m, i);
+                o->place[m.in_row[x]] = p->next[m.in_code[x]]++;
+            }
             continue;
         }
         for (uint32_t i = 0; i < m.n; i++) {
-            uint32_t row = m.row[i], c = m.code[i];
+            uint32_t x = wd_merge_number(&m, i), row = m.in_row[x], c = m.in_code[x];
+            int64_t time = wd_merge_time(&m, i);
             if (o->keep && !o->keep[row]) {
                 o->place[row] = WD_DROPPED;
                 continue;
             }
             o->place[row] = p->next[c]++;
-            p->descends[c] |= m.time[i] < p->last[c];
-            p->last[c] = m.time[i];
+            p->descends[c] |= time < p->last[c];
+            p->last[c] = time;
         }
     }
     wd_merge_close(&m);
@@ -595,8 +599,8 @@ static int by_first_time(const void *a, const void *b)
     return x->step.chunk < y->step.chunk ? -1 : x->step.chunk > y->step.chunk;
 }
 
-bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned nsources,
-                  struct err *err)
+static bool make_walk(struct wd_order *o, const struct wd_source *source, unsigned nsources,
+                      struct err *err)
 {
     uint64_t n = 0, k = 0;
     for (unsigned i = 0; i < nsources; i++)
@@ -650,7 +654,7 @@ static bool place_rows(struct wd_order *o, struct walk *w, const struct span *sp
     }
     o->time_min = p->lo;
     o->time_max = p->hi;
-    return ok && (!any || wd_walk_make(o, w->source, w->nsources, w->err));
+    return ok && (!any || make_walk(o, w->source, w->nsources, w->err));
 }
 
 static bool make(struct wd_order *o, const struct schema *target, struct walk *w, struct err *err)

@@ -183,6 +183,7 @@ static bool make(struct load_unit *u, struct made *m, struct err *err)
                        u->schema.name);
     load_progress_add(u->progress, o->rows, 0);
     return load_place_write(u->io, u->index, o, &m->place, err) &&
+           load_walk_write(u->io, u->index, o, err) &&
            load_unit_column(u, o, 0, o->ngroups == 1, &bytes[0], err) &&
            load_unit_column(u, o, 1, 0, &bytes[1], err) && content(u, o, &m->sum, err) &&
            load_unit_sync(u, keys, 2, err) && write_meta(u, o, &m->sum, &m->hash, err) &&

@@ -70,10 +70,8 @@ static bool move_columns(struct load_unit *u, const json_t *d, const json_t *nam
     int64_t from = clock_monotonic();
     bool ok =
         columns(u, names, col, &n, err) && (!needs_symbols(u, col, n) || load_unit_symbols(u, err));
-    if (ok && json_is_true(json_object_get(d, "walk"))) {
-        ok = wd_walk_make(o, u->source, u->nsources, err);
-        load_unit_forget(u);
-    }
+    if (ok && json_is_true(json_object_get(d, "walk")))
+        ok = load_walk_read(u->index, o, u->source, u->nsources, err);
     for (unsigned i = 0; ok && i < n; i++) {
         int64_t begun = clock_monotonic();
         uint64_t one;

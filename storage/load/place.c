@@ -8,6 +8,7 @@
 #include "load/sources.h"
 
 #define PIECE (1u << 18) /* integers turned at a time */
+#define WALK  "walk"
 
 static unsigned width_for(uint64_t rows)
 {
@@ -139,4 +140,56 @@ void load_place_close(const struct load_place_file *f, void *map)
         munmap(map, f->bytes);
     else
         free(map);
+}
+
+bool load_walk_write(struct io *io, const char *dir, const struct wd_order *o, struct err *err)
+{
+    char path[1300];
+    if (!o->walk)
+        return true;
+    snprintf(path, sizeof path, "%s/%s", dir, WALK);
+    int fd = io->ops->open(io, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    int r = fd < 0 ? fd : io_pwrite_all(io, fd, o->walk, o->nwalk * sizeof *o->walk, 0);
+    if (fd >= 0) {
+        int closed = io->ops->close(io, fd);
+        r = r < 0 ? r : closed;
+    }
+    return r >= 0 || err_set(err, r, "%s: cannot be written: %s", path, strerror(-r));
+}
+
+/* Each chunk of each source once? */
+static bool walk_whole(const struct wd_order *o, const struct wd_source *source, unsigned nsources)
+{
+    uint64_t *first = calloc(nsources + 1u, sizeof *first);
+    for (unsigned i = 0; first && i < nsources; i++)
+        first[i + 1] = first[i] + wd_chunks(&source[i]);
+    uint8_t *seen = first ? calloc(first[nsources] + 1, 1) : NULL;
+    bool ok = seen && o->nwalk == first[nsources];
+    for (uint64_t i = 0; ok && i < o->nwalk; i++) {
+        const struct wd_step *s = &o->walk[i];
+        ok = s->source < nsources && s->chunk < first[s->source + 1] - first[s->source] &&
+             !seen[first[s->source] + s->chunk]++;
+    }
+    free(seen);
+    free(first);
+    return ok;
+}
+
+bool load_walk_read(const char *dir, struct wd_order *o, const struct wd_source *source,
+                    unsigned nsources, struct err *err)
+{
+    char path[1300];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", dir, WALK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && !fstat(fd, &st) && st.st_size <= (off_t)(o->rows * sizeof *o->walk);
+    if (ok) {
+        o->nwalk = (uint64_t)st.st_size / sizeof *o->walk;
+        o->walk = malloc(o->nwalk * sizeof *o->walk + 1);
+        ok = o->walk && pread(fd, o->walk, (size_t)st.st_size, 0) == st.st_size &&
+             walk_whole(o, source, nsources);
+    }
+    if (fd >= 0)
+        close(fd);
+    return ok || err_set(err, -ESTALE, "%s: is damaged: the index is made again", path);
 }

@@ -23,3 +23,9 @@ bool load_place_take(struct load_place_file *f, const json_t *o);
 const uint32_t *load_place_open(const struct load_place_file *f, const char *dir, void **map,
                                 struct err *err);
 void load_place_close(const struct load_place_file *f, void *map);
+/* The order in which chunks are moved (struct wd_step), where files lie among each other in time.
+ */
+bool load_walk_write(struct io *io, const char *dir, const struct wd_order *o, struct err *err);
+/* Checked against the sources; -ESTALE as above. */
+bool load_walk_read(const char *dir, struct wd_order *o, const struct wd_source *source,
+                    unsigned nsources, struct err *err);
