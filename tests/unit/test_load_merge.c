@@ -5,7 +5,7 @@
  * in no order, onto nothing and onto what is there.
  */
 #include <fcntl.h>
-#include "load_kit.h"
+#include "batch_kit.h"
 
 static const struct column_def every[] = {
     {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL},    {"boolean", PST_BOOLEAN},

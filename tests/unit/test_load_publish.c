@@ -6,7 +6,7 @@
  * that it is in.
  */
 #include <fcntl.h>
-#include "load_kit.h"
+#include "batch_kit.h"
 #include "mortal_io.h"
 
 static const struct column_def columns[] = {

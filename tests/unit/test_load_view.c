@@ -4,7 +4,7 @@
  * once, before and after the end of day has merged them; and never half of a publication.
  */
 #include <fcntl.h>
-#include "load_kit.h"
+#include "batch_kit.h"
 #include "storage/query/query.h"
 #include "storage/query/result.h"
 #include "storage/query/view_db.h"
