@@ -8,10 +8,10 @@
  *
  * Two steps on a window that stays in the second-level cache: the index lists where fields and rows
  * end (text_index.h), then each column is read in a loop of its own (text_columns.h), which knows
- * its type. Both are built twice, portable and AVX2 (PST_ISA=portable|avx2 in the environment
- * chooses; default: the best that runs); the two agree bit for bit. What the loops do not know they
- * hand to text_value, one text at a time. Memory: the window, which grows with the longest row up
- * to TEXT_ROW_MAX, and a block.
+ * its type. Both are built three times, portable, AVX2 and AVX-512 (PST_ISA=portable|avx2|avx512
+ * in the environment chooses; default: the best that runs); they agree bit for bit. What the loops
+ * do not know they hand to text_value, one text at a time. Memory: the window, which grows with the
+ * longest row up to TEXT_ROW_MAX, and a block.
  *
  * ROWS end at '\n' ("\r\n" too: the '\r' before it is no part of the last field), and at the end of
  * the file. Rows without a byte are passed over, as are those that begin with `comment`. A row has
@@ -69,6 +69,6 @@ struct load_text_facts {
 void load_text_facts(const struct load_text *t, struct load_text_facts *f);
 
 /* Which build runs. Tests force one; false: this machine has it not. */
-enum text_isa { TEXT_PORTABLE, TEXT_AVX2 };
+enum text_isa { TEXT_PORTABLE, TEXT_AVX2, TEXT_AVX512, TEXT_ISAS };
 enum text_isa load_text_isa(void);
 bool load_text_force(enum text_isa isa);

@@ -39,7 +39,7 @@ pst_inline void put_null(const struct text_column *c, uint32_t r)
     memcpy(c->out + (size_t)r * c->width, c->null, c->width);
 }
 
-static void doubles(struct text_batch *b, struct text_column *c)
+static pst_noinline void doubles(struct text_batch *b, struct text_column *c)
 {
     double *out = (double *)(void *)c->out;
     const unsigned tens = c->tens;
@@ -50,7 +50,7 @@ static void doubles(struct text_batch *b, struct text_column *c)
     }
 }
 
-static void singles(struct text_batch *b, struct text_column *c)
+static pst_noinline void singles(struct text_batch *b, struct text_column *c)
 {
     float *out = (float *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
@@ -69,7 +69,7 @@ static void singles(struct text_batch *b, struct text_column *c)
 }
 
 #define WHOLES(name, type)                                                                         \
-    static void name(struct text_batch *b, struct text_column *c)                                  \
+    static pst_noinline void name(struct text_batch *b, struct text_column *c)                     \
     {                                                                                              \
         type *out = (type *)(void *)c->out;                                                        \
         const int64_t low = c->low, high = c->high;                                                \
@@ -87,7 +87,7 @@ WHOLES(wholes2, int16_t)
 WHOLES(wholes4, int32_t)
 WHOLES(wholes8, int64_t)
 
-static void chars(struct text_batch *b, struct text_column *c)
+static pst_noinline void chars(struct text_batch *b, struct text_column *c)
 {
     for (uint32_t r = 0; r < b->rows; r++) {
         FIELD(b, c, r)
@@ -98,7 +98,7 @@ static void chars(struct text_batch *b, struct text_column *c)
     }
 }
 
-static void symbols(struct text_batch *b, struct text_column *c)
+static pst_noinline void symbols(struct text_batch *b, struct text_column *c)
 {
     uint32_t *out = (uint32_t *)(void *)c->out;
     struct load_dict *dict = b->dict;
@@ -114,7 +114,7 @@ static void symbols(struct text_batch *b, struct text_column *c)
     }
 }
 
-static void strings(struct text_batch *b, struct text_column *c)
+static pst_noinline void strings(struct text_batch *b, struct text_column *c)
 {
     struct load_string *out = (struct load_string *)(void *)c->out;
     uint64_t need = 0;
@@ -154,7 +154,7 @@ pst_inline int64_t clock_seconds(uint64_t w)
 }
 
 /* HH:MM:SS[.n][Z] behind a date that is known. */
-static void moments(struct text_batch *b, struct text_column *c)
+static pst_noinline void moments(struct text_batch *b, struct text_column *c)
 {
     int64_t *out = (int64_t *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
@@ -210,7 +210,7 @@ static void moments(struct text_batch *b, struct text_column *c)
 }
 
 /* A number of a unit since 1970, 2000 or midnight. */
-static void counts(struct text_batch *b, struct text_column *c)
+static pst_noinline void counts(struct text_batch *b, struct text_column *c)
 {
     int64_t *out = (int64_t *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
@@ -225,7 +225,7 @@ static void counts(struct text_batch *b, struct text_column *c)
 }
 
 /* Dates and the like: rows that stand together mostly say the same. */
-static void cached(struct text_batch *b, struct text_column *c)
+static pst_noinline void cached(struct text_batch *b, struct text_column *c)
 {
     uint32_t *out = (uint32_t *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
@@ -240,7 +240,7 @@ static void cached(struct text_batch *b, struct text_column *c)
     }
 }
 
-static void booleans(struct text_batch *b, struct text_column *c)
+static pst_noinline void booleans(struct text_batch *b, struct text_column *c)
 {
     for (uint32_t r = 0; r < b->rows; r++) {
         FIELD(b, c, r)
@@ -251,7 +251,7 @@ static void booleans(struct text_batch *b, struct text_column *c)
     }
 }
 
-static void values(struct text_batch *b, struct text_column *c)
+static pst_noinline void values(struct text_batch *b, struct text_column *c)
 {
     for (uint32_t r = 0; r < b->rows; r++) {
         FIELD(b, c, r)

@@ -12,19 +12,35 @@
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
+#if defined(__AVX512VBMI2__) && defined(__AVX512BW__)
+#define WIDE 1
+#else
+#define WIDE 0
+#endif
 #include "load/text_parts.h"
 
 void TEXT_COLUMN(struct text_batch *b, struct text_column *c); /* text_columns_isa.c */
 
 struct block {
-#if defined(__AVX2__)
+#if WIDE
+    __m512i v;
+#elif defined(__AVX2__)
     __m256i v[2];
 #else
     uint64_t w[8];
 #endif
 };
 
-#if defined(__AVX2__)
+#if WIDE
+pst_inline void block_load(struct block *b, const char *p)
+{
+    b->v = _mm512_loadu_si512(p);
+}
+pst_inline uint64_t block_find(const struct block *b, int c)
+{
+    return _mm512_cmpeq_epi8_mask(b->v, _mm512_set1_epi8((char)c));
+}
+#elif defined(__AVX2__)
 pst_inline void block_load(struct block *b, const char *p)
 {
     b->v[0] = _mm256_loadu_si256((const __m256i *)(const void *)p);
@@ -37,6 +53,9 @@ pst_inline uint64_t block_find(const struct block *b, int c)
     uint32_t high = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b->v[1], k));
     return (uint64_t)high << 32 | low;
 }
+#endif
+
+#if defined(__AVX2__)
 pst_inline uint64_t within(uint64_t q)
 {
     __m128i all = _mm_set1_epi8((char)0xFF);
@@ -89,18 +108,39 @@ static pst_noinline uint64_t behind_escapes(uint64_t escapes, bool *carried)
 
 pst_inline void list(struct text_index *x, uint64_t marks, uint64_t ends, uint32_t at)
 {
-    while (ends) {
-        uint64_t below = ends ^ (ends - 1); /* up to and with the first */
-        x->row[x->rows++] = x->marks + (uint32_t)__builtin_popcountll(marks & below);
-        ends &= ends - 1;
-    }
+    /* How many there are is what a branch would guess wrong: so many are listed in any case. */
+    unsigned rows = (unsigned)__builtin_popcountll(ends);
+    uint32_t *row = x->row + x->rows;
+    for (unsigned i = 0; i < rows; i += 3)
+        for (unsigned k = 0; k < 3; k++) {
+            uint64_t below = ends ^ (ends - 1); /* up to and with the first */
+            row[i + k] = x->marks + (uint32_t)__builtin_popcountll(marks & below);
+            ends &= ends - 1;
+        }
+    x->rows += rows;
     unsigned n = (unsigned)__builtin_popcountll(marks);
     uint32_t *out = x->mark + x->marks;
-    for (unsigned i = 0; i < n; i += 8) /* so many at once: the count is what costs, as a guess */
+#if WIDE
+    const __m512i places = _mm512_set_epi8(
+        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41,
+        40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18,
+        17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    pst_aligned(64) uint8_t set[64];
+    __m512i from = _mm512_set1_epi32((int)at), bytes = _mm512_maskz_compress_epi8(marks, places);
+    _mm512_storeu_si512(
+        out, _mm512_add_epi32(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)), from));
+    if (pst_unlikely(n > 16)) {
+        _mm512_store_si512(set, bytes);
+        for (unsigned i = 16; i < n; i++)
+            out[i] = at + set[i];
+    }
+#else
+    for (unsigned i = 0; i < n; i += 8)
         for (unsigned k = 0; k < 8; k++) {
             out[i + k] = at + (uint32_t)__builtin_ctzll(marks | 1ull << 63);
             marks &= marks - 1;
         }
+#endif
     x->marks += n;
 }
 

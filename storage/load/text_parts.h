@@ -137,7 +137,7 @@ struct text_kernels {
     /* All rows of one column. */
     void (*column)(struct text_batch *b, struct text_column *c);
 };
-extern const struct text_kernels text_kernels_portable, text_kernels_avx2;
+extern const struct text_kernels text_kernels_portable, text_kernels_avx2, text_kernels_avx512;
 const struct text_kernels *text_kernels(void);
 
 /* A column of the table that the file has not got: a constant, or null. */
