@@ -969,7 +969,22 @@ void load_recipe_free(struct load_recipe *r)
 typedef bool group_fn(void *arg, const char *group, size_t group_len, const char *text,
                       size_t text_len);
 
-/* Groups and * are as short as they can be; depth bounds the work on hostile names. */
+/* {date} is a date, {i} and {M} are digits: so {sym}_{date} finds both in BRK_B_20240805. */
+static bool group_fits(const char *name, size_t len, const char *text, size_t n)
+{
+    char date[16];
+    int32_t day;
+    if (len == 4 && !memcmp(name, "date", 4)) {
+        snprintf(date, sizeof date, "%.*s", (int)(n < 15 ? n : 15), text);
+        return n < 15 && civil_parse(date, &day);
+    }
+    for (size_t i = 0; len == 1 && (*name == 'i' || *name == 'M') && i < n; i++)
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+    return true;
+}
+
+/* Groups and * are as short as they can be; `steps` bounds the work on hostile names. */
 static bool match(const char *p, const char *s, group_fn *fn, void *arg, unsigned *steps)
 {
     for (;; p++, s++) {
@@ -981,7 +996,8 @@ static bool match(const char *p, const char *s, group_fn *fn, void *arg, unsigne
                 return false;
             bool group = *p == '{';
             for (size_t n = group; n <= strlen(s); n++)
-                if (match(end + 1, s + n, NULL, NULL, steps)) {
+                if ((!group || group_fits(name, (size_t)(end - name), s, n)) &&
+                    match(end + 1, s + n, NULL, NULL, steps)) {
                     if (group && fn && !fn(arg, name, (size_t)(end - name), s, n))
                         return false;
                     return match(end + 1, s + n, fn, arg, steps);

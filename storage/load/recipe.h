@@ -44,7 +44,7 @@
  *                                         "column NAME" (of the file), "file" ({date} of
  *                                         file_pattern), or a date
  *    "file_pattern":"{sym}_{date}.csv*"   * and ? as in a shell; {NAME} sets that column, {date}
- *                                         the date, {i} and {M} nothing
+ *                                         the date (and is one), {i} and {M} nothing (digits)
  *    "constants":{"ex":"N"}               columns that the file has not got
  *    "optional":["cond"]                  columns that may be missing: null (GAP-15). "*" = all but
  *                                         time and sym
