@@ -10,6 +10,7 @@
  *   lean    34200123,1674100,100,P,T,0        milliseconds of the day, prices * 0.0001
  *   quoted  "2024-08-08 09:30:00.123456","AAPL","191.25","100","Q","@ F"
  *   epoch   1723109400123456789,AAPL,191.2512,0.00012345
+ *   json    2024-08-08T09:30:00.123456789,AAPL,"{""price"":191.25,""size"":100,""ex"":""Q""}"
  * 8,000 symbols, drawn as orders are (Zipf, 0.9). Time is the thread's own on the processor; the
  * best of the runs counts. Beside it, over the same bytes: a sum of all words (what memory gives),
  * and a plain loop that looks at each byte for separators, quotes and line ends and does nothing
@@ -114,6 +115,14 @@ static size_t make(const char *shape, char *text, size_t room)
                                  (unsigned long long)(1723075200000000000ull + ns), name[s],
                                  price[s] / 100, (unsigned)(rnd() % 10000),
                                  (unsigned)(rnd() % 100000000));
+        } else if (!strcmp(shape, "json")) {
+            unsigned sec = (unsigned)(ns / 1000000000ull);
+            n += (size_t)sprintf(text + n,
+                                 "2024-08-08T%02u:%02u:%02u.%09u,%s,\"{\"\"price\"\":%u.%02u,"
+                                 "\"\"size\"\":%u,\"\"ex\"\":\"\"%c\"\"}\"\n",
+                                 sec / 3600, sec / 60 % 60, sec % 60,
+                                 (unsigned)(ns % 1000000000ull), name[s], price[s] / 100,
+                                 price[s] % 100, 1 + (unsigned)(rnd() % 3000), "QNPZ"[rnd() % 4]);
         } else {
             n += (size_t)trade(text + n, s, ns, !strcmp(shape, "quoted"));
         }
@@ -123,33 +132,47 @@ static size_t make(const char *shape, char *text, size_t room)
 
 static struct load_recipe *recipe(const char *shape)
 {
-    static const struct column_def trades[] = {{"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL},
-                                               {"price", PST_FLOAT},    {"size", PST_LONG},
-                                               {"ex", PST_CHAR},        {"cond", PST_STRING}};
-    static const struct column_def lean[] = {
-        {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"price", PST_FLOAT}, {"size", PST_LONG},
-        {"ex", PST_CHAR},        {"cond", PST_CHAR},  {"odd", PST_BOOLEAN}};
-    static const struct column_def epoch[] = {
-        {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"price", PST_FLOAT}, {"size", PST_FLOAT}};
-    bool is_lean = !strcmp(shape, "lean"), is_epoch = !strcmp(shape, "epoch");
+    static const struct {
+        const char *name;
+        struct column_def col[8];
+        unsigned n;
+    } tables[] = {
+        {"lean",
+         {{"time", PST_TIMESTAMP},
+          {"sym", PST_SYMBOL},
+          {"price", PST_FLOAT},
+          {"size", PST_LONG},
+          {"ex", PST_CHAR},
+          {"cond", PST_CHAR},
+          {"odd", PST_BOOLEAN}},
+         7},
+        {"epoch",
+         {{"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"price", PST_FLOAT}, {"size", PST_FLOAT}},
+         4},
+        {"json", {{"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"text", PST_STRING}}, 3},
+        {"", /* the others */
+         {{"time", PST_TIMESTAMP},
+          {"sym", PST_SYMBOL},
+          {"price", PST_FLOAT},
+          {"size", PST_LONG},
+          {"ex", PST_CHAR},
+          {"cond", PST_STRING}},
+         6}};
+    unsigned i = 0;
+    while (tables[i].name[0] && strcmp(tables[i].name, shape))
+        i++;
+    bool is_lean = !strcmp(shape, "lean");
     struct schema s;
     struct err err;
-    pst_must(schema_make(&s, 7, "trade", false,
-                         is_lean    ? lean
-                         : is_epoch ? epoch
-                                    : trades,
-                         is_lean    ? 7
-                         : is_epoch ? 4
-                                    : 6,
-                         &err));
-    char *schema = schema_to_json(&s), json[4096];
-    snprintf(json, sizeof json,
+    pst_must(schema_make(&s, 7, "trade", false, tables[i].col, tables[i].n, &err));
+    char *schema = schema_to_json(&s), recipe_json[4096];
+    snprintf(recipe_json, sizeof recipe_json,
              "{\"name\":\"bench\",\"table\":\"trade\",\"schemas\":[%s],\"header\":false%s}", schema,
              is_lean ? ",\"date\":\"2013.10.07\",\"constants\":{\"sym\":\"SPY\"},"
                        "\"times\":{\"time\":\"day_ms\"},\"scale\":{\"price\":0.0001},"
                        "\"zone\":\"America/New_York\""
                      : "");
-    struct load_recipe *r = load_recipe_parse(json, strlen(json), &err);
+    struct load_recipe *r = load_recipe_parse(recipe_json, strlen(recipe_json), &err);
     if (!r) {
         fprintf(stderr, "bench_text: %s\n", err.text);
         exit(1);
@@ -239,7 +262,7 @@ static double best(double a, double b)
 int main(int argc, char **argv)
 {
     static const char *const builds[TEXT_ISAS] = {"portable", "avx2", "avx512"};
-    static const char *const all[] = {"trade", "symbol", "lean", "quoted", "epoch"};
+    static const char *const all[] = {"trade", "symbol", "lean", "quoted", "epoch", "json"};
     size_t megabytes = 128;
     unsigned runs = 3;
     for (int o; (o = getopt(argc, argv, "m:n:")) != -1;)

@@ -8,8 +8,12 @@
 #include "core/clock.h"
 #include "load/text_parts.h"
 
-/* The next field of a loop: p, n and whether it is there and not empty. */
-#define FIELD(b, c, r)                                                                             \
+/*
+ * The next field of a loop: p, n and whether it is there and not empty. careful: look for quotes
+ * within quotes; only where a quote would be as good as a letter, what else a loop takes holds
+ * none.
+ */
+#define FIELD(b, c, r, careful)                                                                    \
     const uint32_t *mark = (b)->mark + (b)->base[r] + (c)->field;                                  \
     const char *p = (b)->win + (uint32_t)(mark[-1] + (c)->skip);                                   \
     int32_t n = (int32_t)(mark[0] - (uint32_t)(mark[-1] + (c)->skip));                             \
@@ -22,7 +26,8 @@
     const char *whole = p;                                                                         \
     int32_t all = n;                                                                               \
     if ((uint8_t)*p == (c)->quote) {                                                               \
-        if ((b)->careful || n < 3 || (uint8_t)p[n - 1] != (c)->quote) {                            \
+        if (n < 3 || (uint8_t)p[n - 1] != (c)->quote ||                                            \
+            (careful && memchr(p + 1, (c)->quote, (size_t)n - 2))) {                               \
             text_field_slow(b, c, r, whole, all);                                                  \
             continue;                                                                              \
         }                                                                                          \
@@ -44,7 +49,7 @@ static pst_noinline void doubles(struct text_batch *b, struct text_column *c)
     double *out = (double *)(void *)c->out;
     const unsigned tens = c->tens;
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, false)
         if (pst_unlikely(!text_double_fast(p, (uint32_t)n, tens, &out[r])))
             text_field_slow(b, c, r, whole, all);
     }
@@ -54,7 +59,7 @@ static pst_noinline void singles(struct text_batch *b, struct text_column *c)
 {
     float *out = (float *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, false)
         double v;
         uint64_t bits;
         bool ok = text_double_fast(p, (uint32_t)n, c->tens, &v);
@@ -74,7 +79,7 @@ static pst_noinline void singles(struct text_batch *b, struct text_column *c)
         type *out = (type *)(void *)c->out;                                                        \
         const int64_t low = c->low, high = c->high;                                                \
         for (uint32_t r = 0; r < b->rows; r++) {                                                   \
-            FIELD(b, c, r)                                                                         \
+            FIELD(b, c, r, false)                                                                  \
             int64_t v;                                                                             \
             if (pst_likely(text_whole_fast(p, (uint32_t)n, &v) && v >= low && v <= high))          \
                 out[r] = (type)v;                                                                  \
@@ -90,7 +95,7 @@ WHOLES(wholes8, int64_t)
 static pst_noinline void chars(struct text_batch *b, struct text_column *c)
 {
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, b->careful)
         if (pst_likely(n == 1))
             c->out[r] = (uint8_t)*p;
         else
@@ -103,7 +108,7 @@ static pst_noinline void symbols(struct text_batch *b, struct text_column *c)
     uint32_t *out = (uint32_t *)(void *)c->out;
     struct load_dict *dict = b->dict;
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, b->careful)
         if (pst_unlikely(n > (int32_t)LOAD_SYMBOL_BYTES || b->nul)) {
             text_field_slow(b, c, r, whole, all);
             continue;
@@ -129,7 +134,7 @@ static pst_noinline void strings(struct text_batch *b, struct text_column *c)
         return;
     }
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, b->careful)
         char *heap = b->block->heap; /* a slow field may have moved it */
         out[r] = (struct load_string){at, (uint32_t)n};
         if (pst_likely(n <= 32))
@@ -158,7 +163,7 @@ static pst_noinline void moments(struct text_batch *b, struct text_column *c)
 {
     int64_t *out = (int64_t *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, false)
         int32_t k = n - (int32_t)c->prefix - 8; /* characters behind the seconds */
         const char *s = p + c->prefix + 8;
         bool zulu = p[n - 1] == 'Z';
@@ -214,7 +219,7 @@ static pst_noinline void counts(struct text_batch *b, struct text_column *c)
 {
     int64_t *out = (int64_t *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, false)
         int64_t v;
         if (pst_likely(text_whole_fast(p, (uint32_t)n, &v) && v >= c->low && v <= c->high &&
                        (!c->daily || !b->day || b->day[r] == c->day)))
@@ -229,7 +234,7 @@ static pst_noinline void cached(struct text_batch *b, struct text_column *c)
 {
     uint32_t *out = (uint32_t *)(void *)c->out;
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, false)
         if (pst_likely((uint32_t)n == c->prefix && ((le64(p) ^ c->was[0]) & c->mask[0]) == 0 &&
                        ((le64(p + 8) ^ c->was[1]) & c->mask[1]) == 0))
             out[r] = (uint32_t)c->base;
@@ -243,7 +248,7 @@ static pst_noinline void cached(struct text_batch *b, struct text_column *c)
 static pst_noinline void booleans(struct text_batch *b, struct text_column *c)
 {
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, false)
         if (pst_likely(n == 1 && (*p | 1) == '1'))
             c->out[r] = *p & 1;
         else
@@ -254,7 +259,7 @@ static pst_noinline void booleans(struct text_batch *b, struct text_column *c)
 static pst_noinline void values(struct text_batch *b, struct text_column *c)
 {
     for (uint32_t r = 0; r < b->rows; r++) {
-        FIELD(b, c, r)
+        FIELD(b, c, r, false)
         (void)p;
         text_field_slow(b, c, r, whole, all);
     }

@@ -65,10 +65,9 @@ int text_unquote(const struct text_syntax *s, const char **p, size_t *n, char *s
                 return TEXT_OPEN;
             scratch[o++] = escaped(from[i], s->escape);
         } else if (quoted && (uint8_t)from[i] == s->quote) {
-            if (i + 1 < len && (uint8_t)from[i + 1] == s->quote)
-                scratch[o++] = from[i++];
-            else
+            if (i + 1 == len || (uint8_t)from[i + 1] != s->quote)
                 break;
+            scratch[o++] = from[i++];
         } else {
             scratch[o++] = from[i];
         }
