@@ -17,6 +17,7 @@
 
 static void intern_end(struct loading *l, int code, bool retryable, const char *text)
 {
+    PST_FAULT("load.interned");
     struct loading_intern *in = &l->intern;
     uint64_t batch = in->batch;
     for (unsigned i = 0; i < in->n; i++)

@@ -83,6 +83,10 @@ struct loader *loader_create(const struct loader_config *c, const struct loader_
         }
     /* Numbers of tasks of different starts do not meet: a late answer is not mistaken. */
     l->next_task = (l->start << 32) + 1;
+    /* Files may be seen before the first tick: those of unfinished batches are theirs. */
+    for (struct lbatch *b = l->first; b; b = b->next)
+        if (!batch_over(b))
+            files_batched(l, b, true);
     return l;
 }
 
@@ -340,7 +344,9 @@ static bool sync_manifest(struct loader *l)
 {
     if (!l->must_sync && (!load_manifest_dirty(&l->m) || l->mono - l->lazy_since < LAZY_SYNC))
         return true;
+    PST_FAULT("load.manifest");
     int r = load_manifest_sync(&l->m);
+    PST_FAULT("load.synced");
     if (r == 0) {
         l->must_sync = false;
         alarm_clear(l, LOADER_ALARM_MANIFEST, "");

@@ -12,7 +12,7 @@ work= daemon= others=
 seed=$((16#$(printf %s "${PST_SEED:-1}" | tr -cd 0-9a-f | cut -c1-7)))
 
 skip() { echo "SKIP: $*"; exit 77; }
-die() { echo "FAILED: $*" >&2; [ -f "$work/daemon.log" ] && tail -30 "$work/daemon.log" >&2; exit 1; }
+die() { echo "FAILED: $*" >&2; [ -f "$work/daemon.log" ] && tail -${PST_LINES:-30} "$work/daemon.log" >&2; exit 1; }
 
 enter_namespace() { # re-runs the script inside a namespace with a veth pair: out (simulator), in (us)
     if [ -z "${PST_INSIDE:-}" ]; then
