@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <isa-l/crc64.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "core/crc.h"
 #include "load/input_parts.h"
 
 static const struct {
@@ -47,9 +49,8 @@ struct load_input {
     struct stat opened;
     uint64_t limit;
     _Atomic uint64_t produced;
-    bool ended; /* the producer's: no more pieces */
-    bool primed;
-    uint8_t *ahead; /* bytes taken before the piece they belong to: see make_piece */
+    bool ended;    /* the producer's: no more pieces */
+    uint8_t ahead; /* a byte taken before its piece: see make_piece */
     size_t nahead;
 
     struct slot slot[2];
@@ -84,11 +85,15 @@ bool raw_short(const struct load_raw *r, struct err *err, const char *what)
                    r->path, (unsigned long long)raw_offset(r), (unsigned long long)r->size, what);
 }
 
-static void chain(struct load_raw *r, const void *bytes, size_t n)
+/* Two CRCs of different width, a few hundredths of what reading costs; 96 bits that a corrected
+ * file does not have by chance. */
+static void chain(struct load_raw *r, const uint8_t *bytes, size_t n)
 {
-    struct hash128 both[2] = {r->hash};
-    hash128_of(bytes, n, &both[1]);
-    hash128_of(both, sizeof both, &r->hash);
+    struct {
+        struct hash128 before;
+        uint64_t crc64, crc32, n;
+    } piece = {r->hash, crc64_ecma_refl(0, bytes, n), crc32c(0, bytes, n), n};
+    hash128_of(&piece, sizeof piece, &r->hash);
 }
 
 /* Hashed in pieces of LOAD_PIECE, whatever the reads were. */
@@ -214,38 +219,38 @@ static int64_t take(struct load_input *in, uint8_t *out, size_t room, struct err
                       : raw_direct(&in->raw, out, room, err);
 }
 
-/* Fills a slot. One byte more than fits is taken to know whether it is the last. */
+/* The next bytes of the content into a slot; 0: none. */
+static int64_t add(struct load_input *in, struct slot *s, uint8_t *to, size_t room)
+{
+    int64_t k = take(in, to, room, &s->err);
+    if (k <= 0) {
+        s->last = !k && finish(in, &s->err);
+        return 0;
+    }
+    uint64_t total = load_relaxed(&in->produced) + (uint64_t)k;
+    store_relaxed(&in->produced, total);
+    if (in->limit && total > in->limit) {
+        err_set(&s->err, -EFBIG, "%s: it unpacks to more than %llu bytes", in->path,
+                (unsigned long long)in->limit);
+        return 0;
+    }
+    return k;
+}
+
+/* Fills a slot. Where the size does not say whether it is the last, one byte more is taken. */
 static void make_piece(struct load_input *in, struct slot *s)
 {
     uint8_t *to = s->buf + LOAD_KEEP_MAX;
+    int64_t k = 1;
     s->n = in->nahead;
-    memcpy(to, in->ahead, in->nahead);
+    to[0] = in->ahead;
     in->nahead = 0;
     s->last = false;
     s->err.code = 0;
-    while (s->n <= LOAD_PIECE) { /* the buffer has room for one byte more in its padding */
-        int64_t k = take(in, to + s->n, LOAD_PIECE + 1 - s->n, &s->err);
-        if (k < 0)
-            break;
-        if (!k) {
-            s->last = true;
-            finish(in, &s->err);
-            break;
-        }
+    while (s->n < LOAD_PIECE && (k = add(in, s, to + s->n, LOAD_PIECE - s->n)))
         s->n += (size_t)k;
-        uint64_t total = load_relaxed(&in->produced) + (uint64_t)k;
-        store_relaxed(&in->produced, total);
-        if (in->limit && total > in->limit) {
-            err_set(&s->err, -EFBIG, "%s: it unpacks to more than %llu bytes", in->path,
-                    (unsigned long long)in->limit);
-            break;
-        }
-    }
-    if (s->n > LOAD_PIECE) {
-        in->ahead[0] = to[LOAD_PIECE];
-        in->nahead = 1;
-        s->n = LOAD_PIECE;
-    }
+    if (k && (in->unpack || in->raw.at >= in->raw.size))
+        in->nahead = (size_t)add(in, s, &in->ahead, 1);
     memset(to + s->n, 0, LOAD_PAD);
     in->ended = s->last || s->err.code;
 }
@@ -407,10 +412,9 @@ struct load_input *load_input_open(const char *path, const struct load_input_con
     pthread_cond_init(&in->wake, NULL);
     in->limit = c->limit;
     bool ok = open_raw(in, path, c, err);
-    in->ahead = malloc(1);
     for (unsigned i = 0; ok && i < 2; i++) {
-        in->slot[i].buf = malloc(LOAD_KEEP_MAX + LOAD_PIECE + 1 + LOAD_PAD);
-        ok = (in->slot[i].buf && in->ahead) || err_set(err, -ENOMEM, "no memory to read %s", path);
+        in->slot[i].buf = malloc(LOAD_KEEP_MAX + LOAD_PIECE + LOAD_PAD);
+        ok = in->slot[i].buf || err_set(err, -ENOMEM, "no memory to read %s", path);
     }
     if (ok) {
         in->compression = c->compression ? c->compression : sniff(&in->raw);
@@ -445,7 +449,6 @@ void load_input_close(struct load_input *in)
     free(in->raw.tail);
     free(in->slot[0].buf);
     free(in->slot[1].buf);
-    free(in->ahead);
     pthread_mutex_destroy(&in->lock);
     pthread_cond_destroy(&in->wake);
     free(in);
