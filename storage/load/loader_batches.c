@@ -592,8 +592,11 @@ static void start_commit(struct loader *l, struct lbatch *b)
         set_state(l, b, L_FINISHING);
         return;
     }
-    if (!b->commit) {
+    /* Numbers are used in their order: what is in a table is told by a range of them. */
+    if (!b->commit || b->commit != l->commits) {
         b->commit = ++l->commits;
+        json_decref(b->resume); /* indexed for another number */
+        b->resume = NULL;
         store_commit(l, b);
     }
     set_state(l, b, L_INTERNING);
@@ -756,13 +759,14 @@ void batches_tick(struct loader *l)
         for (struct lbatch *b = l->first; b; b = b->next)
             if (!batch_over(b))
                 step(l, b);
-        if (!l->slot) {
-            struct lbatch *best = NULL;
-            for (struct lbatch *b = l->first; b; b = b->next)
+        if (!l->slot ||
+            l->slot->state == L_READY) { /* READY: its reads were verified, or resumed */
+            struct lbatch *best = l->slot;
+            for (struct lbatch *b = l->first; b && !l->slot; b = b->next)
                 if (b->state == L_READY && !b->paused && !l->paused &&
                     (!best || batch_rank(l, b, best) < 0))
                     best = b;
-            if (best) {
+            if (best && !best->paused) {
                 start_commit(l, best);
                 if (!batch_over(best))
                     step(l, best);
@@ -942,6 +946,8 @@ static void resume(struct loader *l, struct lbatch *b)
         if (f->state == B_QUEUED)
             batch_queue_read(l, b, k);
     }
+    if (b->commit && b->commit == l->commits)
+        l->slot = b; /* it was the one */
     if (b->nbad && !b->partial)
         batch_fail(l, b, L_FAILED, "a file of it is quarantined");
     else if (b->nbad && b->nbad + b->nmarkers == b->nfiles)

@@ -76,6 +76,7 @@ static void unqueue(struct loader *l, struct ltask *t)
 /* Takes it out of whatever it is in and keeps it for show. */
 void task_end(struct loader *l, struct ltask *t, enum tstate state, const char *error)
 {
+    pst_must(!t->end_wall);
     if (t->state == T_QUEUED)
         unqueue(l, t);
     else if (t->state == T_RETRYING) {
@@ -616,7 +617,7 @@ struct queue {
 static unsigned queues(struct loader *l, struct queue *q)
 {
     unsigned n = 0, ahead = 0;
-    if (l->slot && l->slot->nready && !l->slot->paused)
+    if (l->slot && l->slot->state != L_READING && l->slot->nready && !l->slot->paused)
         q[n++] = (struct queue){l->slot, l->slot->ready, l->slot->nready, false, &l->slot->skipped};
     if (l->nloose)
         q[n++] = (struct queue){NULL, l->loose, l->nloose, false, &l->loose_skipped};
@@ -651,7 +652,7 @@ static void prepare(struct loader *l, unsigned queued, struct lbatch *first)
             kill_worker(l, w, "recycled");
         usable += (k->state == W_LIVE && !k->stale && !k->task) || k->state == W_STARTING;
     }
-    for (unsigned w = 0; w < l->c.workers && usable < queued; w++) {
+    for (unsigned w = 0; w < l->c.workers && (usable < queued || (l->c.fixed && queued)); w++) {
         struct lwork *k = &l->work[w];
         if (k->state != W_ABSENT)
             continue;

@@ -71,21 +71,23 @@ static bool check_head(const struct load_manifest *m, const json_t *o, struct er
     return true;
 }
 
-/* Where later lines say that everything was durable: above it a torn end is normal. */
+/* Up to where later lines say that everything was durable: above it a torn end is normal. They are
+ * looked for at every place, as the damage may have taken a line's beginning with it. */
 static uint64_t durable_end(const char *p, uint64_t size, uint64_t from)
 {
+    static const char word[] = "{\"synced\":";
     uint64_t most = 0;
-    for (uint64_t at = from; at < size;) {
-        const char *nl = memchr(p + at, '\n', size - at);
-        uint64_t len = nl ? (uint64_t)(nl - p) - at : size - at;
-        if (nl && line_ok(p + at, len) && len < 60) {
-            json_t *o = json_loadb(p + at + 9, len - 9, 0, NULL);
-            json_int_t n = json_integer_value(json_object_get(o, "synced"));
-            if (n > 0 && (uint64_t)n <= at && (uint64_t)n > most)
-                most = (uint64_t)n;
-            json_decref(o);
-        }
-        at += len + 1;
+    const char *end = p + size;
+    for (const char *at = p + from; (at = memmem(at, (size_t)(end - at), word, sizeof word - 1));
+         at++) {
+        const char *nl = memchr(at, '\n', (size_t)(end - at));
+        if (!nl || at < p + from + 9 || nl - at > 60 || !line_ok(at - 9, (size_t)(nl - at) + 9))
+            continue;
+        json_t *o = json_loadb(at, (size_t)(nl - at), 0, NULL);
+        json_int_t n = json_integer_value(json_object_get(o, "synced"));
+        if (n > 0 && n <= at - 9 - p && (uint64_t)n > most)
+            most = (uint64_t)n;
+        json_decref(o);
     }
     return most;
 }
@@ -183,6 +185,11 @@ bool load_manifest_open(struct load_manifest *m, struct io *io, const char *stat
         text = malloc(s.size + 1);
         r = text ? io_pread_all(io, fd, text, s.size, 0) : -ENOMEM;
     }
+    /* What a killed process wrote is seen, but neither it nor the file's name need be durable. */
+    if (r >= 0)
+        r = io->ops->fsync(io, fd);
+    if (r >= 0)
+        r = io->ops->sync_dir(io, m->directory);
     bool ok = r >= 0 ? load(m, text, s.size, line, err)
                      : err_set(err, r, "%s: cannot be read: %s", m->path, strerror(-r));
     free(text);

@@ -83,10 +83,6 @@ struct loader *loader_create(const struct loader_config *c, const struct loader_
         }
     /* Numbers of tasks of different starts do not meet: a late answer is not mistaken. */
     l->next_task = (l->start << 32) + 1;
-    /* Files may be seen before the first tick: those of unfinished batches are theirs. */
-    for (struct lbatch *b = l->first; b; b = b->next)
-        if (!batch_over(b))
-            files_batched(l, b, true);
     return l;
 }
 

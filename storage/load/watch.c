@@ -185,6 +185,40 @@ static int has_writer(const struct directory *d, const struct entry *e)
     return r;
 }
 
+struct table {
+    uint64_t size;
+    int64_t mtime, ctime;
+};
+
+/* A splayed table: a directory with `.d`. Its size is that of all its files, its times the latest
+ * of theirs. */
+static bool is_table(const struct directory *d, const char *name, struct table *t)
+{
+    struct stat st;
+    char last[LOAD_NAME_MAX + 4];
+    snprintf(last, sizeof last, "%s/.d", name);
+    if (fstatat(d->fd, last, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+        return false;
+    int fd = openat(d->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    const struct dirent *x;
+    unsigned n = 0;
+    while ((x = readdir(dir)) != NULL && n++ < 4096) {
+        if (fstatat(fd, x->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+            continue;
+        t->size += (uint64_t)st.st_size;
+        t->mtime = time_of(st.st_mtim) > t->mtime ? time_of(st.st_mtim) : t->mtime;
+        t->ctime = time_of(st.st_ctim) > t->ctime ? time_of(st.st_ctim) : t->ctime;
+    }
+    closedir(dir);
+    return true;
+}
+
 static void look(struct load_watch *w, struct directory *d, struct entry *e)
 {
     struct stat st;
@@ -194,11 +228,17 @@ static void look(struct load_watch *w, struct directory *d, struct entry *e)
             gone(w, d, e);
         return;
     }
-    if (S_ISDIR(st.st_mode)) {
-        gone(w, d, e);
+    struct table table = {.mtime = INT64_MIN, .ctime = INT64_MIN};
+    bool whole = S_ISDIR(st.st_mode);
+    if (whole && !is_table(d, e->name, &table)) {
+        e->closed = false;
+        if (e->ino)
+            gone(w, d, e); /* it was something */
+        else
+            entry_remove(d, e);
         return;
     }
-    if (!S_ISREG(st.st_mode)) {
+    if (!S_ISREG(st.st_mode) && !whole) {
         if (!e->refused)
             tell(w, d, e, LOAD_REFUSED,
                  S_ISLNK(st.st_mode) ? "a symbolic link: links are not followed"
@@ -207,7 +247,10 @@ static void look(struct load_watch *w, struct directory *d, struct entry *e)
         e->complete = false;
         return;
     }
-    int64_t mtime = time_of(st.st_mtim), ctime = time_of(st.st_ctim);
+    int64_t mtime = whole ? table.mtime : time_of(st.st_mtim),
+            ctime = whole ? table.ctime : time_of(st.st_ctim);
+    if (whole)
+        st.st_size = (off_t)table.size;
     bool known = e->ino != 0, moved = e->ino != st.st_ino || e->dev != st.st_dev;
     bool changed = moved || e->size != (uint64_t)st.st_size || e->mtime != mtime;
     bool touched = changed || e->ctime != ctime;
@@ -229,7 +272,7 @@ static void look(struct load_watch *w, struct directory *d, struct entry *e)
     if (!d->remote && w->wall - ctime >= w->c.stable_after && w->wall - mtime >= w->c.stable_after)
         quiet = true;
     bool closed = e->closed;
-    if ((closed || quiet) && !d->remote && has_writer(d, e) == 1) {
+    if ((closed || quiet) && !whole && !d->remote && has_writer(d, e) == 1) {
         e->closed = false; /* another writer: its close comes, or silence */
         closed = quiet = false;
         e->since = w->mono;
@@ -362,7 +405,7 @@ static void begin_scan(struct load_watch *w, struct directory *d)
             whole = errno == 0;
             break;
         }
-        if (x->d_type == DT_DIR || load_name_ignored(x->d_name))
+        if (load_name_ignored(x->d_name))
             continue;
         struct entry *e = entry_get(d, x->d_name);
         if (!e) {
@@ -411,7 +454,7 @@ static void changed(struct load_watch *w, struct directory *d, const struct inot
         d->due = w->mono; /* is there another one of that name? */
         return;
     }
-    if (!v->len || load_name_ignored(v->name) || v->mask & IN_ISDIR)
+    if (!v->len || load_name_ignored(v->name))
         return;
     struct entry *e = entry_get(d, v->name);
     if (v->mask & (IN_DELETE | IN_MOVED_FROM)) {

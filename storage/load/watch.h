@@ -9,9 +9,11 @@
  *             for writing, and size, mtime and ctime have not changed for stable_after. Whether
  *             somebody has it open is asked with a read lease (F_SETLEASE), where the filesystem
  *             and our uid allow it; it is never waited for.
- * Names that load_name_ignored knows, directories, and what is not a regular file are not
- * candidates. Symbolic links are never followed: they are told as REFUSED (a link that points into
- * the staging area names a file that is there itself; another one must not make us read elsewhere).
+ * A SPLAYED TABLE is a directory with a file `.d` in it (kdb+ writes that last): its size is the
+ * sum of its files', its time the latest of theirs; complete when renamed in, or stable. Other
+ * directories, and names that load_name_ignored knows, are not looked at. Symbolic links are never
+ * followed: they are told as REFUSED (a link that points into the staging area names a file that is
+ * there itself; another one must not make us read elsewhere).
  *
  * EVENTS go to `event`, from load_watch_step, in an order that makes sense for each file:
  *   SEEN      it is there and not complete yet (or being written again)

@@ -4,7 +4,8 @@
  * functions, a database of text files, deliveries and trouble, all from one seed and one clock.
  *
  * A delivered file has lines `DATE TABLE ROW`. A table of a date is two files, its columns, in the
- * database: a line `commits n n …`, then its rows. So "every row exactly once" is counted.
+ * database: a line `commits FIRST END` (one range, as .pstmeta has it), then its rows. So "every
+ * row exactly once" is counted.
  *
  * The database's writer does what storage/load/publish.h promises: it compares bases, writes an
  * intent, renames, forgets the intent; what a crash left undone it finishes first.
@@ -319,8 +320,12 @@ static char *kit_merged(struct kit *k, const char *part, const json_t *files, ui
     snprintf(name, sizeof name, KIT_HDB "/%s.sym", part);
     char *old = kit_get(k->other_io, name);
     char *nl = old ? strchr(old, '\n') : NULL;
-    kit_add(&out, "%.*s %" PRIu64 "\n", nl && !supersede ? (int)(nl - old) : 7,
-            nl && !supersede ? old : "commits", commit);
+    unsigned long long first = commit, end = commit + 1, from, to;
+    if (nl && !supersede && sscanf(old, "commits %llu %llu", &from, &to) == 2) { /* one range */
+        first = from < first ? from : first;
+        end = to > end ? to : end;
+    }
+    kit_add(&out, "commits %llu %llu\n", first, end);
     for (char *line = nl && !supersede ? strtok(nl + 1, "\n") : NULL; line;
          line = strtok(NULL, "\n"))
         kit_add(&out, "%s\n", line);
@@ -434,12 +439,9 @@ static bool kit_has_commit(struct kit *k, const char *part, uint64_t commit)
     char name[400];
     snprintf(name, sizeof name, KIT_HDB "/%s.sym", part);
     char *p = kit_get(k->other_io, name);
-    bool found = false;
-    char *nl = p ? strchr(p, '\n') : NULL;
-    if (nl)
-        *nl = 0;
-    for (char *w = nl ? strtok(p, " ") : NULL; w; w = strtok(NULL, " "))
-        found |= strtoull(w, NULL, 10) == commit;
+    unsigned long long first, end;
+    bool found =
+        p && sscanf(p, "commits %llu %llu", &first, &end) == 2 && first <= commit && commit < end;
     free(p);
     return found;
 }
@@ -478,7 +480,7 @@ static void kit_move(struct kit *k, const json_t *m)
                      c ? "price" : "sym");
             char *text = kit_get(io, name);
             char want[40];
-            snprintf(want, sizeof want, "%" PRIu64 "\n", commit);
+            snprintf(want, sizeof want, " %" PRIu64 "\n", commit + 1);
             pst_must(text && strstr(text, want)); /* it was merged, for this commit */
             free(text);
         }
@@ -891,7 +893,7 @@ static void kit_happen(struct kit *k, struct kit_event *e)
         }
         t.n = text ? strlen(text) : 0;
         t.p = text ? strdup(text) : NULL;
-        kit_add(&t, "%s%" PRIu64 "\n", text ? "" : "commits\n", 900000 + k->eods++);
+        kit_add(&t, "%s%" PRIu64 "\n", text ? "" : "commits -\n", 900000 + k->eods++);
         for (unsigned c = 0; c < 2; c++) {
             kit_put(k->other_io, KIT_HDB "/eod.new", t.p, t.n, true);
             k->other_io->ops->rename(k->other_io, KIT_HDB "/eod.new",
