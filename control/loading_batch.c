@@ -482,6 +482,7 @@ static void finished(void *arg, uint64_t batch, const json_t *facts)
              name ? name : "?", (long long)json_integer_value(json_object_get(facts, "rows")),
              (long long)json_integer_value(json_object_get(facts, "files")));
     loading_log(l, text);
+    count_add(l->d->status, LOAD_LOADED, 1);
     struct loading_request *r = calloc(1, sizeof *r);
     if (!r)
         return;

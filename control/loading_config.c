@@ -229,7 +229,7 @@ static json_t *recipe_json(const struct config *c, const struct config_load_file
     }
     if (f->format == CONFIG_LOAD_TEXT)
         text_members(o, f);
-    put(o, "zone", f->zone ? f->zone : tzone_name(cal->zone));
+    put(o, "zone", f->zone ? f->zone : "UTC");
     put(o, "date", strcmp(f->date, "name") ? f->date : "file");
     file_pattern(f, pattern, sizeof pattern);
     if (strstr(pattern, "{sym}") || strstr(pattern, "{date}"))
@@ -327,6 +327,10 @@ struct loading_plan *loading_plan_new(const struct config *c, struct err *err)
         ok = make_file(p, i, err);
     for (uint32_t i = 0; i < l->batches.count && ok; i++)
         ok = make_rule(p, i, err);
+    /* what belongs to no batch stands for itself; without rules the orchestrator does the same */
+    if (l->batches.count)
+        p->rule[l->batches.count] =
+            (struct loader_rule){.name = "each", .by = LOAD_BY_EACH, .match = "*"};
     if (!ok) {
         loading_plan_free(p);
         return NULL;
@@ -372,7 +376,7 @@ void loading_plan_config(const struct loading_plan *p, struct loader_config *out
     out->retry_backoff = l->retry_backoff;
     out->stuck_after = l->stuck_after;
     out->newly_only = l->newly_only;
-    out->nrules = l->batches.count;
+    out->nrules = l->batches.count ? l->batches.count + 1 : 0;
     out->rule = p->rule;
     out->nfiles = l->files.count;
     out->file = p->file;

@@ -47,7 +47,7 @@ until_state() { # BATCH STATE [SECONDS]
 }
 loaded() { # N [SECONDS]: so many batches are in the database
     end=$((SECONDS + ${2:-20})) n=
-    while [ $SECONDS -le $end ]; do n=$(counter load.batches); [ "$n" = "$1" ] && return; sleep 0.05; done
+    while [ $SECONDS -le $end ]; do n=$(counter load.loaded); [ "$n" = "$1" ] && return; sleep 0.05; done
     p load; p load batches --all; p load files --all; p load tasks --all | tail -20
     die "$n batches are loaded, not $1"
 }
@@ -164,7 +164,7 @@ $CSV"
     until_file x.csv queued
     p load plan >"$work/out" || die "plan: $(cat "$work/out")"
     grep -q "x.csv.* csv " "$work/out" || die "plan: $(cat "$work/out")"
-    is "paused" "$(counter load.batches)" 0
+    is "paused" "$(counter load.loaded)" 0
     grep -q paused <(p load) || die "load does not say that it is paused: $(p load)"
     p load resume >/dev/null || die "resume"
     loaded 1
