@@ -6,7 +6,7 @@ set -eu
 run="meson ninja-build pkg-config gcc g++ libdpdk-dev dpdk liburing-dev libjansson-dev libyaml-dev
      libisal-dev zlib1g-dev libzstd-dev liblz4-dev libssl-dev libjemalloc-dev libseccomp-dev libedit-dev libpg-query-dev libprotobuf-c-dev
      iproute2 tzdata"
-test="libcmocka-dev libbenchmark-dev clang libclang-rt-14-dev spin fio tcpdump e2fsprogs xfsprogs openssl python3 python3-numpy"
+test="libcmocka-dev libbenchmark-dev clang libclang-rt-14-dev spin fio tcpdump e2fsprogs xfsprogs openssl zstd lz4 python3 python3-numpy"
 want=$run
 [ "${1:-}" = test ] && want="$run $test"
 missing=

@@ -27,7 +27,7 @@ load:
 $1
 ${3:-}"
     sed -i '/^ *$/d' "$work/p.yaml"
-    grep -q '^ports:' "$work/p.yaml" || sed -i '/^feeds: *$/d' "$work/p.yaml"
+    [ "$FEEDS" != " " ] || sed -i '/^feeds: *$/d' "$work/p.yaml"
     mkdir -p "$IN"
 }
 files() { python3 "$here/loadfiles.py" "$@" || die "loadfiles.py $*"; }
@@ -59,7 +59,7 @@ sql() { p sql "$1" --format csv -q 2>"$work/err" | tail -n +2; }
 is() { [ "$2" = "$3" ] || die "$1 is $2, not $3"; } # WHAT GOT WANTED
 until_is() { # WHAT WANTED COMMAND...
     what=$1 wanted=$2 got=; shift 2
-    end=$((SECONDS + 20))
+    end=$((SECONDS + 40))
     while [ $SECONDS -le $end ]; do got=$("$@" 2>&1); [ "$got" = "$wanted" ] && return; sleep 0.05; done
     die "$what is $got, not $wanted"
 }
@@ -78,6 +78,7 @@ for row in r['rows']:
 else: print('none')" "$1" "$2"; }
 until_file() { until_is "$1" "$2" file_of "$1" status; } # NAME STATUS
 
+complete() { figure load 'r["files"].get("complete", 0), sum(1 for _ in [0] if r["batches"].get("complete", 0) > 1)'; }
 CSV='    csv: {match: "*.csv*", table: trade}'
 
 case $name in
@@ -183,8 +184,8 @@ $CSV"
     is "rows of a file that came again" "$(sql 'select count(*) from trade')" 1500
     p load add "$work/y.csv" --supersede >"$work/out" 2>&1; is "supersede without --yes: exit" "$?" 1
     grep -q -- --yes "$work/out" || die "supersede: $(cat "$work/out")"
-    p load add "$work/y.csv" --batch corrected --supersede --yes >"$work/out" 2>&1 || die "supersede: $(cat "$work/out")"
-    until_state corrected complete
+    p load add "$work/y.csv" --batch byhand --supersede --yes >"$work/out" 2>&1 || die "supersede: $(cat "$work/out")"
+    loaded 3
     is "rows behind a correction" "$(sql 'select count(*) from trade')" 1700
     # half a batch, cancelled
     files rows "$work/d_1of2.csv" 2026.11.04 10
@@ -207,12 +208,84 @@ $CSV"
     "$bin/penstock" log dump "$work/log" --json >"$work/dump" || die "log dump"
     python3 - "$work/dump" <<'PY' || die "operator marks"
 import json, sys
-told = [json.loads(r["text"] if "text" in r else r["json"] if isinstance(r.get("json"), str) else json.dumps(r.get("json")))
-        for r in map(json.loads, open(sys.argv[1])) if r.get("mark") == "operator" or r.get("type") == "operator"]
-args = [t["args"] for t in told if t.get("command") == "load"]
+args = [r["data"]["args"] for r in map(json.loads, open(sys.argv[1])) if r.get("mark") == "operator" and r["data"]["command"] == "load"]
 assert ["pause"] in args and ["resume"] in args, args
 assert any(a[0] == "add" and "--supersede" in a for a in args), args
 PY
+    stop || die "the daemon's exit code"
+    ;;
+formats) # the real tick files with the row counts of their manifest; ITCH, a capture, a splayed table; packed in every way
+    DATA=${PST_DATA:-$here/../../../shared/data}
+    [ -d "$DATA/ticks" ] || skip "no real files ($DATA)"
+    FEEDS="
+  - {name: itch, framing: moldudp64, decoder: itch50, zone: America/New_York}
+  - {name: iex, framing: iex-tp, decoder: iex, zone: America/New_York}"
+    configure '  workers: 2
+  files:
+    spy:
+      match: "lean_spy_{date}_trade.zip"
+      table: tick
+      columns: [time, price, size, ex, cond, flag]
+      header: no
+      times: {time: day_ms}
+      scale: {price: 0.0001}
+      zone: America/New_York
+      date: name
+      constants: {sym: SPY}
+    eurusd:
+      match: "lean_{sym}_*_quote.zip"
+      symbol: name
+      table: fx
+      columns: [time, bid, ask]
+      header: no
+      times: {time: ymd}
+    binance:
+      match: "binance_*.gz"
+      table: raw
+      separator: space
+      columns: [time, text]
+      header: no
+      rest: yes
+      quote: none
+      times: {time: epoch_ns}
+      constants: {sym: binance}
+    cryptofeed:
+      match: "cryptofeed_*.gz"
+      table: raw
+      separator: ": "
+      columns: [time, text]
+      header: no
+      rest: yes
+      quote: none
+      times: {time: epoch_s}
+      constants: {sym: cryptofeed}
+      max_rejects: 20
+    itch: {match: "itch_*.bin", format: itch50, feed: itch, session: "1", date: "2020-01-30"}
+    iex: {match: "iex_*.pcapng*", format: pcap, feed: iex}
+    kdb: {match: "quote", format: splayed, table: kquote, date: "2021-01-04"}
+    packed: {match: "p_*.csv*", table: trade}' '  tick: {columns: {time: timestamp, sym: symbol, price: float, size: long, ex: char, cond: string, flag: int}}
+  fx: {columns: {time: timestamp, sym: symbol, bid: float, ask: float}}
+  raw: {columns: {time: timestamp, sym: symbol, text: string}}
+  kquote: {columns: {time: timestamp, sym: symbol, bid: float, ask: float, bsize: long, asize: long, mode: char, ex: char, src: symbol}}'
+    start
+    D=$DATA/ticks
+    drop "$D"/lean_spy_*.zip "$D"/lean_eurusd_*.zip "$D"/binance_*.gz "$D"/cryptofeed_*.gz "$DATA"/itch50/itch_runk_locate13_10k.bin "$DATA"/iex/iex_TOPS16.pcapng.gz
+    files rows "$work/p_plain.csv" 2026.11.02 2000 1
+    for k in 2 3 4 5; do files rows "$work/p_$k.csv" 2026.11.02 1000 $k; done
+    gzip "$work/p_2.csv" && zstd -q --rm "$work/p_3.csv" && lz4 -q --rm "$work/p_4.csv" "$work/p_4.csv.lz4" || die "packing"
+    (cd "$work" && python3 -c 'import zipfile; zipfile.ZipFile("p_5.csv.zip", "w", zipfile.ZIP_DEFLATED).write("p_5.csv")' && rm p_5.csv)
+    drop "$work"/p_*.csv*
+    p load add "$DATA/kdb/hdb-2021/2021.01.04/quote" >"$work/out" || die "add of a splayed table: $(cat "$work/out")"
+    until_is "files that are loaded" "15 1" complete
+    is "SPY" "$(sql 'select date, count(*) from tick group by date' | tr '\n' ' ')" "2013.10.07,250918 2013.10.08,453339 2013.10.09,446784 "
+    is "SPY's first" "$(sql "select time, price, size, ex, cond from tick where date = '2013-10-07' limit 1")" "2013.10.07D08:00:00.000000000,167.41,100,P,T"
+    is "EURUSD" "$(sql 'select sym, count(*) from fx group by sym')" "eurusd,165526"
+    is "raw lines" "$(sql 'select sym, count(*) from raw group by sym' | sort | tr '\n' ' ')" "binance,$((41249 + 74655)) cryptofeed,$((9952 + 7179 - 8)) "
+    is "lines that are none" "$(sql "select sum(rejected) from pst_batches")" 8
+    is "ITCH" "$(sql "select count(*) from itch_order")" 9000
+    is "kdb+" "$(sql "select count(*), min(time), max(src) from kquote where sym = 'AAPL' and bid = 83.42")" "1,2021.01.04D11:22:23.813584000,BARX"
+    is "packed" "$(sql 'select count(*) from trade')" 6000
+    verified
     stop || die "the daemon's exit code"
     ;;
 esac
