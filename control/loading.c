@@ -185,8 +185,8 @@ static bool directories(struct loading *l, struct err *err)
         if (!directory(c->staging.at[i], 0750, "staging", err))
             return false;
     return directory(loading_plan_temporary(l->plan), 0700, "temporary", err) &&
-           (!c->finished_directory ||
-            directory(c->finished_directory, 0750, "finished_directory", err)) &&
+           (c->finished != CONFIG_FINISHED_MOVE ||
+            directory(loading_plan_done(l->plan), 0750, "finished_directory", err)) &&
            (!c->quarantine_directory ||
             directory(c->quarantine_directory, 0750, "quarantine_directory", err)) &&
            (!c->rejects_directory ||
@@ -222,6 +222,9 @@ static bool create(struct loading *l, struct err *err)
     struct epoll_event ev = {.events = EPOLLIN, .data.u32 = EVENT_WATCH};
     if (load_watch_fd(l->watch) >= 0)
         epoll_ctl(l->epoll, EPOLL_CTL_ADD, load_watch_fd(l->watch), &ev);
+    if (c->memory == CONFIG_MEMORY_CGROUP && !loading_memory_limited())
+        loading_log(l, "load.memory: cgroup, but no control group above this process has a limit: "
+                       "the host's free memory counts");
     l->watch_due = l->due = 0;
     return true;
 }

@@ -10,7 +10,7 @@
 
 struct loading_plan {
     const struct config *c;
-    char temporary[1100];
+    char temporary[1100], done[1100];
     struct loader_rule rule[LOADER_RULES];
     struct loader_pattern file[LOADER_FILES];
     char *text[LOADER_FILES]; /* recipes */
@@ -207,6 +207,12 @@ static void text_members(json_t *o, const struct config_load_file *f)
     put(o, "date_format", dates[f->date_format]);
 }
 
+/* Of /dir/file.so:NAME; the files are what workers load. */
+static void put_function(json_t *o, const char *key, const char *text)
+{
+    put(o, key, text ? strrchr(text, ':') + 1 : NULL);
+}
+
 static json_t *recipe_json(const struct config *c, const struct config_load_file *f,
                            struct err *err)
 {
@@ -244,9 +250,9 @@ static json_t *recipe_json(const struct config *c, const struct config_load_file
         json_object_set_new(o, "optional", names_json(&f->optional));
     json_object_set_new(o, "rejects", json_integer(f->max_rejects));
     json_object_set_new(o, "partial", json_boolean(f->partial));
-    put(o, "read", f->read_function);
-    put(o, "post_read", f->post_read_function);
-    put(o, "save", f->save_function);
+    put_function(o, "read", f->read_function);
+    put_function(o, "post_read", f->post_read_function);
+    put_function(o, "save", f->save_function);
     if (f->options.count) {
         json_t *x = json_object();
         for (uint32_t i = 0; i < f->options.count; i++)
@@ -322,6 +328,10 @@ struct loading_plan *loading_plan_new(const struct config *c, struct err *err)
         snprintf(p->temporary, sizeof p->temporary, "%s", l->temporary);
     else
         snprintf(p->temporary, sizeof p->temporary, "%s/.penstock", l->staging.at[0]);
+    if (l->finished_directory)
+        snprintf(p->done, sizeof p->done, "%s", l->finished_directory);
+    else
+        snprintf(p->done, sizeof p->done, "%s/.done", l->staging.at[0]);
     bool ok = true;
     for (uint32_t i = 0; i < l->files.count && ok; i++)
         ok = make_file(p, i, err);
@@ -357,8 +367,9 @@ void loading_plan_config(const struct loading_plan *p, struct loader_config *out
     out->staging = l->staging.at;
     out->nstaging = l->staging.count;
     out->finished = finished[l->finished];
-    out->finished_directory = l->finished_directory;
+    out->finished_directory = l->finished == CONFIG_FINISHED_MOVE ? p->done : NULL;
     out->quarantine_directory = l->quarantine_directory;
+    out->rejects_directory = l->rejects_directory;
     out->workers = (unsigned)l->workers;
     out->fixed = l->allocation == CONFIG_LOAD_STATIC;
     out->large_worker = l->large_worker;
@@ -380,6 +391,11 @@ void loading_plan_config(const struct loading_plan *p, struct loader_config *out
     out->rule = p->rule;
     out->nfiles = l->files.count;
     out->file = p->file;
+}
+
+const char *loading_plan_done(const struct loading_plan *p)
+{
+    return p->done;
 }
 
 const char *loading_plan_temporary(const struct loading_plan *p)

@@ -88,6 +88,11 @@ static uint64_t group_free(void)
     return least;
 }
 
+bool loading_memory_limited(void)
+{
+    return group_free() != UINT64_MAX;
+}
+
 uint64_t loading_free_memory(int source)
 {
     uint64_t host = meminfo("MemAvailable:");

@@ -147,6 +147,7 @@ void loading_plan_free(struct loading_plan *p);
 /* Fills what comes from the configuration. */
 void loading_plan_config(const struct loading_plan *p, struct loader_config *out);
 const char *loading_plan_temporary(const struct loading_plan *p);
+const char *loading_plan_done(const struct loading_plan *p); /* finished: move */
 /* A table of the configuration, declared or of a decoder; false: none of that name. */
 bool loading_schema(const struct config *c, const char *table, struct schema *out, struct err *err);
 
@@ -171,6 +172,7 @@ json_t *loading_respond(struct loading *l, json_t *ask, struct err *err);
 /* loading_memory.c: free bytes as ING-31's F, by key load.memory; 0: not known. */
 uint64_t loading_free_memory(int source);
 uint64_t loading_total_memory(void);
+bool loading_memory_limited(void); /* has any control group above us a limit? */
 
 /* loading.c */
 void loading_request(struct loading *l, struct loading_request *r); /* steals */

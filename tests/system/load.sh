@@ -282,7 +282,8 @@ formats) # the real tick files with the row counts of their manifest; ITCH, a ca
     is "EURUSD" "$(sql 'select sym, count(*) from fx group by sym')" "eurusd,165526"
     is "raw lines" "$(sql 'select sym, count(*) from raw group by sym' | sort | tr '\n' ' ')" "binance,$((41249 + 74655)) cryptofeed,$((9952 + 7179 - 8)) "
     is "lines that are none" "$(sql "select sum(rejected) from pst_batches")" 8
-    is "ITCH" "$(sql "select count(*) from itch_order")" 9000
+    is "ITCH" "$(sql "select count(*) from itch_order")" 9705
+    is "the capture" "$(sql "select count(*) from iex_quote") $(sql "select count(*) from iex_trade")" "27217 6393"
     is "kdb+" "$(sql "select count(*), min(time), max(src) from kquote where sym = 'AAPL' and bid = 83.42")" "1,2021.01.04D11:22:23.813584000,BARX"
     is "packed" "$(sql 'select count(*) from trade')" 6000
     verified

@@ -12,10 +12,16 @@
  *   volumes     save: writes volumes.csv into the task's directory: volume by symbol
  *
  *     load:
- *       plugins: [/usr/lib/penstock/load_trades.so]
  *       files:
- *         - {match: "*.kv", format: plugin, table: trade, read: key_value, post_read: with_value,
- *            options: {skip: ZVZZT}, save: volumes, optional: [value]}
+ *         kv:
+ *           match: "*.kv"
+ *           table: trade
+ *           format: plugin
+ *           read_function: /usr/lib/penstock/load_trades.so:key_value
+ *           post_read_function: /usr/lib/penstock/load_trades.so:with_value
+ *           save_function: /usr/lib/penstock/load_trades.so:volumes
+ *           options: {skip: ZVZZT}
+ *           optional: [value]
  */
 #include <penstock/load.h>
 #include <math.h>
