@@ -10,7 +10,7 @@
 #define NAME_MAX_     64u
 
 struct plugin {
-    char path[TRUSTED_PATH];
+    char path[TRUSTED_PATH], given[TRUSTED_PATH]; /* links resolved; as it was named */
     const struct pst_load_plugin *info;
 };
 struct pst_load_registry {
@@ -98,12 +98,28 @@ static bool name_ok(const char *s)
     return n && n < NAME_MAX_;
 }
 
+/* NAME, or FILE:NAME when several plugins may have one of that name. */
 static const struct pst_load_function *find(const char *name, uint32_t kind)
 {
-    for (unsigned i = 0; i < nfunctions; i++)
-        if (functions[i].f->kind == kind && !strcmp(functions[i].f->name, name))
+    const char *colon = strrchr(name, ':'), *bare = colon ? colon + 1 : name;
+    size_t n = colon ? (size_t)(colon - name) : 0;
+    for (unsigned i = 0; i < nfunctions; i++) {
+        const struct plugin *p = functions[i].of;
+        bool here = !colon || (strlen(p->given) == n && !memcmp(p->given, name, n)) ||
+                    (strlen(p->path) == n && !memcmp(p->path, name, n));
+        if (here && functions[i].f->kind == kind && !strcmp(functions[i].f->name, bare))
             return functions[i].f;
+    }
     return NULL;
+}
+
+static bool has(const struct plugin *p, const struct pst_load_function *f)
+{
+    for (unsigned i = 0; i < nfunctions; i++)
+        if (functions[i].of == p && functions[i].f->kind == f->kind &&
+            !strcmp(functions[i].f->name, f->name))
+            return true;
+    return false;
 }
 
 static int host_add(struct pst_load_registry *r, const struct pst_load_function *f)
@@ -115,8 +131,8 @@ static int host_add(struct pst_load_registry *r, const struct pst_load_function 
         why = "has a function of no kind";
     else if (f->kind == PST_LOAD_READ ? !f->read : !f->rows)
         why = "has a function without the call of its kind";
-    else if (find(f->name, f->kind))
-        why = "has a function whose name is taken";
+    else if (has(r->plugin, f))
+        why = "has two functions of one name";
     else if (nfunctions == FUNCTIONS_MAX)
         why = "has too many functions";
     if (why) {
@@ -360,6 +376,8 @@ bool load_plugins_add(const char *file, struct err *err)
     struct plugin *x = calloc(1, sizeof *x);
     void *handle = NULL;
     bool ok = x || err_set(err, -ENOMEM, "plugin %s: no memory", file);
+    if (ok && snprintf(x->given, sizeof x->given, "%s", file) >= (int)sizeof x->given)
+        ok = err_set(err, -ENAMETOOLONG, "plugin %.200s…: the path is too long", file);
     ok = ok && trusted_file(file, x->path, "plugin", err);
     if (ok && !(handle = dlopen(x->path, RTLD_NOW | RTLD_LOCAL)))
         ok = err_set(err, -EINVAL, "plugin %s cannot be loaded: %.300s", file, dlerror());
@@ -427,7 +445,8 @@ static bool end(struct pst_load *l, bool ok, struct err *err)
 
 /* ---- read ---- */
 
-static const char *reading; /* the function of the reader that is opened next; one task at a time */
+/* The function of the reader that is opened next; one task at a time. */
+static const struct pst_load_function *reading;
 
 static void plugin_close(void *reader)
 {
@@ -440,7 +459,7 @@ static void plugin_close(void *reader)
 static void *plugin_open(const struct load_reader_config *c, struct err *err)
 {
     struct pst_load *l = calloc(1, sizeof *l);
-    const struct pst_load_function *f = find(reading, PST_LOAD_READ);
+    const struct pst_load_function *f = reading;
     if (!l || !f) {
         err_set(err, -ENOMEM, "no memory to read %s", c->path);
         free(l);
@@ -485,9 +504,8 @@ static const struct load_reader load_reader_plugin = {
 static const struct load_reader *plugin_reader(void *arg, const char *name)
 {
     (void)arg;
-    const struct pst_load_function *f = find(name, PST_LOAD_READ);
-    reading = f ? f->name : NULL;
-    return f ? &load_reader_plugin : NULL;
+    reading = find(name, PST_LOAD_READ);
+    return reading ? &load_reader_plugin : NULL;
 }
 
 /* ---- post_read, save ---- */

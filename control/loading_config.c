@@ -238,7 +238,7 @@ static json_t *recipe_json(const struct config *c, const struct config_load_file
     put(o, "zone", f->zone ? f->zone : "UTC");
     put(o, "date", strcmp(f->date, "name") ? f->date : "file");
     file_pattern(f, pattern, sizeof pattern);
-    if (strstr(pattern, "{sym}") || strstr(pattern, "{date}"))
+    if (strchr(pattern, '{')) /* {sym}, {date}, another column's name */
         put(o, "file_pattern", pattern);
     if (f->constants.count) {
         json_t *x = json_object();

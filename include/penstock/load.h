@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * load.h - the C interface of load functions: shared objects that take part in loading files
- * (load.files: read, post_read, save).
+ * (load.files, as FILE.so:NAME).
  *
- *   read        bytes of a delivered file become rows                  format: plugin, read: NAME
- *   post_read   rows that were read are changed, derived or dropped    post_read: NAME
- *   save        rows as they will be saved are seen, and may be refused; the function may write
- *               files of its own into the task's directory             save: NAME
+ *   read_function        bytes of a delivered file become rows
+ *   post_read_function   rows that were read are changed, derived or dropped
+ *   save_function        rows as they will be saved are seen, and may be refused; the function may
+ *                        write files of its own into the task's directory
  *
  * They run inside penstock-load processes only: one that crashes, loops or eats memory costs its
  * task, which is tried again and then quarantines its file, and nothing else. The process has no

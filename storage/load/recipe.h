@@ -51,7 +51,7 @@
  *    "rejects":0, "partial":false         bad rows that are put aside; beyond: the file fails, or
  *                                         (partial) goes on
  *    "read":"NAME", "post_read":"NAME", "save":"NAME", "options":{NAME:TEXT}   plugin functions
- *                                         (penstock/load.h)
+ *                                         (penstock/load.h), NAME or FILE:NAME
  *  splayed
  *    "sym":"/path"                        its enumeration domain; default: the file of that name
  *                                         beside the table or in up to two directories above it

@@ -232,12 +232,14 @@ static void test_example(void **state)
     memcpy(value, get_file("work/0/2024.08.05/trade/value"), sizeof value);
     assert_true(value[0] == 600 && value[1] == 804 && value[2] == 2000);
     /* without the limit of one the file fails, with what was wrong */
-    run(2, read_task("b.kv", ",\"format\":\"plugin\",\"read\":\"key_value\""), &d);
+    run(2, read_task("b.kv", ",\"read\":\"" PST_LOAD_EXAMPLE ":key_value\""), &d);
     assert_false(d.success || d.retryable);
     assert_non_null(strstr(d.error, "no time"));
     run(3, read_task("b.kv", ",\"format\":\"plugin\",\"read\":\"key_values\""), &d);
     assert_false(d.success);
     assert_non_null(strstr(d.error, "key_values"));
+    run(4, read_task("b.kv", ",\"read\":\"" PST_LOAD_MISBEHAVE ":key_value\""), &d);
+    assert_false(d.success);
     end();
 }
 

@@ -5,11 +5,11 @@
  *
  *     gcc -shared -fPIC -O2 -o load_trades.so load_trades.c
  *
- *   key_value   read: lines such as "t=1722848400000000000 s=AAPL p=209.27 q=100" (t: ns since
- * 1970) with_value  post_read: value = price * size; rows of symbols that begin with the option
- * `skip`
- *               ("ZVZZT", a test symbol) go
- *   volumes     save: writes volumes.csv into the task's directory: volume by symbol
+ *   key_value    read: lines such as "t=1722848400000000000 s=AAPL p=209.27 q=100"
+ *                (t: ns since 1970)
+ *   with_value   post_read: value = price * size; rows of symbols that begin with the option `skip`
+ *                ("ZVZZT", a test symbol) go
+ *   volumes      save: writes volumes.csv into the task's directory: volume by symbol
  *
  *     load:
  *       files:
