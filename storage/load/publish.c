@@ -608,6 +608,8 @@ void load_publish(struct io *io, struct hdb *h, const struct load_move *m, uint6
     plan_free(&p);
     if (ok)
         out->verdict = LOAD_DONE;
+    else if (*published) /* it will be finished: trying again finds it done */
+        err.code = -EIO;
     out->already = ok && already;
     out->err = err;
 }
