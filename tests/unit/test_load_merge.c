@@ -65,16 +65,16 @@ static void shapes(void **state)
     (void)state;
     one_batch(FOLLOW, 1, 40, 0); /* 1 byte a place */
     one_batch(FOLLOW, 4, 900, 0);
-    one_batch(AMONG, 2, 9000, 0);
-    one_batch(AMONG, 7, 6000, 0); /* 4 bytes, several windows */
+    one_batch(AMONG, 2, 5000, 0);
+    one_batch(AMONG, 5, 7000, 0); /* 4 bytes, several windows */
     one_batch(DISORDER, 3, 700, 0);
-    one_batch(TIES, 3, 20000, 0);
+    one_batch(TIES, 3, 9000, 0);
 }
 
 static void several_passes_over_a_column(void **state)
 {
     (void)state;
-    one_batch(AMONG, 5, 30000, 1 << 20);
+    one_batch(AMONG, 3, 25000, 1 << 20);
 }
 
 /* Batches one after the other give what one end of day gives. */
