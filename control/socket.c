@@ -42,6 +42,15 @@ struct socket {
     unsigned n, tails;
 };
 
+int socket_bind(int fd, const struct sockaddr_un *a, gid_t group, bool *bound)
+{
+    /* No umask: it is the process's, and other threads make directories meanwhile. */
+    *bound = !fchmod(fd, 0600) && !bind(fd, (const struct sockaddr *)a, sizeof *a);
+    bool ok = *bound && (group == (gid_t)-1 || !chown(a->sun_path, (uid_t)-1, group)) &&
+              !chmod(a->sun_path, 0660);
+    return ok ? 0 : errno;
+}
+
 struct socket *socket_open(const struct socket_config *c, struct err *err)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -64,12 +73,7 @@ struct socket *socket_open(const struct socket_config *c, struct err *err)
     struct stat st;
     if (!lstat(c->path, &st) && S_ISSOCK(st.st_mode))
         unlink(c->path);
-    mode_t old = umask(0117); /* never reachable with wider rights, not even for a moment */
-    int e = s->fd < 0 || s->epoll < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof a) ? errno : 0;
-    s->bound = !e;
-    umask(old);
-    if (!e && c->group != (gid_t)-1 && chown(c->path, (uid_t)-1, c->group))
-        e = errno;
+    int e = s->fd < 0 || s->epoll < 0 ? errno : socket_bind(s->fd, &a, c->group, &s->bound);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
     if (!e && (listen(s->fd, 16) || epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->fd, &ev)))
         e = errno;

@@ -4,8 +4,8 @@
  * moment it exists (umask around bind), peer credentials checked at accept.
  *
  * A line may announce bytes that follow it (cmd_tail: append): they are taken whole before the
- * request runs, into a buffer of the connection's own, for SOCKET_TAILS connections of level operate
- * and more; who does not send them within APPEND_PATIENCE_NS is disconnected.
+ * request runs, into a buffer of the connection's own, for SOCKET_TAILS connections of level
+ * operate and more; who does not send them within APPEND_PATIENCE_NS is disconnected.
  *
  * Limits: SOCKET_CLIENTS connections, requests of SOCKET_LINE bytes, replies queued up to
  * SOCKET_QUEUE bytes, SOCKET_IDLE_NS without a complete request closes a connection. What a client
@@ -32,6 +32,10 @@ struct socket_config {
     enum level (*level)(struct daemon *, uid_t uid, gid_t gid, pid_t pid);
 };
 
+struct sockaddr_un;
+/* Binds a unix socket, mode 0660, of `group` (-1: the process's); at no moment with wider rights.
+ * errno or 0; *bound: its file is there. */
+int socket_bind(int fd, const struct sockaddr_un *a, gid_t group, bool *bound);
 struct socket *socket_open(const struct socket_config *, struct err *err);
 void socket_close(struct socket *);
 int socket_poll(struct socket *, int timeout_ms);

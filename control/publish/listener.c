@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "publish/listener.h"
+#include "socket.h"
 
 static int failed(int fd, struct err *err, const char *what, const char *at)
 {
@@ -78,13 +79,9 @@ int listener_unix(const char *path, gid_t group, struct err *err)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return failed(fd, err, "socket", path);
-    mode_t before = umask(0117);
-    int e = bind(fd, (struct sockaddr *)&sa, sizeof sa);
-    umask(before);
-    if (e)
-        return failed(fd, err, "cannot bind", path);
-    if (group != (gid_t)-1 && chown(path, (uid_t)-1, group))
-        return failed(fd, err, "cannot give it to socket_group", path);
+    bool bound;
+    if (socket_bind(fd, &sa, group, &bound))
+        return failed(fd, err, bound ? "cannot give it to socket_group" : "cannot bind", path);
     if (listen(fd, LISTENER_BACKLOG))
         return failed(fd, err, "cannot listen", path);
     return fd;

@@ -82,7 +82,7 @@ hostile)
 full) # of the live kdb+ log, and the end of a day
     mkdir "$work/kdb"
     mount -t tmpfs -o size=24m none "$work/kdb" 2>/dev/null || skip "no tmpfs can be mounted here"
-    trap 'umount -l "$work/kdb"; finish' EXIT
+    trap 'x=$?; umount -l "$work/kdb"; (exit $x); finish' EXIT
     plain "ipc: {memory: 256M}
 retry_interval: 200ms
 database: $work/hdb
