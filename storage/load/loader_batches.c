@@ -687,8 +687,8 @@ static void step(struct loader *l, struct lbatch *b)
     case L_FINISHING:
         step_finishing(l, b);
         break;
-    case L_ENDING:
-        if (!b->nrunning)
+    case L_ENDING: /* hook intern is answered first: there is one at a time */
+        if (!b->nrunning && !b->intern_sent)
             end_failed(l, b);
         break;
     default:
@@ -799,6 +799,8 @@ void loader_interned(struct loader *l, uint64_t batch, int code, bool retryable,
 {
     struct lbatch *b = loader_batch(l, batch);
     l->wake = true;
+    if (b && b->state == L_ENDING)
+        b->intern_sent = false;
     if (!b || b->state != L_INTERNING || !b->intern_sent)
         return;
     b->intern_sent = false;
@@ -862,8 +864,9 @@ void loader_moved(struct loader *l, uint64_t batch, enum loader_verdict v, const
         return;
     }
     snprintf(b->why, sizeof b->why, "%s", why);
-    alarm_set(l, LOADER_ALARM_SPACE, "move", why);
-    b->due = l->mono + backoff(l, ++b->moves);
+    if (++b->moves >= 3) /* a lock that somebody holds for a moment is no news */
+        alarm_set(l, LOADER_ALARM_SPACE, "move", why);
+    b->due = l->mono + backoff(l, b->moves);
     l->f.retries++;
 }
 

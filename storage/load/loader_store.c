@@ -476,7 +476,8 @@ static void line_state(struct loader *l, struct lbatch *b, const json_t *o)
     for (unsigned i = 0; i < PST_COUNT(states); i++)
         if (!strcmp(states[i].name, is))
             to = states[i].state;
-    if (to == L_STATES || batch_over(b))
+    if (to == L_STATES || batch_over(b) ||
+        (to == L_MOVING && (!b->commit || !json_array_size(b->resume))))
         return;
     bool moved = b->state == L_FINISHING;
     b->state = to;

@@ -623,13 +623,13 @@ static unsigned queues(struct loader *l, struct queue *q)
         q[n++] = (struct queue){NULL, l->loose, l->nloose, false, &l->loose_skipped};
     for (const struct lbatch *b = l->first; b; b = b->next)
         ahead += b->state == L_READY;
-    if (ahead >= LOADER_AHEAD && l->slot)
-        return n;
+    bool enough = ahead >= LOADER_AHEAD && l->slot;
     for (struct lbatch *b = l->first; b; b = b->next) {
-        if (b->state != L_READING || !b->nready || b->paused)
+        if (b->state != L_READING || !b->nready || b->paused || (enough && b != l->slot))
             continue;
         unsigned at = n;
-        while (at && q[at - 1].read && batch_rank(l, b, q[at - 1].batch) < 0)
+        while (at && q[at - 1].read && q[at - 1].batch != l->slot &&
+               (b == l->slot || batch_rank(l, b, q[at - 1].batch) < 0))
             at--;
         if (at >= LOAD_PLAN_GROUPS)
             continue;

@@ -259,6 +259,8 @@ static void act(struct loader *l, struct laction *a)
     case A_INTERN:
         if (b->state == L_INTERNING)
             do_intern(l, b);
+        else
+            b->intern_sent = false;
         break;
     case A_MOVE:
         if (b->state == L_MOVING) {

@@ -186,6 +186,7 @@ struct loader_hooks {
     void (*kill)(void *arg, unsigned worker); /* answer: loader_worker_down */
     /* A run request; false: it could not be sent (the worker is taken as lost). */
     bool (*send)(void *arg, unsigned worker, uint64_t task, const char *json, size_t len);
+    /* One at a time, each is answered: loader_interned, loader_moved. */
     void (*intern)(void *arg, const struct loader_intern *i);
     void (*move)(void *arg, const struct loader_move *m);
     /* The database's writer begins nothing else, until released: the batch was stale twice. */

@@ -567,6 +567,8 @@ static void kit_intern(void *arg, const struct loader_intern *i)
 {
     struct kit *k = arg;
     kit_trace(k, "intern", i->batch + i->n);
+    for (unsigned n = 0; n < k->nevents; n++) /* one at a time */
+        pst_must(k->event[n].kind != KIT_INTERNED && k->event[n].kind != KIT_MOVE);
     struct kit_event *e = kit_event(k, NS_PER_MS, KIT_INTERNED);
     e->id = i->batch;
 }
@@ -575,6 +577,8 @@ static void kit_move_hook(void *arg, const struct loader_move *m)
     struct kit *k = arg;
     kit_trace(k, "move", m->batch ^ m->commit << 32);
     json_t *parts = json_array();
+    for (unsigned n = 0; n < k->nevents; n++)
+        pst_must(k->event[n].kind != KIT_INTERNED && k->event[n].kind != KIT_MOVE);
     for (unsigned i = 0; i < m->n; i++) {
         char part[64], date[CIVIL_TEXT];
         civil_format(m->part[i].date, date);

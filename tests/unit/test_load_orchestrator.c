@@ -695,6 +695,41 @@ static void every_step_in_trouble(void **state)
         ;
 }
 
+static void retry_all(struct kit *k)
+{
+    struct err err;
+    char text[24];
+    for (uint64_t id = 1; id < 200; id++) {
+        snprintf(text, sizeof text, "%" PRIu64, id);
+        loader_retry(k->l, text, &err);
+    }
+}
+
+/* People who pause, cancel and try again. */
+static void people(struct kit *k)
+{
+    struct err err;
+    uint64_t list[32];
+    if (k->dead || kit_random(k, 150))
+        return;
+    unsigned n = loader_unfinished(k->l, list, 32);
+    if (n)
+        switch (kit_random(k, 4)) {
+        case 0:
+            loader_cancel(k->l, list[kit_random(k, n)], &err);
+            break;
+        case 1:
+            loader_pause(k->l, kit_random(k, 2) ? 0 : list[kit_random(k, n)], &err);
+            break;
+        default:
+            loader_resume(k->l, 0, &err);
+            for (unsigned i = 0; i < n; i++)
+                loader_resume(k->l, list[i], &err);
+        }
+    if (!kit_random(k, 2))
+        retry_all(k);
+}
+
 /* Random deliveries, trouble of all kinds, crashes of both kinds. */
 static void life(uint64_t seed, uint64_t *trace)
 {
@@ -749,8 +784,10 @@ static void life(uint64_t seed, uint64_t *trace)
         k.disk->hook = crash_hook;
         k.disk->hook_arg = &c;
         int64_t end = k.now + 20 * NS_PER_S;
-        while (!c.copy && k.now < end)
+        while (!c.copy && k.now < end) {
             kit_step(&k, NS_PER_S);
+            people(&k);
+        }
         k.disk->hook = NULL;
         if (c.copy) {
             crash_now(&k, c.copy, kit_random(&k, 2));
@@ -771,6 +808,16 @@ static void life(uint64_t seed, uint64_t *trace)
         }
     }
     k.trouble = (struct kit_trouble){0};
+    struct err err;
+    uint64_t list[32];
+    loader_resume(k.l, 0, &err);
+    for (unsigned n = loader_unfinished(k.l, list, 32); n--;)
+        loader_resume(k.l, list[n], &err);
+    for (unsigned i = 0; i < 3; i++) { /* what was cancelled, too */
+        if (!kit_idle(&k, 4000 * NS_PER_S))
+            fail_msg("seed %" PRIu64 ": it does not end", seed);
+        retry_all(&k);
+    }
     if (!kit_idle(&k, 4000 * NS_PER_S))
         fail_msg("seed %" PRIu64 ": it does not end", seed);
     static struct kit_rows r;
