@@ -809,7 +809,8 @@ static bool check_text(struct reading *x)
         return wrong(x, "escape", "is the separator");
     if (r->nseparator == 1 && *s == r->decimal)
         return wrong(x, "decimal", "is the separator");
-    if (r->thousands && (r->thousands == r->decimal || (r->nseparator == 1 && *s == r->thousands)))
+    bool parted = r->nseparator == 1 && *s == r->thousands && !r->quote; /* "1,234" is one field */
+    if (r->thousands && (r->thousands == r->decimal || parted))
         return wrong(x, "thousands", "is the separator or the decimal point");
     if (r->escape && r->escape == r->quote)
         r->escape = 0; /* a doubled quote is understood anyway */

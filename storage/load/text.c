@@ -378,10 +378,11 @@ bool load_text_feed(struct load_text *t, const void *bytes, size_t n, bool last,
     const char *p = bytes;
     for (;;) {
         size_t take = n < t->room - t->used ? n : t->room - t->used;
-        if (take)
+        if (take) {
             memcpy(t->win + t->used, p, take);
+            p += take;
+        }
         t->used += (uint32_t)take;
-        p += take;
         n -= take;
         if (n || t->used == t->room) {
             if (!run(t, false, err))

@@ -120,7 +120,7 @@ static void test_refused(void **state)
         {"\"quote\":\"ab\"", "quote: must be one ASCII character"},
         {"\"quote\":\",\"", "quote: is the separator"},
         {"\"decimal\":\",\"", "decimal: is the separator"},
-        {"\"thousands\":\",\"", "thousands: is the separator"},
+        {"\"thousands\":\",\",\"quote\":\"\"", "thousands: is the separator"},
         {"\"decimal\":\"x\"", "decimal: must be . or ,"},
         {"\"header\":\"maybe\"", "header: must be auto, true or false"},
         {"\"skip_lines\":-1", "skip_lines: must be between 0"},
