@@ -39,6 +39,31 @@ static json_t *sources_json(const struct hdb_meta *m)
     return a;
 }
 
+/* What its rows came from: "eod, batches 3-5". */
+static const char *sources_text(json_t *sources)
+{
+    static char out[120];
+    json_t *s;
+    size_t i, at = 0;
+    *out = 0;
+    json_array_foreach(sources, i, s)
+    {
+        const char *kind = json_string_value(json_object_get(s, "kind"));
+        json_int_t first = json_long(s, "first"), last = json_long(s, "end") - 1;
+        char one[60];
+        if (strcmp(kind, "load") != 0)
+            snprintf(one, sizeof one, "%s", kind);
+        else if (last <= first)
+            snprintf(one, sizeof one, "batch %lld", (long long)first);
+        else
+            snprintf(one, sizeof one, "batches %lld-%lld", (long long)first, (long long)last);
+        if (strstr(out, one) || at + strlen(one) + 3 > sizeof out)
+            continue;
+        at += (size_t)sprintf(out + at, "%s%s", at ? ", " : "", one);
+    }
+    return out;
+}
+
 /* A table of a date; its rows in *rows. */
 static json_t *table_json(struct hdb *h, int32_t date, const char *name, uint64_t *rows)
 {
@@ -88,8 +113,8 @@ static json_t *date_json(struct hdb *h, int32_t date, struct err *err)
 
 static int ls_date(struct cli_hdb *a, int32_t date)
 {
-    static const char *const head[] = {"table",    ">rows",      ">size",
-                                       "calendar", "written by", "content hash"};
+    static const char *const head[] = {"table", ">rows",      ">size",       "calendar",
+                                       "from",  "written by", "content hash"};
     struct err err = {0};
     struct print_table t;
     size_t i;
@@ -112,7 +137,8 @@ static int ls_date(struct cli_hdb *a, int32_t date)
         }
         print_table_row(&t, json_text(x, "table"), print_count(json_long(x, "rows")),
                         print_bytes(json_long(x, "bytes")), json_text(x, "calendar"),
-                        *by ? by : "another program", json_text(x, "hash"));
+                        sources_text(json_object_get(x, "sources")), *by ? by : "another program",
+                        json_text(x, "hash"));
     }
     print_table_end(&t);
     json_decref(o);

@@ -126,6 +126,9 @@ void wd_chunk_rows(const struct wd_source *s, uint32_t k, uint64_t *first, uint3
  * next use of that slot. texts: the bytes of strings are wanted too. */
 bool wd_values(struct wd_reader *r, unsigned slot, const struct wd_source *s, uint32_t k,
                unsigned col, bool texts, struct wd_values *out, struct err *err);
+/* Strings as on disk: do their ends ascend, none longer than a record takes? */
+bool wd_ends_check(const struct wd_values *v, const char *path, const char *name, uint64_t row,
+                   struct err *err);
 /* The text of string i; NULL: out of bounds. */
 static inline const uint8_t *wd_text(const struct wd_values *v, uint32_t i, uint32_t *len)
 {

@@ -113,18 +113,13 @@ static bool strings(const struct wd_source *s, unsigned col, bool texts, uint64_
     const int64_t *end = out->values;
     out->disk = true;
     out->start = row ? end[-1] : 0;
-    int64_t at = out->start;
-    for (uint32_t i = 0; i < out->rows; i++) {
-        if (end[i] < at || end[i] - at > UINT16_MAX)
-            return err_set(err, -EBADMSG, "%s/%s: row %llu is no string of at most 65535 bytes",
-                           x->path, x->name[col], (unsigned long long)row + i);
-        at = end[i];
-    }
+    if (!wd_ends_check(out, x->path, x->name[col], row, err))
+        return false;
     if (!texts)
         return true;
     if (!open_file(x, f, x->name[col], "#", UINT64_MAX, err))
         return false;
-    if (out->start < 0 || (uint64_t)at > f->bytes)
+    if (out->start < 0 || (uint64_t)end[out->rows - 1] > f->bytes)
         return err_set(err, -EBADMSG, "%s/%s#: is shorter than its strings", x->path, x->name[col]);
     out->bytes = f->at + out->start;
     out->nbytes = f->bytes - (uint64_t)out->start;

@@ -134,6 +134,20 @@ static bool open_file(struct wd_existing *x, unsigned col, struct err *err)
     return true;
 }
 
+bool wd_ends_check(const struct wd_values *v, const char *path, const char *name, uint64_t row,
+                   struct err *err)
+{
+    const int64_t *end = v->values;
+    int64_t at = v->start;
+    for (uint32_t i = 0; i < v->rows; i++) {
+        if (end[i] < at || end[i] - at > UINT16_MAX)
+            return err_set(err, -EBADMSG, "%s/%s: row %llu is no string of at most 65535 bytes",
+                           path, name, (unsigned long long)row + i);
+        at = end[i];
+    }
+    return true;
+}
+
 static bool read_strings(struct wd_reader *r, struct wd_existing *x, unsigned col, bool texts,
                          uint64_t row, struct wd_values *out, struct err *err)
 {
@@ -145,16 +159,11 @@ static bool read_strings(struct wd_reader *r, struct wd_existing *x, unsigned co
         if (e)
             return cannot_read(err, x, x->name[col], e);
     }
-    int64_t at = out->start;
-    for (uint32_t i = 0; i < out->rows; i++) {
-        if (end[i] < at || end[i] - at > UINT16_MAX)
-            return err_set(err, -EBADMSG, "%s/%s: row %llu is no string of at most 65535 bytes",
-                           x->path, x->name[col], (unsigned long long)row + i);
-        at = end[i];
-    }
-    if (!texts)
+    if (!wd_ends_check(out, x->path, x->name[col], row, err))
+        return false;
+    if (!texts || !out->rows)
         return true;
-    out->nbytes = (uint64_t)(at - out->start);
+    out->nbytes = (uint64_t)(end[out->rows - 1] - out->start);
     if (!wd_room(&r->bytes, &r->bytes_room, out->nbytes + 1))
         return err_set(err, -ENOMEM, "no memory for the strings of %s", x->path);
     out->bytes = r->bytes;
@@ -182,11 +191,7 @@ static bool from_existing(struct wd_reader *r, unsigned slot, const struct wd_so
             if (out->bytes)
                 out->bytes += out->start;
             out->nbytes -= (uint64_t)out->start;
-            const int64_t *end = out->values;
-            for (uint32_t i = 0; i < out->rows; i++)
-                if (end[i] - (i ? end[i - 1] : out->start) > UINT16_MAX)
-                    return err_set(err, -EBADMSG, "%s/%s: row %llu is longer than 65535 bytes",
-                                   x->path, x->name[col], (unsigned long long)row + i);
+            return wd_ends_check(out, x->path, x->name[col], row, err);
         }
         return true;
     }
