@@ -7,6 +7,23 @@
 
 #define CELL 60 /* longest text of a cell without --all */
 
+/* Names of files come from outside: no line and no escape sequence of a terminal comes of them. */
+static const char *plain(char *text)
+{
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+    return text;
+}
+
+/* A sentence of the daemon. */
+static const char *said(const char *text)
+{
+    static char line[1400];
+    snprintf(line, sizeof line, "%s", text ? text : "");
+    return plain(line);
+}
+
 /* ---- tables ---- */
 
 static const char *cell(const char *name, const char *type, json_t *v, bool all, char buf[700])
@@ -20,11 +37,18 @@ static const char *cell(const char *name, const char *type, json_t *v, bool all,
         return print_time(json_integer_value(v));
     case 'j':
         return bytes && !strstr(name, "mb") ? print_bytes(json_integer_value(v))
-               : strstr(name, "id") || strstr(name, "pid") || !strcmp(name, "batch")
+               : strstr(name, "ID") || strstr(name, "Task") || !strcmp(name, "pid")
                    ? (snprintf(buf, 700, "%lld", (long long)json_integer_value(v)), buf)
                    : print_count(json_integer_value(v));
-    case 'f':
-        snprintf(buf, 700, "%.1f", json_number_value(v));
+    case 'f': /* progress, rate, eta and seconds are batches', mb is tasks' */
+        if (!strcmp(name, "progress"))
+            snprintf(buf, 700, "%.0f %%", 100 * json_number_value(v));
+        else if (!strcmp(name, "rate"))
+            snprintf(buf, 700, "%.1f MB/s", json_number_value(v) / 1e6);
+        else if (!strcmp(name, "eta") || !strcmp(name, "seconds"))
+            return print_duration((int64_t)(json_number_value(v) * 1e9));
+        else
+            snprintf(buf, 700, "%.1f", json_number_value(v));
         return buf;
     case 'b':
         return json_is_true(v) ? "yes" : "";
@@ -74,6 +98,7 @@ static void show_table(json_t *r, bool all)
     static char names[TABLE_COLUMNS][72], text[TABLE_COLUMNS][700];
     size_t at[TABLE_COLUMNS], i, n = 0;
     struct print_table t;
+    char buf[700];
     json_array_foreach(columns, i, x)
     {
         const char *type = json_string_value(json_array_get(x, 1));
@@ -93,9 +118,11 @@ static void show_table(json_t *r, bool all)
     {
         for (size_t k = 0; k < n; k++) {
             json_t *c = json_array_get(columns, at[k]);
-            values[k] = strcpy(text[k], cell(json_string_value(json_array_get(c, 0)),
-                                             json_string_value(json_array_get(c, 1)),
-                                             json_array_get(row, at[k]), all, text[k]));
+            const char *shows =
+                cell(json_string_value(json_array_get(c, 0)),
+                     json_string_value(json_array_get(c, 1)), json_array_get(row, at[k]), all, buf);
+            snprintf(text[k], sizeof text[k], "%s", shows);
+            values[k] = plain(text[k]);
         }
         for (size_t k = n; k < TABLE_COLUMNS; k++)
             values[k] = NULL;
@@ -153,7 +180,7 @@ static int show_status(json_t *r)
     const char *state = json_text(r, "state");
     size_t i;
     printf("loader   %s%s%s\n", state, *json_text(r, "why") ? ": " : "", json_text(r, "why"));
-    json_array_foreach(trouble, i, x) printf("TROUBLE  %s\n", json_string_value(x));
+    json_array_foreach(trouble, i, x) printf("TROUBLE  %s\n", said(json_string_value(x)));
     counts("batches  ", json_object_get(r, "batches"));
     counts("files    ", json_object_get(r, "files"));
     progress(r);
@@ -179,7 +206,7 @@ void cli_load_line(json_t *r)
     if (!batches || !json_object_size(batches))
         printf("\n");
     if (json_array_size(trouble))
-        printf("      %s\n", json_string_value(json_array_get(trouble, 0)));
+        printf("      %s\n", said(json_string_value(json_array_get(trouble, 0))));
 }
 
 /* ---- plan ---- */
@@ -204,6 +231,7 @@ static int show_plan(json_t *r)
         if (json_is_integer(json_object_get(f, "worker")) && json_long(f, "worker") >= 0)
             snprintf(worker, sizeof worker, "w%lld", (long long)json_long(f, "worker"));
         snprintf(file, sizeof file, "%.79s", slash ? slash + 1 : path);
+        plain(file);
         bad |= *json_text(f, "why") != 0;
         print_table_row(&t, file, json_text(f, "rule"), json_text(f, "key"), part,
                         json_text(f, "recipe"), print_bytes(json_long(f, "size")),

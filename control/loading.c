@@ -39,10 +39,20 @@ void loading_request(struct loading *l, struct loading_request *r)
     pthread_mutex_unlock(&l->lock);
 }
 
+void loading_plain(char *out, size_t cap, const char *text)
+{
+    snprintf(out, cap, "%s", text);
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+}
+
 void loading_log(struct loading *l, const char *text)
 {
+    char line[1400];
     (void)l;
-    fprintf(stderr, "penstockd: load: %s\n", text);
+    loading_plain(line, sizeof line, text);
+    fprintf(stderr, "penstockd: load: %s\n", line);
 }
 
 static void request_free(struct loading_request *r)
@@ -436,26 +446,36 @@ void loading_helper(struct loading *l, const struct helper_event *e)
 
 static void hook_failed(struct loading *l, const char *batch, const char *why)
 {
-    fprintf(stderr, "penstockd: post_batch_exec of batch %s: %s\n", batch, why);
     pthread_mutex_lock(&l->lock);
-    snprintf(l->hook_failed, sizeof l->hook_failed, "batch %.100s: %.280s", batch, why);
+    char text[400];
+    snprintf(text, sizeof text, "batch %.100s: %.280s", batch, why);
+    loading_plain(l->hook_failed, sizeof l->hook_failed, text);
     l->hook_failed_at = clock_monotonic();
     pthread_mutex_unlock(&l->lock);
 }
 
+struct hook_run {
+    struct loading *l;
+    char batch[128];
+};
+
 static void ran(void *arg, const struct helper_event *e)
 {
-    struct loading *l = arg;
+    struct hook_run *h = arg;
+    struct loading *l = h->l;
     char text[700], status[64];
-    if (e->kind == HELPER_RAN && !e->timed_out && e->status == 0)
+    if (e->kind == HELPER_RAN && !e->timed_out && e->status == 0) {
+        free(h);
         return;
+    }
     if (e->kind == HELPER_RAN)
         snprintf(text, sizeof text, "%s%s%s%s",
                  e->timed_out ? "stopped at post_batch_timeout, " : "",
                  helper_status_text(e->status, status), *e->text ? ": " : "", e->text);
     else
         snprintf(text, sizeof text, "%s", e->text);
-    hook_failed(l, "?", text);
+    hook_failed(l, h->batch, text);
+    free(h);
 }
 
 static void run_hook(struct loading *l, const struct loading_request *r)
@@ -471,8 +491,14 @@ static void run_hook(struct loading *l, const struct loading_request *r)
         argv[k] = command->at[k];
     json_array_foreach(r->env, i, x) if (i < HELPER_ARGS) env[i] = json_string_value(x);
     int timeout = (int)(l->d->config->load.post_batch_timeout / NS_PER_MS);
-    if (!l->d->helper || !helper_run(l->d->helper, argv, env, timeout, ran, l, &err))
+    struct hook_run *h = malloc(sizeof *h);
+    pst_must(h);
+    h->l = l;
+    snprintf(h->batch, sizeof h->batch, "%s", r->batch);
+    if (!l->d->helper || !helper_run(l->d->helper, argv, env, timeout, ran, h, &err)) {
         hook_failed(l, r->batch, l->d->helper ? err.text : "the helper is gone");
+        free(h);
+    }
 }
 
 void loading_tick(struct daemon *d)

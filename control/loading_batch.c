@@ -502,12 +502,14 @@ static void note_alarm(void *arg, enum loader_alarm kind, const char *subject, b
 {
     struct loading *l = arg;
     struct loading_alarm *free_one = NULL, *at = NULL;
+    char about[LOADING_SUBJECT];
+    loading_plain(about, sizeof about, subject);
     pthread_mutex_lock(&l->lock);
     for (unsigned i = 0; i < l->nalarms && !at; i++) {
         struct loading_alarm *x = &l->alarm[i];
         if (!x->raised && x->told)
             free_one = x;
-        if (x->kind == kind && !strcmp(x->subject, subject) && (x->raised || !x->told))
+        if (x->kind == kind && !strcmp(x->subject, about) && (x->raised || !x->told))
             at = x;
     }
     if (!at && raised)
@@ -516,9 +518,9 @@ static void note_alarm(void *arg, enum loader_alarm kind, const char *subject, b
         at->kind = kind;
         at->raised = raised;
         at->told = false;
-        snprintf(at->subject, sizeof at->subject, "%s", subject);
+        memcpy(at->subject, about, sizeof about);
         if (raised)
-            snprintf(at->text, sizeof at->text, "%s", text);
+            loading_plain(at->text, sizeof at->text, text);
     }
     pthread_mutex_unlock(&l->lock);
 }

@@ -5,6 +5,7 @@
 #include "core/tables.h"
 #include "dataplane/decoder.h"
 #include "load/recipe.h"
+#include "load/text.h"
 #include "loading_parts.h"
 #include "wiring_framing.h"
 
@@ -274,12 +275,20 @@ static bool make_file(struct loading_plan *p, uint32_t i, struct err *err)
     struct err why = {0};
     json_t *o = recipe_json(p->c, f, &why);
     struct load_recipe *r = o ? load_recipe_decode(o, &why) : NULL;
+    if (r && r->format == LOAD_TEXT && !load_text_check(r, &why)) {
+        load_recipe_free(r);
+        r = NULL;
+    }
     p->text[i] = r ? json_dumps(o, JSON_COMPACT) : NULL;
     load_recipe_free(r);
     json_decref(o);
-    if (!p->text[i])
+    if (!p->text[i]) {
+        char named[100]; /* a recipe's sentences begin with it too */
+        int n = snprintf(named, sizeof named, "load.files: %s: ", f->name);
+        bool twice = !strncmp(why.text, named, (size_t)n);
         return err_set(err, why.code ? why.code : -ENOMEM, "%s:%d: load.files.%s: %s", p->c->file,
-                       f->file_line, f->name, why.code ? why.text : "no memory");
+                       f->file_line, f->name, why.code ? why.text + (twice ? n : 0) : "no memory");
+    }
     const char *wrong = load_pattern_error(f->match);
     if (wrong)
         return err_set(err, -EINVAL, "%s:%d: load.files.%s.match: %s", p->c->file, f->file_line,

@@ -177,3 +177,6 @@ bool loading_memory_limited(void); /* has any control group above us a limit? */
 /* loading.c */
 void loading_request(struct loading *l, struct loading_request *r); /* steals */
 void loading_log(struct loading *l, const char *text);
+/* Without control characters: names of files are others' words, and no line of a log and no escape
+ * sequence of a terminal comes of them. */
+void loading_plain(char *out, size_t cap, const char *text);

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "config.h"
 #include "daemon.h"
+#include "loading.h"
 #include "replay.h"
 #include "storage/recovery.h"
 
@@ -124,6 +125,10 @@ int main(int argc, char **argv)
     struct config *config = NULL;
     struct err err = {0};
     if (path && !config_load(path, &config, &err)) {
+        fprintf(stderr, "penstockd: %s\n", err.text);
+        return 2;
+    }
+    if (check && !loading_check(config, &err)) {
         fprintf(stderr, "penstockd: %s\n", err.text);
         return 2;
     }

@@ -19,6 +19,7 @@
 
 #define LOAD_SYMBOLS_MAX  (1u << 28)
 #define LOAD_SYMBOL_BYTES 255u
+#define LOAD_STRING_BYTES 65535u      /* of a value of type string, as in the journal */
 #define LOAD_NO_CODE      0xFFFFFFFFu /* no memory, or LOAD_SYMBOLS_MAX reached */
 
 struct load_dict_slot {

@@ -373,7 +373,9 @@ void file_set(struct sfile *s, enum fstate state, char *why); /* takes why */
 void file_checked(struct loader *l, struct ltask *t, bool ok, const char *hash, const char *why);
 void files_batch_ended(struct loader *l, struct lbatch *b); /* failed, cancelled */
 void file_reason(struct loader *l, const char *path, const char *why);
-void file_rejects(struct loader *l, const struct bfile *f, const char *dir, uint64_t batch);
+/* to: where they are now (1400 bytes; "" = there are none). May be NULL. */
+void file_rejects(struct loader *l, const struct bfile *f, const char *dir, uint64_t batch,
+                  char *where);
 void files_remember(struct loader *l, const struct lbatch *b, const struct bfile *f, bool failed);
 bool files_finish(struct loader *l, struct lbatch *b); /* a slice; true: all done */
 void files_trash(struct loader *l);

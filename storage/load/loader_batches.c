@@ -166,6 +166,9 @@ void batch_file_bad(struct loader *l, struct lbatch *b, unsigned k, const char *
 {
     struct bfile *f = &b->file[k];
     char text[LOADER_WHY];
+    size_t n = strlen(f->path);
+    if (!strncmp(why, f->path, n) && !strncmp(why + n, ": ", 2))
+        why += n + 2; /* all who show it name the file */
     if (f->state == B_READ)
         b->nread--;
     f->state = B_BAD;
@@ -174,7 +177,7 @@ void batch_file_bad(struct loader *l, struct lbatch *b, unsigned k, const char *
     l->f.quarantined++;
     store_bad(l, b, k);
     file_reason(l, f->path, why);
-    snprintf(text, sizeof text, "%.150s (batch %" PRIu64 "): %.200s", f->name, b->id, why);
+    snprintf(text, sizeof text, "batch %" PRIu64 ": %.350s", b->id, why);
     alarm_set(l, LOADER_ALARM_QUARANTINE, f->path, text);
     if (l->c.quarantine_directory) {
         char from[1400], to[1400];

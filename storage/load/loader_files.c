@@ -1013,10 +1013,13 @@ void file_reason(struct loader *l, const char *path, const char *why)
         loader_log(l, "%s cannot be written: %s", reason, strerror(-r));
 }
 
-void file_rejects(struct loader *l, const struct bfile *f, const char *dir, uint64_t batch)
+void file_rejects(struct loader *l, const struct bfile *f, const char *dir, uint64_t batch,
+                  char *where)
 {
     char from[1300], to[1400];
     struct io_stat st;
+    if (where)
+        *where = 0;
     snprintf(from, sizeof from, "%s/rejects", dir);
     int fd = l->io->ops->open(l->io, from, O_RDONLY, 0);
     l->f.io_calls += 3;
@@ -1033,6 +1036,8 @@ void file_rejects(struct loader *l, const struct bfile *f, const char *dir, uint
         r = write_beside(l, to, bytes, st.size);
         if (r < 0)
             loader_log(l, "%s cannot be written: %s", to, strerror(-r));
+        else if (where)
+            memcpy(where, to, sizeof to);
     }
     free(bytes);
     l->io->ops->close(l->io, fd);
@@ -1063,7 +1068,7 @@ static void finish_one(struct loader *l, const struct lbatch *b, const struct bf
     char reason[1300];
     struct io *io = l->io;
     if (f->rejected && f->dir)
-        file_rejects(l, f, f->dir, b->id);
+        file_rejects(l, f, f->dir, b->id, NULL);
     snprintf(reason, sizeof reason, "%s.reason", f->path);
     io->ops->unlink(io, reason);
     l->f.io_calls++;

@@ -187,7 +187,7 @@ static void give_up(struct loader *l, struct ltask *t, const char *why)
 {
     struct lbatch *b = t->batch;
     struct bfile *f = t->file;
-    char text[LOADER_WHY];
+    char text[LOADER_WHY], rejects[1400];
     switch (t->kind) {
     case T_REFRESH:
         task_end(l, t, T_FAILED, why);
@@ -202,10 +202,13 @@ static void give_up(struct loader *l, struct ltask *t, const char *why)
         batch_queue_read(l, b, (unsigned)(f - b->file));
         break;
     case T_READ:
+        *rejects = 0;
         if (t->dir)
-            file_rejects(l, f, t->dir, b->id);
-        task_end(l, t, T_QUARANTINED, why);
-        batch_file_bad(l, b, (unsigned)(f - b->file), why);
+            file_rejects(l, f, t->dir, b->id, rejects);
+        snprintf(text, sizeof text, "%.*s%s%s", *rejects ? 250 : (int)sizeof text, why,
+                 *rejects ? "; see " : "", rejects);
+        task_end(l, t, T_QUARANTINED, text);
+        batch_file_bad(l, b, (unsigned)(f - b->file), text);
         break;
     default:
         snprintf(text, sizeof text, "%s %.100s: %.250s", task_kind_name[t->kind], t->what, why);

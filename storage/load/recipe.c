@@ -826,6 +826,26 @@ static bool check_text(struct reading *x)
     return true;
 }
 
+/* What stands in {} sets a column, the date, or nothing. */
+static bool check_groups(struct reading *x)
+{
+    const char *p = x->r->file_pattern;
+    while (p && (p = strchr(p, '{'))) {
+        const char *end = strchr(p, '}');
+        char name[SCHEMA_NAME_MAX];
+        if (!end)
+            return wrong(x, "file_pattern", "a { has no }");
+        size_t n = (size_t)(end - p) - 1;
+        snprintf(name, sizeof name, "%.*s", (int)n, p + 1);
+        if (strcmp(name, "date") && strcmp(name, "i") && strcmp(name, "M") &&
+            strcmp(name, "batch") && (n >= sizeof name || load_recipe_column(x->r, name) < 0))
+            return wrong(x, "file_pattern", "{%s} is no column of table %s", name,
+                         x->r->tables[0].name);
+        p = end;
+    }
+    return true;
+}
+
 static bool check(struct reading *x)
 {
     struct load_recipe *r = x->r;
@@ -843,6 +863,8 @@ static bool check(struct reading *x)
     if (r->date == LOAD_DATE_FILE && r->format != LOAD_SPLAYED &&
         (!r->file_pattern || !strstr(r->file_pattern, "{date}")))
         return wrong(x, "date", "file needs a file_pattern with {date}");
+    if (!check_groups(x))
+        return false;
     if (feed && r->date == LOAD_DATE_COLUMN)
         return wrong(x, "date", "this format has no columns");
     if (r->format == LOAD_ITCH50 && r->date == LOAD_DATE_TIME)
@@ -1031,6 +1053,8 @@ static bool bind_group(void *arg, const char *group, size_t group_len, const cha
     if (group_len == 1 && (*group == 'i' || *group == 'M'))
         return true;
     snprintf(name, sizeof name, "%.*s", (int)group_len, group);
+    if (!strcmp(name, "batch"))
+        return true;
     if (!strcmp(name, "date")) {
         char date[16];
         snprintf(date, sizeof date, "%.*s", (int)n, text);

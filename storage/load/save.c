@@ -257,6 +257,10 @@ static bool put_strings(struct load_save *s, struct save_part *p, unsigned col,
     unsigned more = (unsigned)s->table[p->table].second[col];
     int64_t ends[1024], end = (int64_t)p->file[more].bytes;
     for (uint32_t i = 0, k = 0; i < n; i++) {
+        if (pst_unlikely(v[i].len > LOAD_STRING_BYTES))
+            return err_set(err, -EILSEQ,
+                           "column %s has a text of %u bytes; a string has at most %u",
+                           s->table[p->table].schema->col[col].name, v[i].len, LOAD_STRING_BYTES);
         if (!put(s, p, more, b->heap + v[i].at, v[i].len, err))
             return false;
         ends[k++] = end += v[i].len;
@@ -435,9 +439,9 @@ static bool take_reject(void *arg, const struct load_reject *r, struct err *err)
     }
     /* who reads the list wants more than the first bad row */
     return recipe->partial || s->rejected < recipe->rejects + SAVE_REJECTS ||
-           err_set(err, -EILSEQ, "%llu rows and more are bad, %llu are allowed; first %s; see %s",
+           err_set(err, -EILSEQ, "%llu rows and more are bad, %llu are allowed; first %s",
                    (unsigned long long)s->rejected, (unsigned long long)recipe->rejects,
-                   s->first_reject, path);
+                   s->first_reject);
 }
 
 struct load_rejects load_save_rejects(struct load_save *s)

@@ -121,9 +121,9 @@ bool load_save_finish(struct load_save *s, json_t *facts, json_t **result, struc
     if (s->rejects && (fflush(s->rejects) || ferror(s->rejects)))
         return save_disk(err, s->dir, "the rejects cannot be written");
     if (s->rejected > s->recipe->rejects && !s->recipe->partial)
-        return err_set(err, -EILSEQ, "%llu %s bad, %llu are allowed; first %s; see %s/rejects",
+        return err_set(err, -EILSEQ, "%llu %s bad, %llu are allowed; first %s",
                        (unsigned long long)s->rejected, s->rejected == 1 ? "row is" : "rows are",
-                       (unsigned long long)s->recipe->rejects, s->first_reject, s->dir);
+                       (unsigned long long)s->recipe->rejects, s->first_reject);
     if (!save_parts_flush(s, err))
         return false;
     snprintf(path, sizeof path, "%s/symbols", s->dir);

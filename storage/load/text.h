@@ -56,6 +56,8 @@ struct load_text;
  * NULL: err. c and what it points to must stay. */
 struct load_text *load_text_open(const struct load_reader_config *c, size_t window,
                                  struct err *err);
+/* What can be wrong with a text recipe whatever the file: patterns of times, constants. */
+bool load_text_check(const struct load_recipe *r, struct err *err);
 /* n may be 0. last: nothing follows; the rows that are left go to the sink. */
 bool load_text_feed(struct load_text *t, const void *bytes, size_t n, bool last, struct err *err);
 void load_text_close(struct load_text *t); /* NULL is allowed */

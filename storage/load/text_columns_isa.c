@@ -135,6 +135,10 @@ static pst_noinline void strings(struct text_batch *b, struct text_column *c)
     }
     for (uint32_t r = 0; r < b->rows; r++) {
         FIELD(b, c, r, b->careful)
+        if (pst_unlikely(n > (int32_t)LOAD_STRING_BYTES)) {
+            text_field_slow(b, c, r, whole, all);
+            continue;
+        }
         char *heap = b->block->heap; /* a slow field may have moved it */
         out[r] = (struct load_string){at, (uint32_t)n};
         if (pst_likely(n <= 32))

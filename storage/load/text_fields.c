@@ -238,7 +238,10 @@ void text_field_slow(struct text_batch *b, struct text_column *c, uint32_t r, co
         reason = symbol(b, out, p, n);
         break;
     case TEXT_KIND_STRING:
-        b->failed |= !string(b, out, p, n);
+        if (n > LOAD_STRING_BYTES)
+            reason = TEXT_LONG_STRING;
+        else
+            b->failed |= !string(b, out, p, n);
         break;
     case TEXT_KIND_MOMENT:
     case TEXT_KIND_COUNT:

@@ -131,9 +131,8 @@ static void put_null(uint8_t type, uint8_t out[16])
         type_put_null(out, type);
 }
 
-static void how_of(const struct load_text *t, int to, struct text_how *h)
+static void how_of(const struct load_recipe *r, int to, struct text_how *h)
 {
-    const struct load_recipe *r = t->r;
     text_how_init(h, to < 0 ? PST_DATE : r->tables[0].col[to].type);
     h->date_format = (uint8_t)r->date_format;
     h->point = r->decimal ? r->decimal : '.';
@@ -239,7 +238,7 @@ static void add_column(struct load_text *t, const struct names *f, bool header, 
 {
     struct text_column *c = &t->col[t->ncols++];
     *c = (struct text_column){.field = field, .to = to, .quote = t->syntax.quote};
-    how_of(t, to, &c->how);
+    how_of(t->r, to, &c->how);
     if (header && field < f->n && f->len[field])
         snprintf(c->name, sizeof c->name, "%.*s", (int)f->len[field], f->name[field]);
     else if (to >= 0)
@@ -257,6 +256,56 @@ static void add_column(struct load_text *t, const struct names *f, bool header, 
     c->prefix = 16;
 }
 
+/* A constant's value; symbols and strings have none but their text. */
+static int constant_of(const struct load_recipe *r, int to, void *value)
+{
+    uint8_t type = r->tables[0].col[to].type;
+    const char *text = r->rule[to].value;
+    size_t n = strlen(text);
+    bool dated = r->date == LOAD_DATE_FILE || r->date == LOAD_DATE_FIXED;
+    struct text_how h;
+    if (type == PST_SYMBOL)
+        return n > LOAD_SYMBOL_BYTES ? TEXT_LONG_SYMBOL : TEXT_OK;
+    if (type == PST_STRING || !n)
+        return TEXT_OK;
+    how_of(r, to, &h);
+    return text_value(&h, text, n, dated ? r->day : TEXT_NO_DAY, value);
+}
+
+static bool constant_wrong(const struct load_recipe *r, int to, int reason, char what[300])
+{
+    char sentence[160];
+    snprintf(what, 300, "the constant '%.60s' of column %s: %s", r->rule[to].value,
+             r->tables[0].col[to].name, text_sentence(reason, r->tables[0].col[to].type, sentence));
+    return false;
+}
+
+static bool pattern_wrong(const char *pattern, const char *column, char what[300])
+{
+    snprintf(what, 300,
+             "the pattern '%s' of column %s has a letter that is not known, or a bracket "
+             "that does not close (%%Y %%y %%m %%b %%d %%j %%H %%I %%p %%M %%S %%f %%s %%Z)",
+             pattern, column);
+    return false;
+}
+
+bool load_text_check(const struct load_recipe *r, struct err *err)
+{
+    const struct schema *s = &r->tables[0];
+    uint8_t value[16];
+    char what[300] = "";
+    bool ok = true;
+    for (unsigned i = 0; i < s->ncols && ok; i++) {
+        const struct load_rule *rule = &r->rule[i];
+        if (rule->time == LOAD_TIME_PATTERN && !text_pattern_valid(rule->pattern))
+            ok = pattern_wrong(rule->pattern, s->col[i].name, what);
+        int reason = ok && rule->constant && rule->value ? constant_of(r, (int)i, value) : TEXT_OK;
+        if (reason && reason != TEXT_DATELESS) /* the date may come with the file's name */
+            ok = constant_wrong(r, (int)i, reason, what);
+    }
+    return ok || err_set(err, -EINVAL, "%s", what);
+}
+
 static bool add_fill(struct load_text *t, int to, struct err *err)
 {
     const struct load_recipe *r = t->r;
@@ -268,24 +317,11 @@ static bool add_fill(struct load_text *t, int to, struct err *err)
     const char *text = r->rule[to].constant ? r->rule[to].value : NULL;
     if (!text || !*text)
         return true;
-    size_t n = strlen(text);
-    int reason = TEXT_OK;
-    if (type == PST_SYMBOL || type == PST_STRING) {
+    if (type == PST_SYMBOL || type == PST_STRING)
         f->text = text;
-        if (type == PST_SYMBOL && n > LOAD_SYMBOL_BYTES)
-            reason = TEXT_LONG_SYMBOL;
-    } else {
-        struct text_how h;
-        how_of(t, to, &h);
-        bool dated = r->date == LOAD_DATE_FILE || r->date == LOAD_DATE_FIXED;
-        reason = text_value(&h, text, n, dated ? r->day : TEXT_NO_DAY, f->value);
-    }
-    if (!reason)
-        return true;
-    char what[300], sentence[160];
-    snprintf(what, sizeof what, "the constant '%.60s' of column %s: %s", text,
-             r->tables[0].col[to].name, text_sentence(reason, type, sentence));
-    return refuse(t, err, what);
+    char what[300];
+    int reason = constant_of(r, to, f->value);
+    return !reason || constant_wrong(r, to, reason, what) || refuse(t, err, what);
 }
 
 static bool columns_of(struct load_text *t, const struct names *f, bool header,
@@ -357,11 +393,7 @@ bool text_plan(struct load_text *t, const char *const *name, const uint32_t *len
     for (unsigned i = 0; i < t->ncols; i++)
         if (t->col[i].how.time == LOAD_TIME_PATTERN && !text_pattern_valid(t->col[i].how.pattern)) {
             char what[300];
-            snprintf(
-                what, sizeof what,
-                "the pattern '%s' of column %s has a letter that is not known, or a bracket "
-                "that does not close (%%Y %%y %%m %%b %%d %%j %%H %%I %%p %%M %%S %%f %%s %%Z)",
-                t->col[i].how.pattern, t->col[i].name);
+            pattern_wrong(t->col[i].how.pattern, t->col[i].name, what);
             return refuse(t, err, what);
         }
     t->facts.header = *header;

@@ -19,6 +19,7 @@
     X(FINER, "it is finer than a %s")                                                              \
     X(PATTERN, "it does not look like the column's pattern")                                       \
     X(LONG_SYMBOL, "a symbol has at most 255 bytes")                                               \
+    X(LONG_STRING, "a string has at most 65535 bytes")                                             \
     X(NUL, "a symbol holds no NUL")                                                                \
     X(SYMBOLS, "the file has too many distinct symbols")                                           \
     X(OPEN, "the quotes do not close")                                                             \

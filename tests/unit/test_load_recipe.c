@@ -162,6 +162,8 @@ static void test_refused(void **state)
         {"\"groups\":[{\"line\":\"A\"}]", "an entry has no group"},
         {"\"groups\":[{\"group\":\"any\",\"lines\":\"A\"}]", "groups: lines is wrong"},
         {"\"framing_bytes\":\"0g\"", "framing_bytes: must be hexadecimal"},
+        {"\"file_pattern\":\"{venue}.csv\"", "file_pattern: {venue} is no column of table trade"},
+        {"\"file_pattern\":\"{sym.csv\"", "file_pattern: a { has no }"},
         {"\"eod_s\":86400", "eod_s: must be between"},
     };
     for (unsigned i = 0; i < PST_COUNT(all); i++) {
@@ -198,9 +200,9 @@ static void test_files(void **state)
     assert_false(load_recipe_file(r, "IBM-20240230.csv", &err));
     assert_non_null(strstr(err.text, "does not match"));
     load_recipe_free(r);
-    r = sound("\"file_pattern\":\"{venue}.csv\"");
-    assert_false(load_recipe_file(r, "x.csv", &err));
-    assert_non_null(strstr(err.text, "{venue} is no column"));
+    r = sound("\"file_pattern\":\"t_{batch}_{sym}.csv\"");
+    assert_true(load_recipe_file(r, "t_20240805_IBM.csv", &err));
+    assert_string_equal(r->rule[1].value, "IBM");
     load_recipe_free(r);
     static const struct {
         const char *pattern, *name;

@@ -189,6 +189,57 @@ static void test_bytes(void **state)
     kit_close(&k);
 }
 
+static void test_long_strings(void **state)
+{
+    (void)state;
+    static const struct column_def cols[] = {
+        {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"note", PST_STRING}};
+    struct schema s;
+    struct err err;
+    struct kit k;
+    assert_true(schema_make(&s, 9, "t", false, cols, 3, &err));
+    kit_open(&k, &s, ",\"header\":false");
+    k.quiet = true;
+    char *line = malloc(LOAD_STRING_BYTES + 100);
+    for (enum text_isa isa = TEXT_PORTABLE; isa < TEXT_ISAS; isa++)
+        for (size_t n = LOAD_STRING_BYTES; n <= LOAD_STRING_BYTES + 1 && load_text_force(isa); n++)
+            for (int quoted = 0; quoted < 2; quoted++) {
+                size_t at = (size_t)sprintf(line, "2000-01-02,A,%s", quoted ? "\"" : "");
+                memset(line + at, 'z', n);
+                at += n;
+                at += (size_t)sprintf(line + at, "%s\n", quoted ? "\"" : "");
+                assert_true(kit_read(&k, line, at, 0, 0, 0, NULL));
+                assert_int_equal(k.nrows, n == LOAD_STRING_BYTES);
+                assert_int_equal(k.nrejects, n != LOAD_STRING_BYTES);
+            }
+    free(line);
+    kit_close(&k);
+}
+
+/* What is wrong whatever the file: before there is one. */
+static void test_recipes_without_a_file(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members, *sentence;
+    } cases[] = {
+        {",\"constants\":{\"price\":\"abc\"}",
+         "the constant 'abc' of column price: it is no float"},
+        {",\"constants\":{\"price\":\"1.5\"}", NULL},
+        {",\"constants\":{\"time\":\"09:30\"}", NULL}, /* the date may be in the file's name */
+        {",\"time\":\"%Q\"", "the pattern '%Q' of column time"},
+        {",\"time\":\"%Y%m%d\"", NULL},
+    };
+    for (unsigned i = 0; i < PST_COUNT(cases); i++) {
+        struct kit k;
+        kit_open(&k, &trade, cases[i].members);
+        assert_int_equal(load_text_check(k.recipe, &k.err), !cases[i].sentence);
+        if (cases[i].sentence && !strstr(k.err.text, cases[i].sentence))
+            fail_msg("'%s' lacks '%s'", k.err.text, cases[i].sentence);
+        kit_close(&k);
+    }
+}
+
 /* ---- headers ---- */
 
 static void test_headers(void **state)
@@ -466,6 +517,8 @@ int main(void)
         cmocka_unit_test(test_separators),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_long_strings),
+        cmocka_unit_test(test_recipes_without_a_file),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_refused_files),
         cmocka_unit_test(test_nulls),
