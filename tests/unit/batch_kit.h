@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch_kit.h - for tests of index, merge and publishing: rows of the writedown's kit (which go into
- * an RDB and are kept as texts) as the column files of read tasks (load/save.h), so that a batch
- * can be compared with an end of day of the same rows and with the texts.
+ * batch_kit.h - for tests of index, merge and publishing: rows of the writedown's kit (which go
+ * into an RDB and are kept as texts) as the column files of read tasks (load/save.h), so that a
+ * batch can be compared with an end of day of the same rows and with the texts.
  */
 #pragma once
 
@@ -27,6 +27,7 @@ struct kit {
     uint64_t memory;
     const char *existing;
     bool supersede;
+    int32_t day; /* of args and moves */
 };
 
 static inline void kit_open(struct kit *t)
@@ -34,6 +35,7 @@ static inline void kit_open(struct kit *t)
     struct err err = {0};
     memset(t, 0, sizeof *t);
     wk_open(&t->k);
+    t->day = LK_DAY;
     snprintf(t->root, sizeof t->root, "%s/loaded", t->k.dir);
     snprintf(t->tmp, sizeof t->tmp, "%s/tmp", t->k.dir);
     assert_true(!mkdir(t->root, 0755) && !mkdir(t->tmp, 0755));
@@ -250,9 +252,9 @@ static inline json_t *kit_args(struct kit *t, const struct schema *s, const char
     json_t *schema = json_loads(text, 0, NULL);
     free(text);
     snprintf(hex, sizeof hex, "%016llx", (unsigned long long)KIT_INSTANCE);
-    snprintf(index, sizeof index, "%s/i.%s.%s", t->tmp, batch, s->name);
+    snprintf(index, sizeof index, "%s/i.%s.%s.%d", t->tmp, batch, s->name, (int)t->day);
     return json_pack("{s:s,s:s,s:o,s:s,s:s,s:s,s:I,s:o,s:s,s:s,s:b,s:I}", "database", t->root,
-                     "date", civil_format(LK_DAY, day), "table", schema, "calendar", "us",
+                     "date", civil_format(t->day, day), "table", schema, "calendar", "us",
                      "instance", hex, "batch", batch, "commit", (json_int_t)commit, "files", files,
                      "index", index, "existing", t->existing ? t->existing : "refuse", "supersede",
                      t->supersede, "memory", (json_int_t)t->memory);
@@ -285,11 +287,11 @@ static inline json_t *kit_merge(struct kit *t, const struct schema *s, const cha
     return ok ? result : NULL;
 }
 
-static inline void kit_move_table(struct load_move_table *m, const struct schema *s,
-                                  const json_t *result)
+static inline void kit_move_table(const struct kit *t, struct load_move_table *m,
+                                  const struct schema *s, const json_t *result)
 {
     memset(m, 0, sizeof *m);
-    m->date = LK_DAY;
+    m->date = t->day;
     strcpy(m->table, s->name);
     snprintf(m->base, sizeof m->base, "%s", json_string_value(json_object_get(result, "base")));
 }
@@ -307,7 +309,7 @@ static inline void kit_load(struct kit *t, const struct schema *const *tables, u
         json_t *r = kit_merge(t, tables[i], batch, t->batches, &err);
         if (!r)
             fail_msg("%s", err.text);
-        kit_move_table(&m[i], tables[i], r);
+        kit_move_table(t, &m[i], tables[i], r);
         json_decref(r);
     }
     const struct load_move move = {

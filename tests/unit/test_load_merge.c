@@ -98,6 +98,23 @@ static void onto_what_is_there(void **state)
     kit_eod(&t, names, 2);
     kit_same(&t, "t", -1);
     kit_same(&t, "f", -1);
+    /* a rebuild from the log would lose what was loaded */
+    struct writedown_job j;
+    struct writedown_table tables[1];
+    struct writedown_part parts[64];
+    struct err err = {0};
+    unsigned nparts;
+    struct writedown_config wc = {.io = t.k.io, .hdb = t.hdb};
+    struct writedown *w = writedown_create(&wc, &err);
+    wk_job(&t.k, &j, tables, names, 1, parts, &nparts);
+    tables[0].ours = j.rebuild = true;
+    j.sym = &t.sym;
+    assert_non_null(w);
+    assert_false(writedown_start(w, &j, &err) && writedown_step(w) != WRITEDOWN_FAILED);
+    const char *why = err.code ? err.text : writedown_error(w)->text;
+    if (!strstr(why, "holds rows that were loaded from files"))
+        fail_msg("%s", why);
+    writedown_destroy(w);
     const struct hdb_meta *m = kit_meta(&t, t.root, "t");
     assert_int_equal(m->nsources, 1);
     assert_string_equal(m->source[0].kind, "load");
@@ -162,7 +179,7 @@ static void replaced_meanwhile(void **state)
     json_t *args = kit_args(&t, s, "late", 2);
     assert_true(load_index_run(args, NULL, &result, &err));
     struct load_move_table m;
-    kit_move_table(&m, s, result);
+    kit_move_table(&t, &m, s, result);
     t.files = 0;
     rows(&t, s, 100, 2, AMONG);
     kit_load(&t, &s, 1); /* another batch is first */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A publication that dies before any of its operations on the disk, and one whose disk refuses any
- * of them once: every table of every date is old, or every one is new - before the intent nothing,
- * behind it everything once whoever takes the lock next has cleaned up - and doing it again says
- * that it is in.
+ * A publication of two tables of two dates that dies before any of its operations on the disk, and
+ * one whose disk refuses any of them once: all four are old, or all are new - before the intent
+ * nothing, behind it everything once whoever takes the lock next has cleaned up - and doing it
+ * again says that it is in.
  */
 #include <fcntl.h>
 #include "batch_kit.h"
@@ -12,15 +12,19 @@
 static const struct column_def columns[] = {
     {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"v", PST_INT}, {"text", PST_STRING}};
 static const char *const names[] = {"one", "two"};
+#define TABLES  4 /* of the batch: both of two dates */
+#define DATE(i) (LK_DAY + (i) / 2)
+#define NAME(i) (names[(i) % 2])
 
 struct rig {
     struct kit t;
     const struct schema *s[3];
     struct load_move move;
-    struct load_move_table table[2];
+    struct load_move_table table[TABLES];
     char keep[100];
-    struct hash128 old[2], new[2];
-    bool fresh;
+    struct hash128 old[TABLES], new[TABLES];
+    bool fresh;       /* the first date is new; the second one always is */
+    bool no_exchange; /* the filesystem cannot */
 };
 
 static void rows(struct rig *r, unsigned file)
@@ -35,11 +39,38 @@ static void rows(struct rig *r, unsigned file)
     kit_file(&r->t, from, k->rows);
 }
 
-static bool there(struct rig *r, const char *table)
+static const char *dir_of(struct rig *r, int i)
+{
+    static char dir[300];
+    char day[CIVIL_TEXT];
+    snprintf(dir, sizeof dir, "%s/%s/%s", r->t.root, civil_format(DATE(i), day), NAME(i));
+    return dir;
+}
+
+static bool there(struct rig *r, int32_t date, const char *table)
 {
     char path[300], day[CIVIL_TEXT];
-    snprintf(path, sizeof path, "%s/%s/%s/.d", r->t.root, civil_format(LK_DAY, day), table);
+    snprintf(path, sizeof path, "%s/%s/%s/.d", r->t.root, civil_format(date, day), table);
     return !access(path, F_OK);
+}
+
+/* The file just read has the same rows of the next date, too. */
+static void both_dates(struct rig *r)
+{
+    char a[CIVIL_TEXT], b[CIVIL_TEXT], cmd[1200], path[300];
+    const char *dir = r->t.dir[r->t.files - 1];
+    snprintf(cmd, sizeof cmd, "cp -r %s/%s %s/%s", dir, civil_format(LK_DAY, a), dir,
+             civil_format(LK_DAY + 1, b));
+    assert_int_equal(system(cmd), 0);
+    snprintf(path, sizeof path, "%s/result.json", dir);
+    json_t *o = json_load_file(path, 0, NULL), *w = json_object_get(o, "written");
+    for (size_t i = 0, n = json_array_size(w); i < n; i++) {
+        json_t *other = json_deep_copy(json_array_get(w, i));
+        json_object_set_new(other, "date", json_string(b));
+        json_array_append_new(w, other);
+    }
+    assert_false(json_dump_file(o, path, 0));
+    json_decref(o);
 }
 
 /* A process: database opened, lock taken, cleaned up, published. */
@@ -82,19 +113,20 @@ static uint64_t start(struct rig *r)
 static int state(struct rig *r)
 {
     int new = 0;
-    for (int i = 0; i < 2; i++) {
-        if (!there(r, names[i])) {
-            assert_true(r->fresh);
+    for (int i = 0; i < TABLES; i++) {
+        bool fresh = r->fresh || DATE(i) != LK_DAY;
+        if (!there(r, DATE(i), NAME(i))) {
+            assert_true(fresh);
             continue;
         }
-        struct hash128 b = kit_bytes(&r->t, names[i]);
-        if (!wk_same(b, r->new[i]) && (r->fresh || !wk_same(b, r->old[i])))
-            fail_msg("table %s is neither old nor new", names[i]);
+        struct hash128 b = wk_bytes_of(dir_of(r, i));
+        if (!wk_same(b, r->new[i]) && (fresh || !wk_same(b, r->old[i])))
+            fail_msg("table %d is neither old nor new", i);
         new += wk_same(b, r->new[i]);
     }
-    if (new == 1)
-        fail_msg("one table is old, the other is new");
-    return new == 2;
+    if (new &&new != TABLES)
+        fail_msg("%d tables are new, the others are old", new);
+    return new == TABLES;
 }
 
 static void put_back(struct rig *r)
@@ -103,11 +135,9 @@ static void put_back(struct rig *r)
     snprintf(cmd, sizeof cmd, "rm -rf %s && cp -r %s %s", r->t.root, r->keep, r->t.root);
     assert_int_equal(system(cmd), 0);
     /* copies are other directories: the batch stands on them */
-    for (int i = 0; i < 2; i++) {
-        char dir[300], day[CIVIL_TEXT];
+    for (int i = 0; i < TABLES; i++) {
         struct err err;
-        snprintf(dir, sizeof dir, "%s/%s/%s", r->t.root, civil_format(LK_DAY, day), names[i]);
-        assert_true(load_base(dir, r->table[i].base, &err));
+        assert_true(load_base(dir_of(r, i), r->table[i].base, &err));
     }
 }
 
@@ -125,16 +155,18 @@ static void make(struct rig *r, bool fresh)
         rows(r, 0);
         kit_load(&r->t, r->s, 2);
         for (int i = 0; i < 2; i++)
-            r->old[i] = kit_bytes(&r->t, names[i]);
+            r->old[i] = wk_bytes_of(dir_of(r, i));
     }
     rows(r, 1);
+    both_dates(r);
     r->move = (struct load_move){
-        .batch = "late", .instance = KIT_INSTANCE, .commit = 7, .table = r->table, .n = 2};
-    for (int i = 0; i < 2; i++) {
-        json_t *result = kit_merge(&r->t, r->s[i], "late", 7, &err);
+        .batch = "late", .instance = KIT_INSTANCE, .commit = 7, .table = r->table, .n = TABLES};
+    for (int i = 0; i < TABLES; i++) {
+        r->t.day = DATE(i);
+        json_t *result = kit_merge(&r->t, r->s[i % 2], "late", 7, &err);
         if (!result)
             fail_msg("%s", err.text);
-        kit_move_table(&r->table[i], r->s[i], result);
+        kit_move_table(&r->t, &r->table[i], r->s[i % 2], result);
         json_decref(result);
     }
     snprintf(r->keep, sizeof r->keep, "%s/keep", r->t.k.dir);
@@ -145,11 +177,12 @@ static void make(struct rig *r, bool fresh)
     attempt(r, r->t.k.io, 9, &done);
     if (done.verdict != LOAD_DONE)
         fail_msg("%s", done.err.text);
-    assert_true(!done.already && done.tables == 2);
-    for (int i = 0; i < 2; i++)
-        r->new[i] = kit_bytes(&r->t, names[i]);
+    assert_true(!done.already && done.tables == TABLES);
+    for (int i = 0; i < TABLES; i++)
+        r->new[i] = wk_bytes_of(dir_of(r, i));
     kit_check(&r->t, "one", 0, r->t.k.rows, -1);
-    assert_int_equal(there(r, "empty"), fresh);
+    assert_int_equal(there(r, LK_DAY, "empty"), fresh);
+    assert_true(there(r, LK_DAY + 1, "empty"));
     assert_int_equal(kit_meta(&r->t, r->t.root, "two")->epoch, 9);
 }
 
@@ -160,16 +193,22 @@ static bool left(struct rig *r)
     return !access(path, F_OK);
 }
 
+/* Every operation from some before the intent on, and each fifth before (PST_ALL=1: each). */
 static void every_operation(struct rig *r, bool die)
 {
     struct mortal_io mortal;
-    unsigned n = 1, old = 0, forward = 0;
-    for (;; n++) {
-        struct load_moved out;
+    struct load_moved out;
+    unsigned n, old = 0, forward = 0, stride = getenv("PST_ALL") ? 1 : 5;
+    put_back(r);
+    attempt(r, mortal_make(&mortal, r->t.k.io, 0), 9, &out);
+    unsigned late = mortal.changes > 60 ? mortal.changes - 60 : 1;
+    for (n = 1;; n += n < late ? stride : 1) {
         put_back(r);
         struct io *io = mortal_make(&mortal, r->t.k.io, n);
         mortal.fail_once = !die;
         mortal.fail_code = -ENOSPC;
+        if (r->no_exchange)
+            mortal.ops.exchange = NULL;
         attempt(r, io, 9, &out);
         bool reached = mortal.changes >= n;
         if (out.verdict != LOAD_DONE)
@@ -192,7 +231,7 @@ static void every_operation(struct rig *r, bool die)
         if (!reached)
             break;
     }
-    assert_true(n > 20 && old > 10 && forward >= 2);
+    assert_true(n > 60 && old > 10 && forward >= 2);
     print_message("%u operations, %u left the old, %u were finished by the next start\n", n, old,
                   forward);
 }
@@ -209,6 +248,8 @@ static void tables_that_exist(void **state)
 {
     struct rig r;
     make(&r, false);
+    every_operation(&r, *(bool *)*state);
+    r.no_exchange = true;
     every_operation(&r, *(bool *)*state);
     kit_close(&r.t);
 }

@@ -520,11 +520,10 @@ static inline uint32_t wk_check(struct wk *k, const char *table, uint32_t from, 
 }
 
 /* Bytes of all files of a table's directory but the marker, in one hash. */
-static inline struct hash128 wk_bytes(const struct wk *k, const char *table)
+static inline struct hash128 wk_bytes_of(const char *dir)
 {
-    char dir[200], path[500], names[100][100];
+    char path[500], names[100][100];
     unsigned n = 0;
-    wk_table_dir(k, table, dir);
     DIR *d = opendir(dir);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));)
@@ -550,6 +549,13 @@ static inline struct hash128 wk_bytes(const struct wk *k, const char *table)
         free(b);
     }
     return sum;
+}
+
+static inline struct hash128 wk_bytes(const struct wk *k, const char *table)
+{
+    char dir[200];
+    wk_table_dir(k, table, dir);
+    return wk_bytes_of(dir);
 }
 
 static inline bool wk_same(struct hash128 a, struct hash128 b)
