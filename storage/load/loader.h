@@ -394,6 +394,7 @@ void files_batched(struct loader *l, struct lbatch *b, bool on); /* its paths: l
 /* batches */
 void batches_tick(struct loader *l);
 void batches_resume(struct loader *l); /* after the manifest was replayed */
+void batch_failed_alarm(struct loader *l, const struct lbatch *b);
 void batch_fail(struct loader *l, struct lbatch *b, enum lstate verdict, const char *why);
 void batch_file_bad(struct loader *l, struct lbatch *b, unsigned k, const char *why);
 void batch_read_done(struct loader *l, struct lbatch *b, unsigned k, const json_t *result,

@@ -240,18 +240,22 @@ static void batch_ended(struct loader *l, struct lbatch *b, enum lstate state)
     gather_dirty(l, b->gather);
 }
 
+void batch_failed_alarm(struct loader *l, const struct lbatch *b)
+{
+    char subject[32], text[LOADER_WHY + 200];
+    snprintf(subject, sizeof subject, "%" PRIu64, b->id);
+    snprintf(text, sizeof text, "batch %" PRIu64 " (%.150s): %s", b->id, b->name, b->why);
+    alarm_set(l, LOADER_ALARM_BATCH, subject, text);
+}
+
 static void end_failed(struct loader *l, struct lbatch *b)
 {
-    char subject[32];
-    snprintf(subject, sizeof subject, "%" PRIu64, b->id);
     files_batch_ended(l, b);
     store_state(l, b, b->verdict == L_CANCELLED ? "cancelled" : "failed");
     if (b->indexed)
         action_add(l, A_DISCARD, 0, b->id);
     if (b->verdict == L_FAILED) {
-        char text[LOADER_WHY + 200];
-        snprintf(text, sizeof text, "batch %" PRIu64 " (%.150s): %s", b->id, b->name, b->why);
-        alarm_set(l, LOADER_ALARM_BATCH, subject, text);
+        batch_failed_alarm(l, b);
         l->f.batches_failed++;
     }
     loader_log(l, "batch %" PRIu64 " (%s) %s: %s", b->id, b->name,
@@ -461,6 +465,22 @@ void batch_verify_reads(struct loader *l, struct lbatch *b)
         }
 }
 
+/* What was indexed and merged counts no longer. */
+static void forget_parts(struct loader *l, struct lbatch *b)
+{
+    for (unsigned i = 0; i < b->nparts; i++) {
+        struct lpart *p = &b->part[i];
+        store_part_again(l, b, p);
+        p->state = P_WAITING;
+        p->merges = 0;
+        json_decref(p->index);
+        json_decref(p->merged);
+        p->index = p->merged = NULL;
+    }
+    b->merged = 0;
+    b->commit_done = 0;
+}
+
 void batch_intern_again(struct loader *l, struct lbatch *b, const char *why)
 {
     if (++b->interns > 1 + l->c.retries) {
@@ -468,15 +488,7 @@ void batch_intern_again(struct loader *l, struct lbatch *b, const char *why)
         return;
     }
     tasks_drop(l, b, NULL);
-    for (unsigned i = 0; i < b->nparts; i++) {
-        store_part_again(l, b, &b->part[i]);
-        b->part[i].state = P_WAITING;
-        b->part[i].merges = 0;
-        json_decref(b->part[i].index);
-        json_decref(b->part[i].merged);
-        b->part[i].index = b->part[i].merged = NULL;
-    }
-    b->merged = 0;
+    forget_parts(l, b);
     b->intern_sent = false;
     set_state(l, b, L_INTERNING);
 }
@@ -662,8 +674,26 @@ static void step_finishing(struct loader *l, struct lbatch *b)
     batch_ended(l, b, b->nbad ? L_PARTIAL : L_COMPLETE);
 }
 
+/* A paused batch gives its turn to one that waits; it is indexed anew, later. */
+static bool yields(struct loader *l, struct lbatch *b)
+{
+    bool waits = false;
+    for (const struct lbatch *x = l->first; x && !waits; x = x->next)
+        waits = x->state == L_READY && !x->paused;
+    if (!b->paused || l->paused || !waits || b->nrunning || b->intern_sent || b->hold)
+        return false;
+    tasks_drop(l, b, NULL);
+    forget_parts(l, b);
+    set_state(l, b, L_READY);
+    free_slot(l, b);
+    return true;
+}
+
 static void step(struct loader *l, struct lbatch *b)
 {
+    bool held = b->paused || l->paused;
+    if (held && (b->state == L_INTERNING || b->state == L_BUILDING) && yields(l, b))
+        return;
     switch (b->state) {
     case L_READING:
         if (b->nread + b->nbad + b->nsame + b->nmarkers == b->nfiles) {
@@ -672,11 +702,11 @@ static void step(struct loader *l, struct lbatch *b)
         }
         break;
     case L_INTERNING:
-        if (!b->paused)
+        if (!held)
             step_interning(l, b);
         break;
     case L_BUILDING:
-        if (b->merged == b->nparts && !b->paused) {
+        if (b->merged == b->nparts && !held) {
             set_state(l, b, L_MOVING);
             b->due = 0;
             b->move_sent = false;
@@ -738,6 +768,8 @@ static void prune(struct loader *l)
 
 static void deadline(struct loader *l, struct lbatch *b)
 {
+    if (b->deadline && batch_over(b) && l->wall - b->ended > 3600 * NS_PER_S)
+        alarm_clear(l, LOADER_ALARM_DEADLINE, b->key);
     if (!b->deadline || batch_over(b))
         return;
     double rate = l->read_rate * l->c.workers;
@@ -779,7 +811,7 @@ void batches_tick(struct loader *l)
     if (l->nbatches > l->nactive + LOADER_ENDED_BATCHES + 100)
         prune(l);
     if (l->mono >= l->house)
-        for (struct lbatch *b = l->first; b && l->nactive; b = b->next)
+        for (struct lbatch *b = l->first; b; b = b->next)
             deadline(l, b);
 }
 

@@ -130,6 +130,14 @@ static void detach(struct loader *l, struct sfile *s)
     dirty(l, g);
 }
 
+/* Files that stand for themselves wait for nobody once it is clear what they are. */
+static void settle(struct loader *l, struct sfile *s)
+{
+    if (s->g && s->rule >= 0 && rule_of(l, s->rule)->by == LOAD_BY_EACH && s->state != F_READY &&
+        s->state != F_GROWING && s->state != F_CHECKING)
+        detach(l, s);
+}
+
 void gather_news(struct loader *l, struct gather *g)
 {
     if (g->failed)
@@ -291,6 +299,7 @@ void file_checked(struct loader *l, struct ltask *t, bool ok, const char *hash, 
         redelivered(l, s);
     } else
         other_content(l, s, d);
+    settle(l, s);
 }
 
 /* All files of a batch that failed gather again. */
@@ -339,7 +348,7 @@ static void revive_marked(struct loader *l, const struct sfile *s, uint64_t batc
 }
 
 /* A complete file that no batch has: what is to be done with it? */
-static void consider(struct loader *l, struct sfile *s)
+static void consider_it(struct loader *l, struct sfile *s)
 {
     if (!classify(l, s))
         return;
@@ -354,6 +363,8 @@ static void consider(struct loader *l, struct sfile *s)
         file_set(s, d->why ? F_QUARANTINED : F_FAILED,
                  text_of("%s", d->why ? d->why : "its batch failed"));
         s->g->failed |= rule_of(l, s->rule)->by != LOAD_BY_EACH;
+        if (d->why)
+            alarm_set(l, LOADER_ALARM_QUARANTINE, s->path, d->why);
         return;
     }
     uint64_t batch = 0;
@@ -385,6 +396,12 @@ static void consider(struct loader *l, struct sfile *s)
     }
 }
 
+static void consider(struct loader *l, struct sfile *s)
+{
+    consider_it(l, s);
+    settle(l, s);
+}
+
 static void forget(struct loader *l, struct sfile *s)
 {
     if (s->check) {
@@ -394,7 +411,7 @@ static void forget(struct loader *l, struct sfile *s)
     struct bfile *f = lmap_get(&l->batched, s->path);
     if (f && f->s == s)
         f->s = NULL;
-    if (s->state == F_QUARANTINED || s->state == F_REFUSED)
+    if ((s->state == F_QUARANTINED || s->state == F_REFUSED) && !l->c.quarantine_directory)
         alarm_clear(l, LOADER_ALARM_QUARANTINE, s->path);
     detach(l, s);
     lmap_remove(&l->files, s->path);
@@ -577,6 +594,12 @@ struct lbatch *files_release(struct loader *l, struct gather *g, struct sfile **
         file_set(s, F_BATCHED, NULL);
     }
     problem(l, g, NULL);
+    for (const struct lbatch *x = l->first; x; x = x->next)
+        if (x->state == L_FAILED && x->gather && !strcmp(x->gather, g->id)) {
+            char subject[32];
+            snprintf(subject, sizeof subject, "%llu", (unsigned long long)x->id);
+            alarm_clear(l, LOADER_ALARM_BATCH, subject);
+        }
     g->since = g->since_wall = 0;
     files_batched(l, b, true);
     store_batch(l, b);
@@ -1112,6 +1135,7 @@ static void let_go(struct loader *l, struct lbatch *b, struct bfile *f, enum fst
     file_set(s, state, why ? text_of("%s", why) : NULL);
     if (s->rule >= 0 && !s->g)
         attach(l, gather_of(l, s), s);
+    settle(l, s);
 }
 
 /* failed: of a batch that failed, or quarantined in one that did not. */
@@ -1141,6 +1165,7 @@ bool files_finish(struct loader *l, struct lbatch *b)
             continue;
         }
         finish_one(l, b, f);
+        alarm_clear(l, LOADER_ALARM_QUARANTINE, f->path);
         if (f->state == B_READ || f->state == B_MARKER)
             files_remember(l, b, f, false);
         let_go(l, b, f, f->state == B_SAME ? F_SAME : F_LOADED, NULL);

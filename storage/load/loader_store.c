@@ -247,7 +247,7 @@ static bool active(const struct loader *l, struct load_manifest *m, const struct
     for (unsigned k = 0; ok && k < b->nfiles; k++) {
         const struct bfile *f = &b->file[k];
         ok = load_manifest_line(m, file_line(b, k));
-        if (ok && (f->state == B_READ || (f->verify && f->dir && f->state == B_QUEUED)))
+        if (ok && f->state == B_READ) /* not those that are still to be verified: another boot's */
             ok = load_manifest_line(m, read_line(l, b, k));
         else if (ok && f->state == B_BAD)
             ok = load_manifest_line(m, bad_line(b, k));

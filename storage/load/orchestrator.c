@@ -334,6 +334,13 @@ static void first_tick(struct loader *l)
     }
     store_start(l);
     batches_resume(l);
+    for (const struct lbatch *b = l->first; b; b = b->next) {
+        bool later = false; /* it was tried again since */
+        for (const struct lbatch *x = b->next; x && !later; x = x->next)
+            later = b->gather && x->gather && !strcmp(x->gather, b->gather);
+        if (b->state == L_FAILED && !later && l->wall - b->ended < NS_PER_DAY)
+            batch_failed_alarm(l, b);
+    }
     if (l->m.torn)
         loader_log(l, "%s: its last lines were torn by a crash and are cut off", l->m.path);
 }
@@ -395,9 +402,10 @@ int64_t loader_tick(struct loader *l, int64_t mono, int64_t wall)
         return mono + REST;
     }
     flush(l);
-    if (house && !l->nactive) {
-        l->m.live = l->done.n + l->into.n + 2ull * l->nbatches + 8;
-        load_manifest_compact(&l->m);
+    if (house) {
+        l->m.live = l->done.n + l->into.n + 2ull * l->nbatches + 3ull * l->batched.n + 8;
+        if (!l->nactive || l->m.lines > 8 * l->m.live)
+            load_manifest_compact(&l->m);
     }
     if (l->wake)
         return mono;
