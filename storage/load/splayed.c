@@ -143,16 +143,19 @@ static bool find_domain(const struct splayed *x, struct domain *d)
     if (!*d->name || strchr(d->name, '/') || *d->name == '.')
         return false;
     for (unsigned i = 0; i < PST_COUNT(places); i++) {
-        snprintf(d->path, sizeof d->path, "%s%s/%s", x->c.path, places[i], d->name);
+        char path[sizeof d->path];
+        snprintf(path, sizeof path, "%s%s/%s", x->c.path, places[i], d->name);
         /* in the directory itself a file of that name is usually the column `sym` */
         uint8_t head[4] = {0};
-        int fd = open(d->path, O_RDONLY | O_CLOEXEC);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
         bool is = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && read(fd, head, 4) == 4 &&
                   head[0] == 0xFF && head[1] == 1 && head[2] == PST_SYMBOL;
         if (fd >= 0)
             close(fd);
-        if (is)
+        if (is) {
+            memcpy(d->path, path, sizeof path);
             return true;
+        }
     }
     return false;
 }
