@@ -14,7 +14,7 @@
  *               mount end the process (SIGSYS)
  *
  * Without Landlock (older kernels, or not built in) a function that is loaded into the process can
- * write wherever penstockd's user can: READY says which it is, and so does --check.
+ * write wherever penstockd's user can; READY and the task refresh say which it is.
  *
  * Sanitizer builds leave out RLIMIT_DATA and seccomp: their runtime maps terabytes and needs calls
  * of its own.
