@@ -4,15 +4,9 @@
 
 #define ITEM_MIN 2u /* bytes of the smallest item of a list: type and one more */
 
-static const uint8_t widths[20] = {
+const uint8_t kdb_object_widths[20] = {
     [1] = 1,  [2] = 16, [4] = 1,  [5] = 2,  [6] = 4,  [7] = 8,  [8] = 4,  [9] = 8, [10] = 1,
     [12] = 8, [13] = 4, [14] = 4, [15] = 8, [16] = 8, [17] = 4, [18] = 4, [19] = 4};
-
-unsigned kdb_object_width(int type)
-{
-    type = type < 0 ? -type : type;
-    return type < 20 ? widths[type] : 0;
-}
 
 const char *kdb_object_type_name(int type)
 {

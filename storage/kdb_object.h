@@ -65,7 +65,12 @@ enum kdb_verdict kdb_object_check(const void *p, size_t n, enum kdb_order order,
                                   const char **why);
 
 /* Bytes of one value: 8 for datetime, timestamp, ...; 0 for symbols and what has no fixed width. */
-unsigned kdb_object_width(int type);
+extern const uint8_t kdb_object_widths[20];
+pst_inline unsigned kdb_object_width(int type)
+{
+    type = type < 0 ? -type : type;
+    return type < 20 ? kdb_object_widths[type] : 0;
+}
 /* "long", "symbol", "list", "table", ...: of a vector or an atom. */
 const char *kdb_object_type_name(int type);
 

@@ -23,8 +23,12 @@ static int type_index(uint8_t type)
 }
 unsigned type_width(uint8_t type)
 {
-    int i = type_index(type);
-    return i < 0 ? 0 : types[i].width;
+    static const uint8_t widths[256] = {
+#define X(ID, name, number, width, letter) [number] = width,
+        PST_TYPES(X)
+#undef X
+    };
+    return widths[type];
 }
 void type_put_null(void *at, uint8_t type)
 {
