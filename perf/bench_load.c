@@ -2,9 +2,10 @@
 /*
  * bench_load - the tasks of a batch by hand, without daemon and orchestrator: what each step of
  * loading the files of load_data costs, with worker processes that share them out.
- *   build/perf/bench_load [-w WORKERS] [-k] DIRECTORY OUT
- * OUT: an empty directory; what the tasks make stays there with -k. Steps: read (a task a file),
- * union and `sym`, index, merge (a task a column, the largest first).
+ *   build/perf/bench_load [-w WORKERS] [-m MIB] [-k] DIRECTORY OUT
+ * MIB: of column buffers a worker. OUT: an empty directory; what the tasks make stays there with
+ * -k. Steps: read (a task a file), union and `sym`, index, merge (a task a column, the largest
+ * first).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ static struct schema schema;
 static json_t *schema_json;
 static char file[FILES][512];
 static unsigned files, workers = 2;
+static int memory = 1024; /* MiB of column buffers a worker */
 static const char *out;
 
 static double seconds(void)
@@ -126,10 +128,11 @@ static json_t *index_args(void)
     }
     snprintf(db, sizeof db, "%.500s/db", out);
     snprintf(index, sizeof index, "%.500s/tmp/index", out);
-    return json_pack("{s:s,s:s,s:O,s:s,s:s,s:s,s:i,s:o,s:s,s:s,s:b}", "database", db, "date",
+    return json_pack("{s:s,s:s,s:O,s:s,s:s,s:s,s:i,s:o,s:s,s:s,s:b,s:I}", "database", db, "date",
                      "2024.01.02", "table", schema_json, "calendar", "default", "instance",
                      "0011223344556677", "batch", "bench", "commit", 1, "files", dirs, "index",
-                     index, "existing", "refuse", "supersede", 0);
+                     index, "existing", "refuse", "supersede", 0, "memory",
+                     (json_int_t)memory << 20);
 }
 
 static void index_task(unsigned i)
@@ -151,8 +154,9 @@ static void merge_task(unsigned i)
     json_t *result;
     char index[600];
     snprintf(index, sizeof index, "%.500s/tmp/index", out);
-    json_t *args = json_pack("{s:s,s:[O]}", "index", index, "columns",
-                             json_array_get(json_array_get(columns, i), 0));
+    json_t *args = json_pack("{s:s,s:[O],s:I}", "index", index, "columns",
+                             json_array_get(json_array_get(columns, i), 0), "memory",
+                             (json_int_t)memory << 20);
     done(load_merge_run(args, NULL, &result, &err), &err);
 }
 
@@ -196,16 +200,18 @@ int main(int argc, char **argv)
 {
     bool keep = false;
     int o;
-    while ((o = getopt(argc, argv, "w:k")) != -1) {
+    while ((o = getopt(argc, argv, "w:m:k")) != -1) {
         if (o == 'w')
             workers = (unsigned)atoi(optarg);
+        else if (o == 'm')
+            memory = atoi(optarg);
         else if (o == 'k')
             keep = true;
         else
             return 2;
     }
     if (optind + 2 != argc || !workers || workers > 64) {
-        fprintf(stderr, "bench_load [-w WORKERS] [-k] DIRECTORY OUT\n");
+        fprintf(stderr, "bench_load [-w WORKERS] [-m MIB] [-k] DIRECTORY OUT\n");
         return 2;
     }
     static const struct column_def cols[] = {{"time", PST_TIMESTAMP},  {"sym", PST_SYMBOL},
