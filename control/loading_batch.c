@@ -427,7 +427,7 @@ static json_t *part_args(void *arg, const char *table, struct err *err)
     json_t *o = json_pack("{s:s,s:o*,s:s,s:s,s:s,s:I}", "database", c->database, "table", schema,
                           "calendar", config_calendar(c, config_calendar_of(c, table))->name,
                           "instance", instance, "existing", existing[c->existing_partition],
-                          "memory", (json_int_t)(c->load.worker_memory / 4));
+                          "memory", (json_int_t)(c->load.worker_memory / 2));
     if (!o || !schema) {
         json_decref(o);
         err_set(err, -ENOMEM, "no memory");

@@ -307,18 +307,28 @@ bool wd_meta_sources(struct hdb_meta *m, const struct hdb_meta *from, const stru
 
 /* ---- writing (partition_out.c, partition_column.c) ---- */
 
+/* Memory of buffers that outlives a worker, for a process that writes one unit after the other:
+ * pages that a kernel has to find anew cost more than what is stored in them. All zeros at first;
+ * one thread. */
+struct wd_kept {
+    uint8_t *at[2];
+    uint64_t bytes;
+};
+void wd_kept_free(struct wd_kept *k);
+
 struct wd_worker {
     struct io *io;
     bool own_io, buffered;
     struct wd_reader reader;
     struct wd_buffer {
-        uint8_t *at;     /* `bytes` and WD_ALIGN more */
+        uint8_t *at;     /* `bytes` and WD_ALIGN more; NULL: not needed yet */
         unsigned flying; /* writes from it */
         int fd;          /* -1, or to be cut to `size` and closed when they have landed */
         uint64_t size;
     } buf[2];
     uint64_t bytes;
-    unsigned which; /* the buffer used last */
+    struct wd_kept *kept; /* NULL: freed with the worker */
+    unsigned which;       /* the buffer used last */
     struct io_op op[WD_DEPTH];
     uint8_t of[WD_DEPTH]; /* buffer of each, 2 = free */
     char path[1300];      /* file being written, for sentences */
@@ -329,6 +339,10 @@ struct wd_worker {
 bool wd_worker_init(struct wd_worker *w, struct io *io, uint64_t bytes, bool buffered,
                     struct err *err);
 void wd_worker_free(struct wd_worker *w);
+/* From now on its buffers come from there and go back. Before the first column. */
+void wd_worker_keep(struct wd_worker *w, struct wd_kept *k);
+/* Buffer b is there afterwards. */
+bool wd_out_room(struct wd_worker *w, unsigned b, struct err *err);
 /* A new file; direct or not as the disk can. -errno and a sentence. */
 int wd_out_create(struct wd_worker *w, const char *path, bool buffered, bool *direct,
                   struct err *err);

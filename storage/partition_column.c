@@ -9,6 +9,8 @@
  */
 #include "partition.h"
 
+#define GROUPS_ROOM (8u << 20) /* bytes of the column of symbols that are made at a time */
+
 /* Stores EXPR(i) at place[i] of the slab: all places lie in it (whole), or those outside go to a
  * dummy behind its end. */
 #define SCATTER(type, expr)                                                                        \
@@ -318,10 +320,12 @@ static bool write_fixed(const struct job *j, struct wd_column *c, uint8_t attrib
 {
     struct wd_worker *w = j->w;
     unsigned width = kdb_width(j->type);
-    uint64_t n = j->order->placed, done = 0;
+    uint64_t n = j->order->placed, done = 0, room = w->bytes;
+    if (j->col == 1 && j->type == PST_SYMBOL && room > GROUPS_ROOM)
+        room = GROUPS_ROOM; /* it is not scattered: a little of the buffer will do */
     while (done < n) {
         unsigned b = w->which ^= 1, head = 0;
-        if (!wd_out_wait(w, b, err))
+        if (!wd_out_wait(w, b, err) || !wd_out_room(w, b, err))
             return false;
         struct wd_buffer *buf = &w->buf[b];
         uint64_t offset = kdb_row_at(j->type, c->rows + done);
@@ -329,7 +333,7 @@ static bool write_fixed(const struct job *j, struct wd_column *c, uint8_t attrib
             head = put_header(buf->at, j->type, attribute, n);
             offset = 0;
         }
-        uint64_t cap = (w->bytes - head) / width;
+        uint64_t cap = (room - head) / width;
         cap = cap < n - done ? cap : n - done;
         if (!fill(j, buf->at + head, done, cap, err) ||
             !wd_out_start(w, b, c->fd, c->direct, head + cap * width, offset, err))
@@ -357,9 +361,12 @@ static bool write_strings(const struct job *j, struct wd_column *c, uint8_t attr
 {
     struct wd_worker *w = j->w;
     uint64_t n = j->order->placed, done = 0;
-    struct window x = {c->bytes, c->bytes, w->buf[1].at, w->bytes};
+    struct window x = {c->bytes, c->bytes, NULL, w->bytes};
+    if (!wd_out_room(w, 0, err) || !wd_out_room(w, 1, err))
+        return false;
     if (!wd_out_wait(w, 2, err))
         return false;
+    x.bytes = w->buf[1].at;
     while (done < n) {
         uint8_t *at = w->buf[0].at;
         unsigned head = whole && !done ? put_header(at, PST_STRING, attribute, n) : 0;

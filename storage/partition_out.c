@@ -28,17 +28,40 @@ bool wd_worker_init(struct wd_worker *w, struct io *io, uint64_t bytes, bool buf
         if (!w->io)
             return err_set(err, why.code, "%s", why.text);
     }
+    return true;
+}
+
+void wd_worker_keep(struct wd_worker *w, struct wd_kept *k)
+{
+    if (k->bytes != w->bytes)
+        wd_kept_free(k);
+    k->bytes = w->bytes;
     for (unsigned b = 0; b < 2; b++) {
-        void *p = mmap(NULL, w->bytes + WD_ALIGN, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (p == MAP_FAILED) {
-            wd_worker_free(w);
-            return err_set(err, -ENOMEM, "no memory for a column buffer of %llu bytes",
-                           (unsigned long long)w->bytes);
-        }
-        madvise(p, w->bytes, MADV_HUGEPAGE); /* 8,000 symbols are 8,000 places to write at once */
-        w->buf[b].at = p;
+        w->buf[b].at = k->at[b];
+        k->at[b] = NULL;
     }
+    w->kept = k;
+}
+
+void wd_kept_free(struct wd_kept *k)
+{
+    for (unsigned b = 0; b < 2; b++)
+        if (k->at[b])
+            munmap(k->at[b], k->bytes + WD_ALIGN);
+    memset(k, 0, sizeof *k);
+}
+
+bool wd_out_room(struct wd_worker *w, unsigned b, struct err *err)
+{
+    if (w->buf[b].at)
+        return true;
+    void *p = mmap(NULL, w->bytes + WD_ALIGN, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return err_set(err, -ENOMEM, "no memory for a column buffer of %llu bytes",
+                       (unsigned long long)w->bytes);
+    madvise(p, w->bytes, MADV_HUGEPAGE); /* 8,000 symbols are 8,000 places to write at once */
+    w->buf[b].at = p;
     return true;
 }
 
@@ -47,7 +70,9 @@ void wd_worker_free(struct wd_worker *w)
     if (w->io)
         wd_out_wait(w, 2, NULL);
     for (unsigned b = 0; b < 2; b++)
-        if (w->buf[b].at)
+        if (w->kept)
+            w->kept->at[b] = w->buf[b].at;
+        else if (w->buf[b].at)
             munmap(w->buf[b].at, w->bytes + WD_ALIGN);
     if (w->own_io)
         io_destroy(w->io);

@@ -377,12 +377,16 @@ bool load_unit_symbols(struct load_unit *u, struct err *err)
     return wd_symbols_init(&u->symbols, &u->sym, err);
 }
 
+/* Of this process, which does one task after the other. */
+static struct wd_kept kept;
+
 bool load_unit_worker(struct load_unit *u, struct load_progress *p, struct err *err)
 {
     u->progress = p;
     if (!wd_worker_init(&u->worker, u->io, u->memory, u->buffered, err))
         return false;
     u->worker_made = true;
+    wd_worker_keep(&u->worker, &kept);
     if (p)
         u->worker.reader.seen = &p->bytes;
     return true;
