@@ -128,11 +128,11 @@ static json_t *index_args(void)
     }
     snprintf(db, sizeof db, "%.500s/db", out);
     snprintf(index, sizeof index, "%.500s/tmp/index", out);
-    return json_pack("{s:s,s:s,s:O,s:s,s:s,s:s,s:i,s:o,s:s,s:s,s:b,s:I}", "database", db, "date",
-                     "2024.01.02", "table", schema_json, "calendar", "default", "instance",
+    return json_pack("{s:s,s:s,s:O,s:s,s:s,s:s,s:i,s:o,s:s,s:s,s:b,s:I,s:i}", "database", db,
+                     "date", "2024.01.02", "table", schema_json, "calendar", "default", "instance",
                      "0011223344556677", "batch", "bench", "commit", 1, "files", dirs, "index",
                      index, "existing", "refuse", "supersede", 0, "memory",
-                     (json_int_t)memory << 20);
+                     (json_int_t)memory << 20, "threads", workers);
 }
 
 static void index_task(unsigned i)

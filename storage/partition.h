@@ -236,8 +236,18 @@ pst_inline bool wd_walk_next(const struct wd_order *o, const struct wd_source *s
 }
 bool wd_order_make(struct wd_order *o, const struct schema *target, const struct wd_source *source,
                    unsigned nsources, const struct wd_symbols *symbols, struct wd_reader *reader,
-                   const _Atomic bool *cancel, struct err *err);
+                   unsigned threads, const _Atomic bool *cancel, struct err *err);
 void wd_order_free(struct wd_order *o);
+/* Makes `walk` of an order whose places are known. */
+bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned nsources,
+                  struct err *err);
+/* wd_order_make's way for large LOADED sources, with threads (partition_split.c). NOT: they are not
+ * like that, nothing was done that matters. */
+#define WD_THREADS 16u
+enum wd_split { WD_SPLIT_NOT, WD_SPLIT_DONE, WD_SPLIT_FAILED };
+enum wd_split wd_order_split(struct wd_order *o, const struct wd_source *source, unsigned nsources,
+                             const struct wd_symbols *symbols, unsigned threads,
+                             const _Atomic bool *cancel, struct err *err);
 /* Stable sort by time; spare: room for n. */
 struct wd_key {
     int64_t time;
@@ -269,8 +279,9 @@ pst_inline int64_t wd_merge_time(const struct wd_merge *m, uint32_t i)
 {
     return (int64_t)((uint64_t)m->start + (m->order[i] >> WD_NUMBER_BITS));
 }
+/* from, to: rows of each source that are meant; NULL: all. */
 bool wd_merge_open(struct wd_merge *m, const struct wd_source *source, unsigned nsources,
-                   struct err *err);
+                   const uint64_t *from, const uint64_t *to, struct err *err);
 bool wd_merge_next(struct wd_merge *m); /* false: no more */
 void wd_merge_close(struct wd_merge *m);
 
@@ -329,6 +340,7 @@ struct wd_worker {
     uint64_t bytes;
     struct wd_kept *kept; /* NULL: freed with the worker */
     unsigned which;       /* the buffer used last */
+    unsigned threads;     /* that fill a column of LOADED sources; 0: this one */
     struct io_op op[WD_DEPTH];
     uint8_t of[WD_DEPTH]; /* buffer of each, 2 = free */
     char path[1300];      /* file being written, for sentences */

@@ -7,6 +7,7 @@
  * row lists would miss it once a value. A column that does not fit the buffer is done in several
  * passes (slabs), each storing the rows whose places lie in it.
  */
+#include <pthread.h>
 #include "partition.h"
 
 #define GROUPS_ROOM (8u << 20) /* bytes of the column of symbols that are made at a time */
@@ -152,6 +153,7 @@ static void scatter_null(void *out, const uint32_t *place, uint32_t n, uint32_t 
 
 struct job {
     struct wd_worker *w;
+    struct wd_reader *reader; /* w's, or of a thread that helps */
     const struct schema *target;
     unsigned col;
     uint8_t type;
@@ -177,7 +179,7 @@ static bool fill_chunk(const struct job *j, struct wd_step at, void *out, uint64
     uint32_t l = (uint32_t)lo, c = (uint32_t)cap;
     struct wd_values v;
     wd_chunk_rows(src, at.chunk, &v.first, &v.rows);
-    if (from >= 0 && !wd_values(&j->w->reader, 0, src, at.chunk, (unsigned)from, false, &v, err))
+    if (from >= 0 && !wd_values(j->reader, 0, src, at.chunk, (unsigned)from, false, &v, err))
         return false;
     const uint32_t *place = o->place + v.first;
     if (from < 0) {
@@ -219,6 +221,84 @@ static void fill_groups(const struct wd_order *o, int64_t *out, uint64_t lo, uin
     }
 }
 
+/* ---- several threads ---- */
+
+struct helper {
+    struct job j;
+    struct wd_reader reader;
+    const struct wd_step *step;
+    uint64_t steps, lo, cap;
+    void *out;
+    bool ok;
+    struct err err;
+};
+
+static void *helps(void *arg)
+{
+    struct helper *h = arg;
+    h->ok = true;
+    for (uint64_t i = 0; i < h->steps && h->ok; i++)
+        h->ok = !cancelled(&h->j, &h->err) &&
+                fill_chunk(&h->j, h->step[i], h->out, h->lo, h->cap, &h->err);
+    return NULL;
+}
+
+static bool fill_shared(const struct job *j, const struct wd_step *step, uint64_t n, void *out,
+                        uint64_t lo, uint64_t cap, struct err *err)
+{
+    unsigned threads = j->w->threads < WD_THREADS ? j->w->threads : WD_THREADS;
+    struct helper *h = calloc(threads, sizeof *h);
+    pthread_t t[WD_THREADS];
+    bool started[WD_THREADS] = {0}, ok = true;
+    if (!h)
+        return err_set(err, -ENOMEM, "no memory for %u threads", threads);
+    for (unsigned k = 0; k < threads; k++) {
+        uint64_t from = n * k / threads;
+        h[k] = (struct helper){.j = *j,
+                               .step = step + from,
+                               .steps = n * (k + 1) / threads - from,
+                               .lo = lo,
+                               .cap = cap,
+                               .out = out};
+        h[k].j.reader = &h[k].reader;
+        started[k] = k && !pthread_create(&t[k], NULL, helps, &h[k]);
+    }
+    for (unsigned k = 0; k < threads; k++)
+        if (!started[k])
+            helps(&h[k]);
+    for (unsigned k = 0; k < threads; k++) {
+        if (started[k])
+            pthread_join(t[k], NULL);
+        if (!h[k].ok && ok)
+            ok = err_set(err, h[k].err.code, "%s", h[k].err.text);
+        wd_reader_free(&h[k].reader);
+    }
+    free(h);
+    return ok;
+}
+
+/* The steps of the walk, if several threads may share them: every file is open then. NULL: they may
+ * not. Rows outside the slab all go to one place behind it, which only one thread may write. */
+static struct wd_step *shared_steps(const struct job *j, uint64_t lo, uint64_t cap, uint64_t *n,
+                                    struct err *err)
+{
+    struct wd_step at;
+    uint64_t i = 0, most = 0;
+    if (j->w->threads < 2 || j->type == PST_STRING || lo || cap != j->order->rows)
+        return NULL;
+    for (unsigned k = 0; k < j->nsources; k++) {
+        const struct wd_source *s = &j->source[k];
+        if (s->kind != WD_LOADED ||
+            (s->from[j->col] >= 0 && !wd_loaded_flat(s, (unsigned)s->from[j->col], err)))
+            return NULL;
+        most += wd_chunks(s);
+    }
+    struct wd_step *step = most < 64 ? NULL : malloc(most * sizeof *step);
+    for (*n = 0; step && *n < most && wd_walk_next(j->order, j->source, j->nsources, &at, &i);)
+        step[(*n)++] = at;
+    return step;
+}
+
 /* One slab: places lo … lo + cap - 1. Strings: their lengths. */
 static bool fill(const struct job *j, void *out, uint64_t lo, uint64_t cap, struct err *err)
 {
@@ -227,6 +307,13 @@ static bool fill(const struct job *j, void *out, uint64_t lo, uint64_t cap, stru
     if (j->col == 1 && j->type == PST_SYMBOL) {
         fill_groups(j->order, out, lo, cap);
         return !cancelled(j, err);
+    }
+    uint64_t steps;
+    struct wd_step *step = shared_steps(j, lo, cap, &steps, err);
+    if (step) {
+        bool ok = fill_shared(j, step, steps, out, lo, cap, err);
+        free(step);
+        return ok;
     }
     while (wd_walk_next(j->order, j->source, j->nsources, &at, &n))
         if (cancelled(j, err) || !fill_chunk(j, at, out, lo, cap, err))
@@ -408,8 +495,8 @@ bool wd_column_write(struct wd_worker *w, struct wd_column *c, const char *dir,
                      const struct wd_symbols *symbols, uint8_t attribute, bool whole,
                      const _Atomic bool *cancel, struct err *err)
 {
-    const struct job j = {w,     target,  col,   target->col[col].type, source, nsources,
-                          order, symbols, cancel};
+    const struct job j = {w,      &w->reader, target, col,     target->col[col].type,
+                          source, nsources,   order,  symbols, cancel};
     if (!c->rows && c->fd < 0 && !create(w, c, dir, target, col, whole, err))
         return false;
     return j.type == PST_STRING ? write_strings(&j, c, attribute, whole, err)

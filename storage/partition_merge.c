@@ -25,7 +25,7 @@ static int64_t time_at(const struct wd_lane *l, uint64_t i)
 }
 
 bool wd_merge_open(struct wd_merge *m, const struct wd_source *source, unsigned nsources,
-                   struct err *err)
+                   const uint64_t *from, const uint64_t *to, struct err *err)
 {
     memset(m, 0, sizeof *m);
     m->lane = calloc(nsources + 1, sizeof *m->lane);
@@ -40,9 +40,10 @@ bool wd_merge_open(struct wd_merge *m, const struct wd_source *source, unsigned 
     for (unsigned i = 0; ok && i < nsources; i++) {
         const struct wd_source *s = &source[i];
         struct wd_lane *l = &m->lane[m->lanes];
-        if (!s->rows)
+        if (from ? from[i] == to[i] : !s->rows)
             continue;
-        *l = (struct wd_lane){.rows = s->rows,
+        *l = (struct wd_lane){.at = from ? from[i] : 0,
+                              .rows = to ? to[i] : s->rows,
                               .first = s->first,
                               .index = s->loaded->index,
                               .codes = s->loaded->codes};

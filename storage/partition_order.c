@@ -552,7 +552,7 @@ static bool place_merged(struct wd_order *o, struct walk *w, unsigned from, unsi
                          struct places *p)
 {
     struct wd_merge m;
-    if (!wd_merge_open(&m, w->source + from, n, w->err))
+    if (!wd_merge_open(&m, w->source + from, n, NULL, NULL, w->err))
         return false;
     bool stop = false;
     while (!stop && wd_merge_next(&m)) {
@@ -599,8 +599,8 @@ static int by_first_time(const void *a, const void *b)
     return x->step.chunk < y->step.chunk ? -1 : x->step.chunk > y->step.chunk;
 }
 
-static bool make_walk(struct wd_order *o, const struct wd_source *source, unsigned nsources,
-                      struct err *err)
+bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned nsources,
+                  struct err *err)
 {
     uint64_t n = 0, k = 0;
     for (unsigned i = 0; i < nsources; i++)
@@ -654,7 +654,7 @@ static bool place_rows(struct wd_order *o, struct walk *w, const struct span *sp
     }
     o->time_min = p->lo;
     o->time_max = p->hi;
-    return ok && (!any || make_walk(o, w->source, w->nsources, w->err));
+    return ok && (!any || wd_walk_make(o, w->source, w->nsources, w->err));
 }
 
 static bool make(struct wd_order *o, const struct schema *target, struct walk *w, struct err *err)
@@ -715,7 +715,7 @@ static bool make(struct wd_order *o, const struct schema *target, struct walk *w
 
 bool wd_order_make(struct wd_order *o, const struct schema *target, const struct wd_source *source,
                    unsigned nsources, const struct wd_symbols *symbols, struct wd_reader *reader,
-                   const _Atomic bool *cancel, struct err *err)
+                   unsigned threads, const _Atomic bool *cancel, struct err *err)
 {
     memset(o, 0, sizeof *o);
     for (unsigned i = 0; i < nsources; i++)
@@ -732,7 +732,12 @@ bool wd_order_make(struct wd_order *o, const struct schema *target, const struct
     if (!ok)
         err_set(err, -ENOMEM, "no memory to order %llu rows of table %s",
                 (unsigned long long)o->rows, target->name);
-    if (ok) {
+    enum wd_split split = WD_SPLIT_NOT;
+    if (ok)
+        split = wd_order_split(o, source, nsources, symbols, threads, cancel, err);
+    if (split != WD_SPLIT_NOT) {
+        ok = split == WD_SPLIT_DONE;
+    } else if (ok) {
         w->source = source;
         w->nsources = nsources;
         w->symbols = symbols;

@@ -175,7 +175,7 @@ static bool make(struct load_unit *u, struct made *m, struct err *err)
     static const unsigned keys[] = {0, 1};
     uint64_t bytes[2];
     if (!wd_order_make(&m->order, &u->target, u->source, u->nsources, &u->symbols,
-                       &u->worker.reader, load_unit_cancel(u), err))
+                       &u->worker.reader, u->threads, load_unit_cancel(u), err))
         return false;
     struct wd_order *o = &m->order;
     if (!o->placed)

@@ -40,7 +40,8 @@
  *    "index": directory for place and index.json (made; below the load's temporary directory),
  *    "existing": "refuse" | "merge" | "supersede"      key existing_partition
  *    "supersede": true                                 a correction: what exists is replaced
- *    "memory": bytes for the column buffer (0 = 512 MiB), "buffered": b (default false)}
+ *    "memory": bytes for the column buffer (0 = 512 MiB), "buffered": b (default false),
+ *    "threads": n (default 1; more where other workers have nothing to do meanwhile)}
  *
  * A table that exists is merged when Penstock wrote it (its .pstmeta names a source) or has no rows
  * (then it is replaced), else as `existing` says; refuse is -EEXIST, not retryable.

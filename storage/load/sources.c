@@ -58,6 +58,8 @@ bool load_unit_args(struct load_unit *u, const json_t *args, struct err *err)
     u->memory = (uint64_t)json_integer_value(json_object_get(args, "memory"));
     u->memory = u->memory ? u->memory : LOAD_MEMORY;
     u->commit = (uint64_t)commit;
+    json_int_t threads = json_integer_value(json_object_get(args, "threads"));
+    u->threads = threads < 1 ? 1 : threads < WD_THREADS ? (unsigned)threads : WD_THREADS;
     u->existing_rule = rule && !strcmp(rule, "merge")       ? LOAD_MERGE
                        : rule && !strcmp(rule, "supersede") ? LOAD_SUPERSEDE
                                                             : LOAD_REFUSE;
@@ -386,6 +388,7 @@ bool load_unit_worker(struct load_unit *u, struct load_progress *p, struct err *
     if (!wd_worker_init(&u->worker, u->io, u->memory, u->buffered, err))
         return false;
     u->worker_made = true;
+    u->worker.threads = u->threads;
     wd_worker_keep(&u->worker, &kept);
     if (p)
         u->worker.reader.seen = &p->bytes;

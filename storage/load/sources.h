@@ -40,6 +40,7 @@ struct load_unit {
     uint64_t instance, commit;
     const char *root, *batch, *index, *calendar;
     bool supersede, buffered;
+    unsigned threads;
     enum { LOAD_REFUSE, LOAD_MERGE, LOAD_SUPERSEDE } existing_rule;
     uint64_t memory;
     /* found */
