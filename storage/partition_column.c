@@ -293,7 +293,7 @@ static struct wd_step *shared_steps(const struct job *j, uint64_t lo, uint64_t c
             return NULL;
         most += wd_chunks(s);
     }
-    struct wd_step *step = most < 64 ? NULL : malloc(most * sizeof *step);
+    struct wd_step *step = most < 4 ? NULL : malloc(most * sizeof *step);
     for (*n = 0; step && *n < most && wd_walk_next(j->order, j->source, j->nsources, &at, &i);)
         step[(*n)++] = at;
     return step;

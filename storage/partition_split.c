@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include "partition.h"
 
-#define LEAST (1u << 20) /* rows that are worth a thread */
+#define LEAST 4096u /* rows that are worth a thread */
 
 struct stretch {
     struct split *all;

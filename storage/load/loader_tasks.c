@@ -560,6 +560,8 @@ json_t *task_args(struct loader *l, const struct ltask *t, struct err *err)
     json_object_set_new(o, "batch", json_string(b->key));
     json_object_set_new(o, "commit", json_integer((json_int_t)b->commit));
     json_object_set_new(o, "index", json_string(t->dir));
+    /* a batch's index tasks stand alone: others wait for them */
+    json_object_set_new(o, "threads", json_integer(l->c.workers / (b->nparts ? b->nparts : 1)));
     if (b->supersede)
         json_object_set_new(o, "supersede", json_true());
     return o;

@@ -25,6 +25,7 @@ struct kit {
     char dir[KIT_FILES][140]; /* of read tasks */
     unsigned files;
     uint64_t memory;
+    int threads;
     const char *existing;
     bool supersede;
     int32_t day; /* of args and moves */
@@ -253,11 +254,11 @@ static inline json_t *kit_args(struct kit *t, const struct schema *s, const char
     free(text);
     snprintf(hex, sizeof hex, "%016llx", (unsigned long long)KIT_INSTANCE);
     snprintf(index, sizeof index, "%s/i.%s.%s.%d", t->tmp, batch, s->name, (int)t->day);
-    return json_pack("{s:s,s:s,s:o,s:s,s:s,s:s,s:I,s:o,s:s,s:s,s:b,s:I}", "database", t->root,
+    return json_pack("{s:s,s:s,s:o,s:s,s:s,s:s,s:I,s:o,s:s,s:s,s:b,s:I,s:i}", "database", t->root,
                      "date", civil_format(t->day, day), "table", schema, "calendar", "us",
                      "instance", hex, "batch", batch, "commit", (json_int_t)commit, "files", files,
                      "index", index, "existing", t->existing ? t->existing : "refuse", "supersede",
-                     t->supersede, "memory", (json_int_t)t->memory);
+                     t->supersede, "memory", (json_int_t)t->memory, "threads", t->threads);
 }
 
 /* Index and all merges of one table; the index's result, NULL: err. */

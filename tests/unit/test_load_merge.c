@@ -45,12 +45,13 @@ static void rows(struct kit *t, const struct schema *s, uint32_t n, unsigned i, 
     kit_file(t, from, k->rows);
 }
 
-static void one_batch(enum shape shape, unsigned files, uint32_t n, uint64_t memory)
+static void one_batch_by(enum shape shape, unsigned files, uint32_t n, uint64_t memory, int threads)
 {
     static const char *const names[] = {"t"};
     struct kit t;
     kit_open(&t);
     t.memory = memory;
+    t.threads = threads;
     const struct schema *s = wk_schema(&t.k, 2, "t", false, every, PST_COUNT(every));
     for (unsigned i = 0; i < files; i++)
         rows(&t, s, n + i * 7, i, shape);
@@ -58,6 +59,11 @@ static void one_batch(enum shape shape, unsigned files, uint32_t n, uint64_t mem
     kit_eod(&t, names, 1);
     kit_same(&t, "t", -1);
     kit_close(&t);
+}
+
+static void one_batch(enum shape shape, unsigned files, uint32_t n, uint64_t memory)
+{
+    one_batch_by(shape, files, n, memory, 1);
 }
 
 static void shapes(void **state)
@@ -69,6 +75,16 @@ static void shapes(void **state)
     one_batch(AMONG, 5, 7000, 0); /* 4 bytes, several windows */
     one_batch(DISORDER, 3, 700, 0);
     one_batch(TIES, 3, 9000, 0);
+}
+
+/* Where the order is made by several threads: 4096 rows each at least. */
+static void several_threads(void **state)
+{
+    (void)state;
+    one_batch_by(AMONG, 3, 4200, 0, 3);
+    one_batch_by(FOLLOW, 4, 2100, 0, 2);
+    one_batch_by(TIES, 2, 4200, 0, 2);
+    one_batch_by(DISORDER, 2, 4200, 0, 2); /* they cannot, and do it as before */
 }
 
 static void several_passes_over_a_column(void **state)
@@ -226,6 +242,7 @@ int main(void)
     setenv("PST_TEST_DIR", "/dev/shm", 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes),
+        cmocka_unit_test(several_threads),
         cmocka_unit_test(several_passes_over_a_column),
         cmocka_unit_test(onto_what_is_there),
         cmocka_unit_test(columns_and_keys),
