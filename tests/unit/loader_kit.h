@@ -76,6 +76,8 @@ struct kit {
     uint64_t spawned, sent, finished, moved, reads, rejected, alarms[LOADER_ALARMS], logs, ticks;
     uint64_t raised[LOADER_ALARMS];
     unsigned hold;
+    int64_t slow_intern;
+    int64_t (*deadline)(void *arg, unsigned rule, int64_t begun);
     bool dead;      /* between a crash and the next start */
     uint64_t eods;  /* rows that came from elsewhere */
     uint64_t trace; /* of all that went out: two runs of a seed are equal */
@@ -569,7 +571,7 @@ static void kit_intern(void *arg, const struct loader_intern *i)
     kit_trace(k, "intern", i->batch + i->n);
     for (unsigned n = 0; n < k->nevents; n++) /* one at a time */
         pst_must(k->event[n].kind != KIT_INTERNED && k->event[n].kind != KIT_MOVE);
-    struct kit_event *e = kit_event(k, NS_PER_MS, KIT_INTERNED);
+    struct kit_event *e = kit_event(k, NS_PER_MS + k->slow_intern, KIT_INTERNED);
     e->id = i->batch;
 }
 static void kit_move_hook(void *arg, const struct loader_move *m)
@@ -662,7 +664,8 @@ static bool kit_start(struct kit *k, struct err *err)
                                    .finished = kit_finished,
                                    .alarm = kit_alarm,
                                    .log = kit_log,
-                                   .result = kit_result};
+                                   .result = kit_result,
+                                   .deadline = k->deadline};
     k->io = sim_io(k->disk);
     k->other_io = sim_io(k->disk);
     k->c.io = k->io;

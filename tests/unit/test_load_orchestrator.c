@@ -570,6 +570,286 @@ static void manifest_fails(void **state)
     kit_end(&k);
 }
 
+/* ---- who comes first, and how many at once ---- */
+
+static int64_t deadline_of(void *arg, unsigned rule, int64_t begun)
+{
+    (void)arg;
+    return rule == 2 ? begun + 3600 * NS_PER_S : 0;
+}
+
+/* Commit numbers of the batches by name: a of no priority, b of a higher one, c with a deadline. */
+static void priority_and_deadline(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    kit_defaults(&k, 60);
+    k.c.nrules = 3;
+    k.rule[0] = (struct loader_rule){.name = "a", .by = LOAD_BY_COUNT, .match = "a*of*.csv"};
+    k.rule[1] =
+        (struct loader_rule){.name = "b", .by = LOAD_BY_COUNT, .match = "b*of*.csv", .priority = 5};
+    k.rule[2] = (struct loader_rule){.name = "c", .by = LOAD_BY_COUNT, .match = "c*of*.csv"};
+    k.deadline = deadline_of;
+    start(&k);
+    assert_true(loader_pause(k.l, 0, &err));
+    deliver(&k, "a_1of1.csv", 0, 10);
+    kit_run(&k, NS_PER_S / 10);
+    deliver(&k, "c_1of1.csv", 10, 10);
+    kit_run(&k, NS_PER_S / 10);
+    deliver(&k, "b_1of1.csv", 20, 10);
+    kit_run(&k, NS_PER_S / 10);
+    assert_true(loader_resume(k.l, 0, &err));
+    /* all are read before the first goes on: then the order is that of urgency */
+    k.slow_intern = NS_PER_S;
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 30);
+    json_t *a = cell(&k, LOADER_BATCHES, "batch", "a_#of#.csv", "commit"),
+           *b = cell(&k, LOADER_BATCHES, "batch", "b_#of#.csv", "commit"),
+           *c = cell(&k, LOADER_BATCHES, "batch", "c_#of#.csv", "commit");
+    assert_true(json_integer_value(b) < json_integer_value(a) ||
+                json_integer_value(c) < json_integer_value(a));
+    json_decref(a);
+    json_decref(b);
+    json_decref(c);
+    /* what cannot be in time is said before, and what was late after */
+    assert_true(loader_pause(k.l, 0, &err));
+    deliver(&k, "c2_1of1.csv", 30, 10);
+    kit_run(&k, 1800 * NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_DEADLINE], 0);
+    kit_run(&k, 1900 * NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_DEADLINE], 1);
+    assert_true(loader_resume(k.l, 0, &err));
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_int_equal(k.alarms[LOADER_ALARM_DEADLINE], 1);
+    kit_run(&k, 4000 * NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_DEADLINE], 0);
+    kit_end(&k);
+}
+
+/* ING-29, ING-31: too little memory: nothing; little: what fits; a file beyond it: alone. */
+static void memory_limits(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 61);
+    k.c.throttle = 1000000;
+    k.c.memory_buffer = 1000000;
+    k.c.file_size_limit = 700; /* bytes: a part below has about 500 */
+    k.free_memory = 500000;
+    start(&k);
+    for (unsigned i = 1; i <= 4; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "m_%uof4.csv", i);
+        deliver(&k, name, i * 30, i == 4 ? 90 : 25);
+    }
+    kit_run(&k, 30 * NS_PER_S);
+    assert_int_equal(k.sent, 0);
+    assert_int_equal(k.alarms[LOADER_ALARM_THROTTLE], 1);
+    k.free_memory = 1500000;
+    loader_memory(k.l, k.free_memory);
+    int64_t end = k.now + 100 * NS_PER_S;
+    unsigned most = 0;
+    while (k.reads < 4 && k.now < end) {
+        kit_step(&k, NS_PER_S);
+        most = k.running > most && k.reads > 0 && k.reads < 4 ? k.running : most;
+    }
+    assert_int_equal(k.reads, 4);
+    assert_int_equal(most, 1); /* two do not fit */
+    assert_int_equal(k.alarms[LOADER_ALARM_THROTTLE], 0);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    kit_end(&k);
+}
+
+/* ING-23: neighbours to the same worker, however busy it is. */
+static void fixed_workers(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 62);
+    k.c.fixed = true;
+    k.c.workers = 2;
+    start(&k);
+    for (unsigned i = 1; i <= 6; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "s_%uof6.csv", i);
+        deliver(&k, name, i * 10, 10);
+    }
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 10, 60);
+    for (unsigned i = 1; i <= 6; i++) {
+        char name[60];
+        snprintf(name, sizeof name, KIT_STAGE "/s_%uof6.csv", i);
+        assert_cell(&k, LOADER_TASKS, "args", name, "worker", i <= 3 ? "w0" : "w1");
+    }
+    kit_end(&k);
+}
+
+/* A paused batch lets others pass, and comes when it may. */
+static void paused_turn(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    kit_defaults(&k, 63);
+    start(&k);
+    deliver(&k, "a_1of1.csv", 0, 20);
+    while (loader_commits(k.l) < 1)
+        kit_step(&k, NS_PER_S);
+    kit_run(&k, 20 * NS_PER_MS);
+    assert_true(loader_pause(k.l, 1, &err));
+    deliver(&k, "b_1of1.csv", 20, 20);
+    kit_run(&k, 30 * NS_PER_S);
+    assert_int_equal(k.moved, 1);
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "status", "paused");
+    assert_cell(&k, LOADER_BATCHES, "batchID", "2", "status", "complete");
+    assert_true(loader_resume(k.l, 1, &err));
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 40);
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "commit", "3");
+    kit_end(&k);
+}
+
+static void new_files_only(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    kit_defaults(&k, 64);
+    k.c.newly_only = true;
+    char *text = rows(0, 10);
+    kit_write(&k, "each_old.csv", text);
+    free(text);
+    start(&k);
+    kit_scan(&k);
+    deliver(&k, "each_new.csv", 10, 10);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 10, 10);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "each_old.csv", "status", "ignored");
+    assert_true(loader_retry(k.l, "each_old.csv", &err)); /* when asked for */
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 20);
+    kit_end(&k);
+}
+
+static void quarantine_directory(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 65);
+    k.trouble.bad = true;
+    k.c.quarantine_directory = "/quarantine";
+    start(&k);
+    kit_deliver(&k, "each_bad.csv", "BAD\n");
+    deliver(&k, "each_good.csv", 0, 10); /* at the same time: it goes in */
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    assert_false(exists(&k, KIT_STAGE "/each_bad.csv"));
+    assert_true(exists(&k, "/quarantine/each_bad.csv"));
+    assert_file_says(&k, "/quarantine/each_bad.csv.reason", "BAD is no date");
+    kit_tell(&k, "each_bad.csv", LOAD_GONE, false);
+    assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 1);
+    deliver(&k, "each_bad.csv", 10, 10);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 20);
+    kit_run(&k, NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 0);
+    kit_end(&k);
+}
+
+/* Files that grow, links, names that nothing matches, files that go. */
+static void odd_files(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 66);
+    start(&k);
+    char *text = rows(0, 10);
+    kit_write(&k, "g_1of1.csv", text);
+    kit_tell(&k, "g_1of1.csv", LOAD_SEEN, false);
+    kit_run(&k, 10 * NS_PER_S);
+    assert_int_equal(k.reads, 0);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "g_1of1.csv", "status", "growing");
+    kit_tell(&k, "g_1of1.csv", LOAD_COMPLETE, false);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    kit_deliver(&k, "readme.txt", "hello");
+    kit_deliver(&k, "nobody.csv", "hello");
+    kit_run(&k, NS_PER_S);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "readme.txt", "why", "load.batches");
+    const struct load_watch_event link = {
+        .kind = LOAD_REFUSED, .name = "each.csv", .why = "a link"};
+    loader_file(k.l, &link);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "each.csv", "why", "a link");
+    /* it goes before it is read */
+    struct err err = {0};
+    loader_pause(k.l, 0, &err);
+    deliver(&k, "h_1of1.csv", 10, 10);
+    kit_run(&k, NS_PER_S);
+    k.other_io->ops->unlink(k.other_io, KIT_STAGE "/h_1of1.csv");
+    kit_tell(&k, "h_1of1.csv", LOAD_GONE, false);
+    loader_resume(k.l, 0, &err);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 10);
+    assert_cell(&k, LOADER_BATCHES, "batchID", "2", "status", "failed");
+    /* an empty one is a batch without rows, and no commit */
+    kit_deliver(&k, "i_1of1.csv", "");
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_cell(&k, LOADER_BATCHES, "batchID", "3", "status", "complete");
+    assert_int_equal(loader_commits(k.l), 1);
+    free(text);
+    kit_end(&k);
+}
+
+/* Every table's rows have the columns that it says, with their types; the dry run. */
+static void shown(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    kit_defaults(&k, 67);
+    k.trouble = (struct kit_trouble){.crash = 100, .retry = 100, .bad = true};
+    start(&k);
+    deliver(&k, "a_1of2.csv", 0, 10);
+    deliver(&k, "b_1of1.csv", 10, 10);
+    kit_deliver(&k, "each.csv", "BAD\n");
+    for (unsigned turn = 0; turn < 300; turn++) {
+        for (unsigned t = 0; t < LOADER_TABLES; t++) {
+            const struct loader_column *c = loader_columns((enum loader_table)t);
+            json_t *o = loader_json(k.l, (enum loader_table)t, turn % 2), *r, *v;
+            size_t i, n;
+            json_array_foreach(json_object_get(o, "rows"), i, r)
+            {
+                json_array_foreach(r, n, v)
+                {
+                    assert_non_null(c[n].name);
+                    bool fits = json_is_null(v) || (strchr("jp", c[n].type)   ? json_is_integer(v)
+                                                    : strchr("sC", c[n].type) ? json_is_string(v)
+                                                    : c[n].type == 'b'        ? json_is_boolean(v)
+                                                                              : json_is_real(v));
+                    if (!fits)
+                        fail_msg("%s %s", loader_table_name((enum loader_table)t), c[n].name);
+                }
+                assert_null(c[n].name);
+            }
+            json_decref(o);
+        }
+        json_t *s = loader_status(k.l);
+        assert_non_null(s);
+        json_decref(s);
+        kit_step(&k, NS_PER_S);
+    }
+    const char *what[] = {"a_1of2.csv", "1"};
+    json_t *p = loader_plan(k.l, what, 2, &err);
+    assert_non_null(p);
+    assert_int_equal(json_array_size(json_object_get(p, "files")), 2);
+    assert_string_equal(kit_str(json_array_get(json_object_get(p, "files"), 0), "recipe"), "csv");
+    json_decref(p);
+    const char *none[] = {"nothing"};
+    assert_null(loader_plan(k.l, none, 1, &err));
+    kit_end(&k);
+}
+
 /* ---- crashes ---- */
 
 struct crash {
@@ -868,7 +1148,7 @@ static void many_files(void **state)
     loader_figures(k.l, &f);
     assert_true(f.io_calls < 1000 * 12);
     assert_true(f.manifest_syncs < 400); /* not one a file */
-    kit_run(&k, 10 * NS_PER_S);           /* temporaries go */
+    kit_run(&k, 10 * NS_PER_S);          /* temporaries go */
     loader_figures(k.l, &f);
     uint64_t calls = f.io_calls;
     for (unsigned i = 0; i < 1000; i++)
@@ -895,6 +1175,14 @@ int main(void)
                                        cmocka_unit_test(by_hand),
                                        cmocka_unit_test(finished_files),
                                        cmocka_unit_test(manifest_fails),
+                                       cmocka_unit_test(priority_and_deadline),
+                                       cmocka_unit_test(memory_limits),
+                                       cmocka_unit_test(fixed_workers),
+                                       cmocka_unit_test(paused_turn),
+                                       cmocka_unit_test(new_files_only),
+                                       cmocka_unit_test(quarantine_directory),
+                                       cmocka_unit_test(odd_files),
+                                       cmocka_unit_test(shown),
                                        cmocka_unit_test(every_step_killed),
                                        cmocka_unit_test(every_step_power),
                                        cmocka_unit_test(every_step_in_trouble),
