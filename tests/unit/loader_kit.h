@@ -46,7 +46,7 @@ struct kit_event {
     json_t *move;
 };
 struct kit_worker {
-    bool live, busy;
+    bool live, busy, reads;
     unsigned generation;
 };
 struct kit_trouble { /* of 1000 */
@@ -544,6 +544,7 @@ static bool kit_send(void *arg, unsigned w, uint64_t task, const char *json, siz
     pst_must(k->worker[w].live);
     pst_must(!k->worker[w].busy);
     k->sent++;
+    k->worker[w].reads = strstr(json, "\"task\":\"read\"") != NULL;
     kit_busy(k, w, true);
     if (k->running > k->most_running)
         k->most_running = k->running;
