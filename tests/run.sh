@@ -99,7 +99,7 @@ built build-test gcc --buildtype=release -Dfaults=true && {
 }
 built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
     suite build-asan --suite unit --suite fuzz --suite asan --num-processes "$jobs"
-targets="control/penstockd control/penstock control/penstock-helper control/penstock-query perf/sim/penstock-sim tests/verify"
+targets="control/penstockd control/penstock control/penstock-helper control/penstock-query control/penstock-load perf/sim/penstock-sim tests/verify"
 of=tsan
 built build-tsan clang --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dperf=false &&
     suite build-tsan --suite tsan --num-processes 1

@@ -3,8 +3,13 @@
 # load-kill.sh [RUN...]: kill -9 of penstockd, its helper and the loader's workers at 200 seeded points, one in each batch
 # that is loaded; a run is five batches into the same two dates. It ends with the content that the same batches
 # have without a kill, readers see whole batches only and never an earlier one again, every file is done with once, and
-# nothing is left beside. All with PST_ALL=1, else a tenth, rotating by PST_SEED.
+# nothing is left beside. Some kills are power cuts: another boot, and temporaries that were not synced are damaged.
+# All with PST_ALL=1, else a tenth, rotating by PST_SEED.
 fault=$(cd "$(dirname "$0")" && pwd)
+if [ -z "${PST_MOUNTS:-}" ] && unshare -m true 2>/dev/null; then # mounts of its own: another boot's id
+    export PST_MOUNTS=1
+    exec unshare -m "$0" "$@"
+fi
 . "$fault/../system/lib.sh"
 workdir
 . "$fault/loadlib.sh"
@@ -23,14 +28,16 @@ choose() { # N: who is killed, when; from the point's own number, the same in ev
     RANDOM=$((RANDOM + $1))
     at= who=daemon after=$((RANDOM % (took + 50)))
     local kind=$((RANDOM % 20)) n
-    if [ $kind -lt 9 ]; then
+    if [ $kind -lt 8 ]; then
         n=${points[$((RANDOM % ${#points[@]}))]}
         at=${n%:*}:$((1 + RANDOM % ${n#*:}))
-    elif [ $kind -lt 13 ]; then who=daemon
+    elif [ $kind -lt 11 ]; then who=daemon
+    elif [ $kind -lt 14 ]; then who=power
     elif [ $kind -lt 17 ]; then who=worker
     elif [ $kind -lt 18 ]; then who=workers
     elif [ $kind -lt 19 ]; then who=stuck
     else who=helper; fi
+    if [ $who = power ] && [ -z "${PST_MOUNTS:-}" ]; then who=daemon; fi
 }
 helper() { pgrep -P "$daemon" -x penstock-helper; }
 workers() { pgrep -P "$(helper)" -x penstock-load; }
@@ -38,12 +45,26 @@ milliseconds() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
 strike() { # WHO
     case $1 in
     daemon) kill -9 "$daemon" ;;
+    power) # all at once; unsynced bytes are gone, or were never written
+        # shellcheck disable=SC2046
+        kill -9 "$daemon" $(helper) $(workers) 2>/dev/null
+        another_boot
+        /usr/bin/python3 "$fault/loadkill.py" damage "$IN/.penstock" "$after" >>"$work/told"
+        ;;
     helper) kill -9 "$(helper)" 2>/dev/null ;;
     worker) kill -9 "$(workers | sort -R --random-source=<(yes "$after") | head -1)" 2>/dev/null ;;
     workers) for w in $(workers); do kill -9 "$w" 2>/dev/null; done ;;
     stuck) for w in $(workers | head -1); do kill -STOP "$w" 2>/dev/null; done ;;
     esac
 }
+
+boot=/proc/sys/kernel/random/boot_id
+another_boot() { cat /proc/sys/kernel/random/uuid >"$work/boot"; }
+if [ -n "${PST_MOUNTS:-}" ]; then
+    cat $boot >"$work/boot"
+    mount --bind "$work/boot" $boot || die "no other boot can be played"
+    trap 'x=$?; umount -l $boot; (exit $x); finish' EXIT
+fi
 
 make $each
 load_config
@@ -93,7 +114,11 @@ for run in $runs; do
             milliseconds "$after"
             strike $who
         fi
-        [ $who = daemon ] && { killed; launch || die "no start behind point $n"; }
+        case $who in daemon | power)
+            killed
+            launch || die "no start behind point $n"
+            ;;
+        esac
         if [ $who = helper ]; then # nothing is started without it: an alarm, and a restart
             milliseconds 200
             stop || die "the end without the helper"
@@ -112,4 +137,4 @@ for run in $runs; do
     hashes >"$work/got"
     cmp -s "$work/wanted" "$work/got" || die "run $run: $(diff "$work/wanted" "$work/got"); $(tail -$each "$work/told")"
 done
-echo "load-kill: $struck kills ($missed not at their point), $(echo $runs | wc -w) runs of $each batches, each with the same content"
+echo "load-kill: $struck kills ($missed not at their point), $(echo $runs | wc -w) runs of $each batches, each with the same content; $(grep -oE "(empty|cut|zeros) /" "$work/told" | wc -l) temporaries damaged by power cuts"

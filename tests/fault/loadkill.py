@@ -3,6 +3,7 @@
 
   loadkill.py make DIR BATCHES           DIR/base.*: what is there before; DIR/b1 ... : batches of four files, two tables,
                                          two dates; DIR/states.json: rows and sums of each table and date behind each
+  loadkill.py damage DIR SEED            files below DIR as a power cut may leave them
   loadkill.py read SOCKET DIR ENOUGH     asks over kdb+ IPC until ENOUGH is there, however often penstockd goes: every
                                          answer is one of the states, never an earlier one than before, both dates and
                                          both tables together
@@ -86,4 +87,24 @@ def read(path, out, enough):
     if not asked: sys.exit("no answer at all")
 
 
-{"make": make, "read": read}[sys.argv[1]](*sys.argv[2:])
+def damage(path, seed):
+    """What a power cut leaves of files that were written and not synced."""
+    r = random.Random(int(seed))
+    done = []
+    for top, _, names in os.walk(path):
+        for name in sorted(names):
+            file = os.path.join(top, name)
+            size = os.path.getsize(file)
+            how = r.choice(["", "", "", "", "empty", "cut", "zeros"])
+            if not how or not size: continue
+            with open(file, "r+b") as f:
+                if how == "zeros":
+                    at = r.randrange(size)
+                    f.seek(at)
+                    f.write(bytes(min(4096, size - at)))
+                else: f.truncate(0 if how == "empty" else r.randrange(size))
+            done.append("%s %s" % (how, file[len(path):]))
+    print("  damaged: " + (", ".join(done) or "nothing"))
+
+
+{"make": make, "read": read, "damage": damage}[sys.argv[1]](*sys.argv[2:])
