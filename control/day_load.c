@@ -122,6 +122,11 @@ void day_load_hold(struct day *y, bool hold)
     pthread_mutex_unlock(&y->load.lock);
 }
 
+uint64_t day_load_commits(struct day *y)
+{
+    return load_relaxed(&y->load.commits);
+}
+
 bool day_load_ready(struct day *y, struct err *why)
 {
     uint64_t epoch;
@@ -134,7 +139,12 @@ bool day_load_ready(struct day *y, struct err *why)
 
 void day_load_init(struct day *y)
 {
+    uint64_t commits = 0;
     pthread_mutex_init(&y->load.lock, NULL);
+    for (unsigned i = 0; i < y->catalogue->nloaded; i++)
+        commits =
+            y->catalogue->loaded[i].commit > commits ? y->catalogue->loaded[i].commit : commits;
+    store_relaxed(&y->load.commits, commits);
 }
 
 void day_load_fini(struct day *y)
@@ -211,9 +221,12 @@ static void note_tables(struct day *y, const struct load_move *m, uint64_t epoch
     for (unsigned i = 0; i < m->n; i++) {
         l[i].date = m->table[i].date;
         l[i].epoch = epoch;
+        l[i].commit = m->commit;
         snprintf(l[i].table, sizeof l[i].table, "%s", m->table[i].table);
         snprintf(l[i].batch, sizeof l[i].batch, "%s", m->batch);
     }
+    if (m->commit > load_relaxed(&y->load.commits))
+        store_relaxed(&y->load.commits, m->commit);
     int r = catalogue_put_loaded(y->catalogue, l, m->n);
     if (r < 0)
         fprintf(stderr,

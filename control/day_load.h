@@ -57,5 +57,8 @@ bool day_load_withdraw(struct day *y);
  * retention), at most DAY_LOAD_HOLD_NS: for a batch that was stale again and again. */
 #define DAY_LOAD_HOLD_NS (600ll * 1000000000)
 void day_load_hold(struct day *y, bool hold);
+/* The highest commit number of a batch that the catalogue knows to be in: a loader whose manifest
+ * was lost must not give it out again, as the markers would say that such a batch is in already. */
+uint64_t day_load_commits(struct day *y);
 /* Is the database open? False: *why is the sentence. */
 bool day_load_ready(struct day *y, struct err *why);

@@ -168,6 +168,7 @@ struct day_load {
     struct day_load_work *given; /* not begun; or the one whose answer waits (`answered`) */
     bool running, answered, hold;
     int64_t hold_until; /* monotonic */
+    _Atomic uint64_t commits;
     void (*wake)(void *arg);
     void *wake_arg;
 };

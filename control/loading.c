@@ -206,8 +206,11 @@ static bool directories(struct loading *l, struct err *err)
 static bool create(struct loading *l, struct err *err)
 {
     const struct config_load *c = &l->d->config->load;
-    struct loader_config lc = {
-        .io = l->io, .instance = l->d->instance_id, .seed = l->d->instance_id, .boot = l->boot};
+    struct loader_config lc = {.io = l->io,
+                               .instance = l->d->instance_id,
+                               .seed = l->d->instance_id,
+                               .boot = l->boot,
+                               .commit_floor = day_load_commits(l->d->days)};
     struct loader_hooks h;
     loading_plan_config(l->plan, &lc);
     loading_hooks(l, &h);

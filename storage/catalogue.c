@@ -120,8 +120,9 @@ static char *epoch_json(const struct catalogue *c)
 
 static char *loaded_json(const struct catalogue_loaded *l)
 {
-    json_t *j = json_pack("{s:{s:i, s:s, s:I, s:s}}", "loaded", "date", (int)l->date, "table",
-                          l->table, "epoch", (json_int_t)l->epoch, "batch", l->batch);
+    json_t *j = json_pack("{s:{s:i, s:s, s:I, s:s, s:I}}", "loaded", "date", (int)l->date, "table",
+                          l->table, "epoch", (json_int_t)l->epoch, "batch", l->batch, "commit",
+                          (json_int_t)l->commit);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     json_decref(j);
     return text;
@@ -132,8 +133,9 @@ static void apply_loaded(struct catalogue *c, const json_t *j)
     const char *table = json_string_value(json_object_get(j, "table"));
     const char *batch = json_string_value(json_object_get(j, "batch"));
     struct catalogue_loaded l = {.date = (int32_t)json_integer_value(json_object_get(j, "date")),
-                                 .epoch =
-                                     (uint64_t)json_integer_value(json_object_get(j, "epoch"))};
+                                 .epoch = (uint64_t)json_integer_value(json_object_get(j, "epoch")),
+                                 .commit =
+                                     (uint64_t)json_integer_value(json_object_get(j, "commit"))};
     if (!table || strlen(table) >= sizeof l.table)
         return;
     strcpy(l.table, table);

@@ -411,8 +411,9 @@ static int by_date(const void *a, const void *b)
     return strcmp((*x)->table, (*y)->table);
 }
 
+/* in: tables of the move that are in already, by number. */
 static bool plan_move(struct plan *p, struct io *io, struct hdb *h, const struct load_move *m,
-                      uint64_t epoch, struct err *err)
+                      const bool *in, uint64_t epoch, struct err *err)
 {
     memset(p, 0, sizeof *p);
     snprintf(p->batch, sizeof p->batch, "%s", m->batch);
@@ -425,11 +426,13 @@ static bool plan_move(struct plan *p, struct io *io, struct hdb *h, const struct
     bool ok = p->date && p->name && t;
     if (!ok)
         err_set(err, -ENOMEM, "no memory for a batch of %u tables", m->n);
+    unsigned n = 0;
     for (unsigned i = 0; ok && i < m->n; i++)
-        t[i] = &m->table[i];
+        if (!in[i])
+            t[n++] = &m->table[i];
     if (ok)
-        qsort(t, m->n, sizeof(struct load_move_table *), by_date);
-    for (unsigned i = 0; ok && i < m->n; i++) {
+        qsort(t, n, sizeof(struct load_move_table *), by_date);
+    for (unsigned i = 0; ok && i < n; i++) {
         struct date *d = &p->date[p->ndates];
         if (!name_good(t[i]->table)) {
             ok = err_set(err, -EINVAL, "a batch names a table that cannot be");
@@ -449,11 +452,11 @@ static bool plan_move(struct plan *p, struct io *io, struct hdb *h, const struct
 }
 
 /* Is it in, and does each table stand on what exists? */
-static bool look(struct hdb *h, const struct load_move *m, struct load_moved *out, bool *already,
-                 struct err *err)
+static bool look(struct hdb *h, const struct load_move *m, struct load_moved *out, bool *in,
+                 bool *already, struct err *err)
 {
     struct hdb_meta *meta = malloc(sizeof *meta);
-    unsigned in = 0, stale = 0;
+    unsigned nin = 0, stale = 0;
     char day[CIVIL_TEXT], final[1200], base[LOAD_BASE_TEXT], which[120] = "";
     bool ok = meta || err_set(err, -ENOMEM, "no memory for a marker");
     for (unsigned i = 0; ok && i < m->n; i++) {
@@ -465,7 +468,8 @@ static bool look(struct hdb *h, const struct load_move *m, struct load_moved *ou
             out->stale[i] = false;
         if (meta_of(final, meta, &why) && has_commit(meta, m->instance, m->commit)) {
             out->rows += meta->rows;
-            in++;
+            in[i] = true;
+            nin++;
             continue;
         }
         ok = load_base(final, base, err);
@@ -479,7 +483,7 @@ static bool look(struct hdb *h, const struct load_move *m, struct load_moved *ou
     free(meta);
     if (!ok)
         return false;
-    *already = in == m->n;
+    *already = nin == m->n;
     if (stale) {
         out->verdict = LOAD_STALE;
         return err_set(err, -ESTALE, "%u tables were replaced since they were merged: %s%s", stale,
@@ -599,13 +603,16 @@ void load_publish(struct io *io, struct hdb *h, const struct load_move *m, uint6
     *published = false;
     bool ok = (m->n && m->commit && load_batch_key_good(m->batch)) ||
               err_set(&err, -EINVAL, "a batch without tables, number or key");
-    ok = ok && look(h, m, out, &already, &err);
+    bool *in = ok ? calloc(m->n, sizeof *in) : NULL;
+    if (ok && !in)
+        ok = err_set(&err, -ENOMEM, "no memory for a batch of %u tables", m->n);
+    ok = ok && look(h, m, out, in, &already, &err);
     if (ok && !already) {
-        out->rows = 0;
-        ok = plan_move(&p, io, h, m, epoch, &err) &&
+        ok = plan_move(&p, io, h, m, in, epoch, &err) &&
              publish(&p, io, h, calendar, schemas, nschemas, lockfile, published, out, &err);
     }
     plan_free(&p);
+    free(in);
     if (ok)
         out->verdict = LOAD_DONE;
     else if (*published) /* it will be finished: trying again finds it done */

@@ -9,7 +9,8 @@
  *                                              without it, nothing of the batch is visible
  *
  * load_publish, with the database's lock held and hdb_clean done:
- *   already    every table's marker has this commit: nothing is done
+ *   already    every table's marker has this commit: nothing is done; one that has it is left as
+ *              it is
  *   stale      a table that exists is not the one that was merged (load_base): nothing is done, the
  *              tables are named; index and merge them again
  *   else       epoch and time into each .pstmeta, `.d` (the last file of a table), a date that is

@@ -165,9 +165,43 @@ static void compacts(void **state)
     catalogue_close(&c);
 }
 
+/* Batches: the newest of a (date, table) counts; many of them survive the file's rewriting. */
+static void loaded(void **state)
+{
+    (void)state;
+    struct catalogue c = {.fd = -1};
+    c.io = io;
+    reopen(&c);
+    for (unsigned round = 1; round <= 30; round++) {
+        struct catalogue_loaded l[60];
+        for (int i = 0; i < 60; i++) {
+            l[i] = (struct catalogue_loaded){
+                .date = 9000 + (i * 7) % 60 / 2, .epoch = round, .commit = round + 5};
+            snprintf(l[i].table, sizeof l[i].table, "t%d", (i * 7) % 60 % 2);
+            snprintf(l[i].batch, sizeof l[i].batch, "k-%u", round);
+        }
+        assert_int_equal(catalogue_put_loaded(&c, l, 60), 0);
+    }
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(c.nloaded, 60);
+        for (int i = 0; i < 60; i++) {
+            const struct catalogue_loaded *l =
+                catalogue_loaded(&c, 9000 + i / 2, i % 2 ? "t1" : "t0");
+            assert_true(l && l->epoch == 30 && l->commit == 35);
+            assert_string_equal(l->batch, "k-30");
+        }
+        assert_null(catalogue_loaded(&c, 8999, "t0"));
+        assert_null(catalogue_loaded(&c, 9029, "t2"));
+        reopen(&c);
+    }
+    assert_true(c.lines < 1000);
+    assert_int_equal(catalogue_put_loaded(&c, NULL, 0), 0);
+    catalogue_close(&c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(torn),
-                                       cmocka_unit_test(compacts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(loaded),
+                                       cmocka_unit_test(torn), cmocka_unit_test(compacts)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
