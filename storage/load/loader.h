@@ -94,6 +94,7 @@ struct gather {
     struct sfile *marked;    /* that it is parsed of */
     unsigned loaded;         /* parts of it that were loaded earlier: ldones */
     char *problem;
+    char *waits; /* for what, if nothing is wrong */
     bool failed; /* waits for news */
     bool alarmed, dirty;
     struct gather *next_dirty;
@@ -106,6 +107,7 @@ struct ldone {
     char hash[36];
     uint64_t batch;
     int64_t at;
+    uint64_t rows, rejected;
     bool failed; /* not loaded: its batch failed */
     bool marker;
     uint32_t part, parts;

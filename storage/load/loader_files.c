@@ -61,6 +61,7 @@ static void gather_free(struct gather *g)
     free(g->id);
     free(g->key);
     free(g->problem);
+    free(g->waits);
     free(g);
 }
 
@@ -263,8 +264,8 @@ static void other_content(struct loader *l, struct sfile *s, const struct ldone 
 
 static void redelivered(struct loader *l, struct sfile *s)
 {
-    file_set(s, F_SAME, NULL);
-    l->f.redelivered++;
+    file_set(s, s->old ? F_LOADED : F_SAME, NULL); /* old: it lies there from before the start */
+    l->f.redelivered += !s->old;
     if (l->c.finished != LOADER_KEEP && !rule_of(l, s->rule)->supersede) {
         /* a correction of it would need the other parts: those that are corrected stay */
         const struct bfile f = {
@@ -745,6 +746,19 @@ static struct sfile *beside(const struct loader *l, unsigned directory, const ch
     return lmap_get(&l->files, path);
 }
 
+/* A manifest that came after the batch in which this file was bad says that it is right now. */
+static void forgive(struct loader *l, struct sfile *s)
+{
+    const struct ldone *d = done_get(l, s->path);
+    if ((s->state != F_QUARANTINED && s->state != F_FAILED) || !d || !d->failed)
+        return;
+    alarm_clear(l, LOADER_ALARM_QUARANTINE, s->path);
+    done_remove(l, s->path);
+    file_set(s, F_READY, NULL);
+    if (s->g)
+        s->g->failed = false;
+}
+
 static void check_manifest(struct loader *l, struct gather *g, struct sfile *marker)
 {
     if (!read_marks(l, g, marker))
@@ -752,12 +766,13 @@ static void check_manifest(struct loader *l, struct gather *g, struct sfile *mar
     struct sfile **list = malloc((g->marks.n + 1) * sizeof *list);
     pst_must(list);
     unsigned n = 0, missing = 0;
-    const char *first = NULL;
-    char text[LOADER_WHY];
+    char text[LOADER_WHY], waits[LOADER_WHY] = "";
     bool wrong = false;
     for (unsigned i = 0; i < g->marks.n; i++) {
         const struct load_marked *m = &g->marks.file[i];
         struct sfile *s = beside(l, g->directory, m->name);
+        if (s && s->rule == g->rule && !s->marker)
+            forgive(l, s);
         if (usable(s) && m->size != UINT64_MAX && m->size != s->size) {
             snprintf(text, sizeof text, "%.120s has %llu bytes, its manifest says %llu", s->name,
                      (unsigned long long)s->size, (unsigned long long)m->size);
@@ -766,7 +781,10 @@ static void check_manifest(struct loader *l, struct gather *g, struct sfile *mar
             list[n++] = s;
         else {
             if (!missing++)
-                first = m->name;
+                snprintf(waits, sizeof waits, "%.120s is %s", m->name,
+                         !s                      ? "not there"
+                         : s->state == F_REFUSED ? "refused"
+                                                 : "not complete yet");
             if (s && s->state == F_UNMATCHED) {
                 snprintf(text, sizeof text, "%.120s, which the manifest names, is not loadable: %s",
                          m->name, s->why);
@@ -780,8 +798,10 @@ static void check_manifest(struct loader *l, struct gather *g, struct sfile *mar
             }
         }
     }
-    (void)first;
     problem(l, g, wrong ? text : NULL);
+    text_set(&g->waits,
+             missing ? text_of("%u of %u files of its manifest are there; %s", n, g->marks.n, waits)
+                     : NULL);
     if (!wrong && !missing) {
         list[n++] = marker;
         struct load_named named = {0};
@@ -823,6 +843,7 @@ static void check_trigger(struct loader *l, struct gather *g, struct sfile *mark
             list = room_for(list, n, &room, sizeof *list);
             list[n++] = s;
         }
+    text_set(&g->waits, n ? NULL : text_of("its trigger is there, none of its files is"));
     if (n && !waits) {
         list = room_for(list, n, &room, sizeof *list);
         list[n++] = marker;
@@ -1144,6 +1165,8 @@ void files_remember(struct loader *l, const struct lbatch *b, const struct bfile
     remember(l, f->path, f->size, f->mtime, failed ? "" : f->hash, b, failed,
              f->state == B_BAD ? f->why : NULL);
     struct ldone *d = done_get(l, f->path);
+    d->rows = f->rows;
+    d->rejected = f->rejected;
     d->marker = f->state == B_MARKER;
     if (b->ended)
         d->at = b->ended;

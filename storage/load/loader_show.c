@@ -322,6 +322,7 @@ static void file_row(const struct loader *l, const struct sfile *s, struct out *
         return;
     const struct bfile *f = s->batch ? lmap_get(&l->batched, s->path) : NULL;
     const struct ldone *d = done_get(l, s->path);
+    bool loaded = !f && d && !d->failed && !d->marker;
     const char *rule = s->rule < 0 ? NULL : l->c.nrules ? l->c.rule[s->rule].name : l->each.name;
     char *key =
         rule ? text_of("%s%s%s", rule, s->key && *s->key ? " " : "", s->key ? s->key : "") : NULL;
@@ -343,8 +344,12 @@ static void file_row(const struct loader *l, const struct sfile *s, struct out *
                          fn.read,
                          fn.post,
                          fn.save,
-                         f && f->state == B_READ ? number((int64_t)f->rows) : json_null(),
-                         f && f->state == B_READ ? number((int64_t)f->rejected) : json_null(),
+                         f && f->state == B_READ ? number((int64_t)f->rows)
+                         : loaded                ? number((int64_t)d->rows)
+                                                 : json_null(),
+                         f && f->state == B_READ ? number((int64_t)f->rejected)
+                         : loaded                ? number((int64_t)d->rejected)
+                                                 : json_null(),
                          words(f && *f->hash ? f->hash
                                : d           ? d->hash
                                              : NULL),
@@ -460,12 +465,17 @@ static void gather_row(const struct loader *l, const struct gather *g, struct ou
         bytes += s->size;
         parts = s->parts > parts ? s->parts : parts;
     }
-    char *why = g->problem ? text_of("%s", g->problem)
-                : parts    ? text_of("%u of %u parts are there", g->n, parts)
-                           : NULL;
+    enum load_by by = l->c.nrules ? l->c.rule[g->rule].by : LOAD_BY_EACH;
+    const char *name = *g->key == '=' ? g->key + 1 : g->key;
+    char *why = g->problem               ? text_of("%s", g->problem)
+                : g->waits               ? text_of("%s", g->waits)
+                : parts                  ? text_of("%u of %u parts are there", g->n, parts)
+                : by == LOAD_BY_TRIGGER  ? text_of("its trigger is not there")
+                : by == LOAD_BY_MANIFEST ? text_of("a manifest that names its files is not there")
+                                         : NULL;
     json_t *const v[] = {json_null(),
                          some(g->since_wall),
-                         words(*g->key ? g->key : "-"),
+                         words(*name ? name : "-"),
                          words(l->c.nrules ? l->c.rule[g->rule].name : l->each.name),
                          words("gathering"),
                          number(g->n),
@@ -602,7 +612,11 @@ json_t *loader_status(const struct loader *l)
     }
     for (const struct gather *g = l->all_gathers; g; g = g->next)
         if (g->problem)
-            trouble(list, "%s: %s", *g->key ? g->key : "waiting files", g->problem);
+            trouble(list, "%s: %s",
+                    *g->key == '=' ? g->key + 1
+                    : *g->key      ? g->key
+                                   : "waiting files",
+                    g->problem);
     for (uint64_t i = 0; l->files.slot && i <= l->files.mask; i++) {
         const struct sfile *s = l->files.slot[i].value;
         if (!s)

@@ -163,6 +163,8 @@ static json_t *done_line(const struct ldone *d)
     put_text(o, "gather", d->gather);
     put_int(o, "part", d->part);
     put_int(o, "parts", d->parts);
+    put_int(o, "rows", (int64_t)d->rows);
+    put_int(o, "rejected", (int64_t)d->rejected);
     return o;
 }
 
@@ -522,6 +524,8 @@ static void line_done(struct loader *l, const json_t *o)
                         .marker = true_in(o, "marker"),
                         .part = (uint32_t)int_in(o, "part"),
                         .parts = (uint32_t)int_in(o, "parts"),
+                        .rows = (uint64_t)int_in(o, "rows"),
+                        .rejected = (uint64_t)int_in(o, "rejected"),
                         .why = *why ? text_of("%s", why) : NULL,
                         .gather = *gather ? text_of("%s", gather) : NULL};
     snprintf(d->hash, sizeof d->hash, "%s", text_in(o, "hash"));

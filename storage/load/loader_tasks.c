@@ -302,6 +302,10 @@ static void succeeded(struct loader *l, struct ltask *t, struct lwork *k, const 
             return;
         }
     }
+    json_int_t rows = json_integer_value(json_object_get(result, "rows")),
+               bytes = json_integer_value(json_object_get(result, "bytes"));
+    t->rows = rows > 0 ? (uint64_t)rows : t->rows; /* a short task has sent no beat */
+    t->bytes = bytes > 0 ? (uint64_t)bytes : t->bytes;
     double s = (double)(l->mono - t->start) / 1e9;
     if (t->kind == T_READ && s > 0.01)
         l->read_rate = l->read_rate > 0 ? 0.8 * l->read_rate + 0.2 * (double)t->file->size / s

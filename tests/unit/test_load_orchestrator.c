@@ -278,8 +278,33 @@ static void trigger_and_manifest(void **state)
     kit_count(&k, &r);
     assert_int_equal(r.rows, 40);
     assert_false(exists(&k, KIT_STAGE "/m2.csv.reason"));
+    /* the manifest itself is wrong: the right one brings the quarantined file back */
+    char *c = rows(120, 10), *d = rows(130, 10);
+    kit_deliver(&k, "m3.csv", c);
+    kit_deliver(&k, "m4.csv", d);
+    snprintf(text, sizeof text, "%032x  m3.csv\n%032x  m4.csv\n%032x  m5.csv\n",
+             crc32c(0, c, strlen(c)), crc32c(0, c, strlen(c)), crc32c(0, b, strlen(b)));
+    kit_deliver(&k, "m_y.md5", text);
+    kit_run(&k, 2 * NS_PER_S);
+    assert_cell(&k, LOADER_BATCHES, "batch", "y", "why", "2 of 3 files");
+    assert_cell(&k, LOADER_BATCHES, "batch", "y", "why", "m5.csv is not there");
+    *strstr(text, "m5.csv") = 0;
+    text[strlen(text) - 34] = 0;
+    kit_deliver(&k, "m_y.md5", text);
+    kit_run(&k, 10 * NS_PER_S);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "m4.csv", "status", "quarantined");
+    snprintf(text, sizeof text, "%032x  m3.csv\n%032x  m4.csv\n", crc32c(0, c, strlen(c)),
+             crc32c(0, d, strlen(d)));
+    kit_deliver(&k, "m_y.md5", text);
+    kit_run(&k, 10 * NS_PER_S);
+    assert_int_equal(k.moved, 3);
+    kit_count(&k, &r);
+    assert_int_equal(r.rows, 60);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "m4.csv", "rows", "10");
     free(a);
     free(b);
+    free(c);
+    free(d);
     kit_end(&k);
 }
 
