@@ -1103,8 +1103,24 @@ static int move_to(struct loader *l, const char *path, const char *name, const c
 static bool unchanged(struct loader *l, const struct bfile *f)
 {
     struct io_stat st;
-    return file_stat(l, f->path, &st) && st.size == f->size && st.modified == f->mtime &&
-           st.ino == f->ino;
+    /* a splayed table's size and time are those of its files */
+    return file_stat(l, f->path, &st) && st.ino == f->ino &&
+           (st.directory || (st.size == f->size && st.modified == f->mtime));
+}
+
+static int delete (struct loader *l, const struct bfile *f, const struct lbatch *b)
+{
+    char gone[1400];
+    int r = l->io->ops->unlink(l->io, f->path);
+    if (r != -EISDIR && r != -EPERM)
+        return r;
+    /* a splayed table: out of sight first, then piece by piece */
+    snprintf(gone, sizeof gone, "%.*s.%s.%llu.gone", (int)(f->name - f->path), f->path, f->name,
+             (unsigned long long)b->id);
+    r = l->io->ops->rename(l->io, f->path, gone);
+    if (r == 0)
+        trash_add(l, text_of("%s", gone));
+    return r;
 }
 
 static void finish_one(struct loader *l, const struct lbatch *b, const struct bfile *f)
@@ -1120,7 +1136,7 @@ static void finish_one(struct loader *l, const struct lbatch *b, const struct bf
         return;
     l->f.io_calls++;
     int r = l->c.finished == LOADER_DELETE
-                ? io->ops->unlink(io, f->path)
+                ? delete (l, f, b)
                 : move_to(l, f->path, f->name, l->c.finished_directory, b);
     if (r < 0 && r != -ENOENT) {
         char text[500];

@@ -215,8 +215,12 @@ static int kit_read(struct kit *k, const json_t *args, const char **why)
         struct kit_text t;
         unsigned rows;
     } out[16];
-    unsigned n = 0;
+    unsigned n = 0, rejected = 0;
     uint64_t rows = 0;
+    if (strstr(text, "REJECT")) {
+        snprintf(name, sizeof name, "%s/rejects", dir);
+        rejected = kit_put(io, name, "1\tsym\tbad\n", 10, false);
+    }
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         char date[16], table[16];
         unsigned long long row;
@@ -257,8 +261,9 @@ static int kit_read(struct kit *k, const json_t *args, const char **why)
     char hash[33];
     snprintf(hash, sizeof hash, "%032x", whole ? crc32c(0, whole, strlen(whole)) : 0);
     free(whole);
-    json_t *result = json_pack("{s:s,s:I,s:i,s:{s:i},s:o}", "hash", hash, "rows", (json_int_t)rows,
-                               "rejected", 0, "symbols", "count", rows ? 1 : 0, "written", written);
+    json_t *result =
+        json_pack("{s:s,s:I,s:i,s:{s:i},s:o}", "hash", hash, "rows", (json_int_t)rows, "rejected",
+                  (int)rejected, "symbols", "count", rows ? 1 : 0, "written", written);
     char *json = json_dumps(result, JSON_COMPACT), to[1400];
     snprintf(name, sizeof name, "%s/result.json.new", dir);
     snprintf(to, sizeof to, "%s/result.json", dir);

@@ -825,6 +825,12 @@ static void odd_files(void **state)
     assert_true(kit_idle(&k, 100 * NS_PER_S));
     assert_cell(&k, LOADER_BATCHES, "batchID", "3", "status", "complete");
     assert_int_equal(loader_commits(k.l), 1);
+    /* rows that were put aside lie beside the file */
+    kit_deliver(&k, "j_1of1.csv", "2026.01.01 trade 10\nREJECT\n");
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 11);
+    assert_file_says(&k, KIT_STAGE "/j_1of1.csv.rejects", "bad");
+    assert_non_null(strstr(k.last_facts, "\"rejected\":1"));
     free(text);
     kit_end(&k);
 }
@@ -1038,6 +1044,49 @@ static void people(struct kit *k)
         retry_all(k);
 }
 
+/* Every single write and sync of the manifest fails once, by an error or by a lie; then the machine
+ * loses its power: nothing is loaded twice, nothing is forgotten. */
+static bool manifest_fault_at(uint64_t n, enum sim_fault_kind kind)
+{
+    struct kit k;
+    kit_defaults(&k, 103);
+    k.rule[0].match = "{batch}_{i}of{M}.csv";
+    start(&k);
+    struct sim_fault *f =
+        sim_fault_add(k.disk, &(struct sim_fault){.ops = SIM_ANY_SYNC | SIM_ANY_WRITE |
+                                                         1u << SIM_RENAME | 1u << SIM_SYNC_DIR,
+                                                  .path = "/state",
+                                                  .skip = n,
+                                                  .times = 1,
+                                                  .kind = kind,
+                                                  .error = EIO});
+    deliver(&k, "a_1of2.csv", 0, 10);
+    deliver(&k, "a_2of2.csv", 10, 10);
+    deliver(&k, "each1.csv", 20, 10);
+    assert_true(kit_idle(&k, 1000 * NS_PER_S));
+    assert_rows(&k, 0, 30);
+    bool hit = f->hit != 0;
+    sim_fault_clear(k.disk);
+    uint64_t reads = k.reads;
+    crash_now(&k, sim_copy(k.disk), true);
+    restart(&k);
+    assert_true(kit_idle(&k, 1000 * NS_PER_S));
+    assert_rows(&k, 0, 30);
+    assert_int_equal(k.reads, reads);
+    kit_end(&k);
+    return hit;
+}
+static void every_manifest_fault(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    while (manifest_fault_at(n, SIM_FAIL))
+        n++;
+    assert_true(n > 10);
+    for (n = 0; manifest_fault_at(n, SIM_LIE); n++)
+        ;
+}
+
 /* Random deliveries, trouble of all kinds, crashes of both kinds. */
 static void life(uint64_t seed, uint64_t *trace)
 {
@@ -1214,6 +1263,7 @@ int main(void)
                                        cmocka_unit_test(every_step_killed),
                                        cmocka_unit_test(every_step_power),
                                        cmocka_unit_test(every_step_in_trouble),
+                                       cmocka_unit_test(every_manifest_fault),
                                        cmocka_unit_test(random_lives),
                                        cmocka_unit_test(many_files)};
     if (getenv("KIT_TEST"))
