@@ -183,24 +183,26 @@ static bool directory(const char *path, mode_t mode, const char *key, struct err
             *c = '/';
         }
     if (mkdir(p, mode) && errno != EEXIST)
-        return err_set(err, -errno, "load.%s %s: cannot make it: %s", key, p, strerror(errno));
+        return err_set(err, -errno, "%s %s: cannot make it: %s", key, p, strerror(errno));
     return (!stat(p, &st) && S_ISDIR(st.st_mode)) ||
-           err_set(err, -ENOTDIR, "load.%s %s is no directory", key, p);
+           err_set(err, -ENOTDIR, "%s %s is no directory", key, p);
 }
 
 static bool directories(struct loading *l, struct err *err)
 {
     const struct config_load *c = &l->d->config->load;
     for (uint32_t i = 0; i < c->staging.count; i++)
-        if (!directory(c->staging.at[i], 0750, "staging", err))
+        if (!directory(c->staging.at[i], 0750, "load.staging", err))
             return false;
-    return directory(loading_plan_temporary(l->plan), 0700, "temporary", err) &&
+    /* the sandbox of workers opens what is there when they start */
+    return directory(l->d->config->database, 0750, "database", err) &&
+           directory(loading_plan_temporary(l->plan), 0700, "load.temporary", err) &&
            (c->finished != CONFIG_FINISHED_MOVE ||
-            directory(loading_plan_done(l->plan), 0750, "finished_directory", err)) &&
+            directory(loading_plan_done(l->plan), 0750, "load.finished_directory", err)) &&
            (!c->quarantine_directory ||
-            directory(c->quarantine_directory, 0750, "quarantine_directory", err)) &&
+            directory(c->quarantine_directory, 0750, "load.quarantine_directory", err)) &&
            (!c->rejects_directory ||
-            directory(c->rejects_directory, 0750, "rejects_directory", err));
+            directory(c->rejects_directory, 0750, "load.rejects_directory", err));
 }
 
 static bool create(struct loading *l, struct err *err)

@@ -54,7 +54,7 @@ static uint64_t group_inactive(const char *directory)
 static uint64_t room(const char *directory, const char *max, const char *used)
 {
     uint64_t limit = group_number(directory, max), now = group_number(directory, used);
-    if (limit == UINT64_MAX || now == UINT64_MAX)
+    if (limit >= 1ull << 62 || now == UINT64_MAX) /* v1 writes "no limit" as a large number */
         return UINT64_MAX;
     uint64_t inactive = group_inactive(directory);
     now = now > inactive ? now - inactive : 0;

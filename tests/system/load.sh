@@ -61,6 +61,7 @@ until_is() { # WHAT WANTED COMMAND...
     what=$1 wanted=$2 got=; shift 2
     end=$((SECONDS + 40))
     while [ $SECONDS -le $end ]; do got=$("$@" 2>&1); [ "$got" = "$wanted" ] && return; sleep 0.05; done
+    [ -z "${PST_KEEP:-}" ] || { p load; p load batches --all; p load files --all; }
     die "$what is $got, not $wanted"
 }
 hashes() { # ROOT [TABLE]: date, rows and content hash of each of its partitions, as the markers say
@@ -287,6 +288,255 @@ formats) # the real tick files with the row counts of their manifest; ITCH, a ca
     is "kdb+" "$(sql "select count(*), min(time), max(src) from kquote where sym = 'AAPL' and bid = 83.42")" "1,2021.01.04D11:22:23.813584000,BARX"
     is "packed" "$(sql 'select count(*) from trade')" 6000
     verified
+    stop || die "the daemon's exit code"
+    ;;
+keys-text) # how files are read, a kind of file for each key; each has its symbol by `constants`
+    TRADE="{columns: {time: timestamp, sym: symbol, px: float, n: long, s: symbol, note: string}}"
+    cp "$BUILD/tests/load_trades.so" "$work/f.so"; chmod 755 "$work" "$work/f.so"
+    kinds= want=
+    kind() { # NAME KEYS ROWS-WANTED [NAME OF THE FILE]; the file's text is on stdin
+        cat >"$work/${4:-$1.txt}"
+        case $2 in *constants:*) ;; *) set -- "$1" "${2:+$2, }constants: {sym: $1}" "$3" "${4:-}" ;; esac
+        kinds="$kinds
+    $1: {match: \"${5:-${4:-$1.txt}}\", table: trade, optional: [\"*\"], $2}"
+        want="$want$3
+"
+    }
+    T=2026.11.02D10:00:00
+    kind separator 'separator: ";"' "separator,$T,1.5,," <<<"time;px
+$T;1.5"
+    kind quote 'quote: single' "quote,$T,2,,a,b" <<<"time,px,note
+$T,2,'a,b'"
+    kind escape 'escape: backslash' "escape,$T,3,,a\"b" <<<"time,px,note
+$T,3,\"a\\\"b\""
+    kind header 'header: no, columns: [time, s]' "header,$T,,,s=px" <<<"$T,px"
+    kind skip_lines 'skip_lines: 2' "skip_lines,$T,4,," <<<"made by
+somebody
+time,px
+$T,4"
+    kind comment 'comment: "%"' "comment,$T,5,," <<<"time,px
+% nothing
+$T,5"
+    kind columns 'header: no, columns: [n, "-", time]' "columns,$T,,6," <<<"6,x,$T"
+    kind map 'map: {When: time, Price: px, "*": "-"}' "map,$T,7,," <<<"Price,When,Other
+7,$T,x"
+    kind nulls 'nulls: [none]' "nulls,$T,,," <<<"time,px
+$T,none"
+    kind decimal 'decimal: comma, separator: ";"' "decimal,$T,8.5,," <<<"time;px
+$T;8,5"
+    kind thousands "thousands: \"'\"" "thousands,$T,1234.5,," <<<"time,px
+$T,1'234.5"
+    kind ragged 'ragged: yes' "ragged,$T,9,," <<<"time,px,n,note
+$T,9"
+    kind rest 'rest: yes, header: no, columns: [time, note]' "rest,$T,,,x,y,z" <<<"$T,x,y,z"
+    kind trim 'trim: yes' "trim,$T,10,," <<<"time,px
+ $T , 10 "
+    kind scale 'scale: {px: 0.25}' "scale,$T,11,," <<<"time,px
+$T,44"
+    kind time_format 'time_format: epoch_s' "time_format,2024.01.01D00:00:00,12,," <<<"time,px
+1704067200.0,12"
+    kind times 'times: {time: kdb_ns}' "times,2026.11.22D00:00:00,13,," <<<"time,px
+848620800000000000,13"
+    kind zone 'zone: America/New_York' "zone,2026.11.02D15:00:00,14,," <<<"time,px
+$T,14"
+    kind date_format 'date_format: dmy' "date_format,2026.11.02D00:00:00,15,," <<<"time,px
+02/11/2026,15"
+    kind date 'date: "2026-11-05", times: {time: clock}' "date,2026.11.05D10:00:00,16,," <<<"time,px
+10:00:00,16"
+    kind max_rejects 'max_rejects: 1' "max_rejects,$T,17,," <<<"time,px
+$T,x
+$T,17"
+    kind partial 'partial: yes' "partial,$T,18,," <<<"time,px
+$T,x
+$T,18"
+    printf 'time,px\n%s,19\n' "$T" >"$work/by-NAMED.txt"
+    kinds="$kinds
+    symbol: {match: \"by-{sym}.txt\", table: trade, optional: [\"*\"], symbol: name}"
+    want="${want}NAMED,$T,19,,
+"
+    printf 't=1793613600000000000 s=PLUG p=20 q=2\nt=1793613600000000000 s=ZZ p=1 q=1\n' >"$work/x.kv"
+    kinds="$kinds
+    plugin: {match: \"x.kv\", table: value, format: plugin, read_function: $work/f.so:key_value, post_read_function: $work/f.so:with_value, save_function: $work/f.so:volumes, options: {skip: ZZ}, optional: [value]}"
+    configure "  workers: 1
+  files:$kinds" "  value: {columns: {time: timestamp, sym: symbol, price: float, size: long, value: float}}"
+    p() { "$bin/penstock" --socket "$work/s.sock" "$@"; }
+    start
+    drop "$work"/*.txt "$work/x.kv"
+    files=$(find "$work" -maxdepth 1 -name '*.txt' -o -maxdepth 1 -name x.kv | wc -l)
+    until_is "files" "$files" figure load 'r["files"].get("complete", 0)'
+    p sql "select sym, time, px, n, s, note from trade order by px, sym" --json -q >"$work/out" || die "sql: $(cat "$work/out")"
+    printf %s "$want" >"$work/want"
+    python3 - "$work/out" "$work/want" <<'PY' || die "rows"
+import json, sys
+def line(r):
+    n = "" if r["n"] is None else str(r["n"])
+    px = "" if r["px"] is None else "%g" % r["px"]
+    return "%s,%s,%s,%s,%s%s" % (r["sym"], r["time"].replace(".000000000", ""), px, n, "s=" + r["s"] if r["s"] else "", r["note"])
+got = sorted(map(line, json.load(open(sys.argv[1]))["rows"]))
+want = sorted(open(sys.argv[2]).read().splitlines())
+for x in want: assert x in got, "not there: %s\n%s" % (x, "\n".join(got))
+assert got == want, set(got) ^ set(want)
+PY
+    is "what a plugin read" "$(sql "select sym, price, size, value from value")" "PLUG,20,2,40"
+    [ "$(counter load.rejected)" = 2 ] || die "$(counter load.rejected) rows are rejected, not 2"
+    is "a reject's file" "$(cut -f 1,2 "$IN/max_rejects.txt.rejects" 2>/dev/null | tail -1 || cat "$IN"/*.rejects)" "2	px"
+    stop || die "the daemon's exit code"
+    ;;
+keys-places) # where files come from and go to, and what is run behind a batch
+    mkdir -p "$IN" "$work/other"
+    files rows "$IN/before.csv" 2026.11.02 10
+    ln -s "$work/other" "$work/link"
+    configure "  temporary: $work/tmp
+  finished: move
+  finished_directory: $work/done
+  quarantine_directory: $work/bad
+  rejects_directory: $work/rejects
+  newly_only: yes
+  post_batch_exec: [$work/hook]
+  post_batch_timeout: 300ms
+  files:
+    some: {match: \"r_*.csv\", table: trade, max_rejects: 5}
+$CSV"
+    sed -i "s|staging: .*|staging: [$IN, $work/link]|" "$work/p.yaml"
+    printf '#!/bin/sh\necho slept; exec sleep 30\n' >"$work/hook"; chmod 755 "$work/hook"
+    start
+    files rows "$work/good.csv" 2026.11.02 20
+    files rows "$work/linked.csv" 2026.11.03 30
+    printf 'time,sym,price\n2026.11.02D10:00:00,A,x\n' >"$work/broken.csv"
+    printf 'time,sym,price,size,ex,note\n2026.11.02D10:00:00,A,x,1,,\n2026.11.02D10:00:00,A,1,1,,\n' >"$work/r_1.csv"
+    drop "$work/good.csv" "$work/broken.csv" "$work/r_1.csv"
+    until_is "the finished file" there sh -c "[ -e $work/done/good.csv ] && [ ! -e $IN/good.csv ] && echo there"
+    until_is "the bad file" there sh -c "[ -s $work/bad/broken.csv.reason ] && [ -e $work/bad/broken.csv ] && echo there"
+    until_is "the rejects" 1 sh -c "cat $work/rejects/r_1.csv*.rejects | grep -c price"
+    [ -d "$work/tmp" ] && [ ! -e "$IN/.penstock" ] || die "temporary files are elsewhere"
+    is "a file from before" "$(sql 'select count(*) from trade')" 21
+    [ -e "$IN/before.csv" ] || die "a file from before is gone"
+    until_raised load.hook
+    p alarms | grep -q "stopped at post_batch_timeout" || die "the hook was not stopped: $(p alarms)"
+    # a directory that is another one now: no event tells, a listing does
+    mkdir "$work/new"; ln -sfn "$work/new" "$work/link"; mv "$work/linked.csv" "$work/new/linked.csv"
+    for _ in $(seq 80); do [ "$(sql 'select count(*) from trade')" = 51 ] && break; sleep 0.1; done
+    is "rows with those of a directory that was replaced" "$(sql 'select count(*) from trade')" 51
+    stop || die "the daemon's exit code"
+    ;;
+keys-batches) # what makes a batch, which comes first, and when one is given up
+    late=$(TZ=America/New_York date -d '+4 sec' +%H:%M:%S)
+    configure "  workers: 2
+  retries: 0
+  batches:
+    triggered: {match: \"t_{batch}_*.csv\", by: trigger, suffix: .go}
+    listed: {match: \"m_*.csv\", by: manifest}
+    first: {match: \"f_{i}of{M}.csv\", priority: 5}
+    last: {match: \"l_{i}of{M}.csv\", priority: -5}
+    late: {match: \"d_{i}of{M}.csv\", deadline: \"$late\"}
+    some: {match: \"p_{i}of{M}.csv\", partial: yes}
+    again: {match: \"s_{i}of{M}.csv\", supersede: yes}
+    never: {match: \"n_{i}of{M}.csv\", gather_timeout: 700ms}
+  files:
+$CSV"
+    start
+    files rows "$work/a.csv" 2026.11.02 10
+    as() { cp "$work/a.csv" "$work/$1"; drop "$work/$1"; } # NAME
+    p load pause >/dev/null || die "pause"
+    files rows "$work/a.csv" 2026.11.02 10 1; as d_1of2.csv
+    files rows "$work/a.csv" 2026.11.02 10 2; as l_1of1.csv
+    files rows "$work/a.csv" 2026.11.02 10 3; as f_1of1.csv
+    files rows "$work/a.csv" 2026.11.02 10 4; as t_x_1.csv
+    files rows "$work/a.csv" 2026.11.02 10 5; as t_x_2.csv
+    files rows "$work/a.csv" 2026.11.02 10 6; as m_1.csv
+    files rows "$work/a.csv" 2026.11.03 10 7; as s_1of1.csv
+    files rows "$work/a.csv" 2026.11.02 10 8; as p_1of2.csv
+    printf 'time,sym,price,size,ex,note\n2026.11.02D10:00:00,A,x,1,,\n' >"$work/a.csv"; as p_2of2.csv
+    files rows "$work/a.csv" 2026.11.02 10 9; as n_1of2.csv
+    (cd "$work" && sha256sum m_1.csv) >"$work/m_1.csv.manifest"; drop "$work/m_1.csv.manifest"
+    until_file t_x_2.csv ready
+    touch "$work/x.go"; drop "$work/x.go"
+    until_file t_x_2.csv queued; until_file f_1of1.csv queued; until_file l_1of1.csv queued
+    p load resume >/dev/null || die "resume"
+    loaded 6 40
+    rows() { sql "select rule, files from pst_batches where commit > 0 order by commit" | tr '\n' ' '; }
+    case "$(rows)" in "first,1 "*"last,1 ") ;; *) die "the order of batches: $(rows)" ;; esac
+    case "$(rows)" in *"triggered,2 "*) ;; *) die "batches: $(rows)" ;; esac
+    case "$(rows)" in *"listed,1 "*) ;; *) die "batches: $(rows)" ;; esac
+    is "a batch without a file" "$(sql "select status, quarantined from pst_batches where rule = 'some'")" "partial,1"
+    is "a batch that waited for too long" "$(sql "select status from pst_batches where rule = 'never'")" failed
+    until_raised load.late
+    files rows "$work/a.csv" 2026.11.03 25 10; as s_1of1.csv
+    loaded 7
+    is "rows of a batch that came again" "$(sql "select count(*) from trade where date = '2026-11-03'")" 25
+    stop || die "the daemon's exit code"
+    ;;
+keys-limits) # workers and memory
+    configure "  workers: 3
+  large_worker: yes
+  worker_memory: 300M
+  large_worker_memory: 400M
+  file_size_limit: 100M
+  memory_buffer: 1M
+  compounding: yes
+  limit_max: 102M
+  memory: cgroup
+  files:
+    big: {match: \"big*.csv\", table: trade, expansion: \"10\"}
+$CSV"
+    start
+    of_plan() { p load plan "$@" --json | python3 -c "import json,sys; r=json.load(sys.stdin); print($what)"; }
+    for i in 1 2 3; do files rows "$work/w$i.csv" 2026.11.02 10 $i; drop "$work/w$i.csv"; loaded $i; done
+    is "workers" "$(sql "select memory, count(*) from pst_workers group by memory order by memory" | tr '\n' ' ')" "$((300 << 20)),2 $((400 << 20)),1 "
+    is "large ones" "$(sql "select count(*) from pst_workers where large")" 1
+    what='r["limit"], r["buffer"]'
+    is "the limit that grew, and the buffer" "$(of_plan)" "$((102 << 20)) $((1 << 20))"
+    grep -q "load.memory: cgroup, but no control group" "$work/daemon.log" || [ -n "$(cat /sys/fs/cgroup/memory.max 2>/dev/null | grep -v max)" ] || die "not a word about the control group"
+    stop || die "the daemon's exit code"
+    sed -i 's/limit_max: .*/limit_min: 98M/; s/memory_buffer: .*/memory_buffer: 4T\n  throttle: 2T\n  allocation: static/; s/  large_worker.*//' "$work/p.yaml"
+    start
+    p load pause >/dev/null || die "pause"
+    files rows "$work/big1.csv" 2026.11.02 1000; drop "$work/big1.csv"
+    until_file big1.csv queued
+    what='r["files"][0]["estimate"] // r["files"][0]["size"]'
+    is "an estimate" "$(of_plan big1.csv)" 10
+    p load resume >/dev/null || die "resume"
+    until_raised load.memory
+    is "a file that waits" "$(file_of big1.csv status)" queued
+    what='r["limit"]'
+    until_is "the limit that fell" "$((98 << 20))" of_plan
+    stop || die "the daemon's exit code"
+    # each worker has its files: the one that hangs keeps its own
+    sed -i 's/memory_buffer: .*/memory_buffer: 1M/; s/throttle: .*/throttle: 0/' "$work/p.yaml"
+    start
+    until_file big1.csv complete
+    p load pause >/dev/null || die "pause"
+    for i in 1 2 3 4 5 6; do files rows "$work/s$i.csv" 2026.11.02 $((i * 10 - 9)) $i; drop "$work/s$i.csv"; done
+    until_file s6.csv queued
+    p load resume >/dev/null || die "resume"
+    until_file s6.csv complete
+    is "files a worker" "$(sql "select count(*) from pst_tasks where task = 'read' and batchid = (select max(batchid) from pst_tasks) group by worker" | tr '\n' ' ')" "2 2 2 "
+    stop || die "the daemon's exit code"
+    ;;
+keys-trouble) # retries, and workers that hang
+    cp "$BUILD/tests/load_misbehave.so" "$work/f.so"; chmod 755 "$work" "$work/f.so"
+    configure "  workers: 1
+  retries: 1
+  stuck_after: 700ms
+  files:
+    hangs: {match: \"hangs*.csv\", table: trade, post_read_function: $work/f.so:misbehave, options: {how: loop}}
+    crashes: {match: \"crashes*.csv\", table: trade, post_read_function: $work/f.so:misbehave, options: {how: crash}}
+$CSV"
+    start
+    files rows "$work/crashes.csv" 2026.11.02 10
+    drop "$work/crashes.csv"
+    from=$(date +%s%N)
+    until_file crashes.csv quarantined
+    [ $(($(date +%s%N) - from)) -lt 4500000000 ] || die "two attempts took $((($(date +%s%N) - from) / 1000000)) ms"
+    is "workers that were lost" "$(counter load.workers_lost)" 2
+    until_raised load.quarantined
+    files rows "$work/hangs.csv" 2026.11.02 10
+    drop "$work/hangs.csv"
+    until_file hangs.csv quarantined
+    grep -q "hang\|silent\|progress" "$IN/hangs.csv.reason" || die "reason: $(cat "$IN/hangs.csv.reason")"
+    files rows "$work/good.csv" 2026.11.02 10
+    drop "$work/good.csv"
+    loaded 1
     stop || die "the daemon's exit code"
     ;;
 esac
