@@ -261,9 +261,9 @@ formats) # the real tick files with the row counts of their manifest; ITCH, a ca
       times: {time: epoch_s}
       constants: {sym: cryptofeed}
       max_rejects: 20
-    itch: {match: "itch_*.bin", format: itch50, feed: itch, session: "1", date: "2020-01-30"}
+    itch: {match: "itch_*.bin", format: itch50, feed: itch, session: S1, date: "2020-01-30"}
     iex: {match: "iex_*.pcapng*", format: pcap, feed: iex}
-    kdb: {match: "quote", format: splayed, table: kquote, date: "2021-01-04"}
+    kdb: {match: "quote", format: splayed, table: kquote, date: "2021-01-04", sym: '"$work/symbols"'}
     packed: {match: "p_*.csv*", table: trade}' '  tick: {columns: {time: timestamp, sym: symbol, price: float, size: long, ex: char, cond: string, flag: int}}
   fx: {columns: {time: timestamp, sym: symbol, bid: float, ask: float}}
   raw: {columns: {time: timestamp, sym: symbol, text: string}}
@@ -276,7 +276,8 @@ formats) # the real tick files with the row counts of their manifest; ITCH, a ca
     gzip "$work/p_2.csv" && zstd -q --rm "$work/p_3.csv" && lz4 -q --rm "$work/p_4.csv" "$work/p_4.csv.lz4" || die "packing"
     (cd "$work" && python3 -c 'import zipfile; zipfile.ZipFile("p_5.csv.zip", "w", zipfile.ZIP_DEFLATED).write("p_5.csv")' && rm p_5.csv)
     drop "$work"/p_*.csv*
-    p load add "$DATA/kdb/hdb-2021/2021.01.04/quote" >"$work/out" || die "add of a splayed table: $(cat "$work/out")"
+    cp -r "$DATA/kdb/hdb-2021/2021.01.04/quote" "$work/quote"; cp "$DATA/kdb/hdb-2021/sym" "$work/symbols"; chmod -R u+w "$work/quote"
+    p load add "$work/quote" >"$work/out" || die "add of a splayed table: $(cat "$work/out")"
     until_is "files that are loaded" "15 1" complete
     is "SPY" "$(sql 'select date, count(*) from tick group by date' | tr '\n' ' ')" "2013.10.07,250918 2013.10.08,453339 2013.10.09,446784 "
     is "SPY's first" "$(sql "select time, price, size, ex, cond from tick where date = '2013-10-07' limit 1")" "2013.10.07D08:00:00.000000000,167.41,100,P,T"
@@ -284,6 +285,7 @@ formats) # the real tick files with the row counts of their manifest; ITCH, a ca
     is "raw lines" "$(sql 'select sym, count(*) from raw group by sym' | sort | tr '\n' ' ')" "binance,$((41249 + 74655)) cryptofeed,$((9952 - 6 + 7179 - 4)) " # two lines are empty, eight are rejected
     is "lines that are none" "$(sql "select sum(rejected) from pst_batches")" 8
     is "ITCH" "$(sql "select count(*) from itch_order")" 9705
+    is "its session" "$(sql "select feed, session, count(*) from itch_order group by feed, session")" "itch,S1,9705"
     is "the capture" "$(sql "select count(*) from iex_quote") $(sql "select count(*) from iex_trade")" "27217 6393"
     is "kdb+" "$(sql "select count(*), min(time), max(src) from kquote where sym = 'AAPL' and bid = 83.42")" "1,2021.01.04D11:22:23.813584000,BARX"
     is "packed" "$(sql 'select count(*) from trade')" 6000
@@ -318,7 +320,7 @@ $T,4"
 % nothing
 $T,5"
     kind columns 'header: no, columns: [n, "-", time]' "columns,$T,,6," <<<"6,x,$T"
-    kind map 'map: {When: time, Price: px, "*": "-"}' "map,$T,7,," <<<"Price,When,Other
+    kind map 'map: {When: time, Price: {column: px}, "*": "-"}' "map,$T,7,," <<<"Price,When,Other
 7,$T,x"
     kind nulls 'nulls: [none]' "nulls,$T,,," <<<"time,px
 $T,none"
@@ -331,7 +333,7 @@ $T,9"
     kind rest 'rest: yes, header: no, columns: [time, note]' "rest,$T,,,x,y,z" <<<"$T,x,y,z"
     kind trim 'trim: yes' "trim,$T,10,," <<<"time,px
  $T , 10 "
-    kind scale 'scale: {px: 0.25}' "scale,$T,11,," <<<"time,px
+    kind scale 'scale: {px: {factor: 0.25}}' "scale,$T,11,," <<<"time,px
 $T,44"
     kind time_format 'time_format: epoch_s' "time_format,2024.01.01D00:00:00,12,," <<<"time,px
 1704067200.0,12"
@@ -420,7 +422,7 @@ $CSV"
     stop || die "the daemon's exit code"
     ;;
 keys-batches) # what makes a batch, which comes first, and when one is given up
-    late=$(TZ=America/New_York date -d '+4 sec' +%H:%M:%S)
+    after=$(($(date +%s) + 5)) late=$(TZ=America/New_York date -d '+5 sec' +%H:%M:%S)
     configure "  workers: 2
   retries: 0
   batches:
@@ -434,11 +436,10 @@ keys-batches) # what makes a batch, which comes first, and when one is given up
     never: {match: \"n_{i}of{M}.csv\", gather_timeout: 700ms}
   files:
 $CSV"
-    start
-    files rows "$work/a.csv" 2026.11.02 10
     as() { cp "$work/a.csv" "$work/$1"; drop "$work/$1"; } # NAME
-    p load pause >/dev/null || die "pause"
     files rows "$work/a.csv" 2026.11.02 10 1; as d_1of2.csv
+    start
+    p load pause >/dev/null || die "pause"
     files rows "$work/a.csv" 2026.11.02 10 2; as l_1of1.csv
     files rows "$work/a.csv" 2026.11.02 10 3; as f_1of1.csv
     files rows "$work/a.csv" 2026.11.02 10 4; as t_x_1.csv
@@ -460,9 +461,11 @@ $CSV"
     case "$(rows)" in *"listed,1 "*) ;; *) die "batches: $(rows)" ;; esac
     is "a batch without a file" "$(sql "select status, quarantined from pst_batches where rule = 'some'")" "partial,1"
     is "a batch that waited for too long" "$(sql "select status from pst_batches where rule = 'never'")" failed
-    until_raised load.late
     files rows "$work/a.csv" 2026.11.03 25 10; as s_1of1.csv
     loaded 7
+    while [ "$(date +%s)" -le $after ]; do sleep 0.1; done
+    files rows "$work/a.csv" 2026.11.02 10 11; as d_2of2.csv
+    until_raised load.late
     is "rows of a batch that came again" "$(sql "select count(*) from trade where date = '2026-11-03'")" 25
     stop || die "the daemon's exit code"
     ;;
@@ -476,41 +479,48 @@ keys-limits) # workers and memory
   compounding: yes
   limit_max: 102M
   memory: cgroup
+  batches:
+    counted: {match: \"c_{i}of{M}.csv\"}
   files:
     big: {match: \"big*.csv\", table: trade, expansion: \"10\"}
 $CSV"
     start
-    of_plan() { p load plan "$@" --json | python3 -c "import json,sys; r=json.load(sys.stdin); print($what)"; }
+    of_plan() { p load plan "$@" --json | python3 -c "import json,sys; r=json.load(sys.stdin); print($shown)"; }
     for i in 1 2 3; do files rows "$work/w$i.csv" 2026.11.02 10 $i; drop "$work/w$i.csv"; loaded $i; done
     is "workers" "$(sql "select memory, count(*) from pst_workers group by memory order by memory" | tr '\n' ' ')" "$((300 << 20)),2 $((400 << 20)),1 "
     is "large ones" "$(sql "select count(*) from pst_workers where large")" 1
-    what='r["limit"], r["buffer"]'
+    shown='r["limit"], r["buffer"]'
     is "the limit that grew, and the buffer" "$(of_plan)" "$((102 << 20)) $((1 << 20))"
     grep -q "load.memory: cgroup, but no control group" "$work/daemon.log" || [ -n "$(cat /sys/fs/cgroup/memory.max 2>/dev/null | grep -v max)" ] || die "not a word about the control group"
     stop || die "the daemon's exit code"
-    sed -i 's/limit_max: .*/limit_min: 98M/; s/memory_buffer: .*/memory_buffer: 4T\n  throttle: 2T\n  allocation: static/; s/  large_worker.*//' "$work/p.yaml"
+    sed -i 's/limit_max: .*/limit_min: 98M/; s/memory_buffer: .*/memory_buffer: 4T/; s/  large_worker.*//' "$work/p.yaml"
     start
     p load pause >/dev/null || die "pause"
     files rows "$work/big1.csv" 2026.11.02 1000; drop "$work/big1.csv"
     until_file big1.csv queued
-    what='r["files"][0]["estimate"] // r["files"][0]["size"]'
+    shown='r["files"][0]["estimate"] // r["files"][0]["size"]'
     is "an estimate" "$(of_plan big1.csv)" 10
     p load resume >/dev/null || die "resume"
+    for i in 4 5; do files rows "$work/w$i.csv" 2026.11.02 10 $i; drop "$work/w$i.csv"; until_file w$i.csv complete; done
+    shown='r["limit"]'
+    is "the limit that fell" "$(of_plan)" "$((98 << 20))"
+    stop || die "the daemon's exit code"
+    sed -i 's/memory_buffer: .*/memory_buffer: 1M\n  throttle: 2T/' "$work/p.yaml"
+    start
+    files rows "$work/w6.csv" 2026.11.02 10 6; drop "$work/w6.csv"
     until_raised load.memory
-    is "a file that waits" "$(file_of big1.csv status)" queued
-    what='r["limit"]'
-    until_is "the limit that fell" "$((98 << 20))" of_plan
+    is "a file that waits" "$(file_of w6.csv status)" queued
     stop || die "the daemon's exit code"
     # each worker has its files: the one that hangs keeps its own
-    sed -i 's/memory_buffer: .*/memory_buffer: 1M/; s/throttle: .*/throttle: 0/' "$work/p.yaml"
+    sed -i 's/throttle: .*/throttle: 0\n  allocation: static/' "$work/p.yaml"
     start
-    until_file big1.csv complete
+    until_file w6.csv complete
     p load pause >/dev/null || die "pause"
-    for i in 1 2 3 4 5 6; do files rows "$work/s$i.csv" 2026.11.02 $((i * 10 - 9)) $i; drop "$work/s$i.csv"; done
-    until_file s6.csv queued
+    for i in 1 2 3 4 5 6; do files rows "$work/c_${i}of6.csv" 2026.11.02 $((i * 10 - 9)) $i; drop "$work/c_${i}of6.csv"; done
+    until_file c_6of6.csv queued
     p load resume >/dev/null || die "resume"
-    until_file s6.csv complete
-    is "files a worker" "$(sql "select count(*) from pst_tasks where task = 'read' and batchid = (select max(batchid) from pst_tasks) group by worker" | tr '\n' ' ')" "2 2 2 "
+    until_file c_6of6.csv complete
+    is "files a worker" "$(sql "select worker, count(*) from pst_tasks where task = 'read' and args like '%of6.csv' group by worker order by worker" | tr '\n' ' ')" "w0,2 w1,2 w2,2 "
     stop || die "the daemon's exit code"
     ;;
 keys-trouble) # retries, and workers that hang
