@@ -13,7 +13,7 @@ load_config "$(for k in $kinds; do
     echo "    $k: {match: \"$k*.csv\", table: trade, post_read_function: \"$bad\", options: {how: $k}}"
 done)
     plain: {match: \"plain*.csv\", table: trade}"
-sed -i "s/^  finished: move/  finished: keep/; /^  finished_directory/d; s/^  retries: .*/  retries: 2\n  worker_memory: 64M\n  quarantine_directory: ${work//\//\\/}\/quarantine/" "$work/p.yaml"
+sed -i "s/^  finished: move/  finished: keep/; s/^  retries: .*/  retries: 2\n  worker_memory: 64M\n  quarantine_directory: ${work//\//\\/}\/quarantine/" "$work/p.yaml"
 raised() { p alarms --json | python3 -IS -c 'import json,sys; print(*[a["code"] for a in json.load(sys.stdin)["raised"]])'; }
 column() { p load "$1" --all --json | python3 -IS -c "
 import json, sys

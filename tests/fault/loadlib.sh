@@ -27,8 +27,7 @@ ${TEMPORARY:+  temporary: $TEMPORARY}
   retries: 5
   retry_backoff: 50ms
   stuck_after: 1s
-  finished: move
-  finished_directory: $IN/.done
+  finished: ${FINISHED:-move}
   batches:
     kill: {match: \"{batch}.{i}of{M}.*.csv\"}
   files:
@@ -83,10 +82,11 @@ hashes() { # what the markers of all partitions say: table, date, rows, content 
 }
 clean_report() { if ls "$work"/report* >/dev/null 2>&1; then die "the sanitizer has something to say: $(head -60 "$work"/report*)"; fi; }
 accounted() { # N: the files of so many batches are done with, each once; nothing is left beside
-    local left
-    [ "$(find "$IN/.done" -name '*.csv' 2>/dev/null | wc -l)" = $((4 * $1)) ] || die "files that are done: $(ls -A "$IN" "$IN/.done")"
+    local left gone=0
+    [ "${FINISHED:-move}" = delete ] && gone=$((4 * $1 - 4)) # those of the base were moved
+    [ "$(find "$IN/.done" "$IN" -maxdepth 1 -name '*.csv' 2>/dev/null | sort -u | wc -l)" = $((4 * $1 - gone)) ] || die "files: $(ls -A "$IN" "$IN/.done")"
     left=$(find "$IN" -mindepth 1 -maxdepth 1 -not -name '.*')
-    [ -z "$left" ] || die "left in the staging directory: $left"
+    [ -z "$left" ] || [ "${FINISHED:-}" = keep ] || die "left in the staging directory: $left"
     for _ in $(seq 50); do
         left=$(find "${TEMPORARY:-$IN/.penstock}" -mindepth 1 2>/dev/null; find "$HDB" -name '*$' -not -name 'pst$'; find "$HDB/pst\$/load" -mindepth 1 2>/dev/null)
         [ -z "$left" ] && break
