@@ -90,12 +90,12 @@ static bool room_for_marks(struct load_text *t, uint32_t n)
     return true;
 }
 
-/* room bytes of text, a newline more, and what is readable around them. */
+/* Room bytes of text, a newline more, and what is readable around them. */
 static bool window(struct load_text *t, uint32_t room)
 {
     size_t bytes = (size_t)TEXT_PAD_BEFORE + room + 1 + TEXT_PAD_BEHIND;
     char *memory = calloc(1, bytes), *scratch = malloc(room + 1);
-    if (!memory || !scratch || !room_for_marks(t, TEXT_MARKS(room + 1))) {
+    if (!memory || !scratch) {
         free(memory);
         free(scratch);
         return false;
@@ -139,7 +139,8 @@ struct load_text *load_text_open(const struct load_reader_config *c, size_t byte
     t->block = t->batch.block = load_block_create(&r->tables[0], 0, 0, err);
     bytes = bytes ? bytes : TEXT_WINDOW;
     bytes = bytes < WINDOW_MIN ? WINDOW_MIN : bytes > TEXT_ROW_MAX ? TEXT_ROW_MAX : bytes;
-    if (!t->block || !window(t, (uint32_t)bytes)) {
+    t->piece = (uint32_t)bytes;
+    if (!t->block || !window(t, t->piece)) {
         if (t->block)
             no_memory(err);
         load_text_close(t);
@@ -174,8 +175,8 @@ void load_text_facts(const struct load_text *t, struct load_text_facts *f)
 /* The window's first n bytes have been dealt with; so many '\n' were among them. */
 static void drop(struct load_text *t, uint32_t n, uint32_t lines)
 {
+    t->win += n;
     t->used -= n;
-    memmove(t->win, t->win + n, t->used);
     t->line += lines;
     if (t->narrow) { /* the stretch that a quote without end made us read twice */
         t->narrow -= n < t->narrow ? n : t->narrow;
@@ -294,7 +295,8 @@ static bool bend(struct load_text *t, uint32_t row, uint32_t start)
         !room_for_marks(t, 2 * (t->room_marks + t->nfields)))
         return false;
     uint32_t end = x->mark[x->row[row] - 1], *out = x->mark + x->marks;
-    x->careful |= n > t->nfields; /* the last field holds what the index took for others */
+    if (n > t->nfields) /* the last field holds what the index took for others */
+        x->careful = x->behind = true;
     end -= n < t->nfields && end > start && t->win[end - 1] == '\r';
     *out++ = start - 1;
     t->base[t->rows++] = x->marks + 1;
@@ -304,7 +306,29 @@ static bool bend(struct load_text *t, uint32_t row, uint32_t start)
     return true;
 }
 
-static bool sort_rows(struct load_text *t, struct err *err)
+/* The first column with text behind its quotes in the row that was listed last; NULL = none. */
+static const struct text_column *broken(struct load_text *t)
+{
+    for (unsigned i = 0; i < t->ncols; i++) {
+        const struct text_column *c = &t->col[i];
+        const uint32_t *mark = t->index.mark + t->base[t->rows - 1] + c->field;
+        uint32_t start = mark[-1] + c->skip;
+        const char *p = t->win + start;
+        size_t n = mark[0] > start ? mark[0] - start : 0;
+        n -= c->last && n && p[n - 1] == '\r';
+        if (text_unquote(&t->syntax, &p, &n, t->batch.scratch) == TEXT_BEHIND)
+            return c;
+    }
+    return NULL;
+}
+
+/*
+ * Rows that are passed over, bad by their shape, or to be read. *stop: a row of several lines is
+ * not what it should be, so it is a quote that stands where it should not; its first line is bad,
+ * and what follows must be indexed again from the second one on, or the lines up to the next quote
+ * would go with it.
+ */
+static bool sort_rows(struct load_text *t, uint32_t *stop, struct err *err)
 {
     struct text_index *x = &t->index;
     const struct load_recipe *r = t->r;
@@ -313,6 +337,7 @@ static bool sort_rows(struct load_text *t, struct err *err)
     for (uint32_t i = 0; i < rows; i++) {
         uint32_t from = i ? x->row[i - 1] : 0, n = x->row[i] - from;
         uint32_t start = (x->mark + from)[-1] + 1, end = x->mark[x->row[i] - 1];
+        struct text_bad bad = {.start = start, .end = end, .fields = n};
         if (n == 1 && (end == start || (end == start + 1 && t->win[start] == '\r'))) {
             t->facts.skipped++;
             continue;
@@ -329,46 +354,75 @@ static bool sort_rows(struct load_text *t, struct err *err)
             if (header)
                 continue;
         }
-        if (pst_likely(n == t->nfields))
+        if (pst_likely(n == t->nfields)) {
             t->base[t->rows++] = from;
-        else if (n < t->nfields ? r->ragged : r->rest) {
+        } else if (n < t->nfields ? r->ragged : r->rest) {
             if (!bend(t, i, start))
                 return no_memory(err);
         } else {
-            text_bad_add(&t->batch, (struct text_bad){start, UINT32_MAX, NULL, TEXT_FIELDS});
+            bad.reason = TEXT_FIELDS;
         }
+        if (pst_likely(!bad.reason && !x->behind))
+            continue;
+        const char *line = memchr(t->win + start, '\n', end - start);
+        if (!bad.reason) {
+            if (!line || !(bad.column = broken(t)))
+                continue;
+            bad.reason = TEXT_BEHIND;
+            t->rows--;
+        } else if (line) {
+            bad.reason = TEXT_STRAY;
+        }
+        if (line) {
+            bad.end = (uint32_t)(line - t->win);
+            *stop = bad.end + 1;
+            x->rows = i;
+        }
+        text_bad_add(&t->batch, bad);
+        if (line)
+            break;
     }
-    return true;
+    return !t->batch.failed || no_memory(err);
 }
 
-/* What the window holds; with `last`, all of it. */
+/* What the window holds, a piece at a time that fits the cache; with `last`, all of it. */
 static bool run(struct load_text *t, bool last, struct err *err)
 {
     const struct text_kernels *k = text_kernels();
+    uint32_t piece = t->piece;
     if (!t->begun && !begin(t, err))
         return false;
     while (pass_lines(t) && t->used) {
-        uint32_t n = t->narrow && t->used > t->limit ? t->limit : t->used;
+        uint32_t n = piece < t->limit ? piece : t->limit;
+        n = n < t->used ? n : t->used;
         const bool whole = n == t->used, added = whole && last && t->win[n - 1] != '\n';
         if (added)
             t->win[n++] = '\n';
+        if (!room_for_marks(t, TEXT_MARKS(n)))
+            return no_memory(err);
         struct text_index *x = &t->index;
         k->index(&t->syntax, t->win, n, x);
         if (!x->rows) {
-            bool too_long = !whole || t->used >= t->limit;
-            if (!too_long && !last)
+            if (n < t->limit && !whole) {
+                piece *= 2;
+                continue;
+            }
+            if (n < t->limit && !last)
                 return t->used < t->room ||
                        window(t, 2 * t->room < t->limit ? 2 * t->room : t->limit) || no_memory(err);
-            if (!reject_line(t, too_long ? TEXT_LONG_ROW : TEXT_OPEN, err))
+            if (!reject_line(t, n < t->limit ? TEXT_OPEN : TEXT_LONG_ROW, err))
                 return false;
+            piece = t->piece;
             continue;
         }
-        uint32_t done = x->mark[x->row[x->rows - 1] - 1] + 1;
-        if (!sort_rows(t, err) || (t->planned && !text_rows(t, err)))
+        uint32_t done = x->mark[x->row[x->rows - 1] - 1] + 1, stop = 0;
+        if (!sort_rows(t, &stop, err) || (t->planned && !text_rows(t, err)))
             return false;
+        done = stop ? stop : done;
         drop(t, done < t->used ? done : t->used, x->lines - count_lines(t->win + done, n - done));
-        if (whole && !last)
+        if (whole && !last && !stop)
             return true;
+        piece = t->piece;
     }
     return true;
 }
@@ -376,20 +430,19 @@ static bool run(struct load_text *t, bool last, struct err *err)
 bool load_text_feed(struct load_text *t, const void *bytes, size_t n, bool last, struct err *err)
 {
     const char *p = bytes;
-    for (;;) {
+    char *start = t->memory + TEXT_PAD_BEFORE;
+    while (n) {
+        if (t->win != start)
+            memmove(start, t->win, t->used);
+        t->win = start;
         size_t take = n < t->room - t->used ? n : t->room - t->used;
-        if (take) {
-            memcpy(t->win + t->used, p, take);
-            p += take;
-        }
+        memcpy(t->win + t->used, p, take);
         t->used += (uint32_t)take;
+        p += take;
         n -= take;
-        if (n || t->used == t->room) {
-            if (!run(t, false, err))
-                return false;
-        } else {
-            break;
-        }
+        if (t->used == t->room && !run(t, false, err))
+            return false;
+        start = t->memory + TEXT_PAD_BEFORE;
     }
     if (!last)
         return true;

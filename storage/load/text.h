@@ -21,10 +21,15 @@
  * QUOTES. A quote opens only where a field begins: 5" is a plain text. Within quotes separators and
  * line ends are text, a doubled quote is one, and the quote must be followed by the field's end.
  * With `escape`, the byte behind one is text whatever it is, in quotes and out of them; behind a
- * backslash n, r, t and 0 mean newline, return, tab and NUL. A quote that never closes makes the
- * rest of the file one row; such a row ends as bad where it passes TEXT_ROW_MAX or at the end of
- * the file, and reading goes on behind the first line of it: one stray quote costs one row, not a
- * file.
+ * backslash n, r, t and 0 mean newline, return, tab and NUL.
+ *
+ * A STRAY QUOTE costs its line, not what follows. A quote that opens where it should not makes one
+ * row of all lines up to the next quote, perhaps of the rest of the file. So a row of several lines
+ * with another number of fields than the file has, or with text behind a closing quote, and one
+ * that passes TEXT_ROW_MAX or does not end at all, is bad by its first line only, and reading goes
+ * on behind that. (Behind a row that was too long, rows beyond TEXT_WINDOW are too long as well,
+ * for as many bytes as have been read twice.) Rows of several lines whose values are wrong are bad
+ * whole.
  *
  * HEADER. `yes`; `no`; `auto`: the first row is one when any of its fields is the name of a column
  * that the recipe or the table knows. Names are compared exactly, else without regard to case.

@@ -24,7 +24,8 @@ void text_batch_bad(struct text_batch *b, const struct text_column *c, uint32_t 
     if (text_batch_is_bad(b, r))
         return;
     b->marked[r / 8] |= (uint8_t)(1u << (r % 8));
-    text_bad_add(b, (struct text_bad){(b->mark + b->base[r])[-1] + 1, r, c, reason});
+    text_bad_add(b, (struct text_bad){
+                        .start = (b->mark + b->base[r])[-1] + 1, .column = c, .reason = reason});
 }
 
 bool text_is_null(const struct load_recipe *r, const char *p, size_t n)

@@ -30,6 +30,7 @@ void text_index_bytes(const struct text_syntax *s, const char *p, uint32_t n, ui
         } else if (c == s->escape) {
             escaped = true;
             x->careful = true;
+            x->behind |= state == TEXT_CLOSED;
             state = state == TEXT_QUOTED ? TEXT_QUOTED : TEXT_PLAIN;
             continue;
         } else if (c == s->quote) {
@@ -55,6 +56,7 @@ void text_index_bytes(const struct text_syntax *s, const char *p, uint32_t n, ui
             x->row[x->rows++] = x->marks;
             state = TEXT_ROW;
         } else {
+            x->behind |= state == TEXT_CLOSED && !(c == '\r' && i + 1 < n && p[i + 1] == '\n');
             state = TEXT_PLAIN;
         }
     }

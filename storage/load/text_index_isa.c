@@ -144,11 +144,17 @@ pst_inline void list(struct text_index *x, uint64_t marks, uint64_t ends, uint32
     x->marks += n;
 }
 
+/* Which of some bytes are the '\r' of a "\r\n"; the last of a block is never known to be one. */
+pst_inline uint64_t line_ends(const struct block *b, uint64_t some)
+{
+    return some ? block_find(b, '\r') & block_find(b, '\n') >> 1 : 0;
+}
+
 static void TEXT_INDEX(const struct text_syntax *s, const char *p, uint32_t n, struct text_index *x)
 {
     struct text_at at = {TEXT_ROW, false};
     x->marks = x->rows = x->lines = 0;
-    x->careful = x->nul = false;
+    x->careful = x->behind = x->nul = false;
     if (s->nseparator > 1) {
         text_index_bytes(s, p, n, 0, n, &at, x);
         return;
@@ -176,6 +182,8 @@ static void TEXT_INDEX(const struct text_syntax *s, const char *p, uint32_t n, s
             }
         }
         bool odd = at.state == TEXT_COMMENT;
+        if (at.state == TEXT_CLOSED && !quotes)
+            x->behind |= !((marks | line_ends(&b, 1)) & 1);
         uint64_t closes = 0, in = 0;
         if (quotes || at.state == TEXT_QUOTED) {
             in = within(quotes) ^ (at.state == TEXT_QUOTED ? ~0ull : 0);
@@ -187,6 +195,8 @@ static void TEXT_INDEX(const struct text_syntax *s, const char *p, uint32_t n, s
             uint64_t doubled = closes << 1 | (at.state == TEXT_CLOSED);
             odd |= (opens & ~(begins | doubled)) != 0;
             careful |= (opens & doubled) != 0;
+            uint64_t behind = doubled & ~(marks | quotes) & valid;
+            x->behind |= (behind & ~line_ends(&b, behind)) != 0;
         }
         if (s->ncomment)
             odd |=

@@ -25,6 +25,7 @@ struct text_index {
     uint32_t marks, rows;
     uint32_t lines; /* bytes '\n', wherever they stand */
     bool careful;   /* doubled or stray quotes, escapes: fields must be looked through */
+    bool behind;    /* there may be text behind a closing quote; false: there is none */
     bool nul;       /* a byte of the text is 0 */
 };
 /* Entries that `mark` and `row` need for a text of n bytes. */
@@ -82,7 +83,8 @@ struct text_column {
 
 struct text_bad {
     uint32_t start;                   /* of the row in the window */
-    uint32_t row;                     /* in the batch; UINT32_MAX: it has none */
+    uint32_t end;                     /* 0 = where the index says */
+    uint32_t fields;                  /* FIELDS: how many it has */
     const struct text_column *column; /* NULL = the whole row */
     int reason;
 };
@@ -155,9 +157,11 @@ struct load_text {
     struct load_days days;
     struct load_text_facts facts;
 
-    /* The window: win[0 ... used) begins where a row begins. */
+    /* The window: win[0 ... used) begins where a row begins; it moves on in the memory, and back to
+     * its start when bytes are added. */
     char *memory, *win;
     uint32_t used, room;
+    uint32_t piece; /* bytes indexed at a time, while rows are shorter */
     uint32_t limit; /* of a row: less than TEXT_ROW_MAX until `narrow` more bytes went by */
     uint64_t narrow;
     bool begun, discard; /* the first bytes were looked at; up to the next '\n' all goes */

@@ -24,6 +24,7 @@
     X(SYMBOLS, "the file has too many distinct symbols")                                           \
     X(OPEN, "the quotes do not close")                                                             \
     X(BEHIND, "there is text behind the closing quote")                                            \
+    X(STRAY, "a quote in it closes on a later line, and that makes no row")                        \
     X(FIELDS, "the row has %u fields, and the file %u columns")                                    \
     X(LONG_ROW, "the row is too long, or a quote in it never closes")                              \
     X(TIMELESS, "a row without a time belongs to no date")                                         \

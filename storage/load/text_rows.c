@@ -182,6 +182,20 @@ static int by_start(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The end of the row that begins there: quotes may hold line ends. */
+static uint32_t end_of(const struct text_index *x, uint32_t start)
+{
+    uint32_t low = 0, high = x->rows;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (x->mark[x->row[mid] - 1] < start)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < x->rows ? x->mark[x->row[low] - 1] : start;
+}
+
 static bool reject_all(struct load_text *t, struct err *err)
 {
     struct text_batch *b = &t->batch;
@@ -195,24 +209,13 @@ static bool reject_all(struct load_text *t, struct err *err)
         for (; at < bad->start; at++)
             line += t->win[at] == '\n';
         char sentence[160], fields[160];
-        uint32_t end = bad->start;
-        uint32_t lo = 0, hi = t->index.rows; /* the row's own end: quotes may hold line ends */
-        while (lo < hi) {
-            uint32_t mid = (lo + hi) / 2;
-            if (t->index.mark[t->index.row[mid] - 1] < bad->start)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
-        if (lo < t->index.rows)
-            end = t->index.mark[t->index.row[lo] - 1];
+        uint32_t end = bad->end ? bad->end : end_of(&t->index, bad->start);
         end -= end > bad->start && t->win[end - 1] == '\r';
         const char *why =
             text_sentence(bad->reason, bad->column ? bad->column->how.type : 0, sentence);
-        if (bad->reason == TEXT_FIELDS && lo < t->index.rows) {
-            uint32_t n = t->index.row[lo] - (lo ? t->index.row[lo - 1] : 0);
-            snprintf(fields, sizeof fields, "the row has %u fields, and the file %u columns", n,
-                     t->nfields);
+        if (bad->reason == TEXT_FIELDS) {
+            snprintf(fields, sizeof fields, "the row has %u fields, and the file %u columns",
+                     bad->fields, t->nfields);
             why = fields;
         }
         struct load_reject r = {.line = line,

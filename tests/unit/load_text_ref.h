@@ -153,12 +153,29 @@ static inline void ref_read(struct ref *r, const struct ref_syntax *s, const cha
             char why[80];
             snprintf(why, sizeof why, "the row has %u fields, and the file %u columns", seen,
                      s->columns);
-            ref_reject(r, at, 0, why, row, e);
+            bool lines = first < e; /* quotes are wrong: the next line is a row */
+            ref_reject(r, at, 0,
+                       lines ? "a quote in it closes on a later line, and that makes no row" : why,
+                       row, lines ? first : e);
+            next = lines ? first + 1 : next;
+            line = lines ? at + 1 : line;
             continue;
         }
         struct kit_text out = {0};
         kit_add(&out, "%s", prefix);
-        unsigned i = 0;
+        unsigned i = 0, stray = 0; /* text behind a quote that came from the line before */
+        for (unsigned c = 0; c < s->columns && c < fields && first < e && !stray; c++) {
+            struct kit_text none = {0};
+            const char *wrong = ref_meaning(r, field[c], stop[c], &none);
+            stray = wrong && strstr(wrong, "behind") ? c + 1 : 0;
+            free(none.p);
+        }
+        if (stray) {
+            ref_reject(r, at, stray, "there is text behind the closing quote", row, first);
+            next = first + 1;
+            line = at + 1;
+            i = s->columns + 1;
+        }
         for (; i < s->columns; i++) {
             kit_add(&out, "|");
             const char *wrong = NULL;

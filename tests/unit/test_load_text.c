@@ -103,7 +103,15 @@ static void test_quotes(void **state)
          ROW "|<a,\"1\">|.|<5\" pipe>\n" ROW "|<two\\x0alines>|<\\x0d\\x0a>|<\">\n" ROW
              "|<x>|<y\"z>|<w>\n",
          "5 a: there is text behind the closing quote <\"a\"b,c,d>\n"
-         "6 : the row has 5 fields, and the file 3 columns <a,\"b\\x0ac\",\"d\",e,>\n");
+         "6 : a quote in it closes on a later line, and that makes no row <a,\"b>\n"
+         "7 : the row has 4 fields, and the file 3 columns <c\",\"d\",e,>\n");
+    /* a stray quote takes its line, not those up to the next quote */
+    once(&words, WORDS, "a,b,c\na,\"b,c\nd,e,f\ng,h,i\n\"j\",k,l\n",
+         ROW "|<a>|<b>|<c>\n" ROW "|<d>|<e>|<f>\n" ROW "|<g>|<h>|<i>\n" ROW "|<j>|<k>|<l>\n",
+         "2 : a quote in it closes on a later line, and that makes no row <a,\"b,c>\n");
+    once(&words, WORDS, "a,\"b,c\nd,e,f\n\"j\",k\n", ROW "|<d>|<e>|<f>\n",
+         "1 b: there is text behind the closing quote <a,\"b,c>\n"
+         "3 : the row has 2 fields, and the file 3 columns <\"j\",k>\n");
     once(&words, WORDS ",\"quote\":\"'\"", "'a,b',\"c,d\n", ROW "|<a,b>|<\"c>|<d>\n", "");
     once(&words, WORDS ",\"quote\":\"\"", "\"a,b\",c\n", ROW "|<\"a>|<b\">|<c>\n", "");
 }
