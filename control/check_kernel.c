@@ -71,8 +71,9 @@ static void check_safety(struct check *k)
     for (unsigned i = 0; i < PST_COUNT(function); i++)
         if (!k->machine->function(function[i].kind, function[i].text, &why))
             FIND(k, SAFE_FUNCTION, function[i].key, check_text(k, "%s", why.text));
-    const struct config_names *command[] = {&c->alarm_exec, &c->post_save_exec};
-    static const char *const key[] = {"alarm_exec", "post_save_exec"};
+    const struct config_names *command[] = {&c->alarm_exec, &c->post_save_exec,
+                                            &c->load.post_batch_exec};
+    static const char *const key[] = {"alarm_exec", "post_save_exec", "load.post_batch_exec"};
     for (unsigned i = 0; i < PST_COUNT(key); i++)
         if (command[i]->count && !k->machine->command(command[i]->at[0], &why))
             FIND(k, SAFE_COMMAND, key[i], check_text(k, "%s", why.text));

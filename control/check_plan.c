@@ -78,6 +78,22 @@ static void plan_rdb(struct check *k, int64_t have)
         FIND(k, PLAN_DATABASE);
 }
 
+/* What workers may use comes beside rows, ring and queries. */
+static void plan_loader(struct check *k, int64_t have)
+{
+    const struct config_load *l = &k->config->load;
+    if (!l->file_line)
+        return;
+    int64_t large =
+        l->large_worker && l->large_worker_memory ? l->large_worker_memory : l->worker_memory;
+    int64_t all = (l->workers - 1) * l->worker_memory + large;
+    fprintf(k->plan, "  loader     %lld workers, %s of memory at most\n", (long long)l->workers,
+            print_bytes(all));
+    if (have > 0 && all > have / 2)
+        FIND(k, PLAN_LOADER, check_text(k, "%lld", (long long)l->workers),
+             check_text(k, "%s", print_bytes(all)), check_text(k, "%s", print_bytes(have)));
+}
+
 static void plan_memory(struct check *k, uint64_t ring)
 {
     const struct config *c = k->config;
@@ -125,6 +141,7 @@ static void plan_memory(struct check *k, uint64_t ring)
         FIND(k, PLAN_MEMORY_TIGHT, check_text(k, "%s", print_bytes((int64_t)total)),
              check_text(k, "%s", print_bytes(left)));
     plan_rdb(k, have);
+    plan_loader(k, have);
 }
 
 static void plan_disk(struct check *k)

@@ -196,6 +196,26 @@ static bool check_directory(struct check *k, const char *key, const char *dir, b
     return true;
 }
 
+/* The loader's directories; what it moves there it renames. */
+static void check_loader(struct check *k)
+{
+    const struct config_load *l = &k->config->load;
+    static struct check_disk staging[16], other;
+    const char *const path[] = {l->temporary, l->finished_directory, l->quarantine_directory,
+                                l->rejects_directory};
+    static const char *const key[] = {"load.temporary", "load.finished_directory",
+                                      "load.quarantine_directory", "load.rejects_directory"};
+    for (uint32_t i = 0; l->file_line && i < l->staging.count && i < PST_COUNT(staging); i++)
+        check_directory(k, "load.staging", l->staging.at[i], false, &staging[i]);
+    for (unsigned p = 0; l->file_line && p < PST_COUNT(path); p++) {
+        if (!path[p] || !check_directory(k, key[p], path[p], false, &other) || p < 1 || p > 2)
+            continue;
+        for (uint32_t i = 0; i < l->staging.count && i < PST_COUNT(staging); i++)
+            if (staging[i].major != other.major || staging[i].minor != other.minor)
+                FIND(k, PLAN_MOVES, key[p] + 5, path[p], l->staging.at[i]);
+    }
+}
+
 void check_storage(struct check *k)
 {
     const struct config *c = k->config;
@@ -213,4 +233,5 @@ void check_storage(struct check *k)
         FIND(k, DISK_SAME);
     check_directory(k, "database", c->database, false, &hdb);
     check_directory(k, "run_directory", c->run_directory, false, &other);
+    check_loader(k);
 }

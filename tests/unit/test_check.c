@@ -350,6 +350,13 @@ static const struct change changes[] = {
     {CHECK_PLAN_DISK, 0, 0, 0, log_small, "/data/log lasts 0.4 days at 230.4 GB a day"},
     {CHECK_PLAN_RDB, METAL "rdb_memory: 256G\n", 0, 0, 0,
      "rdb_memory 256 GiB holds 1.0 days of rows, and at an end of day two are in it"},
+    {CHECK_PLAN_LOADER,
+     METAL "load: {staging: [/data/in], workers: 64, worker_memory: 64G}\ndatabase: /data/hdb\n", 0,
+     0, 0, "64 workers may use 4.0 TiB"},
+    {CHECK_PLAN_MOVES,
+     METAL "load: {staging: [/data/in], finished: move, finished_directory: /data/log2/out}\n"
+           "database: /data/hdb\n",
+     0, 0, 0, "load.finished_directory /data/log2/out is on another file system"},
     {CHECK_PLAN_RAM, METAL "rdb_memory: 600G\n", MEM("1000000000", "900000000", "600"), MEM_BACK, 0,
      "the machine has 954 GiB, less than four times the rows of a day (288.0 GB)"},
     {CHECK_PLAN_DATABASE, 0, 0, 0, 0, "stays in the log only"},
