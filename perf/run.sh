@@ -270,6 +270,20 @@ else
     skip ".u.upd into the inject ring" "bench_intake: $(tail -1 "$f.err")"
 fi
 
+say "delimited text to columns"
+f=$work/text
+if "$build/perf/bench_text" -m "$((quick ? 32 : 128))" -n 3 trade lean quoted >"$f" 2>"$f.err"; then
+    for x in trade lean quoted; do
+        # the best build that runs here
+        m=$(awk -v s="shape=$x" '$2 == s { sub("gb_s=", "", $4); if ($4 > m) m = $4 } END { print m * 1e9 }' "$f")
+        l=$(awk -v s="shape=$x" '$2 == s { sub("gb_s=", "", $4); sub("of_bytes=", "", $8); b = $4 / $8 } END { print b * 1e9 }' "$f")
+        row "delimited text to columns, $x, one core" "GB/s" 1e9 "$m" "$l" "$(ratio "$m" "$l")" ">= 0.8" "$(yes_if "${m:-0} >= 0.8e9")" \
+            "bench_text, a loop that looks at each byte"
+    done
+else
+    skip "delimited text to columns" "bench_text: $(tail -1 "$f.err")"
+fi
+
 say "idle"
 f=$work/idle
 if times "$runs" "$f" perf/idle.sh $((quick ? 5 : 10)) adaptive; then

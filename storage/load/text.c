@@ -1,93 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The window: bytes come in, whole rows go through index and columns, the rest stays. */
 #include <errno.h>
-#include "core/atomics.h"
 #include "load/text_parts.h"
 
 #define WINDOW_MIN 64u
-
-/* ---- which build ---- */
-
-static _Atomic int chosen = -1; /* any thread may choose first: all choose the same */
-
-static bool has(enum text_isa isa)
-{
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
-                __builtin_cpu_supports("pclmul");
-    if (isa == TEXT_AVX2)
-        return avx2;
-    if (isa == TEXT_AVX512)
-        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi2");
-#endif
-    return isa == TEXT_PORTABLE;
-}
-
-enum text_isa load_text_isa(void)
-{
-    int c = load_relaxed(&chosen);
-    if (c >= 0)
-        return (enum text_isa)c;
-    static const char *const name[TEXT_ISAS] = {"portable", "avx2", "avx512"};
-    const char *want = getenv("PST_ISA");
-    enum text_isa best = TEXT_AVX512;
-    for (unsigned i = 0; want && i < TEXT_ISAS; i++)
-        if (!strcmp(want, name[i]))
-            best = (enum text_isa)i;
-    while (!has(best))
-        best = (enum text_isa)(best - 1);
-    store_relaxed(&chosen, (int)best);
-    return best;
-}
-
-bool load_text_force(enum text_isa isa)
-{
-    if (!has(isa))
-        return false;
-    store_relaxed(&chosen, (int)isa);
-    return true;
-}
-
-const struct text_kernels *text_kernels(void)
-{
-#if defined(__x86_64__)
-    enum text_isa isa = load_text_isa();
-    if (isa != TEXT_PORTABLE)
-        return isa == TEXT_AVX2 ? &text_kernels_avx2 : &text_kernels_avx512;
-#endif
-    return &text_kernels_portable;
-}
 
 /* ---- the window ---- */
 
 static bool no_memory(struct err *err)
 {
     return err_set(err, -ENOMEM, "no memory for the text that is read");
-}
-
-static bool room_for_marks(struct load_text *t, uint32_t n)
-{
-    if (n <= t->room_marks)
-        return true;
-    uint32_t *marks = realloc(t->marks, ((size_t)n + 1) * sizeof *marks);
-    if (!marks)
-        return false;
-    t->marks = marks;
-    t->marks[0] = UINT32_MAX;
-    t->index.mark = marks + 1;
-    uint32_t *row = realloc(t->index.row, (size_t)n * sizeof *row);
-    if (!row)
-        return false;
-    t->index.row = row;
-    uint32_t *base = realloc(t->base, (size_t)n * sizeof *base);
-    if (!base)
-        return false;
-    t->base = base;
-    t->room_marks = n;
-    return true;
 }
 
 /* Room bytes of text, a newline more, and what is readable around them. */
@@ -247,144 +169,6 @@ static bool reject_line(struct load_text *t, int reason, struct err *err)
     return true;
 }
 
-/* ---- rows of the index ---- */
-
-/* The names in the first row, to text_plan. */
-static bool plan(struct load_text *t, uint32_t row, bool *header, struct err *err)
-{
-    const struct text_index *x = &t->index;
-    uint32_t from = row ? x->row[row - 1] : 0, n = x->row[row] - from;
-    const char **name = calloc(n, sizeof *name);
-    uint32_t *len = calloc(n, sizeof *len);
-    char *room = malloc(t->used + 1), *at = room;
-    bool ok = name && len && room;
-    if (!ok)
-        no_memory(err);
-    for (uint32_t i = 0; ok && i < n; i++) {
-        uint32_t start = (x->mark + from + i)[-1] + (i ? t->syntax.nseparator : 1);
-        const char *p = t->win + start;
-        size_t k = x->mark[from + i] - start;
-        if (i + 1 == n && k && p[k - 1] == '\r')
-            k--;
-        while (k && (*p == ' ' || *p == '\t')) {
-            p++;
-            k--;
-        }
-        while (k && (p[k - 1] == ' ' || p[k - 1] == '\t'))
-            k--;
-        if (text_unquote(&t->syntax, &p, &k, t->batch.scratch))
-            k = 0;
-        memcpy(at, p, k);
-        name[i] = at;
-        len[i] = (uint32_t)k;
-        at += k;
-    }
-    ok = ok && text_plan(t, name, len, n, header, err);
-    free(name);
-    free(len);
-    free(room);
-    return ok;
-}
-
-/* A row with another number of fields, as marks of its own behind the others. */
-static bool bend(struct load_text *t, uint32_t row, uint32_t start)
-{
-    struct text_index *x = &t->index;
-    uint32_t from = row ? x->row[row - 1] : 0, n = x->row[row] - from;
-    if (x->marks + t->nfields + 1 > t->room_marks &&
-        !room_for_marks(t, 2 * (t->room_marks + t->nfields)))
-        return false;
-    uint32_t end = x->mark[x->row[row] - 1], *out = x->mark + x->marks;
-    if (n > t->nfields) /* the last field holds what the index took for others */
-        x->careful = x->behind = true;
-    end -= n < t->nfields && end > start && t->win[end - 1] == '\r';
-    *out++ = start - 1;
-    t->base[t->rows++] = x->marks + 1;
-    for (uint32_t i = 0; i < t->nfields; i++)
-        *out++ = i + 1 < n && i + 1 < t->nfields ? x->mark[from + i] : end;
-    x->marks += t->nfields + 1;
-    return true;
-}
-
-/* The first column with text behind its quotes in the row that was listed last; NULL = none. */
-static const struct text_column *broken(struct load_text *t)
-{
-    for (unsigned i = 0; i < t->ncols; i++) {
-        const struct text_column *c = &t->col[i];
-        const uint32_t *mark = t->index.mark + t->base[t->rows - 1] + c->field;
-        uint32_t start = mark[-1] + c->skip;
-        const char *p = t->win + start;
-        size_t n = mark[0] > start ? mark[0] - start : 0;
-        n -= c->last && n && p[n - 1] == '\r';
-        if (text_unquote(&t->syntax, &p, &n, t->batch.scratch) == TEXT_BEHIND)
-            return c;
-    }
-    return NULL;
-}
-
-/*
- * Rows that are passed over, bad by their shape, or to be read. *stop: a row of several lines is
- * not what it should be, so it is a quote that stands where it should not; its first line is bad,
- * and what follows must be indexed again from the second one on, or the lines up to the next quote
- * would go with it.
- */
-static bool sort_rows(struct load_text *t, uint32_t *stop, struct err *err)
-{
-    struct text_index *x = &t->index;
-    const struct load_recipe *r = t->r;
-    const uint32_t rows = x->rows;
-    t->rows = 0;
-    for (uint32_t i = 0; i < rows; i++) {
-        uint32_t from = i ? x->row[i - 1] : 0, n = x->row[i] - from;
-        uint32_t start = (x->mark + from)[-1] + 1, end = x->mark[x->row[i] - 1];
-        struct text_bad bad = {.start = start, .end = end, .fields = n};
-        if (n == 1 && (end == start || (end == start + 1 && t->win[start] == '\r'))) {
-            t->facts.skipped++;
-            continue;
-        }
-        if (r->ncomment && end - start >= r->ncomment &&
-            !memcmp(t->win + start, r->comment, r->ncomment)) {
-            t->facts.skipped++;
-            continue;
-        }
-        if (pst_unlikely(!t->planned)) {
-            bool header;
-            if (!plan(t, i, &header, err))
-                return false;
-            if (header)
-                continue;
-        }
-        if (pst_likely(n == t->nfields)) {
-            t->base[t->rows++] = from;
-        } else if (n < t->nfields ? r->ragged : r->rest) {
-            if (!bend(t, i, start))
-                return no_memory(err);
-        } else {
-            bad.reason = TEXT_FIELDS;
-        }
-        if (pst_likely(!bad.reason && !x->behind))
-            continue;
-        const char *line = memchr(t->win + start, '\n', end - start);
-        if (!bad.reason) {
-            if (!line || !(bad.column = broken(t)))
-                continue;
-            bad.reason = TEXT_BEHIND;
-            t->rows--;
-        } else if (line) {
-            bad.reason = TEXT_STRAY;
-        }
-        if (line) {
-            bad.end = (uint32_t)(line - t->win);
-            *stop = bad.end + 1;
-            x->rows = i;
-        }
-        text_bad_add(&t->batch, bad);
-        if (line)
-            break;
-    }
-    return !t->batch.failed || no_memory(err);
-}
-
 /* What the window holds, a piece at a time that fits the cache; with `last`, all of it. */
 static bool run(struct load_text *t, bool last, struct err *err)
 {
@@ -398,7 +182,7 @@ static bool run(struct load_text *t, bool last, struct err *err)
         const bool whole = n == t->used, added = whole && last && t->win[n - 1] != '\n';
         if (added)
             t->win[n++] = '\n';
-        if (!room_for_marks(t, TEXT_MARKS(n)))
+        if (!text_room(t, TEXT_MARKS(n)))
             return no_memory(err);
         struct text_index *x = &t->index;
         k->index(&t->syntax, t->win, n, x);
@@ -416,7 +200,7 @@ static bool run(struct load_text *t, bool last, struct err *err)
             continue;
         }
         uint32_t done = x->mark[x->row[x->rows - 1] - 1] + 1, stop = 0;
-        if (!sort_rows(t, &stop, err) || (t->planned && !text_rows(t, err)))
+        if (!text_shape(t, &stop, err) || (t->planned && !text_rows(t, err)))
             return false;
         done = stop ? stop : done;
         drop(t, done < t->used ? done : t->used, x->lines - count_lines(t->win + done, n - done));

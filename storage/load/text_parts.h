@@ -188,5 +188,14 @@ struct load_text {
 /* The first row's fields to columns; *is_header: it is no row of values. */
 bool text_plan(struct load_text *t, const char *const *name, const uint32_t *len, uint32_t n,
                bool *is_header, struct err *err);
+/* Room for so many marks (TEXT_MARKS) in the index. */
+bool text_room(struct load_text *t, uint32_t n);
+/*
+ * Rows that are passed over, bad by their shape, or to be read. *stop: a row of several lines is
+ * not what it should be, so it is a quote that stands where it should not; its first line is bad,
+ * and what follows must be indexed again from the second one on, or the lines up to the next quote
+ * would go with it.
+ */
+bool text_shape(struct load_text *t, uint32_t *stop, struct err *err);
 /* The rows base[0 ... rows) of the window to blocks and rejects. */
 bool text_rows(struct load_text *t, struct err *err);
