@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * penstock-load: runs tasks of the loader, one at a time (storage/load/wire.h), in a sandbox
+ * penstock-load: runs tasks of the loader, one at a time (load_wire.h), in a sandbox
  * (load_sandbox.h), for the life of one batch.
  *
  *     penstock-load PARENT-PID            started by penstock-helper, its socket at descriptor 3
@@ -26,7 +26,7 @@
 #include "load_sandbox.h"
 #include "storage/load/index.h"
 #include "storage/load/merge.h"
-#include "storage/load/wire.h"
+#include "load_wire.h"
 
 #define LOOK_MS     100 /* memory is looked at so often; a beat is every tenth look */
 #define LOOKS       10
@@ -172,7 +172,7 @@ static void *run(void *arg)
 
 /* ---- the main thread ---- */
 
-static json_t *body_of(const struct load_wire_message *m, const char *what)
+static json_t *body_of(const struct wire_message *m, const char *what)
 {
     json_error_t je;
     json_t *o = json_loadb(m->body, m->head.length, JSON_REJECT_DUPLICATES, &je);
@@ -181,7 +181,7 @@ static json_t *body_of(const struct load_wire_message *m, const char *what)
     return o;
 }
 
-static void attach(const struct load_wire_message *m)
+static void attach(const struct wire_message *m)
 {
     struct err err = {0};
     const char *directory[DIRECTORIES];
@@ -227,7 +227,7 @@ static void attach(const struct load_wire_message *m)
     json_decref(o);
 }
 
-static void start(const struct load_wire_message *m)
+static void start(const struct wire_message *m)
 {
     json_t *o = body_of(m, "RUN");
     pthread_mutex_lock(&shared.lock);
@@ -278,7 +278,7 @@ static void listen_to(void)
             look();
             continue;
         }
-        struct load_wire_message m;
+        struct wire_message m;
         struct err err = {0};
         bool closed;
         int k = load_wire_receive(HELPER_FD, 'D', &m, &closed, &err);
@@ -297,7 +297,7 @@ static void listen_to(void)
         else
             store_relaxed(&shared.progress.stop, 1);
         attached = true;
-        load_wire_free(&m);
+        wire_free(&m);
     }
 }
 

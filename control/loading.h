@@ -17,7 +17,7 @@
  * under one mutex that is held for moments, the inbox wakes the thread by an eventfd. What status
  * and alarms show is a copy that the thread puts under the mutex once a second and at each news.
  *
- * WORKERS are hostile (storage/load/wire.h): bounded messages, checked; results are read from
+ * WORKERS are hostile (load_wire.h): bounded messages, checked; results are read from
  * directories that we named. A worker's memory is limited three times: RLIMIT_DATA, which it sets
  * from ATTACH; its RssAnon in /proc, looked at each half second, above worker_memory it is killed
  * and the task tried again; and a control group of its own where ours is delegated

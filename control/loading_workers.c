@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "hdb.h"
-#include "load/wire.h"
+#include "load_wire.h"
 #include "loading_parts.h"
 
 #define START_NS      (30 * NS_PER_S)
@@ -208,7 +208,7 @@ bool workers_send(struct loading *l, unsigned index, uint64_t task, const char *
 }
 
 static void log_line(struct loading *l, const struct loading_worker *w,
-                     const struct load_wire_message *m)
+                     const struct wire_message *m)
 {
     int64_t second = clock_monotonic() / NS_PER_S;
     if (second != l->log_second) {
@@ -226,7 +226,7 @@ static void log_line(struct loading *l, const struct loading_worker *w,
 }
 
 /* False: it broke the protocol, err says how. */
-static bool take(struct loading *l, struct loading_worker *w, const struct load_wire_message *m,
+static bool take(struct loading *l, struct loading_worker *w, const struct wire_message *m,
                  struct err *err)
 {
     struct load_beat b;
@@ -271,7 +271,7 @@ int workers_listen(struct loading *l, unsigned index)
     int64_t second = clock_monotonic() / NS_PER_S;
     int n = 0;
     for (; n < A_TURN && w->fd >= 0; n++) {
-        struct load_wire_message m;
+        struct wire_message m;
         struct err err = {0};
         bool closed = false;
         int k = load_wire_receive(w->fd, 'W', &m, &closed, &err);
@@ -294,7 +294,7 @@ int workers_listen(struct loading *l, unsigned index)
             err_set(&err, -EPROTO, "more than %d messages a second", A_SECOND);
         ok = ok && take(l, w, &m, &err);
         if (k > 0)
-            load_wire_free(&m);
+            wire_free(&m);
         if (!ok) {
             char why[300];
             snprintf(why, sizeof why, "it broke the protocol: %.250s", err.text);

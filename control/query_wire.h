@@ -37,14 +37,10 @@
  */
 #pragma once
 
-#include <sys/types.h>
-#include "core/base.h"
+#include "worker_wire.h"
 
 #define WIRE_MAGIC   0x51545350u /* "PSTQ" */
 #define WIRE_VERSION 1u
-#define WIRE_INLINE  (48u * 1024)
-#define WIRE_LARGE   (64u << 20) /* of a body in a memfd */
-#define WIRE_FDS     6u
 
 /* X(ID, sender: P process or D daemon, most body bytes, least and most descriptors) */
 #define WIRE_TYPES(X)                                                                              \
@@ -72,37 +68,21 @@ enum wire_type {
         WIRE_TYPE_END
 };
 enum wire_cancel { WIRE_CANCEL_CLIENT = 1, WIRE_CANCEL_TIMEOUT, WIRE_CANCEL_KILL };
-enum { WIRE_IN_FD = 1 }; /* flags */
 
-struct wire_header {
-    uint32_t magic;
-    uint16_t version, type;
-    uint32_t flags, length; /* of the body, wherever it is */
-    uint64_t id;
-    uint64_t value; /* RESULT: bytes of the memfd; CANCEL: enum wire_cancel; else 0 */
-};
-_Static_assert(sizeof(struct wire_header) == 32, "a message starts with 32 bytes");
+extern const struct wire_protocol query_wire; /* the process is 'P' */
 
-struct wire_message {
-    struct wire_header head;
-    const uint8_t *body; /* head.length bytes and a NUL after them */
-    int fds[WIRE_FDS];
-    unsigned nfds;
-    /* owner: wire_receive, wire_free */
-    uint8_t *packet;
-    void *map;
-    size_t mapped;
-};
-
-/* Checks a packet of `bytes` bytes with nfds descriptors from `sender` ('P', 'D'): 0, or the reason
- * it is refused. Touches no descriptor. */
-const char *wire_check(const void *packet, size_t bytes, unsigned nfds, char sender);
-
-/* Takes one message. 1: *m is filled (wire_free it). 0: nothing there (non-blocking socket), or the
- * peer closed (*closed). -1: err says what broke the protocol. */
-int wire_receive(int fd, char sender, struct wire_message *m, bool *closed, struct err *err);
-void wire_free(struct wire_message *m); /* closes descriptors that are still in fds (>= 0) */
-
-/* Sends one message; descriptors stay the caller's. False: err; -EAGAIN: the socket is full. */
-bool wire_send(int fd, enum wire_type type, uint64_t id, uint64_t value, const void *body,
-               size_t length, const int *fds, unsigned nfds, struct err *err);
+static inline const char *wire_check(const void *packet, size_t bytes, unsigned nfds, char sender)
+{
+    return worker_check(&query_wire, packet, bytes, nfds, sender);
+}
+static inline int wire_receive(int fd, char sender, struct wire_message *m, bool *closed,
+                               struct err *err)
+{
+    return worker_receive(&query_wire, fd, sender, m, closed, err);
+}
+static inline bool wire_send(int fd, enum wire_type type, uint64_t id, uint64_t value,
+                             const void *body, size_t length, const int *fds, unsigned nfds,
+                             struct err *err)
+{
+    return worker_send(&query_wire, fd, type, id, value, body, length, fds, nfds, err);
+}

@@ -3,7 +3,7 @@
  * whole and within bounds, or refused with a reason; then as the body of a beat and of a result. */
 #include <sys/socket.h>
 #include <unistd.h>
-#include "load/wire.h"
+#include "load_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < 2; i++) {
         char sender = i ? 'D' : 'W';
         const char *why = load_wire_check(data, size, 0, sender);
-        struct load_wire_message m;
+        struct wire_message m;
         struct err err = {0};
         bool closed;
         if (!size || send(sv[0], data, size, 0) != (ssize_t)size)
@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pst_must(m.head.length == size - sizeof m.head && m.body[m.head.length] == 0);
         pst_must(!memcmp(m.body, data + sizeof m.head, m.head.length));
         bodies(m.body, m.head.length);
-        load_wire_free(&m);
+        wire_free(&m);
     }
     bodies((const char *)data, size);
     return 0;

@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "core/clock.h"
-#include "load/wire.h"
+#include "load_wire.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED true
@@ -81,7 +81,7 @@ static void spawn(void)
 }
 
 /* The next message; 0 = the worker is gone. */
-static int message(struct load_wire_message *m, int seconds)
+static int message(struct wire_message *m, int seconds)
 {
     struct pollfd p = {sock, POLLIN, 0};
     struct err err = {0};
@@ -102,12 +102,12 @@ static void tell(enum load_wire_type type, uint64_t id, const char *text)
 
 static void attach(unsigned long long memory)
 {
-    struct load_wire_message m;
+    struct wire_message m;
     char text[1024];
     spawn();
     assert_int_equal(message(&m, 10), LOAD_WIRE_HELLO);
     assert_string_equal(m.body, PST_VERSION);
-    load_wire_free(&m);
+    wire_free(&m);
     snprintf(text, sizeof text,
              "{\"name\":\"w1\",\"memory\":%llu,\"directories\":[\"%s/work\"],"
              "\"plugins\":[\"%s\",\"%s\"]}",
@@ -116,7 +116,7 @@ static void attach(unsigned long long memory)
     assert_int_equal(message(&m, 10), LOAD_WIRE_READY);
     if (!strstr(m.body, "\"failed\":[]") || !strstr(m.body, "with_value"))
         fail_msg("%s", m.body);
-    load_wire_free(&m);
+    wire_free(&m);
 }
 
 static int ended(void)
@@ -144,7 +144,7 @@ static void end(void)
 /* Runs a task to its end; beats are counted. */
 static unsigned run(uint64_t id, const char *text, struct load_done *d)
 {
-    struct load_wire_message m;
+    struct wire_message m;
     struct err err = {0};
     struct load_beat b;
     unsigned beats = 0;
@@ -159,10 +159,10 @@ static unsigned run(uint64_t id, const char *text, struct load_done *d)
             assert_int_equal(m.head.id, id);
             if (!load_done_parse(d, m.body, m.head.length, &err))
                 fail_msg("%s", err.text);
-            load_wire_free(&m);
+            wire_free(&m);
             return beats;
         }
-        load_wire_free(&m);
+        wire_free(&m);
     }
 }
 
@@ -303,7 +303,7 @@ static void test_landlock(void **state)
 /* A function that never ends: beats go on, their figures do not; the daemon ends the process. */
 static void test_endless(void **state)
 {
-    struct load_wire_message m;
+    struct wire_message m;
     struct load_done d;
     struct load_beat b;
     struct err err = {0};
@@ -313,7 +313,7 @@ static void test_endless(void **state)
     assert_int_equal(message(&m, 5), LOAD_WIRE_BEAT);
     assert_true(load_beat_parse(&b, m.body, m.head.length, &err));
     assert_true(b.heap > 0);
-    load_wire_free(&m);
+    wire_free(&m);
     kill(worker, SIGKILL);
     assert_int_equal(message(&m, 5), 0);
     assert_true(WIFSIGNALED(ended()));
@@ -322,12 +322,12 @@ static void test_endless(void **state)
     tell(LOAD_WIRE_STOP, 2, NULL);
     int type;
     while ((type = message(&m, 10)) == LOAD_WIRE_BEAT)
-        load_wire_free(&m);
+        wire_free(&m);
     assert_int_equal(type, LOAD_WIRE_DONE);
     assert_true(load_done_parse(&d, m.body, m.head.length, &err));
     assert_false(d.success);
     assert_int_equal(d.code, -ECANCELED);
-    load_wire_free(&m);
+    wire_free(&m);
     end();
 }
 
@@ -338,7 +338,7 @@ static void test_deaths(void **state)
         const char *how;
         int signal;
     } deaths[] = {{"crash", SIGSEGV}, {"socket", SIGSYS}, {"fork", SIGSYS}};
-    struct load_wire_message m;
+    struct wire_message m;
     (void)state;
     for (unsigned i = 0; i < PST_COUNT(deaths); i++) {
         if (SANITIZED)
@@ -355,12 +355,12 @@ static void test_deaths(void **state)
 /* Messages out of turn and bytes that are none end the worker with a sentence, never a crash. */
 static void test_protocol(void **state)
 {
-    struct load_wire_message m;
+    struct wire_message m;
     (void)state;
     for (unsigned i = 0; i < 3; i++) {
         spawn();
         assert_int_equal(message(&m, 10), LOAD_WIRE_HELLO);
-        load_wire_free(&m);
+        wire_free(&m);
         if (i == 0)
             tell(LOAD_WIRE_RUN, 1, "{}");
         else if (i == 1)
