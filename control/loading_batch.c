@@ -478,10 +478,6 @@ static void finished(void *arg, uint64_t batch, const json_t *facts)
     struct loading *l = arg;
     char text[1200];
     const char *name = json_string_value(json_object_get(facts, "name"));
-    snprintf(text, sizeof text, "batch %.200s is loaded: %lld rows of %lld files",
-             name ? name : "?", (long long)json_integer_value(json_object_get(facts, "rows")),
-             (long long)json_integer_value(json_object_get(facts, "files")));
-    loading_log(l, text);
     count_add(l->d->status, LOAD_LOADED, 1);
     struct loading_request *r = calloc(1, sizeof *r);
     if (!r)

@@ -374,6 +374,9 @@ void files_free(struct loader *l);
 void file_set(struct sfile *s, enum fstate state, char *why); /* takes why */
 void file_checked(struct loader *l, struct ltask *t, bool ok, const char *hash, const char *why);
 void files_batch_ended(struct loader *l, struct lbatch *b); /* failed, cancelled */
+/* Has a failed batch a file that came in no other way since? */
+bool files_failed(const struct loader *l, const struct lbatch *b);
+bool file_unchanged(struct loader *l, const struct bfile *f); /* it lies there as it was read */
 void file_reason(struct loader *l, const char *path, const char *why);
 /* to: where they are now (1400 bytes; "" = there are none). May be NULL. */
 void file_rejects(struct loader *l, const struct bfile *f, const char *dir, uint64_t batch,

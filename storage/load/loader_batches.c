@@ -179,7 +179,7 @@ void batch_file_bad(struct loader *l, struct lbatch *b, unsigned k, const char *
     file_reason(l, f->path, why);
     snprintf(text, sizeof text, "batch %" PRIu64 ": %.350s", b->id, why);
     alarm_set(l, LOADER_ALARM_QUARANTINE, f->path, text);
-    if (l->c.quarantine_directory) {
+    if (l->c.quarantine_directory && file_unchanged(l, f)) { /* else it is another delivery */
         char from[1400], to[1400];
         snprintf(to, sizeof to, "%s/%s", l->c.quarantine_directory, f->name);
         int r = l->io->ops->rename(l->io, f->path, to);
@@ -667,8 +667,11 @@ static void step_finishing(struct loader *l, struct lbatch *b)
     if (b->commit_began && s > 0.01 && b->bytes)
         l->commit_rate = l->commit_rate > 0 ? 0.7 * l->commit_rate + 0.3 * (double)b->bytes / s
                                             : (double)b->bytes / s;
-    loader_log(l, "batch %" PRIu64 " (%s) complete: %" PRIu64 " rows, %u tables and dates, %.1f s",
-               b->id, b->name, b->rows, b->nparts, (double)(l->mono - b->began) / 1e9);
+    loader_log(
+        l, "batch %" PRIu64 " (%s) %s: %" PRIu64 " row%s of %u file%s in %u partition%s, %.1f s",
+        b->id, b->name, b->nbad ? "partial" : "complete", b->rows, b->rows == 1 ? "" : "s",
+        b->nread, b->nread == 1 ? "" : "s", b->nparts, b->nparts == 1 ? "" : "s",
+        (double)(l->mono - b->began) / 1e9);
     l->f.rows += b->rows;
     l->f.rejected += b->rejected;
     batch_ended(l, b, b->nbad ? L_PARTIAL : L_COMPLETE);

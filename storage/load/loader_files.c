@@ -204,10 +204,15 @@ static bool classify(struct loader *l, struct sfile *s)
     s->parts = named.parts;
     s->has_key = named.has_key;
     text_set(&s->key, text_of("%s", named.key));
+    json_t *text8 = json_string(s->name); /* manifest, tasks and tables hold it as such */
+    bool utf8 = text8 != NULL;
+    json_decref(text8);
     for (unsigned i = 0; i < l->c.nfiles && s->pattern < 0 && !s->marker; i++)
         if (load_name_match(l->c.file[i].match, s->name, NULL))
             s->pattern = (int)i;
-    if (s->rule < 0)
+    if (!utf8)
+        file_set(s, F_UNMATCHED, text_of("its name is not UTF-8: deliver it by another one"));
+    else if (s->rule < 0)
         file_set(s, F_UNMATCHED, text_of("no entry of load.batches matches its name"));
     else if (wrong)
         file_set(s, F_UNMATCHED, text_of("%s", wrong));
@@ -542,6 +547,16 @@ void files_batched(struct loader *l, struct lbatch *b, bool on)
             lmap_remove(&l->batched, b->file[k].path);
 }
 
+bool files_failed(const struct loader *l, const struct lbatch *b)
+{
+    for (unsigned i = 0; i < b->nfiles; i++) {
+        const struct ldone *d = done_get(l, b->file[i].path);
+        if (d && d->failed && d->batch == b->id)
+            return true;
+    }
+    return false;
+}
+
 struct lbatch *files_release(struct loader *l, struct gather *g, struct sfile **list, unsigned n,
                              const char *name)
 {
@@ -598,7 +613,7 @@ struct lbatch *files_release(struct loader *l, struct gather *g, struct sfile **
     }
     problem(l, g, NULL);
     for (const struct lbatch *x = l->first; x; x = x->next)
-        if (x->state == L_FAILED && x->gather && !strcmp(x->gather, g->id)) {
+        if (x->state == L_FAILED && x->gather && !strcmp(x->gather, g->id) && !files_failed(l, x)) {
             char subject[32];
             snprintf(subject, sizeof subject, "%llu", (unsigned long long)x->id);
             alarm_clear(l, LOADER_ALARM_BATCH, subject);
@@ -611,9 +626,10 @@ struct lbatch *files_release(struct loader *l, struct gather *g, struct sfile **
             batch_queue_read(l, b, k);
     l->f.batches++;
     l->nactive++;
-    loader_log(l, "batch %llu (%s): %u file%s, %llu MB", (unsigned long long)b->id, b->name,
-               n - b->nmarkers, n - b->nmarkers == 1 ? "" : "s",
-               (unsigned long long)load_plan_megabytes(b->bytes));
+    loader_log(l, "batch %llu (%s): %u file%s, %.*f %s", (unsigned long long)b->id, b->name,
+               n - b->nmarkers, n - b->nmarkers == 1 ? "" : "s", b->bytes < 1000000 ? 0 : 1,
+               b->bytes < 1000000 ? (double)b->bytes : (double)b->bytes / 1e6,
+               b->bytes < 1000000 ? "bytes" : "MB");
     return b;
 }
 
@@ -868,7 +884,11 @@ static void check_each(struct loader *l, struct gather *g)
             list[ready++] = list[i];
     if (ready && (l->mono - g->last >= EACH_SETTLE || l->mono - g->since >= EACH_LONGEST ||
                   ready >= LOADER_EACH)) {
-        release(l, g, list, ready, rule_of(l, g->rule)->name);
+        char name[LOAD_NAME_MAX + 20];
+        int at = snprintf(name, sizeof name, "%.250s", list[0]->name);
+        if (ready > 1)
+            snprintf(name + at, sizeof name - (size_t)at, " +%u", ready - 1);
+        release(l, g, list, ready, name);
         dirty(l, g);
     } else if (ready) { /* looked at again then, not before */
         bool wake = l->wake;
@@ -1102,7 +1122,7 @@ static int move_to(struct loader *l, const char *path, const char *name, const c
     return l->io->ops->rename(l->io, path, to);
 }
 
-static bool unchanged(struct loader *l, const struct bfile *f)
+bool file_unchanged(struct loader *l, const struct bfile *f)
 {
     struct io_stat st;
     /* a splayed table's size and time are those of its files */
@@ -1134,13 +1154,13 @@ static void finish_one(struct loader *l, const struct lbatch *b, const struct bf
     snprintf(reason, sizeof reason, "%s.reason", f->path);
     io->ops->unlink(io, reason);
     l->f.io_calls++;
-    if (l->c.finished == LOADER_KEEP || b->by_hand || !unchanged(l, f))
+    if (l->c.finished == LOADER_KEEP || b->by_hand || !file_unchanged(l, f))
         return;
     l->f.io_calls++;
     int r = l->c.finished == LOADER_DELETE
                 ? delete (l, f, b)
                 : move_to(l, f->path, f->name, l->c.finished_directory, b);
-    if (r < 0 && r != -ENOENT) {
+    if (r < 0 && (r != -ENOENT || file_unchanged(l, f))) {
         char text[500];
         snprintf(text, sizeof text, "%s is loaded, but cannot be %s: %s", f->path,
                  l->c.finished == LOADER_DELETE ? "deleted" : "moved", strerror(-r));

@@ -603,7 +603,7 @@ json_t *loader_status(const struct loader *l)
             rate += s > 0 ? read_so_far(l, b) / s : 0;
             if (*b->why)
                 trouble(list, "batch %" PRIu64 " (%s) %s: %s", b->id, b->name, state, b->why);
-        } else if (b->state >= L_FAILED && l->wall - b->ended < NS_PER_DAY)
+        } else if (b->state == L_FAILED && l->wall - b->ended < NS_PER_DAY && files_failed(l, b))
             trouble(list, "batch %" PRIu64 " (%s) %s: %s", b->id, b->name, state, b->why);
         else if (l->wall - b->ended >= NS_PER_DAY)
             continue;

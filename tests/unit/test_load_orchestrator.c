@@ -388,6 +388,34 @@ static void bad_file(void **state)
     }
 }
 
+/* Files that stand for themselves: what one of them did is no news about another; the batch is
+ * named after them; a name that JSON cannot hold is told as such. */
+static void each_for_itself(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 21);
+    k.c.nrules = 0;
+    k.trouble.bad = true;
+    start(&k);
+    kit_deliver(&k, "one.csv", "BAD\n");
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_cell(&k, LOADER_BATCHES, "batch", "one.csv", "status", "failed");
+    assert_true(k.raised[LOADER_ALARM_BATCH]);
+    uint64_t raised = k.alarms[LOADER_ALARM_BATCH];
+    deliver(&k, "two.csv", 0, 10);
+    deliver(&k, "bad\xff.csv", 20, 10);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_cell(&k, LOADER_BATCHES, "batch", "two.csv", "status", "complete");
+    assert_int_equal(k.alarms[LOADER_ALARM_BATCH], raised); /* two is no news about one */
+    assert_cell(&k, LOADER_FILES_SEEN, "status", "unmatched", "why", "not UTF-8");
+    deliver(&k, "one.csv", 10, 10);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_int_equal(k.alarms[LOADER_ALARM_BATCH], 0);
+    assert_rows(&k, 0, 20);
+    kit_end(&k);
+}
+
 /* Errors that pass: doubled waits, then it is done; errors that do not: quarantine after `retries`.
  */
 static void retries(void **state)
@@ -1242,6 +1270,7 @@ int main(void)
                                        cmocka_unit_test(each_and_again),
                                        cmocka_unit_test(correction),
                                        cmocka_unit_test(trigger_and_manifest),
+                                       cmocka_unit_test(each_for_itself),
                                        cmocka_unit_test(bad_batches),
                                        cmocka_unit_test(bad_file),
                                        cmocka_unit_test(retries),
