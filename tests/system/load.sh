@@ -292,6 +292,100 @@ formats) # the real tick files with the row counts of their manifest; ITCH, a ca
     verified
     stop || die "the daemon's exit code"
     ;;
+outcomes) # what can go wrong with files: each has its state, its sentence and, where people must act, its alarm
+    configure "  workers: 2
+  retries: 1
+  file_size_limit: 2M
+  files:
+    old: {match: \"old*.csv\", table: trade, optional: [note]}
+$CSV" "  other: {columns: {time: timestamp, sym: symbol, n: long}}" "symbols_max: 1100"
+    sed -i '0,/^symbols_max: 100k/{/^symbols_max: 100k/d}' "$work/p.yaml"
+    # a partition that another program wrote
+    mkdir -p "$HDB"
+    start
+    why() { file_of "$1" why; }
+    says() { case "$(why "$1")" in *$2*) ;; *) die "$1: $(why "$1")" ;; esac; } # FILE WORDS
+    files rows "$work/a.csv" 2026.11.02 100
+    # empty, with a header only, cut short, wrong columns, no text at all, a kind that nobody described, a link
+    : >"$work/empty.csv"
+    head -1 "$work/a.csv" >"$work/header.csv"
+    gzip -k "$work/a.csv"; head -c 600 "$work/a.csv.gz" >"$work/cut.csv.gz"
+    echo 'when,what' >"$work/columns.csv"; echo '1,2' >>"$work/columns.csv"
+    head -c 5000 /dev/urandom >"$work/noise.csv"
+    echo hello >"$work/readme.txt"
+    drop "$work"/empty.csv "$work"/header.csv "$work"/cut.csv.gz "$work"/columns.csv "$work"/noise.csv "$work"/readme.txt "$work"/a.csv
+    ln -s "$work/a.csv" "$IN/link.csv"
+    until_file a.csv complete; until_file header.csv complete; until_file empty.csv complete
+    until_file cut.csv.gz quarantined; says cut.csv.gz "cut short"
+    until_file columns.csv quarantined; says columns.csv "column"
+    until_file noise.csv quarantined
+    until_file readme.txt unmatched
+    grep -q "cut short" "$IN/cut.csv.gz.reason" || die "no reason beside the file: $(ls -a "$IN")"
+    is "rows" "$(sql 'select count(*) from trade')" 100
+    until_raised load.quarantined
+    p load >"$work/out" && die "load exits 0 with files in quarantine: $(cat "$work/out")"
+    grep -q "cut.csv.gz" "$work/out" || die "load does not name them: $(cat "$work/out")"
+    # corrected and delivered again
+    cp "$work/a.csv.gz" "$work/cut.csv.gz"; files rows "$work/b.csv" 2026.11.02 50 9; gzip -c "$work/b.csv" >"$work/cut.csv.gz"
+    drop "$work/cut.csv.gz"
+    until_file cut.csv.gz complete
+    is "rows with the corrected file" "$(sql 'select count(*) from trade')" 150
+    # the same file again, and another one of its name
+    drop "$work/a.csv"; until_file a.csv redelivered
+    files rows "$work/a.csv" 2026.11.02 70 5
+    drop "$work/a.csv"; until_file a.csv refused; says a.csv supersede
+    is "rows behind redeliveries" "$(sql 'select count(*) from trade')" 150
+    # one that grows: nothing of it before it is closed
+    files rows "$work/grows.csv" 2026.11.03 400
+    { head -c 9000 "$work/grows.csv"; sleep 1.2; tail -c +9001 "$work/grows.csv"; } >"$IN/grows.csv" & writer=$!
+    sleep 0.6
+    is "a file that grows" "$(file_of grows.csv status)" growing
+    wait $writer
+    until_file grows.csv complete
+    # larger than all that may be read at once: alone
+    files rows "$work/large.csv" 2026.11.04 60000
+    [ "$(stat -c %s "$work/large.csv")" -gt $((3 << 20)) ] || die "large.csv is not large"
+    drop "$work/large.csv"; until_file large.csv complete
+    # a file without a column that may be missing; then the day, which ends, and a file of an ended one
+    d=$(figure eod 'r["calendars"][0]["open"]')
+    printf 'time,sym,price,size,ex\n%sD15:00:00,OLD,1,1,N\n' "$d" >"$work/old1.csv"; drop "$work/old1.csv"; until_file old1.csv complete
+    printf 'time,sym,price,size,ex,note\n%sD15:30:00,PUB,2,2,N,x\n' "$d" | p publish trade - --level durable >/dev/null || die publish
+    for _ in $(seq 100); do [ "$(sql "select count(*) from trade where date = '$d'")" = 2 ] && break; sleep 0.05; done
+    is "the open day, from memory and files" "$(sql "select sym, note from trade where date = '$d' order by sym" | tr '\n' ' ')" "OLD, PUB,x "
+    p eod run "$d" --yes >"$work/out" || die "eod: $(cat "$work/out")"
+    is "the ended day" "$(sql "select count(*) from trade where date = '$d'")" 2
+    printf 'time,sym,price,size,ex\n%sD16:00:00,OLD,3,3,N\n' "$d" >"$work/old2.csv"; drop "$work/old2.csv"; until_file old2.csv complete
+    is "a file behind the end of its day" "$(sql "select count(*) from trade where date = '$d'")" 3
+    # more symbols than the table takes: nothing of it
+    python3 -c "
+print('time,sym,price,size,ex,note')
+for i in range(1200): print('2026.11.05D12:00:00,X%d,1,1,N,' % i)" >"$work/many.csv"
+    drop "$work/many.csv"
+    until_is "a batch with too many symbols" failed sh -c "'$bin/penstock' --socket '$work/s.sock' load files --all --json | python3 -c \"import json,sys; r=json.load(sys.stdin); c=[x[0] for x in r['columns']]; print([dict(zip(c,x))['status'] for x in r['rows'] if 'many.csv' in x][0])\""
+    p load batches --all | grep -q "symbols_max" || die "no word of symbols_max: $(p load batches --all)"
+    is "rows of it" "$(sql "select count(*) from trade where date = '2026-11-05'")" 0
+    until_raised load.failed
+    # stopped in the middle, and gone on with
+    p load pause >/dev/null
+    files rows "$work/later.csv" 2026.11.06 300; drop "$work/later.csv"; until_file later.csv queued
+    stop || die "the daemon's exit code"
+    start
+    until_file later.csv queued
+    p load resume >/dev/null || true
+    until_file later.csv complete
+    is "rows of a batch over a restart" "$(sql "select count(*) from trade where date = '2026-11-06'")" 300
+    drop "$work/b.csv"; until_file b.csv complete # the same content under another name is another file
+    verified
+    stop || die "the daemon's exit code"
+    # what another program wrote stays, unless existing_partition says otherwise
+    rm -f "$HDB/2026.11.06/trade/.pstmeta"
+    start
+    files rows "$work/more.csv" 2026.11.06 10 3; drop "$work/more.csv"
+    until_is "a batch into a partition of others" failed sh -c "'$bin/penstock' --socket '$work/s.sock' load files --all --json | python3 -c \"import json,sys; r=json.load(sys.stdin); c=[x[0] for x in r['columns']]; print([dict(zip(c,x))['status'] for x in r['rows'] if 'more.csv' in x][0])\""
+    p load batches --all | grep -q "existing_partition" || die "no word of existing_partition: $(p load batches --all)"
+    is "rows of others" "$(sql "select count(*) from trade where date = '2026-11-06'")" 300
+    stop || die "the daemon's exit code"
+    ;;
 keys-text) # how files are read, a kind of file for each key; each has its symbol by `constants`
     TRADE="{columns: {time: timestamp, sym: symbol, px: float, n: long, s: symbol, note: string}}"
     cp "$BUILD/tests/load_trades.so" "$work/f.so"; chmod 755 "$work" "$work/f.so"
@@ -365,7 +459,7 @@ $T,18"
     start
     drop "$work"/*.txt "$work/x.kv"
     files=$(find "$work" -maxdepth 1 -name '*.txt' -o -maxdepth 1 -name x.kv | wc -l)
-    until_is "files" "$files" figure load 'r["files"].get("complete", 0)'
+    until_is "files" "$files" figure load 'sum(r["files"].get(s, 0) for s in ("complete", "quarantined", "failed", "refused"))'
     p sql "select sym, time, px, n, s, note from trade order by px, sym" --json -q >"$work/out" || die "sql: $(cat "$work/out")"
     printf %s "$want" >"$work/want"
     python3 - "$work/out" "$work/want" <<'PY' || die "rows"
