@@ -134,6 +134,15 @@ int64_t raw_pread(const struct load_raw *r, void *out, size_t n, uint64_t at)
     return k < 0 ? -errno : k;
 }
 
+static bool changed(const struct load_raw *r, struct err *err)
+{
+    return err_set(
+        err, -EBUSY,
+        "%s: it changed while it was read (%llu bytes when opened, %llu read); it is read "
+        "again when it is quiet",
+        r->path, (unsigned long long)r->size, (unsigned long long)r->at);
+}
+
 int64_t raw_direct(struct load_raw *r, uint8_t *out, size_t room, struct err *err)
 {
     size_t n = 0;
@@ -146,6 +155,10 @@ int64_t raw_direct(struct load_raw *r, uint8_t *out, size_t room, struct err *er
         if (k < 0) {
             err_set(err, (int)k, "%s: cannot be read at byte %llu: %s", r->path,
                     (unsigned long long)r->at, strerror((int)-k));
+            return -1;
+        }
+        if ((uint64_t)k > r->size - r->at) { /* it may never end */
+            changed(r, err);
             return -1;
         }
         r->eof = k == 0;
@@ -166,7 +179,7 @@ bool raw_fill(struct load_raw *r, struct err *err)
 {
     if (r->avail || r->eof)
         return true;
-    int64_t n = raw_direct(r, r->buf, LOAD_PIECE, err);
+    int64_t n = raw_direct(r, r->buf, r->room, err);
     if (n < 0)
         return false;
     r->next = r->buf;
@@ -188,11 +201,7 @@ static bool unchanged(struct load_input *in, struct err *err)
                 now.st_mtim.tv_nsec == was->st_mtim.tv_nsec && in->raw.at == in->raw.size;
     same = same && !stat(in->path, &named) && named.st_ino == was->st_ino &&
            named.st_dev == was->st_dev;
-    return same ||
-           err_set(err, -EBUSY,
-                   "%s: it changed while it was read (%llu bytes when opened, %llu read); "
-                   "it is read again when it is quiet",
-                   in->path, (unsigned long long)in->raw.size, (unsigned long long)in->raw.at);
+    return same || changed(&in->raw, err);
 }
 
 /* The formats leave the raw input at its end; plain files are there by themselves. */
@@ -240,13 +249,19 @@ static int64_t add(struct load_input *in, struct slot *s, uint8_t *to, size_t ro
 /* Fills a slot. Where the size does not say whether it is the last, one byte more is taken. */
 static void make_piece(struct load_input *in, struct slot *s)
 {
-    uint8_t *to = s->buf + LOAD_KEEP_MAX;
     int64_t k = 1;
+    s->n = 0;
+    s->last = false;
+    s->err.code = 0;
+    if (!s->buf && !(s->buf = malloc(LOAD_KEEP_MAX + LOAD_PIECE + LOAD_PAD))) {
+        err_set(&s->err, -ENOMEM, "no memory to read %s", in->path);
+        in->ended = true;
+        return;
+    }
+    uint8_t *to = s->buf + LOAD_KEEP_MAX;
     s->n = in->nahead;
     to[0] = in->ahead;
     in->nahead = 0;
-    s->last = false;
-    s->err.code = 0;
     while (s->n < LOAD_PIECE && (k = add(in, s, to + s->n, LOAD_PIECE - s->n)))
         s->n += (size_t)k;
     if (k && (in->unpack || in->raw.at >= in->raw.size))
@@ -298,6 +313,10 @@ bool load_input_next(struct load_input *in, size_t keep, const uint8_t **bytes, 
         pthread_mutex_unlock(&in->lock);
     } else
         make_piece(in, s);
+    if (!s->buf) { /* not even memory for a piece */
+        *err = s->err;
+        return !(in->over = true);
+    }
     uint8_t *at = s->buf + LOAD_KEEP_MAX - keep;
     if (keep)
         memcpy(at, in->piece + in->piece_bytes - keep, keep);
@@ -367,6 +386,17 @@ static bool is_cached(const struct load_raw *r)
     return in * 2 > n;
 }
 
+/* No larger than the file: thousands of tiny ones are delivered too. */
+static bool raw_buffers(struct load_raw *r, struct err *err)
+{
+    r->room = r->size < LOAD_PIECE ? r->size + 1 : LOAD_PIECE;
+    uint8_t *buf = malloc(RAW_BACK + r->room);
+    r->buf = buf ? buf + RAW_BACK : NULL;
+    r->next = r->buf;
+    r->tail = malloc(r->room);
+    return (buf && r->tail) || err_set(err, -ENOMEM, "no memory to read %s", r->path);
+}
+
 static bool open_raw(struct load_input *in, const char *path, const struct load_input_config *c,
                      struct err *err)
 {
@@ -376,16 +406,10 @@ static bool open_raw(struct load_input *in, const char *path, const struct load_
     r->chunk = c->chunk ? c->chunk : LOAD_PIECE;
     r->tap = c->raw;
     r->arg = c->arg;
-    uint8_t *buf = malloc(RAW_BACK + LOAD_PIECE);
-    r->buf = buf ? buf + RAW_BACK : NULL;
-    r->next = r->buf;
-    r->tail = malloc(LOAD_PIECE);
-    if (!buf || !r->tail)
-        return err_set(err, -ENOMEM, "no memory to read %s", path);
     if (c->memory) {
         r->memory = c->memory;
         r->size = c->memory_bytes;
-        return true;
+        return raw_buffers(r, err);
     }
     r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a fifo must not hang it */
     if (r->fd < 0 || fstat(r->fd, &in->opened))
@@ -396,7 +420,7 @@ static bool open_raw(struct load_input *in, const char *path, const struct load_
     r->size = (uint64_t)in->opened.st_size;
     r->drop = !is_cached(r);
     posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    return true;
+    return raw_buffers(r, err);
 }
 
 struct load_input *load_input_open(const char *path, const struct load_input_config *c,
@@ -412,10 +436,6 @@ struct load_input *load_input_open(const char *path, const struct load_input_con
     pthread_cond_init(&in->wake, NULL);
     in->limit = c->limit;
     bool ok = open_raw(in, path, c, err);
-    for (unsigned i = 0; ok && i < 2; i++) {
-        in->slot[i].buf = malloc(LOAD_KEEP_MAX + LOAD_PIECE + LOAD_PAD);
-        ok = in->slot[i].buf || err_set(err, -ENOMEM, "no memory to read %s", path);
-    }
     if (ok) {
         in->compression = c->compression ? c->compression : sniff(&in->raw);
         const struct unpack_ops *ops = formats[in->compression].ops;

@@ -14,6 +14,7 @@ struct load_raw { /* the file's own bytes */
     const uint8_t *memory;
     uint64_t size;
     uint8_t *buf, *next; /* next: not used yet */
+    size_t room;         /* of buf */
     size_t avail;
     uint64_t at; /* offset in the file behind what is in buf */
     uint32_t chunk;
