@@ -269,11 +269,19 @@ static bool run_sym(struct day_write *w, struct day_load_work *k, struct err *er
     return true;
 }
 
+static void beat(void *arg)
+{
+    struct day_write *w = arg;
+    store_relaxed(&w->thread.status->heartbeat, clock_monotonic());
+}
+
 static bool run_move(struct day_write *w, struct day_outcome *out)
 {
     struct day_job *j = out->job;
     struct day_load_work *k = j->load;
-    const struct load_move *m = &k->request.move;
+    struct load_move *m = &k->request.move;
+    m->beat = beat;
+    m->beat_arg = w;
     struct load_moved *moved = &k->answer.moved;
     bool intent;
     if (m->discard)

@@ -105,6 +105,7 @@ struct wd_reader { /* scratch of one thread that reads sources */
     uint32_t chunk;
     struct rdb_chunk_view rdb;
     _Atomic uint64_t *seen; /* bytes read so far, for who watches; may be NULL */
+    uint64_t sort_rows;     /* sorted by time at once, a symbol at least; 0: 32 Mi (1 GiB) */
 };
 void wd_reader_free(struct wd_reader *r);
 

@@ -422,46 +422,81 @@ static bool mark_kept(struct wd_order *o, const struct schema *target, struct wa
 
 /* ---- the whole ---- */
 
+#define SORT_ROWS (32ull << 20)
+#define NOT_NOW   UINT64_MAX
+
+struct sort {         /* symbols whose times descend, so many at a time as there is room for */
+    uint64_t *offset; /* by code: its keys; NOT_NOW */
+    struct wd_key *key, *spare;
+    uint32_t from, end; /* codes of this time */
+    uint64_t rows, most;
+};
+
+/* The next symbols: room for their keys. False: no more, or no memory (failed). */
+static bool sort_next(struct sort *s, const struct walk *w, const uint8_t *descends,
+                      const uint32_t *count, bool *failed)
+{
+    uint64_t room = w->reader->sort_rows ? w->reader->sort_rows : SORT_ROWS;
+    s->from = s->end;
+    s->rows = s->most = 0;
+    for (; s->end < w->symbols->codes; s->end++) {
+        uint32_t c = s->end;
+        s->offset[c] = NOT_NOW;
+        if (!descends[c])
+            continue;
+        if (s->rows && s->rows + count[c] > room)
+            break;
+        s->offset[c] = s->rows;
+        s->rows += count[c];
+        s->most = count[c] > s->most ? count[c] : s->most;
+    }
+    free(s->key);
+    free(s->spare);
+    s->key = s->spare = NULL;
+    if (!s->rows)
+        return false;
+    s->key = malloc(s->rows * sizeof *s->key);
+    s->spare = malloc(s->most * sizeof *s->spare);
+    *failed = !s->key || !s->spare;
+    return !*failed;
+}
+
 /* Rows of symbols in `descends` are sorted by time. */
 static bool sort_times(struct wd_order *o, struct walk *w, const uint8_t *descends,
                        const uint32_t *start, const uint32_t *count, struct err *err)
 {
-    uint64_t n = 0, most = 0;
-    uint64_t *offset = malloc((size_t)w->symbols->codes * sizeof *offset);
-    for (uint32_t c = 0; offset && c < w->symbols->codes; c++)
-        if (descends[c]) {
-            offset[c] = n;
-            n += count[c];
-            most = count[c] > most ? count[c] : most;
-        }
-    struct wd_key *key = malloc((n + 1) * sizeof *key), *spare = malloc((most + 1) * sizeof *key);
-    bool ok = offset && key && spare;
-    if (!ok)
-        err_set(err, -ENOMEM, "no memory to sort %llu rows by time", (unsigned long long)n);
-    if (ok) {
+    bool failed = false, ok = true;
+    struct sort s = {.offset = malloc((size_t)w->symbols->codes * sizeof *s.offset)};
+    for (uint32_t c = 0; s.offset && c < w->symbols->codes; c++)
+        s.offset[c] = NOT_NOW;
+    while (s.offset && ok && sort_next(&s, w, descends, count, &failed)) {
         walk_start(w);
         while (walk_next(w))
             for (uint32_t i = 0; i < w->n; i++) {
                 uint64_t row = w->first + w->at + i;
                 uint32_t c = w->code[i];
-                if (descends[c] && o->place[row] != WD_DROPPED)
-                    key[offset[c] + o->place[row] - start[c]] =
+                if (s.offset[c] != NOT_NOW && o->place[row] != WD_DROPPED)
+                    s.key[s.offset[c] + o->place[row] - start[c]] =
                         (struct wd_key){walk_time(w, i), (uint32_t)row, 0};
             }
         ok = !w->failed;
+        for (uint32_t c = s.from; ok && c < s.end; c++) {
+            if (s.offset[c] == NOT_NOW)
+                continue;
+            struct wd_key *k = s.key + s.offset[c];
+            wd_sort(k, count[c], s.spare);
+            for (uint32_t i = 0; i < count[c]; i++)
+                o->place[k[i].row] = start[c] + i;
+            o->sorted += count[c];
+            s.offset[c] = NOT_NOW;
+        }
     }
-    for (uint32_t c = 0; ok && c < w->symbols->codes; c++) {
-        if (!descends[c])
-            continue;
-        struct wd_key *k = key + offset[c];
-        wd_sort(k, count[c], spare);
-        for (uint32_t i = 0; i < count[c]; i++)
-            o->place[k[i].row] = start[c] + i;
-        o->sorted += count[c];
-    }
-    free(offset);
-    free(key);
-    free(spare);
+    if (!s.offset || failed)
+        ok = err_set(err, -ENOMEM, "no memory to sort %llu rows by time",
+                     (unsigned long long)s.rows);
+    free(s.offset);
+    free(s.key);
+    free(s.spare);
     return ok;
 }
 

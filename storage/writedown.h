@@ -41,7 +41,7 @@
  * that were published have the range in their marker (hdb_publish.h cleans the stage).
  *
  * MEMORY: 4 bytes a row of the largest table, 16 to 32 more for rows of symbols whose times
- * descend, 9 to 17 more in keyed tables; for the column that is being
+ * descend (at most for 32 Mi rows, or one symbol's, at a time), 9 to 17 more in keyed tables; for the column that is being
  * written twice its bytes, at most config.buffer_bytes a thread; from the log config.log_bytes for
  * the rows of one pass: a day that does not fit is read again for each further part of it (tables,
  * then ranges of symbols, then ranges of time).

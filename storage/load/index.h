@@ -26,8 +26,8 @@
  * (an existing partition with later rows, files out of order) are sorted.
  *
  * MEMORY: 4 bytes a row, and a buffer for the column that is being written (args.memory; a column
- * that does not fit is written in several passes); 16 to 32 more for rows that are sorted; 9 to 17
- * in keyed tables.
+ * that does not fit is written in several passes); 16 to 32 more for rows that are sorted, at most
+ * args.memory, or one symbol's, at a time; 9 to 17 in keyed tables.
  *
  * CONTENT HASH (GAP-15, ING-61): the existing partition's and the sums of the files' results, where
  * that is exact: no keys, no converted column, no mix of rows with and without receive times. Else

@@ -561,13 +561,16 @@ static bool sync_above(const struct plan *p, struct err *err)
     return true;
 }
 
-static bool publish(struct plan *p, struct io *io, struct hdb *h, const char *calendar,
-                    const struct schema *const *schemas, unsigned nschemas, const char *lockfile,
-                    bool *published, struct load_moved *out, struct err *err)
+static bool publish(struct plan *p, struct io *io, struct hdb *h, const struct load_move *m,
+                    const char *calendar, const struct schema *const *schemas, unsigned nschemas,
+                    const char *lockfile, bool *published, struct load_moved *out, struct err *err)
 {
-    for (unsigned i = 0; i < p->ndates; i++)
+    for (unsigned i = 0; i < p->ndates; i++) {
+        if (m->beat)
+            m->beat(m->beat_arg);
         if (!stage_date(p, &p->date[i], calendar, schemas, nschemas, &out->rows, err))
             return false;
+    }
     if (!sync_above(p, err))
         return false;
     PST_FAULT("load.staged");
@@ -609,7 +612,7 @@ void load_publish(struct io *io, struct hdb *h, const struct load_move *m, uint6
     ok = ok && look(h, m, out, in, &already, &err);
     if (ok && !already) {
         ok = plan_move(&p, io, h, m, in, epoch, &err) &&
-             publish(&p, io, h, calendar, schemas, nschemas, lockfile, published, out, &err);
+             publish(&p, io, h, m, calendar, schemas, nschemas, lockfile, published, out, &err);
     }
     plan_free(&p);
     free(in);

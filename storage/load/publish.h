@@ -50,6 +50,8 @@ struct load_move {
     const struct load_move_table *table;
     unsigned n;
     bool discard; /* nothing is published: the batch's merge directories go (cancelled, failed) */
+    void (*beat)(void *arg); /* called for each date while it is made ready; may be NULL */
+    void *beat_arg;
 };
 
 enum load_verdict { LOAD_DONE, LOAD_STALE, LOAD_FAILED };

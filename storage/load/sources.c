@@ -390,6 +390,7 @@ bool load_unit_worker(struct load_unit *u, struct load_progress *p, struct err *
     u->worker_made = true;
     u->worker.threads = u->threads;
     wd_worker_keep(&u->worker, &kept);
+    u->worker.reader.sort_rows = u->memory / (2 * sizeof(struct wd_key));
     if (p)
         u->worker.reader.seen = &p->bytes;
     return true;
