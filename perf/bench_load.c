@@ -113,7 +113,7 @@ static void read_task(unsigned i)
     struct err err = {0};
     json_t *result;
     snprintf(dir, sizeof dir, "%.500s/tmp/%u", out, i);
-    json_t *args = json_pack("{s:s,s:s,s:o}", "file", file[i], "dir", dir, "recipe", recipe());
+    json_t *args = json_pack("{s:s,s:s,s:o,s:b}", "file", file[i], "dir", dir, "recipe", recipe(), "threads", getenv("T") != NULL);
     done(load_read_run(args, &hooks, NULL, &result, &err), &err);
 }
 

@@ -331,6 +331,49 @@ else
     skip "rx loops under load" "$(tail -1 "$f.err")"
 fi
 
+say "subscribers that get nothing"
+f=$work/subscribers
+times 1 "$f" perf/idle_subscribers.sh -n $((quick ? 2 : 5)) -s $((quick ? 2 : 4))
+if grep -q '^result' "$f"; then
+    c="idle_subscribers.sh; limit: no subscribers"
+    row "rx loops over 100 us, 1,000 idle subscribers" "a second" 1 "$(of over_s "$f")" "$(of none_over_s "$f")" \
+        "$(of over_ratio "$f")" "<= 2 x none" "$(yes_if "$(of over_ratio "$f") <= 2")" "$c"
+    row "  loop time, 99.99 %" us 1 "$(of p9999_us "$f")" "$(of none_p9999_us "$f")" "$(of p9999_ratio "$f")" \
+        "<= 2 x none" "$(yes_if "$(of p9999_ratio "$f") <= 2")" "$c"
+else
+    skip "rx loops with idle subscribers" "$(tail -1 "$f.err")"
+fi
+
+say "loading files"
+f=$work/load
+times 1 "$f" perf/load.sh -n $((quick ? 5000000 : 50000000)) -r $((quick ? 1 : 3)) -d "$work"
+if grep -q '^medians' "$f"; then
+    pen=$(grep '^penstock workers=2' "$f" | field seconds | median) one=$(grep '^penstock workers=1' "$f" | field seconds | median)
+    lim=$(grep '^limit threads=2' "$f" | field seconds | median) duck=$(grep '^duckdb threads=2' "$f" | field seconds | median)
+    row "10 files of trades to sorted, parted columns, 2 workers" s 1 "$pen" "$lim" "$(ratio "$pen" "$lim")" "<= 1.6 x" \
+        "$(yes_if "$pen <= 1.6 * $lim")" "load.sh; limit: load_limit, C for these files alone, synced"
+    row "  the same with 1 worker" s 1 "$one" "" "$(ratio "$one" "$pen")" ">= 1.7 of 2 workers'" "$(yes_if "$one >= 1.7 * $pen")" "load.sh"
+    if [ -n "$duck" ]; then
+        row "  against DuckDB, 2 threads, one Parquet file" s 1 "$pen" "$duck" "$(ratio "$duck" "$pen")" ">= 3 x as fast" \
+            "$(yes_if "$duck >= 3 * $pen")" "load.sh; load_duck"
+    else
+        skip "  against DuckDB" "its library is not to be had"
+    fi
+else
+    skip "loading files" "$(tail -1 "$f.err")"
+fi
+f=$work/loading
+times 1 "$f" perf/load_interference.sh -n $((quick ? 2 : 5)) -m $((quick ? 3 : 10))
+if grep -q '^result' "$f"; then
+    c="load_interference.sh; limit: the flow alone"
+    row "rx loops over 100 us, files loaded meanwhile" "a second" 1 "$(of over_s "$f")" "$(of idle_over_s "$f")" \
+        "$(of over_ratio "$f")" "<= 2 x idle" "$(yes_if "$(of over_ratio "$f") <= 2")" "$c"
+    row "  loop time, 99.99 %" us 1 "$(of p9999_us "$f")" "$(of idle_p9999_us "$f")" "$(of p9999_ratio "$f")" \
+        "<= 2 x idle" "$(yes_if "$(of p9999_ratio "$f") <= 2")" "$c"
+else
+    skip "rx loops while files are loaded" "$(tail -1 "$f.err")"
+fi
+
 {
     echo
     echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), $(nproc) CPUs, $(uname -sr), $(
