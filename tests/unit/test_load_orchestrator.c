@@ -680,6 +680,38 @@ static void priority_and_deadline(void **state)
     kit_end(&k);
 }
 
+/* DIF-14, GAP-22: urgent batches for ever, more than can be published: the other one gets in when
+ * it has waited as long as its lower priority is worth, not before. */
+static void patience(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 68);
+    k.c.nrules = 2;
+    k.rule[0] = (struct loader_rule){.name = "a", .by = LOAD_BY_COUNT, .match = "a*of*.csv"};
+    k.rule[1] =
+        (struct loader_rule){.name = "b", .by = LOAD_BY_COUNT, .match = "b*of*.csv", .priority = 1};
+    k.slow_intern = 30 * NS_PER_S;
+    start(&k);
+    char name[40];
+    unsigned n = 0;
+    deliver(&k, "b_first_1of1.csv", 0, 2);
+    deliver(&k, "b_second_1of1.csv", 2, 2);
+    deliver(&k, "a_1of1.csv", 10, 2);
+    int64_t from = k.now, at = 0;
+    while (!at && k.now < from + 2000 * NS_PER_S) {
+        snprintf(name, sizeof name, "b%u_1of1.csv", n);
+        deliver(&k, name, 100 + 2 * n++, 2);
+        kit_run(&k, 20 * NS_PER_S);
+        json_t *s = cell(&k, LOADER_BATCHES, "batch", "a_#of#.csv", "status");
+        if (!strcmp(json_string_value(s), "complete"))
+            at = k.now - from;
+        json_decref(s);
+    }
+    assert_in_range(at, 590 * NS_PER_S, 720 * NS_PER_S);
+    kit_end(&k);
+}
+
 /* ING-29, ING-31: too little memory: nothing; little: what fits; a file beyond it: alone. */
 static void memory_limits(void **state)
 {
@@ -1282,6 +1314,7 @@ int main(void)
                                        cmocka_unit_test(finished_files),
                                        cmocka_unit_test(manifest_fails),
                                        cmocka_unit_test(priority_and_deadline),
+                                       cmocka_unit_test(patience),
                                        cmocka_unit_test(memory_limits),
                                        cmocka_unit_test(fixed_workers),
                                        cmocka_unit_test(paused_turn),
