@@ -449,6 +449,59 @@ static uint64_t rnd(void)
     return seed ^= seed << 17;
 }
 
+/* Many blocks: bad rows among good ones, dates that change, texts and constants in each block. */
+static void test_many_rows(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct kit_text file = {0}, rows = {0}, rejects = {0};
+    kit_open(&k, &trade, ",\"constants\":{\"cond\":\"a constant\"},\"nulls\":[\"NA\"]");
+    kit_add(&file, "sym,size,time,price,ex\n");
+    unsigned line = 1;
+    for (unsigned i = 0; i < 40000; i++) {
+        char sym[16], size[24];
+        int day = (int)(i / 5000 + (rnd() % 50 == 0)), n = (int)(rnd() % 12);
+        unsigned what = rnd() % 40, second = rnd() % 86400;
+        long long value = (long long)(rnd() >> (8 + rnd() % 56));
+        snprintf(sym, sizeof sym, "%.*s%u", n, "ABCDEFGHIJKL", (unsigned)(rnd() % 50));
+        snprintf(size, sizeof size, "%lld", value);
+        line++;
+        kit_add(&file, "%s%s%s,%s,2000-01-%02dT%02u:%02u:%02u%s,%u.5,%s\n", what == 1 ? "\"" : "",
+                sym, what == 1 ? "\"" : "", what == 2 ? "NA" : size, day + 1, second / 3600,
+                second / 60 % 60, second % 60, what == 3 ? "x" : "", i,
+                what == 4   ? "Q,extra"
+                : what == 5 ? "\"Q\"q"
+                            : "\"Q\"");
+        if (what == 3) {
+            kit_add(&rejects, "%u time: it is no timestamp <", line);
+        } else if (what == 4) {
+            kit_add(&rejects, "%u : the row has 6 fields, and the file 5 columns <", line);
+        } else if (what == 5) {
+            kit_add(&rejects, "%u ex: there is text behind the closing quote <", line);
+        } else {
+            kit_add(&rows, "%d|%lld|<%s>|%u.5|%s|<Q>|<a constant>\n", day,
+                    (day * 86400ll + second) * 1000000000, sym, i, what == 2 ? "." : size);
+            continue;
+        }
+        const char *at = file.p + file.n - 1; /* the line itself */
+        while (at[-1] != '\n')
+            at--;
+        kit_add(&rejects, "%.*s>\n", (int)strcspn(at, "\n"), at);
+    }
+    for (enum text_isa isa = TEXT_PORTABLE; isa < TEXT_ISAS; isa++) {
+        if (!load_text_force(isa))
+            continue;
+        assert_true(kit_read(&k, file.p, file.n, isa ? 0 : 1000, 0, 70000, NULL));
+        assert_string_equal(kit_rows(&k), rows.p);
+        assert_string_equal(kit_rejects(&k), rejects.p);
+        assert_true(k.blocks > 4);
+    }
+    free(file.p);
+    free(rows.p);
+    free(rejects.p);
+    kit_close(&k);
+}
+
 static void test_random_texts_against_the_reference(void **state)
 {
     (void)state;
@@ -534,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_bad_rows_stand_in_order),
         cmocka_unit_test(test_a_row_without_end),
         cmocka_unit_test(test_every_cut_gives_the_same),
+        cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_random_texts_against_the_reference),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
