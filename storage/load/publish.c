@@ -254,12 +254,17 @@ static int intent_read(struct io *io, struct hdb *h, struct plan *p, struct err 
     json_t *o = nl && !strcmp(nl, crc) ? json_loadb(b, n, JSON_REJECT_DUPLICATES, NULL) : NULL;
     json_int_t format = json_integer_value(json_object_get(o, "format"));
     free(b);
+    struct err why = {0};
     bool ok = false;
     if (format > INTENT_FORMAT)
         err_set(err, -ENOTSUP,
                 "%s: is of format %lld, this program reads up to %d; use a newer one", path,
                 (long long)format, INTENT_FORMAT);
-    else if (!(ok = o && format == INTENT_FORMAT && plan_take(p, io, h, o, err)))
+    else if (o && format == INTENT_FORMAT && plan_take(p, io, h, o, &why))
+        ok = true;
+    else if (why.code)
+        err_set(err, why.code, "%s", why.text);
+    else
         err_set(err, -EBADMSG,
                 "%s: is damaged; a batch may be in the database only in part: move the file away "
                 "and load the batch again",

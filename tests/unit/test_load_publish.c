@@ -7,6 +7,7 @@
  */
 #include <fcntl.h>
 #include "batch_kit.h"
+#include "core/crc.h"
 #include "mortal_io.h"
 
 static const struct column_def columns[] = {
@@ -280,6 +281,35 @@ static void swept(void **state)
     kit_close(&t);
 }
 
+/* An intent that cannot be read is said, and one of a later program is refused by name. */
+static void intents(void **state)
+{
+    (void)state;
+    struct kit t;
+    struct err err = {0};
+    struct hdb_cleaned done;
+    char path[300];
+    uint64_t epoch;
+    kit_open(&t);
+    assert_true(load_publish_finish(t.k.io, t.hdb, true, &epoch, NULL, NULL, &err) && !epoch);
+    snprintf(path, sizeof path, "%s/pst$", t.root);
+    mkdir(path, 0755);
+    strcat(path, "/publishing");
+    static const char later[] = "{\"format\":2}";
+    char text[100];
+    snprintf(text, sizeof text, "%s\ncrc32c %08x\n", later, crc32c(0, later, strlen(later)));
+    const char *const bad[] = {"", "nonsense\n", "{\"format\":1}\ncrc32c 00000000\n", text};
+    for (unsigned i = 0; i < PST_COUNT(bad); i++) {
+        FILE *f = fopen(path, "w");
+        fputs(bad[i], f);
+        fclose(f);
+        assert_false(hdb_clean(t.k.io, t.hdb, &done, NULL, NULL, &err));
+        assert_int_equal(err.code, i == 3 ? -ENOTSUP : -EBADMSG);
+        assert_non_null(strstr(err.text, "pst$/publishing"));
+    }
+    kit_close(&t);
+}
+
 int main(void)
 {
     static bool die = true, refuse = false;
@@ -290,6 +320,7 @@ int main(void)
         cmocka_unit_test_prestate(tables_that_exist, &die),
         cmocka_unit_test_prestate(tables_that_exist, &refuse),
         cmocka_unit_test(swept),
+        cmocka_unit_test(intents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -154,6 +154,41 @@ static void both(struct rig *r, bool live, bool loaded)
     }
 }
 
+/* LATEST BY sym: the row of the highest time, wherever it lies; of equal ones, what came last. */
+static void latest(struct rig *r)
+{
+    struct wk *k[2] = {&r->load.k, &r->live};
+    const struct wk_row *last[WK_SYMBOLS] = {NULL};
+    uint64_t n = 0;
+    for (unsigned i = 0; i < 2; i++)
+        for (uint32_t j = 0; j < k[i]->rows; j++) {
+            const struct wk_row *x = &k[i]->row[j];
+            if (*x->s->name != 't')
+                continue;
+            n += !last[x->sym];
+            if (!last[x->sym] || x->time >= last[x->sym]->time)
+                last[x->sym] = x;
+        }
+    struct result *out = ask(r, "SELECT sym, time, v FROM t LATEST BY sym", 0);
+    assert_int_equal(out->rows, n);
+    for (uint64_t i = 0; i < n; i++) {
+        uint32_t code = ((const uint32_t *)out->col[0].data)[i];
+        int len = (int)(out->syms.at[code + 1] - out->syms.at[code]);
+        uint32_t s = 0;
+        while (s < WK_SYMBOLS &&
+               (strncmp(r->live.text[s], out->syms.chars + out->syms.at[code], (size_t)len) != 0 ||
+                r->live.text[s][len]))
+            s++;
+        assert_true(s < WK_SYMBOLS && last[s]);
+        assert_int_equal(((const int64_t *)out->col[1].data)[i], last[s]->time);
+        int32_t v = ((const int32_t *)out->col[2].data)[i];
+        char *text = wk_integer(v, v == PST_NULL_INT);
+        assert_string_equal(text, last[s]->cell[2]);
+        free(text);
+    }
+    result_free(out);
+}
+
 static void merge(struct rig *r)
 {
     struct writedown_job j;
@@ -189,6 +224,7 @@ static void a_batch_of_today(void **state)
     ask(&r, "SELECT count(*) FROM t", QUERY_RETRY);
     cut(&r, 1);
     both(&r, true, true);
+    latest(&r);
     view_db_limit(r.db, &l);
     cut(&r, 1);
     both(&r, true, false);
@@ -202,6 +238,7 @@ static void a_batch_of_today(void **state)
     ask(&r, "SELECT count(*) FROM t", QUERY_RETRY);
     cut(&r, 3);
     both(&r, true, true);
+    latest(&r);
     close_rig(&r);
 }
 
