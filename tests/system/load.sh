@@ -386,6 +386,33 @@ for i in range(1200): print('2026.11.05D12:00:00,X%d,1,1,N,' % i)" >"$work/many.
     is "rows of others" "$(sql "select count(*) from trade where date = '2026-11-06'")" 300
     stop || die "the daemon's exit code"
     ;;
+rights) # the loader's tables are tables: who may not read them does not see them, and they cost nothing unasked
+    printf 'users:\n' >"$work/users.yaml"; chmod 600 "$work/users.yaml"
+    add() { echo "secret-$1" | "$bin/penstock" user add "$1" --file "$work/users.yaml" --tables "$2" >/dev/null || die "user add"; }
+    add some trade; add files trade,pst_files; add every all
+    port=$((20000 + $$ % 20000))
+    configure "  workers: 1
+  files:
+$CSV" "" "ipc: {tickerplant: $port, rdb: 0, hdb: 0, users: $work/users.yaml}"
+    start
+    files rows "$work/a.csv" 2026.11.02 20; drop "$work/a.csv"; until_file a.csv complete
+    PYTHONPATH=$here/../support /usr/bin/python3 - "$port" <<'PY' || die "rights"
+import sys
+from kdbclient import Client, QError
+def asks(user, text):
+    c = Client(port=int(sys.argv[1]), user=user, password="secret-" + user)
+    try: return c(text)
+    except QError as e: return "error " + str(e)
+    finally: c.close()
+def rows(t): return len(next(iter(t.values()))) if isinstance(t, dict) else t
+assert rows(asks("every", "s)select * from pst_files")) == 1, asks("every", "s)select * from pst_files")
+assert rows(asks("files", "s)select * from pst_files")) == 1
+for user, table in (("some", "pst_files"), ("files", "pst_tasks")):
+    assert "there is no table" in str(asks(user, "s)select * from " + table)), asks(user, "s)select * from " + table)
+assert rows(asks("some", "s)select * from trade")) == 20
+PY
+    stop || die "the daemon's exit code"
+    ;;
 keys-text) # how files are read, a kind of file for each key; each has its symbol by `constants`
     TRADE="{columns: {time: timestamp, sym: symbol, px: float, n: long, s: symbol, note: string}}"
     cp "$BUILD/tests/load_trades.so" "$work/f.so"; chmod 755 "$work" "$work/f.so"
