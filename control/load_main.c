@@ -30,6 +30,7 @@
 
 #define LOOK_MS     100 /* memory is looked at so often; a beat is every tenth look */
 #define LOOKS       10
+#define LOG_LINES   10u
 #define DIRECTORIES 64u
 
 static struct load_hooks hooks = {.itch50 = &load_reader_itch50, .pcap = &load_reader_pcap};
@@ -134,8 +135,18 @@ static void say(enum load_wire_type type, uint64_t id, const void *body, size_t 
         _exit(0); /* penstockd is gone */
 }
 
+/* Of functions: at most LOG_LINES in a second, the others are not told. */
 static void log_line(const char *line)
 {
+    static int64_t second;
+    static unsigned lines;
+    int64_t now = clock_monotonic() / 1000000000;
+    if (now != second) {
+        second = now;
+        lines = 0;
+    }
+    if (++lines > LOG_LINES)
+        return;
     say(LOAD_WIRE_LOG, 0, line, strnlen(line, 500));
 }
 

@@ -10,6 +10,8 @@
 #include "core/crc.h"
 #include "load/input_parts.h"
 
+#define THREAD_FROM (256u << 10) /* a smaller file is read sooner than a thread is made */
+
 static const struct {
     const char *name;
     const struct unpack_ops *ops;
@@ -441,7 +443,7 @@ struct load_input *load_input_open(const char *path, const struct load_input_con
         const struct unpack_ops *ops = formats[in->compression].ops;
         ok = !ops || (in->unpack = ops->open(&in->raw, c, err));
     }
-    if (ok && c->threads)
+    if (ok && c->threads && (in->raw.fd < 0 || in->raw.size >= THREAD_FROM))
         in->threaded = !pthread_create(&in->thread, NULL, run, in); /* else in the call */
     if (ok)
         return in;
