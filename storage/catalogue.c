@@ -458,8 +458,8 @@ const struct catalogue_loaded *catalogue_loaded(const struct catalogue *c, int32
                                                 const char *table)
 {
     unsigned at = loaded_at(c, date, table);
-    const struct catalogue_loaded *l = &c->loaded[at];
-    return at < c->nloaded && l->date == date && !strcmp(l->table, table) ? l : NULL;
+    const struct catalogue_loaded *l = at < c->nloaded ? &c->loaded[at] : NULL;
+    return l && l->date == date && !strcmp(l->table, table) ? l : NULL;
 }
 
 int catalogue_put_epoch(struct catalogue *c, uint64_t epoch, const char *root)
