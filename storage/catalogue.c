@@ -77,13 +77,13 @@ static unsigned loaded_at(const struct catalogue *c, int32_t date, const char *t
 
 static void loaded_set(struct catalogue *c, const struct catalogue_loaded *l)
 {
+    unsigned at = loaded_at(c, l->date, l->table);
     if (!catalogue_loaded(c, l->date, l->table)) {
-        unsigned at = loaded_at(c, l->date, l->table);
         c->loaded = grow(c->loaded, c->nloaded, &c->cap_loaded, sizeof *l);
         memmove(&c->loaded[at + 1], &c->loaded[at], (c->nloaded - at) * sizeof *l);
         c->nloaded++;
     }
-    c->loaded[loaded_at(c, l->date, l->table)] = *l;
+    c->loaded[at] = *l;
 }
 
 /* ---- lines ---- */

@@ -180,6 +180,15 @@ static void loaded(void **state)
             snprintf(l[i].table, sizeof l[i].table, "t%d", (i * 7) % 60 % 2);
             snprintf(l[i].batch, sizeof l[i].batch, "k-%u", round);
         }
+        for (int i = 0; round == 1 && i < 60; i++) { /* each where it belongs from the start */
+            assert_int_equal(catalogue_put_loaded(&c, &l[i], 1), 0);
+            for (int k = 0; k < 60; k++) {
+                const struct catalogue_loaded *x = catalogue_loaded(&c, l[k].date, l[k].table);
+                assert_int_equal(x != NULL, k <= i);
+                assert_true(!x || (x->epoch == 1 && x->commit == 6));
+            }
+            assert_int_equal(c.nloaded, i + 1);
+        }
         assert_int_equal(catalogue_put_loaded(&c, l, 60), 0);
     }
     for (int again = 0; again < 2; again++) {
