@@ -26,11 +26,12 @@ points=(load.manifest:12 load.synced:12 load.interned:1 load.move:1 load.staged:
 choose() { # N: who is killed, when; from the point's own number, the same in every run of the suite
     RANDOM=$((1 + $1 * 7919))
     RANDOM=$((RANDOM + $1))
-    at= who=daemon after=$((RANDOM % (took + 50)))
+    at= who=daemon cut= after=$((RANDOM % (took + 50)))
     local kind=$((RANDOM % 20)) n
     if [ $kind -lt 8 ]; then
         n=${points[$((RANDOM % ${#points[@]}))]}
         at=${n%:*}:$((1 + RANDOM % ${n#*:}))
+        [ $kind -lt 3 ] && [ -n "${PST_MOUNTS:-}" ] && cut=1
     elif [ $kind -lt 11 ]; then who=daemon
     elif [ $kind -lt 14 ]; then who=power
     elif [ $kind -lt 17 ]; then who=worker
@@ -42,14 +43,17 @@ choose() { # N: who is killed, when; from the point's own number, the same in ev
 helper() { pgrep -P "$daemon" -x penstock-helper; }
 workers() { pgrep -P "$(helper)" -x penstock-load; }
 milliseconds() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
+power_cut() { # everything of the machine has ended
+    another_boot
+    /usr/bin/python3 "$fault/loadkill.py" damage "$IN/.penstock" "$after" >>"$work/told"
+}
 strike() { # WHO
     case $1 in
     daemon) kill -9 "$daemon" ;;
     power) # all at once; unsynced bytes are gone, or were never written
         # shellcheck disable=SC2046
         kill -9 "$daemon" $(helper) $(workers) 2>/dev/null
-        another_boot
-        /usr/bin/python3 "$fault/loadkill.py" damage "$IN/.penstock" "$after" >>"$work/told"
+        power_cut
         ;;
     helper) kill -9 "$(helper)" 2>/dev/null ;;
     worker) kill -9 "$(workers | sort -R --random-source=<(yes "$after") | head -1)" 2>/dev/null ;;
@@ -100,11 +104,12 @@ for run in $runs; do
     for b in $(seq $each); do
         n=$((run * each + b - 1))
         choose $n
-        echo "run $run, batch b$b, point $n: $who ${at:-after $after ms}" >>"$work/told"
+        echo "run $run, batch b$b, point $n: $who ${at:-after $after ms}${cut:+, and the power}" >>"$work/told"
         if [ -n "$at" ]; then # a daemon that will end there
             stop || die "stop"
             launch "$at" || { killed; launch || die "no start behind $at"; }
         fi
+        beside=$(helper)
         drop "b$b"
         if [ -n "$at" ]; then
             for _ in $(seq 500); do
@@ -113,6 +118,11 @@ for run in $runs; do
                 milliseconds 10
             done
             kill -0 "$daemon" 2>/dev/null && { missed=$((missed + 1)); kill -9 "$daemon"; }
+            if [ -n "$cut" ]; then
+                # shellcheck disable=SC2046
+                kill -9 $(pgrep -P "$beside" -x penstock-load) "$beside" 2>/dev/null
+                power_cut
+            fi
         else
             milliseconds "$after"
             strike $who

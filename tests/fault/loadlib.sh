@@ -66,7 +66,7 @@ except ValueError: sys.exit(print('gone'))
 c = [x[0] for x in r['columns']]
 print(next((o['status'] for o in (dict(zip(c, row)) for row in r['rows']) if o['batch'] == sys.argv[1]), 'none'))" "$1"; }
 until_complete() { # BATCH [SECONDS]
-    local end=$((SECONDS + ${2:-30})) s=
+    local end=$((SECONDS + ${2:-90})) s=
     while [ $SECONDS -le $end ]; do
         s=$(batch_state "$1")
         [ "$s" = complete ] && return
