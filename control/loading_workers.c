@@ -11,6 +11,7 @@
 #include "loading_parts.h"
 
 #define START_NS      (30 * NS_PER_S)
+#define CLOSED_NS     (NS_PER_S) /* for a process to end that has closed its socket */
 #define LOOK_NS       (NS_PER_S / 2)
 #define A_TURN        64   /* messages of one worker in one round */
 #define A_SECOND      2000 /* more breaks the protocol */
@@ -58,7 +59,11 @@ void workers_spawn(struct loading *l, unsigned w, uint64_t memory)
 {
     struct loading_request *r = calloc(1, sizeof *r);
     struct loading_worker *x = &l->worker[w];
-    pst_must(x->state == LW_NONE);
+    pst_must(r);
+    if (x->state != LW_NONE) { /* nothing could be sent to it: it is as good as gone */
+        workers_kill(l, w, "another one takes its place");
+        forget(l, x); /* what the helper says of it later is about nobody */
+    }
     *x = (struct loading_worker){.state = LW_ASKED,
                                  .index = w,
                                  .id = l->next_id++,
@@ -66,11 +71,6 @@ void workers_spawn(struct loading *l, unsigned w, uint64_t memory)
                                  .fd = -1,
                                  .pidfd = -1,
                                  .since = clock_monotonic()};
-    if (!r) {
-        snprintf(x->why, sizeof x->why, "no memory to ask for a worker");
-        x->state = LW_ENDING;
-        return;
-    }
     *r = (struct loading_request){.kind = LR_SPAWN, .id = x->id};
     loading_request(l, r);
 }
@@ -282,7 +282,6 @@ int workers_listen(struct loading *l, unsigned index)
             w->fd = -1;
             w->since = clock_monotonic();
             w->state = LW_ENDING;
-            syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0); /* if it does not */
             break;
         }
         if (w->second != second) {
@@ -335,6 +334,8 @@ void workers_watch(struct loading *l, int64_t now)
                 down(l, w, w->why);
             continue;
         }
+        if (w->state == LW_ENDING && now - w->since > CLOSED_NS && w->pidfd >= 0)
+            syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
         if (w->state == LW_ENDING && now - w->since > START_NS) { /* nobody says that it has gone */
             down(l, w, "it did not end");
             continue;

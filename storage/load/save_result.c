@@ -164,7 +164,7 @@ static bool check_file(const char *dir, const char *name, json_int_t bytes, json
     char path[1500];
     struct stat st;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return errno == ENOENT ? bad(err, dir, name, "it is missing")
                                : save_disk(err, path, "cannot be opened");
@@ -224,7 +224,7 @@ static json_t *result_load(const char *dir, struct err *err)
     char path[1100];
     struct stat st;
     snprintf(path, sizeof path, "%s/result.json", dir);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         save_disk(err, path, "there is no result");
         return NULL;
