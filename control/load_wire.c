@@ -80,9 +80,10 @@ static bool done_parse(struct load_done *d, const json_t *o, struct err *err)
     d->heap = (uint64_t)(mb * MB);
     d->success = json_is_true(success);
     if (d->success) {
-        if (!json_is_object(result))
+        if (!json_is_object(result) && !json_is_true(json_object_get(o, "in_file")))
             return err_set(err, -EPROTO, "a result without \"result\"");
-        d->result = json_incref((json_t *)(uintptr_t)result);
+        if (json_is_object(result))
+            d->result = json_incref((json_t *)(uintptr_t)result);
         return true;
     }
     if (!json_is_string(error) || !json_is_integer(code) || !json_is_boolean(again) ||
@@ -132,13 +133,16 @@ char *load_done_print(const struct load_done *d)
     if (!d->success)
         return failure_print(d, d->code < 0 && d->code >= -4095 ? d->code : -EIO, d->retryable,
                              d->error);
-    json_t *o = json_pack("{s:b,s:f,s:f,s:O}", "success", 1, "mb", (double)d->heap / MB, "seconds",
-                          d->seconds, "result", d->result);
-    char *out = o ? json_dumps(o, JSON_COMPACT) : NULL;
-    json_decref(o);
-    if (out && strlen(out) > WIRE_INLINE) {
+    json_t *o =
+        json_pack("{s:b,s:f,s:f}", "success", 1, "mb", (double)d->heap / MB, "seconds", d->seconds);
+    json_object_set(o, "result", d->result);
+    char *out = o && d->result ? json_dumps(o, JSON_COMPACT) : NULL;
+    if (o && (!out || strlen(out) > WIRE_INLINE)) {
         free(out);
-        return failure_print(d, -EMSGSIZE, false, "the result is too large for a message");
+        json_object_del(o, "result");
+        json_object_set_new(o, "in_file", json_true());
+        out = json_dumps(o, JSON_COMPACT);
     }
+    json_decref(o);
     return out;
 }

@@ -11,9 +11,10 @@
  *                                    <─  RUN     {"task":"read","args":{…}}   id = taskID
  *     BEAT   {"rows","bytes","total","mb"}   ─►  once a second while a task runs
  *                                    <─  STOP                                 ends the task soon
- *     DONE   {"success":true,"mb":n,"seconds":x,"result":{…}}
- *         or {"success":false,"mb":n,"seconds":x,"error":"…","code":n,"retryable":b}   ─►
- *     LOG    text                    ─►  at most 10 a second; the receiver limits too
+ *     DONE   {"success":true,"mb":n,"seconds":x,"result":{…}}, or "in_file":true instead of a
+ * result that is too large: it is <dir>/result.json or
+ * {"success":false,"mb":n,"seconds":x,"error":"…","code":n,"retryable":b}   ─► LOG    text ─►  at
+ * most 10 a second; the receiver limits too
  *
  * One task at a time; messages of a task that is over are ignored. THE WORKER IS HOSTILE to
  * penstockd: it runs foreign code and reads foreign files. load_beat_parse and load_done_parse
@@ -82,11 +83,12 @@ struct load_done {
     uint64_t heap; /* the most it held */
     double seconds;
     char error[LOAD_WIRE_ERROR]; /* one line, printable */
-    json_t *result;              /* an object, the caller's (json_decref); NULL without success */
+    json_t
+        *result; /* an object, the caller's (json_decref); NULL without success, or in its file */
 };
 bool load_beat_parse(struct load_beat *b, const char *body, size_t n, struct err *err);
 bool load_done_parse(struct load_done *d, const char *body, size_t n, struct err *err);
 /* Printed into out; the length. */
 size_t load_beat_print(const struct load_beat *b, char out[512]);
-/* malloc'd; borrows d->result. A result too large for the wire makes it a failure that says so. */
+/* malloc'd; borrows d->result, which it leaves out when it is too large for the wire. */
 char *load_done_print(const struct load_done *d);

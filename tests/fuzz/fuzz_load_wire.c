@@ -24,7 +24,8 @@ static void bodies(const char *p, size_t n)
         pst_must(err.text[0] && !d.result);
         return;
     }
-    pst_must(d.success ? json_is_object(d.result) && !d.code : !d.result && d.code < 0);
+    pst_must(d.success ? (!d.result || json_is_object(d.result)) && !d.code
+                       : !d.result && d.code < 0);
     for (const char *c = d.error; *c; c++)
         pst_must((uint8_t)*c >= 0x20 && *c != 0x7f);
     char *printed = load_done_print(&d);

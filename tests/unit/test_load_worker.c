@@ -213,6 +213,32 @@ static void test_tasks(void **state)
     end();
 }
 
+/* A result that is too large for a message lies in its file. */
+static void test_large_result(void **state)
+{
+    struct load_done d;
+    char *text = malloc(40000), *at = text;
+    (void)state;
+    at += sprintf(at, "time,sym,price,size\n");
+    for (unsigned y = 2001; y < 2031; y++)
+        for (unsigned m = 1; m < 13; m++)
+            at += sprintf(at, "%u-%02u-15T09:30:00Z,AAPL,1,1\n", y, m);
+    put_file("years.csv", text);
+    free(text);
+    attach(0);
+    run(1, read_task("years.csv", ""), &d);
+    if (!d.success)
+        fail_msg("%s", d.error);
+    assert_null(d.result);
+    char path[256];
+    snprintf(path, sizeof path, "%s/work/0/result.json", root);
+    json_t *o = json_load_file(path, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(o, "written")), 360);
+    assert_int_equal(json_integer_value(json_object_get(o, "rows")), 360);
+    json_decref(o);
+    end();
+}
+
 /* read, post_read and save of control/etc/examples/load_trades.c. */
 static void test_example(void **state)
 {
@@ -420,9 +446,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tasks),    cmocka_unit_test(test_example),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_landlock),
-        cmocka_unit_test(test_endless),  cmocka_unit_test(test_deaths),
-        cmocka_unit_test(test_protocol), cmocka_unit_test(test_by_hand)};
+        cmocka_unit_test(test_tasks),    cmocka_unit_test(test_large_result),
+        cmocka_unit_test(test_example),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_landlock), cmocka_unit_test(test_endless),
+        cmocka_unit_test(test_deaths),   cmocka_unit_test(test_protocol),
+        cmocka_unit_test(test_by_hand)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
