@@ -536,10 +536,23 @@ $CSV"
     [ -e "$IN/before.csv" ] || die "a file from before is gone"
     until_raised load.hook
     p alarms | grep -q "stopped at post_batch_timeout" || die "the hook was not stopped: $(p alarms)"
-    # a directory that is another one now: no event tells, a listing does
+    # a link is neither closed nor renamed: it counts when it has not changed for stable_after
+    files rows "$work/hard.csv" 2026.11.04 5; ln "$work/hard.csv" "$IN/hard.csv"
+    taken() { [ -e "$work/done/hard.csv" ] || case $(file_of hard.csv status) in growing | checking | none) return 1 ;; esac; }
+    from=$(date +%s%N)
+    until taken; do [ $(($(date +%s%N) - from)) -lt 4000000000 ] || die "a link is $(file_of hard.csv status)"; sleep 0.05; done
+    # the directories are listed now and then, whatever the kernel says of them: that is their time of access
+    listed() { stat -c %x "$IN"; }
+    before=$(listed); sleep 0.01; touch "$IN/.x"; ls "$IN" >/dev/null
+    if [ "$(listed)" != "$before" ]; then # not on a file system that notes none
+        touch "$IN/.y"; before=$(listed)
+        for _ in $(seq 80); do [ "$(listed)" != "$before" ] && break; sleep 0.05; done
+        [ "$(listed)" != "$before" ] || die "the staging directory was not listed"
+    fi
+    # a directory that is another one now
     mkdir "$work/new"; ln -sfn "$work/new" "$work/link"; mv "$work/linked.csv" "$work/new/linked.csv"
-    for _ in $(seq 80); do [ "$(sql 'select count(*) from trade')" = 51 ] && break; sleep 0.1; done
-    is "rows with those of a directory that was replaced" "$(sql 'select count(*) from trade')" 51
+    for _ in $(seq 200); do [ "$(sql 'select count(*) from trade')" = 56 ] && break; sleep 0.1; done
+    is "rows with those of a directory that was replaced" "$(sql 'select count(*) from trade')" 56
     stop || die "the daemon's exit code"
     ;;
 keys-batches) # what makes a batch, which comes first, and when one is given up
