@@ -18,11 +18,11 @@
  * and alarms show is a copy that the thread puts under the mutex once a second and at each news.
  *
  * WORKERS are hostile (load_wire.h): bounded messages, checked; results are read from
- * directories that we named. A worker's memory is limited three times: RLIMIT_DATA, which it sets
- * from ATTACH; its RssAnon in /proc, looked at each half second, above worker_memory it is killed
- * and the task tried again; and a control group of its own where ours is delegated
- * (loading_memory.h). Each is used for one batch (ING-73). Descriptors of workers: LOADING_IDS and
- * up in the helper.
+ * directories that we named. A worker's memory is limited twice: RLIMIT_DATA, which it sets from
+ * ATTACH, and its RssAnon in /proc, looked at each half second: above worker_memory by a tenth it
+ * is killed and the task tried again. The limits of control groups above us count as the memory
+ * there is (load.memory). Each worker is used for one batch (ING-73). Ids of workers at the helper:
+ * LOADING_IDS and up.
  *
  * INTERNING a batch: union of the files' symbols, those that the instance does not know counted
  * against the room in symbols_max (max_new_symbols does not apply) before anything is offered; then

@@ -386,6 +386,24 @@ for i in range(1200): print('2026.11.05D12:00:00,X%d,1,1,N,' % i)" >"$work/many.
     is "rows of others" "$(sql "select count(*) from trade where date = '2026-11-06'")" 300
     stop || die "the daemon's exit code"
     ;;
+generate) # a database to try things on: the defaults, other numbers, more dates beside them; by the loader's own tasks
+    cd "$work" || die cd
+    day() { date -u -d "-$1 day" +%Y.%m.%d; }
+    "$bin/penstock" hdb generate >"$work/out" || die "generate: $(cat "$work/out")"
+    sqldb() { "$bin/penstock" sql --database "$1" "$2" --format csv -q | tail -n +2 | tr '\n' ' '; }
+    is "rows by date" "$(sqldb db 'select date, count(*) from option group by date')" "$(day 1),10000 "
+    is "sound" "$(sqldb db "select count(*) from option where bid > ask or strike <= 0 or expiry < date or time < '2000-01-01'")" "0 "
+    verified "$work/db"
+    "$bin/penstock" hdb generate >"$work/out" 2>&1 && die "generated twice: $(cat "$work/out")"
+    grep -q "has $(day 1) already" "$work/out" || die "generate: $(cat "$work/out")"
+    "$bin/penstock" hdb generate --points 500 --first 9 --days 3 --json >"$work/out" || die "generate: $(cat "$work/out")"
+    is "rows by date" "$(sqldb db 'select date, count(*) from option group by date order by date')" "$(day 9),500 $(day 8),500 $(day 7),500 $(day 1),10000 "
+    verified "$work/db"
+    "$bin/penstock" hdb generate --points 500 --first 9 --days 3 --database again >/dev/null || die "generate"
+    for d in 9 8 7; do is "the same rows" "$(hashes again option | grep "^$(day $d)")" "$(hashes db option | grep "^$(day $d)")"; done
+    [ -z "$(ls -A 'db/pst$/load' 2>/dev/null)" ] && [ ! -e 'db/pst$/generate' ] || die "something was left: $(find db/pst*)"
+    "$bin/penstock" hdb generate --points none 2>/dev/null; is "exit" "$?" 2
+    ;;
 rights) # the loader's tables are tables: who may not read them does not see them, and they cost nothing unasked
     printf 'users:\n' >"$work/users.yaml"; chmod 600 "$work/users.yaml"
     add() { echo "secret-$1" | "$bin/penstock" user add "$1" --file "$work/users.yaml" --tables "$2" >/dev/null || die "user add"; }
