@@ -518,6 +518,7 @@ want = sorted(open(sys.argv[2]).read().splitlines())
 for x in want: assert x in got, "not there: %s\n%s" % (x, "\n".join(got))
 assert got == want, set(got) ^ set(want)
 PY
+    is "the kind of a file" "$(sql "select recipe from pst_files where file = 'trim.txt'")" trim
     is "what a plugin read" "$(sql "select sym, price, size, value from value")" "PLUG,20,2,40"
     [ "$(counter load.rejected)" = 2 ] || die "$(counter load.rejected) rows are rejected, not 2"
     is "a reject's file" "$(cut -f 1,2 "$IN/max_rejects.txt.rejects" 2>/dev/null | tail -1 || cat "$IN"/*.rejects)" "2	px"
