@@ -641,7 +641,7 @@ bool load_publish_tidy(struct io *io, struct hdb *h, const char *batch, struct e
 }
 
 struct swept {
-    const char *prefix, *intent;
+    const char *prefix;
     const char *const *keep;
     unsigned n, found, room;
     char (*name)[LOAD_BATCH_MAX + 1];
@@ -650,8 +650,7 @@ struct swept {
 static bool see_batch(void *arg, const char *name)
 {
     struct swept *s = arg;
-    if (strncmp(name, s->prefix, strlen(s->prefix)) != 0 || !load_batch_key_good(name) ||
-        !strcmp(name, s->intent))
+    if (strncmp(name, s->prefix, strlen(s->prefix)) != 0 || !load_batch_key_good(name))
         return true;
     for (unsigned i = 0; i < s->n; i++)
         if (!strcmp(name, s->keep[i]))
@@ -671,13 +670,14 @@ static bool see_batch(void *arg, const char *name)
 bool load_publish_sweep(struct io *io, struct hdb *h, const char *prefix, const char *const *keep,
                         unsigned n, unsigned *deleted, struct err *err)
 {
-    struct plan p;
+    uint64_t epoch;
     *deleted = 0;
-    if (intent_read(io, h, &p, err) < 0)
+    /* What an intent still needs is put in place first: then its directories are like others. */
+    if (!load_publish_finish(io, h, true, &epoch, NULL, NULL, err))
         return false;
     bool ok = *prefix || err_set(err, -EINVAL, "a sweep needs a prefix");
     for (unsigned d = 0; ok && d < hdb_ndisks(h); d++) {
-        struct swept s = {.prefix = prefix, .intent = p.batch, .keep = keep, .n = n};
+        struct swept s = {.prefix = prefix, .keep = keep, .n = n};
         char dir[1200];
         snprintf(dir, sizeof dir, "%.1000s/%s", hdb_disk(h, d), LOAD_SIDE_DIR);
         int r = io->ops->list(io, dir, see_batch, &s);
@@ -690,6 +690,5 @@ bool load_publish_sweep(struct io *io, struct hdb *h, const char *prefix, const 
         }
         free(s.name);
     }
-    plan_free(&p);
     return ok;
 }

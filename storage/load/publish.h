@@ -80,6 +80,7 @@ bool load_publish_tidy(struct io *io, struct hdb *h, const char *batch, struct e
 bool load_publish_finish(struct io *io, struct hdb *h, bool finish, uint64_t *epoch,
                          void (*fn)(void *arg, const char *sentence), void *arg, struct err *err);
 /* Deletes merge directories of batches that are not among `keep`. Only keys that begin with
- * `prefix`: those of this instance. Not the intent's. */
+ * `prefix`: those of this instance. The intent's too, once all of it is in place (a stop between
+ * the last rename and load_publish_tidy left them). */
 bool load_publish_sweep(struct io *io, struct hdb *h, const char *prefix, const char *const *keep,
                         unsigned n, unsigned *deleted, struct err *err);

@@ -144,6 +144,7 @@ for run in $runs; do
     wait "$reader" || die "$(cat "$work/read"); $(tail -$each "$work/told")"
     others=
     cat "$work/read"
+    tidied
     stop || die "the end of run $run"
     clean_report
     accounted $((each + 1))

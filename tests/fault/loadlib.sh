@@ -81,17 +81,21 @@ hashes() { # what the markers of all partitions say: table, date, rows, content 
     done
 }
 clean_report() { if ls "$work"/report* >/dev/null 2>&1; then die "the sanitizer has something to say: $(head -60 "$work"/report*)"; fi; }
+tidied() { # nothing is left beside: temporaries, merged tables, stages
+    local left
+    for _ in $(seq 100); do
+        left=$(find "${TEMPORARY:-$IN/.penstock}" -mindepth 1 2>/dev/null; find "$HDB" -name '*$' -not -name 'pst$'; find "$HDB/pst\$/load" -mindepth 1 2>/dev/null)
+        [ -z "$left" ] && return
+        sleep 0.1
+    done
+    die "left over: $left"
+}
 accounted() { # N: the files of so many batches are done with, each once; nothing is left beside
     local left gone=0
     [ "${FINISHED:-move}" = delete ] && gone=$((4 * $1 - 4)) # those of the base were moved
     [ "$(find "$IN/.done" "$IN" -maxdepth 1 -name '*.csv' 2>/dev/null | sort -u | wc -l)" = $((4 * $1 - gone)) ] || die "files: $(ls -A "$IN" "$IN/.done")"
     left=$(find "$IN" -mindepth 1 -maxdepth 1 -not -name '.*')
     [ -z "$left" ] || [ "${FINISHED:-}" = keep ] || die "left in the staging directory: $left"
-    for _ in $(seq 50); do
-        left=$(find "${TEMPORARY:-$IN/.penstock}" -mindepth 1 2>/dev/null; find "$HDB" -name '*$' -not -name 'pst$'; find "$HDB/pst\$/load" -mindepth 1 2>/dev/null)
-        [ -z "$left" ] && break
-        sleep 0.1
-    done
-    [ -z "$left" ] || die "left over: $left"
+    tidied
     "$bin/penstock" hdb verify --hash --database "$HDB" >"$work/verify" 2>&1 || die "hdb verify: $(cat "$work/verify")"
 }
