@@ -9,10 +9,10 @@
  *   lwork   a worker's slot
  *   ldone   a path that was loaded, or whose batch failed, with what it was then
  *
- * Who changes what: loader_files.c sfiles, gathers, releases, finishing; loader_batches.c batches
- * and parts; loader_tasks.c tasks and workers; loader_store.c lines of the manifest, both ways;
- * loader_show.c only reads. An action (outbox) is what a hook will be called for, once the manifest
- * is synced.
+ * Who changes what: loader_files.c sfiles; loader_gather.c gathers, releases; loader_finish.c files
+ * of batches that are over; loader_batches.c batches; loader_parts.c parts; loader_tasks.c tasks
+ * and workers; loader_store.c lines of the manifest, both ways; loader_show.c only reads. An action
+ * (outbox) is what a hook will be called for, once the manifest is synced.
  */
 #pragma once
 
@@ -392,6 +392,22 @@ void files_adopt(struct loader *l, struct lbatch *b); /* by hand: those that lie
 bool files_again(struct loader *l, const char *path); /* verb retry: a quarantined file */
 void gather_news(struct loader *l, struct gather *g);
 void gather_dirty(struct loader *l, const char *id); /* id may be NULL */
+void gather_mark(struct loader *l, struct gather *g);
+void gather_free(struct gather *g);
+void gather_attach(struct loader *l, struct gather *g, struct sfile *s);
+void gather_detach(struct loader *l, struct sfile *s);
+void gather_problem(struct loader *l, struct gather *g, const char *text);
+struct gather *gather_of_file(struct loader *l, const struct sfile *s);
+bool gather_marks(struct loader *l, struct gather *g, struct sfile *marker); /* reads a manifest */
+const struct loader_rule *loader_rule_of(const struct loader *l, int rule);
+bool file_same(const struct sfile *s, uint64_t size, int64_t mtime);
+bool file_usable(const struct sfile *s);               /* there, complete, loadable */
+bool file_classify(struct loader *l, struct sfile *s); /* its rule and recipe */
+void file_consider(struct loader *l, struct sfile *s); /* a complete one that no batch has */
+void file_settle(struct loader *l, struct sfile *s);   /* waits for nobody */
+void file_finish(struct loader *l, const struct lbatch *b, const struct bfile *f); /* loaded */
+void done_remember(struct loader *l, const char *path, uint64_t size, int64_t mtime,
+                   const char *hash, const struct lbatch *b, bool failed, const char *why);
 struct gather *gather_get(struct loader *l, const char *id, bool make);
 void gather_drop(struct loader *l, struct gather *g);            /* if nothing needs it any more */
 void files_batched(struct loader *l, struct lbatch *b, bool on); /* its paths: l->batched */
@@ -407,6 +423,12 @@ void batch_read_done(struct loader *l, struct lbatch *b, unsigned k, const json_
 bool batch_result(struct loader *l, struct lbatch *b, unsigned k, const json_t *result,
                   struct err *err);
 void batch_queue_read(struct loader *l, struct lbatch *b, unsigned k);
+void batch_state(struct loader *l, struct lbatch *b, enum lstate s);
+bool batch_may_supersede(struct loader *l, struct lbatch *b); /* else it has failed */
+struct lpart *part_of(struct lbatch *b, const char *table, int32_t date, unsigned *room);
+void parts_make(struct loader *l, struct lbatch *b); /* of what its files' results say */
+void parts_forget(struct loader *l, struct lbatch *b);
+void part_queue(struct loader *l, struct lbatch *b, struct lpart *p); /* an index task */
 void part_again(struct loader *l, struct lbatch *b, struct lpart *p, const char *why);
 void part_indexed(struct loader *l, struct lbatch *b, struct lpart *p, json_t *index);
 void part_merged(struct loader *l, struct lbatch *b, struct lpart *p, const char *columns);
