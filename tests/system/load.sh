@@ -474,8 +474,8 @@ $T,9"
  $T , 10 "
     kind scale 'scale: {px: {factor: 0.25}}' "scale,$T,11,," <<<"time,px
 $T,44"
-    kind time_format 'time_format: epoch_s' "time_format,2024.01.01D00:00:00,12,," <<<"time,px
-1704067200.0,12"
+    kind time_format 'time_format: "%d-%m-%y %H.%M"' "time_format,$T,12,," <<<"time,px
+02-11-26 10.00,12"
     kind times 'times: {time: kdb_ns}' "times,2026.11.22D00:00:00,13,," <<<"time,px
 848620800000000000,13"
     kind zone 'zone: America/New_York' "zone,2026.11.02D15:00:00,14,," <<<"time,px
