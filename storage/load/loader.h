@@ -97,6 +97,7 @@ struct gather {
     char *waits; /* for what, if nothing is wrong */
     bool failed; /* waits for news */
     bool alarmed, dirty;
+    bool late; /* behind its deadline, and told */
     struct gather *next_dirty;
     struct gather *next, *prev; /* all */
 };

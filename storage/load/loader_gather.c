@@ -61,7 +61,7 @@ void gather_free(struct gather *g)
 
 void gather_drop(struct loader *l, struct gather *g)
 {
-    if (g->n || g->dirty || g->loaded || g->alarmed || g->since_wall)
+    if (g->n || g->dirty || g->loaded || g->alarmed || g->late || g->since_wall)
         return;
     lmap_remove(&l->gathers, g->id);
     if (g->prev)
@@ -186,10 +186,35 @@ bool files_failed(const struct loader *l, const struct lbatch *b)
     return false;
 }
 
+static void gather_late(struct loader *l, struct gather *g, bool late)
+{
+    char text[300];
+    if (late == g->late)
+        return;
+    g->late = late;
+    if (!late) {
+        alarm_clear(l, LOADER_ALARM_DEADLINE, g->id);
+        return;
+    }
+    snprintf(text, sizeof text, "the deadline of %.200s has passed, and it waits for files",
+             g->key);
+    alarm_set(l, LOADER_ALARM_DEADLINE, g->id, text);
+}
+
+/* What waits for files cannot be in time once its deadline has passed. */
+static void gather_deadline(struct loader *l, struct gather *g, const struct loader_rule *r)
+{
+    int64_t at = 0;
+    if (l->h.deadline && r && r->by != LOAD_BY_EACH && g->n && g->since_wall)
+        at = l->h.deadline(l->h.arg, (unsigned)g->rule, g->since_wall);
+    gather_late(l, g, at && l->wall > at);
+}
+
 struct lbatch *files_release(struct loader *l, struct gather *g, struct sfile **list, unsigned n,
                              const char *name)
 {
     const struct loader_rule *r = loader_rule_of(l, g->rule);
+    gather_late(l, g, false); /* from here on the batch's own */
     struct lbatch *b = batch_add(l, l->next_batch);
     b->name = text_of("%s", name);
     b->gather = text_of("%s", g->id);
@@ -660,6 +685,7 @@ void files_house(struct loader *l)
     for (struct gather *g = l->all_gathers; g; g = next) {
         next = g->next;
         const struct loader_rule *r = g->rule >= 0 ? loader_rule_of(l, g->rule) : NULL;
+        gather_deadline(l, g, r);
         if (!g->since && g->since_wall && l->mono - l->started_at > 60 * NS_PER_S) {
             g->since_wall = 0; /* of an earlier start; its files are gone */
             gather_drop(l, g);

@@ -609,7 +609,7 @@ $CSV"
     p load resume >/dev/null || die "resume"
     loaded 6 40
     rows() { sql "select rule, files from pst_batches where commit > 0 order by commit" | tr '\n' ' '; }
-    case "$(rows)" in "first,1 "*"last,1 ") ;; *) die "the order of batches: $(rows)" ;; esac
+    case "$(rows)" in *"first,1 "*"last,1 "*) ;; *) die "the order of batches: $(rows)" ;; esac
     case "$(rows)" in *"triggered,2 "*) ;; *) die "batches: $(rows)" ;; esac
     case "$(rows)" in *"listed,1 "*) ;; *) die "batches: $(rows)" ;; esac
     is "a batch without a file" "$(sql "select status, quarantined from pst_batches where rule = 'some'")" "partial,1"
@@ -617,8 +617,10 @@ $CSV"
     files rows "$work/a.csv" 2026.11.03 25 10; as s_1of1.csv
     loaded 7
     while [ "$(date +%s)" -le $after ]; do sleep 0.1; done
+    until_raised load.late # it waits for a file
     files rows "$work/a.csv" 2026.11.02 10 11; as d_2of2.csv
-    until_raised load.late
+    loaded 8
+    until_is "what the alarm says" 1 sh -c "'$bin/penstock' --socket '$work/s.sock' alarms | grep -c 'was loaded .* late'"
     is "rows of a batch that came again" "$(sql "select count(*) from trade where date = '2026-11-03'")" 25
     stop || die "the daemon's exit code"
     ;;
