@@ -360,6 +360,8 @@ void loader_worker_done(struct loader *l, unsigned worker, uint64_t task, int co
     leave(l, k, t, heap);
     k->processed++;
     k->failures = 0;
+    if (code == -ENOMEM) /* what filled it is still there: the next attempt is another process's */
+        k->stale = true;
     if (code == 0)
         succeeded(l, t, k, result);
     else {

@@ -47,10 +47,12 @@ struct kit_event {
 };
 struct kit_worker {
     bool live, busy, reads;
+    bool full; /* of what an earlier task left */
     unsigned generation;
 };
 struct kit_trouble { /* of 1000 */
     unsigned crash, stuck, retry, space, bloat, no_start, no_send, stale, move_retry, intern_fails;
+    bool hog; /* who reads a file of that name has no memory left from then on */
     bool bad; /* lines `BAD` make a file's read fail for good */
 };
 struct kit {
@@ -842,6 +844,10 @@ static void kit_done(struct kit *k, const struct kit_event *e)
         else if (!strcmp(task, "index") && kit_chance(k, k->trouble.stale))
             code = -ESTALE, why = "the partition was replaced";
     }
+    if (k->trouble.hog && strstr(e->json, "hog"))
+        k->worker[e->worker].full = true;
+    if (k->worker[e->worker].full)
+        code = -ENOMEM, why = "no memory", retryable = true;
     kit_busy(k, e->worker, false);
     loader_worker_done(k->l, e->worker, e->id, code, retryable, result, why, 50000000);
     json_decref(result);
@@ -856,6 +862,7 @@ static void kit_happen(struct kit *k, struct kit_event *e)
     case KIT_UP:
         if (mine) {
             w->live = true;
+            w->full = false;
             loader_worker_up(k->l, e->worker, 1000 + (int)w->generation);
         }
         break;

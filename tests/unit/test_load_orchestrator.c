@@ -494,6 +494,24 @@ static void bad_workers(void **state)
     kit_end(&k);
 }
 
+/* A process that has run out of memory is not asked again: the file that filled it is quarantined,
+ * and nothing else is lost. */
+static void full_workers(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 29);
+    k.trouble.hog = true;
+    k.c.workers = 1;
+    start(&k);
+    deliver(&k, "each_1.csv", 0, 30);
+    deliver(&k, "each_hog.csv", 30, 30);
+    assert_true(kit_idle(&k, 1000 * NS_PER_S));
+    assert_rows(&k, 0, 30);
+    assert_cell(&k, LOADER_FILES_SEEN, "file", "each_hog.csv", "status", "quarantined");
+    kit_end(&k);
+}
+
 /* Somebody else writes the partition again and again: the writer is held, then it gets in. */
 static void stale(void **state)
 {
@@ -1308,6 +1326,7 @@ int main(void)
                                        cmocka_unit_test(retries),
                                        cmocka_unit_test(full_disk),
                                        cmocka_unit_test(bad_workers),
+                                       cmocka_unit_test(full_workers),
                                        cmocka_unit_test(stale),
                                        cmocka_unit_test(cancel_pause),
                                        cmocka_unit_test(by_hand),
