@@ -450,7 +450,7 @@ $T;1.5"
 $T,2,'a,b'"
     kind escape 'escape: backslash' "escape,$T,3,,a\"b" <<<"time,px,note
 $T,3,\"a\\\"b\""
-    kind header 'header: no, columns: [time, s]' "header,$T,,,s=px" <<<"$T,px"
+    kind header 'header: no, columns: [time, s]' "header,$T,,,s=s" <<<"$T,s"
     kind skip_lines 'skip_lines: 2' "skip_lines,$T,4,," <<<"made by
 somebody
 time,px
@@ -497,13 +497,15 @@ $T,18"
 "
     printf 't=1793613600000000000 s=PLUG p=20 q=2\nt=1793613600000000000 s=ZZ p=1 q=1\n' >"$work/x.kv"
     kinds="$kinds
-    plugin: {match: \"x.kv\", table: value, format: plugin, read_function: $work/f.so:key_value, post_read_function: $work/f.so:with_value, save_function: $work/f.so:volumes, options: {skip: ZZ}, optional: [value]}"
+    plugin: {match: \"x.kv\", table: value, format: plugin, read_function: $work/f.so:key_value, post_read_function: $work/f.so:with_value, save_function: $work/f.so:volumes, options: {skip: ZZ}, optional: [value]}
+    unsaved: {match: \"y.kv\", table: value, format: plugin, read_function: $work/f.so:key_value, save_function: $work/f.so:nothing, optional: [value]}"
+    cp "$work/x.kv" "$work/y.kv"
     configure "  workers: 1
   files:$kinds" "  value: {columns: {time: timestamp, sym: symbol, price: float, size: long, value: float}}"
     p() { "$bin/penstock" --socket "$work/s.sock" "$@"; }
     start
-    drop "$work"/*.txt "$work/x.kv"
-    files=$(find "$work" -maxdepth 1 -name '*.txt' -o -maxdepth 1 -name x.kv | wc -l)
+    drop "$work"/*.txt "$work"/*.kv
+    files=$(find "$work" -maxdepth 1 -name '*.txt' -o -maxdepth 1 -name '*.kv' | wc -l)
     until_is "files" "$files" figure load 'sum(r["files"].get(s, 0) for s in ("complete", "quarantined", "failed", "refused"))'
     p sql "select sym, time, px, n, s, note from trade order by px, sym" --json -q >"$work/out" || die "sql: $(cat "$work/out")"
     printf %s "$want" >"$work/want"
@@ -518,6 +520,7 @@ want = sorted(open(sys.argv[2]).read().splitlines())
 for x in want: assert x in got, "not there: %s\n%s" % (x, "\n".join(got))
 assert got == want, set(got) ^ set(want)
 PY
+    is "a file whose save_function is not there" "$(file_of y.kv status)" quarantined
     is "the kind of a file" "$(sql "select recipe from pst_files where file = 'trim.txt'")" trim
     is "what a plugin read" "$(sql "select sym, price, size, value from value")" "PLUG,20,2,40"
     [ "$(counter load.rejected)" = 2 ] || die "$(counter load.rejected) rows are rejected, not 2"
