@@ -10,13 +10,16 @@
 
 struct packed {
     uint8_t *at;
-    size_t n;
+    size_t n, room;
 };
 
 static inline void pack_add(struct packed *p, const void *bytes, size_t n)
 {
-    p->at = realloc(p->at, p->n + n + 1);
-    pst_must(p->at);
+    if (p->n + n + 1 > p->room) {
+        p->room = 2 * (p->n + n) + 64;
+        p->at = realloc(p->at, p->room);
+        pst_must(p->at);
+    }
     if (n)
         memcpy(p->at + p->n, bytes, n);
     p->n += n;
