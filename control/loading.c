@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "day.h"
@@ -188,6 +189,27 @@ static bool directory(const char *path, mode_t mode, const char *key, struct err
            err_set(err, -ENOTDIR, "%s %s is no directory", key, p);
 }
 
+/* Two loaders would sweep each other's temporaries, and take each other's files. */
+static bool alone(struct loading *l, struct err *err)
+{
+    const char *path = loading_plan_temporary(l->plan);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(err, -errno, "load.temporary %s: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
+        int e = errno;
+        close(fd);
+        if (e == EWOULDBLOCK)
+            return err_set(err, -EBUSY,
+                           "load.temporary %s is in use by another penstockd: give each instance "
+                           "staging directories of its own",
+                           path);
+        return true; /* a filesystem without locks */
+    }
+    l->temporary = fd;
+    return true;
+}
+
 static bool directories(struct loading *l, struct err *err)
 {
     const struct config_load *c = &l->d->config->load;
@@ -197,6 +219,7 @@ static bool directories(struct loading *l, struct err *err)
     /* the sandbox of workers opens what is there when they start */
     return directory(l->d->config->database, 0750, "database", err) &&
            directory(loading_plan_temporary(l->plan), 0700, "load.temporary", err) &&
+           (l->temporary >= 0 || alone(l, err)) &&
            (c->finished != CONFIG_FINISHED_MOVE ||
             directory(loading_plan_done(l->plan), 0750, "load.finished_directory", err)) &&
            (!c->quarantine_directory ||
@@ -325,7 +348,7 @@ bool loading_prepare(struct daemon *d, struct err *err)
         return err_set(err, -ENOMEM, "loader: no memory");
     d->loading = l;
     l->d = d;
-    l->epoll = l->wake = -1;
+    l->epoll = l->wake = l->temporary = -1;
     l->inbox_end = &l->inbox;
     l->requests_end = &l->requests;
     l->next_id = LOADING_IDS;
@@ -422,6 +445,8 @@ void loading_close(struct daemon *d)
     json_decref(l->shown);
     if (l->epoll >= 0)
         close(l->epoll);
+    if (l->temporary >= 0)
+        close(l->temporary);
     if (l->wake >= 0)
         close(l->wake);
     pthread_mutex_destroy(&l->lock);

@@ -101,6 +101,7 @@ struct loading {
     struct thread thread;
     bool running;
     int epoll, wake;
+    int temporary; /* locked: that directory is ours alone */
     int worker_cap;
 
     /* owner: the thread, from its start on */

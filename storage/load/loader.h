@@ -433,7 +433,7 @@ void part_queue(struct loader *l, struct lbatch *b, struct lpart *p); /* an inde
 void part_again(struct loader *l, struct lbatch *b, struct lpart *p, const char *why);
 void part_indexed(struct loader *l, struct lbatch *b, struct lpart *p, json_t *index);
 void part_merged(struct loader *l, struct lbatch *b, struct lpart *p, const char *columns);
-void batch_verify_reads(struct loader *l, struct lbatch *b);
+void batch_verify_reads(struct loader *l, struct lbatch *b, const char *why);
 void batch_intern_again(struct loader *l, struct lbatch *b, const char *why);
 int batch_rank(const struct loader *l, const struct lbatch *a, const struct lbatch *b);
 struct loader_move *batch_move(struct loader *l, struct lbatch *b);

@@ -618,7 +618,7 @@ void loader_moved(struct loader *l, uint64_t batch, enum loader_verdict v, const
     if (v == LOADER_STALE) {
         if (b->again && !b->part[0].ninputs) { /* after a restart: parts come from the reads */
             b->again = false;
-            batch_verify_reads(l, b);
+            batch_verify_reads(l, b, "its parts are not known any more");
             return;
         }
         bool any = false;

@@ -154,10 +154,12 @@ void part_again(struct loader *l, struct lbatch *b, struct lpart *p, const char 
 }
 
 /* An index task found a result missing or damaged: which one is for the workers to say. */
-void batch_verify_reads(struct loader *l, struct lbatch *b)
+void batch_verify_reads(struct loader *l, struct lbatch *b, const char *why)
 {
     if (++b->verifies > 1 + l->c.retries) {
-        batch_fail(l, b, L_FAILED, "results of its read tasks are lost or damaged again and again");
+        char text[LOADER_WHY];
+        snprintf(text, sizeof text, "%.300s; that its files were read again changed nothing", why);
+        batch_fail(l, b, L_FAILED, text);
         return;
     }
     tasks_drop(l, b, NULL);

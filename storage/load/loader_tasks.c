@@ -257,7 +257,7 @@ static void failed(struct loader *l, struct ltask *t, int code, bool retryable, 
             if (code == -ENOKEY)
                 batch_intern_again(l, b, text);
             else
-                batch_verify_reads(l, b);
+                batch_verify_reads(l, b, text);
             return;
         }
     }
