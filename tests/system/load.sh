@@ -431,6 +431,14 @@ for user, table in (("some", "pst_files"), ("files", "pst_tasks")):
     assert "there is no table" in str(asks(user, "s)select * from " + table)), asks(user, "s)select * from " + table)
 assert rows(asks("some", "s)select * from trade")) == 20
 PY
+    # a second instance on the same staging directory would take the first one's files
+    sed "s#$work/state#$work/state2#; s#$work/log#$work/log2#; s#$work/s.sock#$work/s2.sock#; s#^run_directory: .*#run_directory: $work/run2#; s#$HDB#$HDB.2#; s/^instance: .*/instance: second/; /^ipc:/d" "$work/p.yaml" >"$work/p2.yaml"
+    mkdir -p "$work/run2" "$HDB.2"
+    "$bin/penstockd" --config "$work/p2.yaml" >"$work/second.log" 2>&1 & others=$!
+    second() { "$bin/penstock" --socket "$work/s2.sock" load; }
+    until_says() { for _ in $(seq 200); do second 2>&1 | grep -q "$1" && return; sleep 0.05; done; die "the second instance: $(second 2>&1)"; }
+    until_says "in use by another penstockd"
+    kill "$others"; wait "$others"; others=
     stop || die "the daemon's exit code"
     ;;
 keys-text) # how files are read, a kind of file for each key; each has its symbol by `constants`
