@@ -288,6 +288,8 @@ static int work(void *arg)
 {
     struct loading *l = arg;
     int64_t now = clock_monotonic();
+    if (l->loader)
+        loader_now(l->loader, now, clock_now(&l->d->clock));
     int did = sockets(l);
     if (!l->loader) {
         did += try_create(l, now);

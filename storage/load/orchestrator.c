@@ -375,10 +375,15 @@ static void flush_alarms(struct loader *l)
         }
 }
 
-int64_t loader_tick(struct loader *l, int64_t mono, int64_t wall)
+void loader_now(struct loader *l, int64_t mono, int64_t wall)
 {
     l->mono = mono;
     l->wall = wall;
+}
+
+int64_t loader_tick(struct loader *l, int64_t mono, int64_t wall)
+{
+    loader_now(l, mono, wall);
     if (!l->started)
         first_tick(l);
     bool house = mono >= l->house;

@@ -235,6 +235,8 @@ int64_t loader_tick(struct loader *l, int64_t mono, int64_t wall);
 
 /* ---- events ---- */
 
+/* When the events that follow happened; without it they count as of the last tick. */
+void loader_now(struct loader *l, int64_t mono, int64_t wall);
 void loader_file(struct loader *l, const struct load_watch_event *e);
 void loader_staging(struct loader *l, unsigned directory, bool ok, const char *why);
 void loader_memory(struct loader *l, uint64_t free_bytes); /* host or cgroup, once a second */
