@@ -305,8 +305,8 @@ int cli_load(struct cli *c, int argc, char **argv)
         code = show_plan(r);
     else {
         if (add)
-            printf("batch %lld: %lld files\n", (long long)json_long(r, "batch"),
-                   (long long)json_long(r, "files"));
+            printf("batch %lld: %lld file%s\n", (long long)json_long(r, "batch"),
+                   (long long)json_long(r, "files"), json_long(r, "files") == 1 ? "" : "s");
         else
             printf("%s\n", json_text(r, "done"));
     }

@@ -76,7 +76,9 @@ static json_t *change(struct loading *l, const char *verb, json_t *ask, struct e
                                 : "all batches are paused: tasks that run end, no further one "
                                   "begins")
                    : NULL;
-    return loader_resume(l->loader, batch, err) ? done("goes on") : NULL;
+    return loader_resume(l->loader, batch, err)
+               ? done(batch ? "the batch goes on" : "loading goes on")
+               : NULL;
 }
 
 /* The paths of a list; NULL: no memory. */

@@ -527,7 +527,10 @@ bool loader_retry(struct loader *l, const char *what, struct err *err)
         free(list);
     }
     if (!n)
-        return err_set(err, -ENOENT, "no file of batch %" PRIu64 " is left in staging", b->id);
+        return err_set(err, -ENOENT,
+                       "no file of batch %" PRIu64
+                       " waits: they were loaded since, or are gone from staging",
+                       b->id);
     snprintf(subject, sizeof subject, "%" PRIu64, b->id);
     alarm_clear(l, LOADER_ALARM_BATCH, subject);
     return true;
