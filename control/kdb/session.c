@@ -225,6 +225,10 @@ size_t kdb_session_wants(const struct kdb_session *s)
         return 1;
     return n < s->whole ? s->whole - n : s->whole ? 0 : 1;
 }
+size_t kdb_session_unfinished(const struct kdb_session *s)
+{
+    return s->state == OPEN && s->end - s->begin < s->whole ? s->whole : 0;
+}
 size_t kdb_session_held(const struct kdb_session *s)
 {
     return s->in.room + s->unpacked.room;

@@ -103,6 +103,8 @@ enum kdb_event_kind kdb_session_next(struct kdb_session *s, struct kdb_event *e)
 /* Bytes that the unfinished message still needs; 1 when that is not known yet, 0 when a whole one
  * waits. A good size for the next read of a large message. */
 size_t kdb_session_wants(const struct kdb_session *s);
+/* Length of the unfinished message; 0: none, or not known yet. */
+size_t kdb_session_unfinished(const struct kdb_session *s);
 size_t kdb_session_held(const struct kdb_session *s);
 void kdb_session_trim(struct kdb_session *s);
 

@@ -402,14 +402,18 @@ static bool take(struct connection *c, size_t *bytes)
     size_t want = kdb_session_wants(&c->session), room;
     if (c->drained) /* the last read got less than it could take: epoll says when there is more */
         return c->drained = false;
+    if (c->session_bytes > SESSION_LARGE && server_memory(s) > (uint64_t)s->config->ipc.memory) {
+        size_t unfinished = kdb_session_unfinished(&c->session);
+        if (unfinished > SESSION_LARGE) {
+            connection_kill(c, "an unfinished request of %zu bytes, and ipc.memory is used up",
+                            unfinished);
+            return false;
+        }
+        c->read_most = 0; /* many small ones: they go on, in small pieces */
+    }
     want = want < READ_LEAST ? READ_LEAST : want;
     want = want < c->read_most ? c->read_most : want;
     want = want > INPUT_TURN ? INPUT_TURN : want;
-    if (c->session_bytes > SESSION_LARGE && server_memory(s) > (uint64_t)s->config->ipc.memory) {
-        connection_kill(c, "an unfinished request of %zu bytes, and ipc.memory is used up",
-                        (size_t)c->session_bytes);
-        return false;
-    }
     uint8_t *to = kdb_session_room(&c->session, want, &room);
     if (!to) {
         connection_kill(c, "no memory for a request");
