@@ -188,14 +188,15 @@ struct pst_analytic {
     /* Journal tables that it reads: what a user must be allowed to read. NULL-terminated; NULL:
      * the values of its parameters of the name `table` or `tables`. */
     const char *const *tables;
-    /* Begins one: its id (UID), >= 0, unique in the process for ever (a counter will do), or -1
-     * with host->error. */
+    /* Begins one: its id (UID), >= 0, unique in this plugin for as long as the process lives (a
+     * counter will do), or -1 with host->error. */
     int64_t (*subscribe)(struct pst_rtp *, const struct pst_map *, void *data);
     /* The last client has left. An id that is unknown is no error. */
     void (*unsubscribe)(struct pst_rtp *, int64_t uid, void *data);
     /* The current state of it into `out`; none when the id is unknown. 0, or -1. */
     int (*snapshot)(struct pst_rtp *, int64_t uid, struct pst_result *out, void *data);
-    /* Columns and key of this subscription (`columns` NULL): host->columns. May be NULL. */
+    /* What only this subscription has: columns and key (host->columns), each publish its whole
+     * state (host->full). May be NULL; wins over the members above. */
     int (*describe)(struct pst_rtp *, int64_t uid, struct pst_result *out, void *data);
     void *data;
 };
@@ -302,7 +303,8 @@ struct pst_rtp_host {
     uint32_t (*find_symbol)(struct pst_rtp *, const char *text, uint32_t len);
     uint64_t (*position)(const struct pst_rtp *); /* behind the last frame seen */
     /* Rows of the open day in memory, of a table and these symbols (n 0: all), in order, each with
-     * one call of `each`: all of them, or the newest of each symbol. As of the position; only from
+     * one call of `each` (record and packet as in a frame): all of them, or the newest of each
+     * symbol. As of the position; only from
      * subscribe, whose caller the host makes wait until memory has come as far. 0, or -1. */
     int (*history)(struct pst_rtp *, const char *table, const struct pst_value *syms, uint32_t n,
                    bool last_of_each, void (*each)(void *arg, const struct pst_row *), void *arg);
@@ -337,6 +339,14 @@ struct pst_rtp_host {
     /* A shared object of the group's `libraries`, by its alias (a dlopen handle); NULL. */
     void *(*library)(struct pst_rtp *, const char *alias);
     const char *(*option)(struct pst_rtp *, const char *name); /* of the group's `options`; NULL */
+
+    /* ---- results and tables, continued ---- */
+    /* Frees a result that the plugin will not use again. */
+    void (*drop)(struct pst_rtp *, struct pst_result *);
+    /* In describe only: what is published replaces what the client has, as with PST_FULL. */
+    int (*full)(struct pst_rtp *, struct pst_result *);
+    /* The calendar that owns a table: which PST_MARK_EOD is its own. */
+    struct pst_text (*calendar)(struct pst_rtp *, const char *table);
 };
 
 struct pst_rtp_plugin {
@@ -344,15 +354,28 @@ struct pst_rtp_plugin {
     const char *name, *version, *about;
 };
 
-/* Every plugin exports these three; PST_RTP_PLUGIN defines the first two. */
-extern const struct pst_rtp_plugin pst_rtp_plugin;
+/* Every plugin exports these three; PST_RTP_PLUGIN defines the first two. With PST_RTP_BUILTIN, a
+ * name, several of them are linked into one program, which has the host's pointer itself. */
 extern const struct pst_rtp_host *pst_rtp_host;
+#ifndef PST_RTP_BUILTIN
+extern const struct pst_rtp_plugin pst_rtp_plugin;
 int pst_rtp_register(struct pst_rtp_registry *); /* 0 = loaded */
 
 #define PST_RTP_PLUGIN(name, version, about)                                                       \
     PST_PLUGIN_EXPORT const struct pst_rtp_plugin pst_rtp_plugin = {                               \
         PST_RTP_ABI, (uint32_t)sizeof(struct pst_rtp_host), name, version, about};                 \
     PST_PLUGIN_EXPORT const struct pst_rtp_host *pst_rtp_host;
+#else
+#define PST_RTP_JOIN_(a, b) a##b
+#define PST_RTP_JOIN(a, b)  PST_RTP_JOIN_(a, b)
+#define pst_rtp_register    PST_RTP_JOIN(PST_RTP_BUILTIN, _register)
+int pst_rtp_register(struct pst_rtp_registry *);
+
+#define PST_RTP_PLUGIN(name, version, about)                                                       \
+    extern const struct pst_rtp_plugin PST_RTP_JOIN(PST_RTP_BUILTIN, _plugin);                     \
+    const struct pst_rtp_plugin PST_RTP_JOIN(PST_RTP_BUILTIN, _plugin) = {                         \
+        PST_RTP_ABI, (uint32_t)sizeof(struct pst_rtp_host), name, version, about};
+#endif
 
 #ifdef __cplusplus
 }
