@@ -367,6 +367,46 @@ struct config_load {
     struct config_load_file_list files;
 };
 
+/* A group of real-time processes (rtp.h). */
+enum config_rtp_mode { /* the order of rtp_link.h's */
+                       CONFIG_RTP_SINGLE,
+                       CONFIG_RTP_ROUND_ROBIN,
+                       CONFIG_RTP_LEAST_LOADED,
+                       CONFIG_RTP_BROADCAST
+};
+enum config_rtp_start { CONFIG_RTP_AUTO, CONFIG_RTP_MANUAL };
+struct config_rtp_insert {
+    int file_line;
+    const char *name, *table;
+};
+CONFIG_LIST(rtp_insert);
+struct config_rtp_library {
+    int file_line;
+    const char *name, *file;
+};
+CONFIG_LIST(rtp_library);
+struct config_rtp_option {
+    int file_line;
+    const char *name, *value;
+};
+CONFIG_LIST(rtp_option);
+struct config_rtp {
+    int file_line;
+    const char *name;
+    struct config_names plugins, subscriptions;
+    int64_t processes;
+    int mode;
+    bool vanilla;
+    struct config_names processors;
+    struct config_rtp_insert_list insert;
+    struct config_rtp_library_list libraries;
+    struct config_rtp_option_list options;
+    const char *buffer_start, *buffer_end;
+    int64_t memory, stuck;
+    int start;
+};
+CONFIG_LIST(rtp);
+
 struct config {
     int file_line;
     const char *instance, *state_directory, *log_directory, *log_prefix, *spill_directory,
@@ -409,6 +449,8 @@ struct config {
     struct config_calendar calendar;
     int64_t query_processes, query_threads, query_memory, query_timeout, query_rows, query_queue;
     struct config_names plugins, alarm_exec, post_save_exec;
+    struct config_rtp_list rtp;
+    int64_t mon_cpu;
     struct config_named_calendar_list calendars;
     struct config_port_list ports;
     struct config_feed_list feeds;
@@ -440,6 +482,11 @@ const struct calendar *config_calendar(const struct config *c, uint32_t i);
 /* The one that owns a table, of any origin; 0 for tables that none names. */
 struct interval_rule config_intervals(const struct config *c);
 uint32_t config_calendar_of(const struct config *c, const char *table);
+
+/* A group of real-time processes by name; NULL when there is none. */
+const struct config_rtp *config_rtp_named(const struct config *c, const char *name);
+/* Is it a table of a built-in processor (core/derived.h) that some group runs? */
+bool config_rtp_table(const struct config *c, const char *table);
 
 /* ring_size, or what 0 stands for; a power of two. */
 uint64_t config_ring_bytes(const struct config *c);

@@ -730,7 +730,7 @@ bool config_check(struct config *c, struct err *err)
             return false;
         }
     }
-    return config_check_load(c, err);
+    return config_check_load(c, err) && config_check_rtp(c, err);
 }
 
 uint64_t config_rdb_bytes(const struct config *c, uint64_t ram)

@@ -11,3 +11,5 @@
 bool config_check(struct config *c, struct err *err);
 /* Its part for the mapping `load` (config_load.c); tables and feeds are sound by then. */
 bool config_check_load(const struct config *c, struct err *err);
+/* Its part for `rtp` (config_rtp.c), ditto. */
+bool config_check_rtp(const struct config *c, struct err *err);

@@ -9,9 +9,13 @@
  * never used twice. What was sent to one life is never answered by another.
  *
  * The pool keeps to itself: starting, restarting with back-off, HELLO/ATTACH/START, beats, cuts for
- * history, rows of processors, calls, plugins, logs, memory. It gives the manager, as they came and
- * in their order: SUBSCRIBED, REFUSED, SNAPSHOT, PUBLISH (rtp_wire.h). All a process says is
- * hostile: header and size are checked, the body is not.
+ * history, rows of processors, calls, plugins, logs, memory. It gives the manager, in the order in
+ * which they came and put together from their parts: SUBSCRIBED, REFUSED, STATE, UPDATE
+ * (rtp_wire.h). All a process says is hostile: header, sizes and parts are checked, the body is not
+ * (rtp_result_check, rtp_subscribed_check).
+ *
+ * IDS of SUBSCRIBE and SNAPSHOT are the manager's, below RTP_CALL_ID; a REFUSED of one of them is
+ * given to it.
  *
  * ORDER. What one process sent reaches `message` in the order in which it sent it; what is sent to
  * it arrives in the order of the calls. `down` comes once for each `up`, behind its last message.
@@ -30,11 +34,11 @@
 
 #include <jansson.h>
 #include "core/base.h"
-#include "worker_wire.h"
 
 #define RTP_GROUPS_MAX    32u
 #define RTP_PROCESSES_MAX 16u /* of a group */
 #define RTP_LINK_QUEUE    (16u << 20)
+#define RTP_CALL_ID       (1ull << 63)        /* and above: ids of calls, the pool's own */
 #define RTP_LINGER_NS     (60 * 1000000000ll) /* the default group outlives its last subscription */
 
 enum rtp_mode {                  /* where a group's subscriptions go */
@@ -63,6 +67,14 @@ struct rtp_process_facts {
     bool held;
 };
 
+/* What a process said; the body is the pool's, until the function returns. */
+struct rtp_said {
+    unsigned type; /* enum rtp_wire_type */
+    uint64_t id, value;
+    const uint8_t *body;
+    uint32_t length, rows; /* rows: of a STATE or UPDATE, as its parts said */
+};
+
 /* The pool's, for the manager. */
 struct rtp_link {
     void *pool;
@@ -89,13 +101,13 @@ struct rtp_link {
 /* The manager's, for the pool. All but fd and work may be NULL. */
 struct rtp_events {
     void *arg;
-    /* READY: it takes subscriptions. */
+    /* It is READY and was told to START: it takes subscriptions. */
     void (*up)(void *arg, unsigned g, unsigned k, uint64_t life);
     /* It has ended: all that it held is gone. again: it is started again. */
     void (*down)(void *arg, unsigned g, unsigned k, uint64_t life, const char *why, bool again);
-    /* SUBSCRIBED, REFUSED, SNAPSHOT or PUBLISH. The body is the pool's: copy. False: err says how
-     * it broke the protocol, and the process is ended. */
-    bool (*message)(void *arg, unsigned g, unsigned k, uint64_t life, const struct wire_message *m,
+    /* SUBSCRIBED, REFUSED, STATE or UPDATE. False: err says how it broke the protocol, and the
+     * process is ended. */
+    bool (*message)(void *arg, unsigned g, unsigned k, uint64_t life, const struct rtp_said *m,
                     struct err *err);
     /* Plugins of a group were loaded or unloaded: ready() says what it has now. */
     void (*plugins)(void *arg, unsigned g);
