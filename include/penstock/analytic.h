@@ -347,6 +347,10 @@ struct pst_rtp_host {
     int (*full)(struct pst_rtp *, struct pst_result *);
     /* The calendar that owns a table: which PST_MARK_EOD is its own. */
     struct pst_text (*calendar)(struct pst_rtp *, const char *table);
+    /* Trading date of the rows that are being handed out, also by history; else the newest one. */
+    int32_t (*day)(struct pst_rtp *);
+    /* The journal's clock at the position: of the last frame or tick seen. */
+    int64_t (*time)(struct pst_rtp *);
 };
 
 struct pst_rtp_plugin {
