@@ -34,14 +34,14 @@ enum orders_table { ORDERS_TRADE, ORDERS_BBO, ORDERS_TABLES };
 #define ORDERS_TRADE_COLUMNS(X)                                                                    \
     X(time, TIMESTAMP)                                                                             \
     X(sym, SYMBOL)                                                                                 \
-    X(feed, SYMBOL) X(session, SYMBOL) X(seq, LONG) X(type, SYMBOL) X(price, FLOAT) X(size, LONG)  \
-        X(side, CHAR) X(match, LONG) X(printable, BOOLEAN) X(cross, CHAR) X(ref, LONG)             \
-            X(flags, INT)
+    X(feed, SYMBOL)                                                                                \
+    X(session, SYMBOL) X(seq, LONG) X(type, SYMBOL) X(price, FLOAT) X(size, LONG) X(side, CHAR)    \
+        X(match, LONG) X(printable, BOOLEAN) X(cross, CHAR) X(ref, LONG) X(flags, INT)
 #define ORDERS_BBO_COLUMNS(X)                                                                      \
     X(time, TIMESTAMP)                                                                             \
     X(sym, SYMBOL)                                                                                 \
-    X(feed, SYMBOL) X(seq, LONG) X(bid, FLOAT) X(bsize, LONG) X(ask, FLOAT) X(asize, LONG)         \
-        X(flags, INT)
+    X(feed, SYMBOL)                                                                                \
+    X(seq, LONG) X(bid, FLOAT) X(bsize, LONG) X(ask, FLOAT) X(asize, LONG) X(flags, INT)
 
 extern const struct pst_derived orders_derived[ORDERS_TABLES];
 
