@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#ifndef ORDERS_AS_FILE /* built into penstock-rtp (builtin.h), or as a file by itself */
+#define PST_RTP_BUILTIN orders
+#endif
 #include <math.h>
 #include <stdlib.h>
 #include "orders.h"
 #include "orders_stream.h"
 #include "orders_tables.h"
 
-extern const struct pst_rtp_host *pst_rtp_host;
+PST_RTP_PLUGIN("orders", "1.0", "Trades and best bids and offers from ITCH order events.")
 
 #define ROW_LATE       0x1u /* bits of the column flags, as README gives them */
 #define ROW_LATE_DAY   0x2u
@@ -21,8 +24,9 @@ extern const struct pst_rtp_host *pst_rtp_host;
 #define SOURCE_COLUMNS(X)                                                                          \
     X(feed, SYMBOL)                                                                                \
     X(session, SYMBOL)                                                                             \
-    X(flags, INT) X(type, CHAR) X(side, CHAR) X(ref, LONG) X(newref, LONG) X(shares, LONG)         \
-        X(price, FLOAT) X(match, LONG) X(printable, CHAR) X(cross, CHAR)
+    X(flags, INT)                                                                                  \
+    X(type, CHAR) X(side, CHAR) X(ref, LONG) X(newref, LONG) X(shares, LONG) X(price, FLOAT)       \
+        X(match, LONG) X(printable, CHAR) X(cross, CHAR)
 
 struct place { /* of a column */
     uint16_t at;
@@ -737,7 +741,7 @@ static const struct pst_api api = {
     .run = show,
 };
 
-int orders_register(struct pst_rtp_registry *registry)
+int pst_rtp_register(struct pst_rtp_registry *registry)
 {
     return pst_rtp_host->processor(registry, &processor) || pst_rtp_host->api(registry, &api) ? -1
                                                                                               : 0;

@@ -27,6 +27,7 @@
 
 #include <penstock/analytic.h>
 
+extern const struct pst_rtp_plugin orders_plugin;
 int orders_register(struct pst_rtp_registry *); /* 0 */
 
 #endif
