@@ -30,8 +30,29 @@ int alarm_find(const char *code)
     return -1;
 }
 
-static struct alarm_state *find(struct alarms *a, enum alarm code, const char *subject)
+/* The text up to cap bytes: the end is cut off, or the beginning; never within a character. */
+static void shortened(char *out, size_t cap, const char *text, bool keep_end)
 {
+    size_t n = strlen(text);
+    if (n < cap) {
+        memcpy(out, text, n + 1);
+    } else if (keep_end) {
+        const char *from = text + n - (cap - 4);
+        while ((*from & 0xC0) == 0x80)
+            from++;
+        snprintf(out, cap, "...%s", from);
+    } else {
+        n = cap - 4;
+        while (n && (text[n] & 0xC0) == 0x80)
+            n--;
+        snprintf(out, cap, "%.*s...", (int)n, text);
+    }
+}
+
+static struct alarm_state *find(struct alarms *a, enum alarm code, const char *whole)
+{
+    char subject[ALARMS_SUBJECT];
+    shortened(subject, sizeof subject, whole, true);
     for (unsigned i = 0; i < a->n; i++)
         if (a->raised[i].code == code && !strcmp(a->raised[i].subject, subject))
             return &a->raised[i];
@@ -87,10 +108,33 @@ static void clear(struct alarms *a, struct alarm_state *s, int64_t now)
     show(a, code);
 }
 
+/* What a code's subjects beyond its room are counted in begins anew with each round of checks. */
+static void round_of(struct alarms *a, int64_t now, enum alarm code)
+{
+    if (a->more[code].at != now)
+        a->more[code] = (struct alarms_more){.at = now};
+}
+
+void alarm_more(struct alarms *a, int64_t now, enum alarm code)
+{
+    round_of(a, now, code);
+    a->more[code].n++;
+    a->refused++;
+}
+
+static bool has_room(const struct alarms *a, enum alarm code)
+{
+    unsigned of_code = 0;
+    for (unsigned i = 0; i < a->n; i++)
+        of_code += a->raised[i].code == code;
+    return !of_code || (of_code < ALARMS_OF_CODE && a->n < ALARMS_RAISED);
+}
+
 void alarm_check(struct alarms *a, int64_t now, enum alarm code, const char *subject, bool holds,
                  int64_t hold_ns, const char *fmt, ...)
 {
     struct alarm_state *s = find(a, code, subject);
+    round_of(a, now, code);
     if (!holds) {
         if (s && now - s->last >= hold_ns)
             clear(a, s, now);
@@ -98,22 +142,24 @@ void alarm_check(struct alarms *a, int64_t now, enum alarm code, const char *sub
     }
     bool fresh = !s;
     if (fresh) {
-        if (a->n == ALARMS_RAISED) {
-            a->refused++;
+        if (!has_room(a, code)) {
+            alarm_more(a, now, code);
             return;
         }
         s = &a->raised[a->n++];
         memset(s, 0, sizeof *s);
         s->code = code;
-        snprintf(s->subject, sizeof s->subject, "%s", subject);
+        shortened(s->subject, sizeof s->subject, subject, true);
         s->since = now;
     }
     s->last = now;
     s->times++;
+    char text[1024];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(s->text, sizeof s->text, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    shortened(s->text, sizeof s->text, text, false);
     if (fresh) {
         show(a, code);
         say(a, s, true);

@@ -12,9 +12,10 @@
 #include "core/clock.h"
 #include "core/status.h"
 
-#define ALARMS_RAISED  256
-#define ALARMS_SUBJECT 64
-#define ALARMS_TEXT    240
+#define ALARMS_RAISED  256 /* and beyond them the first subject of each code: it always has room */
+#define ALARMS_OF_CODE 64  /* further subjects of a code are counted: none takes others' room */
+#define ALARMS_SUBJECT 256 /* of a longer one the end is kept: that of a path says more */
+#define ALARMS_TEXT    400
 
 enum severity { SEVERITY_WARN, SEVERITY_FAIL };
 
@@ -40,12 +41,16 @@ struct alarms {
     struct status *status;
     alarm_journal *journal;
     void *arg;
-    struct alarm_state raised[ALARMS_RAISED];
+    struct alarm_state raised[ALARMS_RAISED + ALARMS];
     unsigned n;
     struct alarm_state recent[16]; /* the last cleared ones, newest last */
     unsigned n_recent;
-    uint64_t refused; /* raised while the table was full */
-    uint64_t folded;  /* lines not printed since the last one that was */
+    uint64_t refused; /* raised while there was no room for it */
+    struct alarms_more {
+        int64_t at;
+        uint64_t n;
+    } more[ALARMS];  /* by code: subjects that held without room in its last round of checks */
+    uint64_t folded; /* lines not printed since the last one that was */
 };
 
 void alarms_init(struct alarms *, struct status *, alarm_journal *, void *arg);
@@ -59,4 +64,6 @@ bool alarm_ack(struct alarms *, int64_t now,
                const char *code); /* clears by hand; false: not raised */
 const struct alarm_state *alarm_raised(const struct alarms *, enum alarm, const char *subject);
 unsigned alarms_count(const struct alarms *, enum severity);
+/* One more subject of this code holds, and the caller knows that there is no room for it. */
+void alarm_more(struct alarms *, int64_t now, enum alarm);
 int alarm_find(const char *code); /* index in alarm_table, -1 = none */

@@ -51,6 +51,22 @@ static void check_time(struct check *k)
         FIND(k, TIME_NO_PHC);
 }
 
+/* The files of load functions; whether they hold what is named, workers see when they load them. */
+static void check_load_functions(struct check *k)
+{
+    for (uint32_t i = 0; i < k->config->load.files.count; i++) {
+        const struct config_load_file *f = &k->config->load.files.at[i];
+        const char *const text[] = {f->read_function, f->post_read_function, f->save_function};
+        for (unsigned n = 0; n < PST_COUNT(text); n++) {
+            struct err why;
+            if (text[n] &&
+                !k->machine->plugin(
+                    check_text(k, "%.*s", (int)(strrchr(text[n], ':') - text[n]), text[n]), &why))
+                FIND(k, SAFE_LOAD, f->name, check_text(k, "%s", why.text));
+        }
+    }
+}
+
 static void check_safety(struct check *k)
 {
     const struct config *c = k->config;
@@ -71,6 +87,7 @@ static void check_safety(struct check *k)
     for (unsigned i = 0; i < PST_COUNT(function); i++)
         if (!k->machine->function(function[i].kind, function[i].text, &why))
             FIND(k, SAFE_FUNCTION, function[i].key, check_text(k, "%s", why.text));
+    check_load_functions(k);
     const struct config_names *command[] = {&c->alarm_exec, &c->post_save_exec,
                                             &c->load.post_batch_exec};
     static const char *const key[] = {"alarm_exec", "post_save_exec", "load.post_batch_exec"};

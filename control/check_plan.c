@@ -81,6 +81,8 @@ static void plan_rdb(struct check *k, int64_t have)
 /* What workers may use comes beside rows, ring and queries. */
 static void plan_loader(struct check *k, int64_t have)
 {
+    if (k->config->load.file_line && !k->config->load.files.count)
+        FIND(k, PLAN_LOAD_FILES);
     const struct config_load *l = &k->config->load;
     if (!l->file_line)
         return;

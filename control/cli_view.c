@@ -19,6 +19,8 @@ static int degraded(json_t *status)
     return strcmp(text(status, "health"), "healthy") ? EXIT_DEGRADED : EXIT_HEALTHY;
 }
 
+#define STATUS_ALARMS 5u /* of one code, on the one screen that `status` is */
+
 /* "A lost  B lost" in one cell: lines differ in number from feed to feed. */
 static const char *line_losses(json_t *feed, char *buf, size_t cap)
 {
@@ -59,6 +61,32 @@ static void print_alarm(json_t *a)
     printf("%s %s  %s%s%s (%s)  -> penstock explain %s\n", text(a, "severity"), text(a, "code"),
            text(a, "subject"), *text(a, "subject") ? ": " : "", text(a, "text"),
            print_duration(json_long(a, "age_ns")), text(a, "code"));
+}
+
+/* Worst first; of each code at most `most`, and how many more there are: `more` counts those that
+ * the daemon does not list. */
+static void print_alarms(json_t *list, json_t *more, unsigned most)
+{
+    json_t *of_code = json_object(), *a, *v;
+    const char *code;
+    size_t i;
+    json_array_foreach(list, i, a)
+    {
+        code = text(a, "code");
+        json_int_t n = json_integer_value(json_object_get(of_code, code));
+        if (n < most)
+            print_alarm(a);
+        json_object_set_new(of_code, code, json_integer(n + 1));
+    }
+    json_object_foreach(of_code, code, v)
+    {
+        json_int_t n = json_integer_value(v);
+        n = (n > most ? n - most : 0) + json_integer_value(json_object_get(more, code));
+        if (n)
+            printf("     %s  %s more  -> penstock %s\n", code, print_count(n),
+                   !strncmp(code, "load.", 5) ? "load files" : "alarms");
+    }
+    json_decref(of_code);
 }
 
 /* Of interest only when it fills up or does not answer; the log's free space stands above. */
@@ -103,7 +131,7 @@ static int view_status(json_t *r)
            print_duration(json_long(r, "durable_lag_ns")), print_bytes(json_long(log, "rate")));
     size_t i;
     json_t *a;
-    json_array_foreach(json_object_get(r, "alarms"), i, a) print_alarm(a);
+    print_alarms(json_object_get(r, "alarms"), json_object_get(r, "more_alarms"), STATUS_ALARMS);
     if (*text(log, "error"))
         printf("FAIL log: %s since %s; %s of ring left\n", text(log, "error"),
                print_time(json_long(log, "error_since")),
@@ -243,7 +271,7 @@ static int view_alarms(json_t *r)
 {
     size_t i;
     json_t *a, *raised = json_object_get(r, "raised");
-    json_array_foreach(raised, i, a) print_alarm(a);
+    print_alarms(raised, json_object_get(r, "more"), UINT32_MAX);
     if (!json_array_size(raised))
         printf("no alarm is raised\n");
     json_array_foreach(json_object_get(r, "cleared"), i, a)

@@ -60,6 +60,17 @@ static json_t *alarms_json(const struct daemon *d)
     return list;
 }
 
+/* So many subjects of a code hold beside those that are listed, by code. */
+static json_t *more_json(const struct daemon *d)
+{
+    json_t *o = json_object();
+    for (unsigned i = 0; i < ALARMS; i++)
+        if (d->alarms.more[i].n)
+            json_object_set_new(o, alarm_table[i].code,
+                                json_integer((json_int_t)d->alarms.more[i].n));
+    return o;
+}
+
 static json_t *feeds_json(const struct daemon *d)
 {
     json_t *a = json_array();
@@ -105,6 +116,7 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
         ledger_brief(d->ledger), "days", day_brief(d->days), "queries", "processes",
         (int)q.processes, "ready", (int)q.ready, "running", (int)q.running, "queued", (int)q.queued,
         "buffers", buffer_active(d), "subscribers", server_brief(d->server));
+    json_object_set_new(r, "more_alarms", more_json(d));
     if (d->upstream)
         json_object_set_new(r, "upstream", upstream_status(d));
     if (d->loading)
@@ -255,8 +267,8 @@ json_t *cmd_alarms(struct cmd_request *req, struct err *err)
     for (unsigned i = d->alarms.n_recent; i-- > 0;)
         json_array_append_new(cleared,
                               alarm_json(&d->alarms.recent[i], d->alarms.recent[i].cleared));
-    return json_pack("{s:s,s:o,s:o}", "health", health(d), "raised", alarms_json(d), "cleared",
-                     cleared);
+    return json_pack("{s:s,s:o,s:o,s:o}", "health", health(d), "raised", alarms_json(d), "more",
+                     more_json(d), "cleared", cleared);
 }
 
 json_t *cmd_explain(struct cmd_request *req, struct err *err)

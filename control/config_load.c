@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <sys/stat.h>
 
 #define FAIL(line, ...) return fail(c, err, line, __VA_ARGS__)
 
@@ -38,6 +39,24 @@ static bool within(const char *path, const char *dir)
 
 /* ---- directories and memory ---- */
 
+/* Are they one directory, however they are written? */
+static bool same_directory(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (stat(a, &x) == 0 && stat(b, &y) == 0)
+        return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    for (;;) { /* not made yet */
+        while (*a == '/' && (a[1] == '/' || !a[1]))
+            a++;
+        while (*b == '/' && (b[1] == '/' || !b[1]))
+            b++;
+        if (*a != *b || !*a)
+            return *a == *b;
+        a++;
+        b++;
+    }
+}
+
 static bool check_directory(const struct config *c, const char *key, const char *path,
                             struct err *err)
 {
@@ -69,14 +88,14 @@ static bool check_directories(const struct config *c, struct err *err)
         if (!check_directory(c, "staging", l->staging.at[i], err))
             return false;
         for (uint32_t j = 0; j < i; j++)
-            if (!strcmp(l->staging.at[i], l->staging.at[j]))
+            if (same_directory(l->staging.at[i], l->staging.at[j]))
                 FAIL(l->file_line, "load.staging: '%.200s' is given twice", l->staging.at[i]);
     }
     for (unsigned i = 0; i < PST_COUNT(path); i++) {
         if (path[i] && !check_directory(c, key[i], path[i], err))
             return false;
         for (uint32_t j = 0; path[i] && j < l->staging.count; j++)
-            if (!strcmp(path[i], l->staging.at[j]))
+            if (same_directory(path[i], l->staging.at[j]))
                 FAIL(l->file_line,
                      "load.%s: is a staging directory; what is put there would be "
                      "loaded again: give it another one",
@@ -144,6 +163,14 @@ static bool check_batch(const struct config *c, const struct config_load_batch *
 {
     if (!check_pattern(c, "batches", b->name, b->match, b->file_line, err))
         return false;
+    if (!strcmp(b->name, "each"))
+        FAIL(b->file_line, "load.batches.each: what belongs to no batch is called so; choose "
+                           "another name");
+    if (b->by == CONFIG_BY_COUNT && has(b->match, "{i}") != has(b->match, "{M}"))
+        FAIL(b->file_line,
+             "load.batches.%s.match: has {%s} without {%s}, and by: count needs both: the part and "
+             "the number of parts",
+             b->name, has(b->match, "{i}") ? "i" : "M", has(b->match, "{i}") ? "M" : "i");
     if (b->suffix && b->by != CONFIG_BY_TRIGGER && b->by != CONFIG_BY_MANIFEST)
         FAIL(b->file_line,
              "load.batches.%s.suffix: is that of a trigger or manifest file; set `by` or remove it",

@@ -444,6 +444,11 @@ void loading_close(struct daemon *d)
         json_decref(q->answer);
         free(q);
     }
+    for (unsigned i = 0; i < l->nalarms; i++) {
+        free(l->alarm[i].subject);
+        free(l->alarm[i].text);
+    }
+    free(l->alarm);
     json_decref(l->shown);
     if (l->epoll >= 0)
         close(l->epoll);
@@ -672,13 +677,27 @@ void loading_alarms(struct daemon *d, struct alarms *a, int64_t now)
     struct loading *l = d->loading;
     if (!l)
         return;
+    unsigned listed[LOADER_ALARMS] = {0};
     pthread_mutex_lock(&l->lock);
+    for (unsigned i = 0; i < l->nalarms; i++) { /* what is over makes room */
+        struct loading_alarm *x = &l->alarm[i];
+        if (!x->raised && !x->told)
+            alarm_check(a, now, codes[x->kind], x->subject, false, 0, "%s", "");
+        x->told |= !x->raised;
+        x->listed &= x->raised;
+        listed[x->kind] += x->listed;
+    }
     for (unsigned i = 0; i < l->nalarms; i++) {
         struct loading_alarm *x = &l->alarm[i];
-        if (!x->raised && x->told)
+        if (!x->raised)
             continue;
-        alarm_check(a, now, codes[x->kind], x->subject, x->raised, 0, "%s", x->text);
-        x->told = true;
+        if (!x->listed && listed[x->kind] == ALARMS_OF_CODE) {
+            alarm_more(a, now, codes[x->kind]);
+            continue;
+        }
+        alarm_check(a, now, codes[x->kind], x->subject, true, 0, "%s", x->text);
+        listed[x->kind] += !x->listed;
+        x->listed = x->told = true;
     }
     alarm_check(a, now, ALARM_LOAD_STOPPED, "", *l->stopped, 0, "%s", l->stopped);
     bool failed = l->hook_failed_at && clock_monotonic() - l->hook_failed_at < 60 * NS_PER_S;

@@ -493,30 +493,63 @@ static void finished(void *arg, uint64_t batch, const json_t *facts)
     loading_request(l, r);
 }
 
+static uint64_t hash_of(enum loader_alarm kind, const char *subject)
+{
+    uint64_t h = 0xcbf29ce484222325ull + (uint64_t)kind;
+    for (; *subject; subject++)
+        h = (h ^ (unsigned char)*subject) * 0x100000001b3ull;
+    return h;
+}
+
+static struct loading_alarm *alarm_place(struct loading *l, enum loader_alarm kind)
+{
+    if (l->nalarms >= LOADING_ALARMS && kind == LOADER_ALARM_QUARANTINE)
+        return NULL;
+    if (l->nalarms == l->alarm_room) {
+        l->alarm_room = l->alarm_room ? l->alarm_room * 2 : 16;
+        l->alarm = realloc(l->alarm, l->alarm_room * sizeof *l->alarm);
+        pst_must(l->alarm);
+    }
+    l->alarm[l->nalarms] = (struct loading_alarm){.told = true};
+    return &l->alarm[l->nalarms++];
+}
+
 static void note_alarm(void *arg, enum loader_alarm kind, const char *subject, bool raised,
                        const char *text)
 {
     struct loading *l = arg;
     struct loading_alarm *free_one = NULL, *at = NULL;
-    char about[LOADING_SUBJECT];
+    char about[LOADING_SUBJECT], says[ALARMS_TEXT];
     loading_plain(about, sizeof about, subject);
+    loading_plain(says, sizeof says, text);
+    uint64_t hash = hash_of(kind, about);
     pthread_mutex_lock(&l->lock);
     for (unsigned i = 0; i < l->nalarms && !at; i++) {
         struct loading_alarm *x = &l->alarm[i];
         if (!x->raised && x->told)
             free_one = x;
-        if (x->kind == kind && !strcmp(x->subject, about) && (x->raised || !x->told))
+        else if (x->hash == hash && x->kind == kind && !strcmp(x->subject, about))
             at = x;
     }
-    if (!at && raised)
-        at = free_one ? free_one : l->nalarms < LOADING_ALARMS ? &l->alarm[l->nalarms++] : NULL;
+    if (!at && raised) {
+        at = free_one ? free_one : alarm_place(l, kind);
+        if (at) {
+            free(at->subject);
+            at->subject = strdup(about);
+            pst_must(at->subject);
+            at->kind = kind;
+            at->hash = hash;
+            at->listed = false;
+        }
+    }
     if (at) {
-        at->kind = kind;
         at->raised = raised;
         at->told = false;
-        memcpy(at->subject, about, sizeof about);
-        if (raised)
-            loading_plain(at->text, sizeof at->text, text);
+        if (raised) {
+            free(at->text);
+            at->text = strdup(says);
+            pst_must(at->text);
+        }
     }
     pthread_mutex_unlock(&l->lock);
 }

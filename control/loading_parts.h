@@ -17,8 +17,8 @@
 #define LOADING_RING_BYTES (4u << 20)
 #define LOADING_TEXTS      65536u /* of one symbol batch */
 #define LOADING_IN_FLIGHT  16u    /* symbol batches */
-#define LOADING_SUBJECT    128u
-#define LOADING_ALARMS     256u /* raised at once; further ones wait for one that clears */
+#define LOADING_SUBJECT    1200u  /* a path */
+#define LOADING_ALARMS     16384u /* of files; load files shows those beyond them */
 
 /* ---- workers (loading_workers.c) ---- */
 
@@ -60,9 +60,10 @@ struct loading_question {
 };
 struct loading_alarm {
     enum loader_alarm kind;
-    char subject[LOADING_SUBJECT];
-    char text[400];
+    char *subject, *text;
+    uint64_t hash; /* of kind and subject */
     bool raised, told;
+    bool listed; /* among the alarms: others of its kind wait until there is room */
 };
 
 /* ---- noted in hooks, done between two ticks ---- */
@@ -131,8 +132,8 @@ struct loading {
     _Atomic bool requested; /* requests is not empty: relaxed look without the lock */
     struct loading_question *questions;
     uint64_t next_question;
-    struct loading_alarm alarm[LOADING_ALARMS];
-    unsigned nalarms;
+    struct loading_alarm *alarm;
+    unsigned nalarms, alarm_room;
     json_t *shown; /* never changed once it stands here */
     char hook_failed[400];
     int64_t hook_failed_at;

@@ -570,6 +570,7 @@ json_t *loader_json(const struct loader *l, enum loader_table t, bool all)
 
 /* ---- one screen ---- */
 
+#define TROUBLES 20u
 static void trouble(json_t *list, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void trouble(json_t *list, const char *fmt, ...)
 {
@@ -578,9 +579,21 @@ static void trouble(json_t *list, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    json_t *s = json_array_size(list) < 20 ? json_string(text) : NULL;
+    json_t *s = json_array_size(list) < TROUBLES ? json_string(text) : NULL;
     if (s)
         json_array_append_new(list, s);
+}
+
+/* The list is one screen. */
+static void more_trouble(json_t *list, uint64_t files)
+{
+    if (json_array_size(list) < TROUBLES)
+        return;
+    char text[120];
+    snprintf(text, sizeof text,
+             "and more; %" PRIu64 " file%s in all cannot be loaded: penstock load files", files,
+             files == 1 ? "" : "s");
+    json_array_append_new(list, json_string(text));
 }
 
 json_t *loader_status(const struct loader *l)
@@ -625,6 +638,7 @@ json_t *loader_status(const struct loader *l)
         if (s->state == F_QUARANTINED || s->state == F_REFUSED)
             trouble(list, "%s: %s", s->name, s->why ? s->why : "");
     }
+    more_trouble(list, count[F_QUARANTINED] + count[F_REFUSED]);
     static const char *const names[F_STATES] = {"growing",  "checking",    "ready",   "in batches",
                                                 "complete", "redelivered", "refused", "quarantined",
                                                 "failed",   "unmatched",   "ignored"};

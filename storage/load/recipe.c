@@ -834,13 +834,12 @@ static bool check_groups(struct reading *x)
         const char *end = strchr(p, '}');
         char name[SCHEMA_NAME_MAX];
         if (!end)
-            return wrong(x, "file_pattern", "a { has no }");
+            return wrong(x, "match", "a { has no }");
         size_t n = (size_t)(end - p) - 1;
         snprintf(name, sizeof name, "%.*s", (int)n, p + 1);
         if (strcmp(name, "date") && strcmp(name, "i") && strcmp(name, "M") &&
             strcmp(name, "batch") && (n >= sizeof name || load_recipe_column(x->r, name) < 0))
-            return wrong(x, "file_pattern", "{%s} is no column of table %s", name,
-                         x->r->tables[0].name);
+            return wrong(x, "match", "{%s} is no column of table %s", name, x->r->tables[0].name);
         p = end;
     }
     return true;

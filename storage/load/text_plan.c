@@ -25,7 +25,18 @@ static bool same(const char *name, const char *p, uint32_t n, bool exactly)
     return strlen(name) == n && (exactly ? !memcmp(name, p, n) : !strncasecmp(name, p, n));
 }
 
-/* The field of a name in the header. */
+/* Is this column of the table already what the map makes of another name, or a constant beside a
+ * map? */
+static bool given_otherwise(const struct load_recipe *r, int column)
+{
+    for (unsigned i = 0; i < r->nfields; i++)
+        if (r->fields[i].to == column)
+            return true;
+    return r->nfields && r->rule[column].constant;
+}
+
+/* The field of a name in the header: what the map says of it, else the table's column of that
+ * name. */
 static struct way by_name(const struct load_recipe *r, const char *p, uint32_t n)
 {
     struct way w = {LOAD_TO_NOTHING, false, false};
@@ -34,15 +45,13 @@ static struct way by_name(const struct load_recipe *r, const char *p, uint32_t n
             for (unsigned i = 0; i < r->nfields; i++)
                 if (same(r->fields[i].name, p, n, exactly))
                     return (struct way){r->fields[i].to, r->fields[i].date, true};
-        if (r->nfields)
-            continue;
         if (r->date == LOAD_DATE_COLUMN && same(r->date_column, p, n, exactly)) {
             w.date = w.known = true;
             w.to = load_recipe_column(r, r->date_column);
             return w;
         }
         for (unsigned i = 0; i < r->tables[0].ncols; i++)
-            if (same(r->tables[0].col[i].name, p, n, exactly))
+            if (same(r->tables[0].col[i].name, p, n, exactly) && !given_otherwise(r, (int)i))
                 return (struct way){(int)i, false, true};
     }
     if (!n || (r->by_name && r->others)) /* a separator at the end of the header names nothing */
@@ -85,8 +94,8 @@ static bool ways_of(struct load_text *t, const struct names *f, bool header, str
             if (!way[i].known) {
                 char what[300];
                 snprintf(what, sizeof what,
-                         "the header names a column '%.*s' that table %s has not got; give it in "
-                         "`columns`, or \"-\" to pass it over",
+                         "the header names a column '%.*s' that table %s has not got; say in `map` "
+                         "which column it is, or \"-\" to pass it over",
                          (int)(f->len[i] < NAME_SHOWN ? f->len[i] : NAME_SHOWN), f->name[i],
                          r->tables[0].name);
                 return refuse(t, err, what);
@@ -95,7 +104,9 @@ static bool ways_of(struct load_text *t, const struct names *f, bool header, str
         return true;
     }
     if (r->by_name)
-        return refuse(t, err, "`columns` goes by the header's names, and the first row is none");
+        return refuse(t, err,
+                      "`map` goes by the header's names, and the first row names no column "
+                      "of the table or the map");
     uint32_t columns = r->nfields ? r->nfields : r->tables[0].ncols;
     if (!r->nfields) /* without a header the file has what a constant does not give */
         for (unsigned i = 0; i < r->tables[0].ncols; i++)
@@ -289,12 +300,30 @@ static bool pattern_wrong(const char *pattern, const char *column, char what[300
     return false;
 }
 
+/* Does the file's name give this column? */
+static bool named_by_pattern(const struct load_recipe *r, const char *column)
+{
+    char group[SCHEMA_NAME_MAX + 3];
+    snprintf(group, sizeof group, "{%s}", column);
+    return r->file_pattern && strstr(r->file_pattern, group);
+}
+
 bool load_text_check(const struct load_recipe *r, struct err *err)
 {
     const struct schema *s = &r->tables[0];
     uint8_t value[16];
     char what[300] = "";
     bool ok = true;
+    for (unsigned i = 0; i < s->ncols && r->nfields && !r->by_name && ok; i++) {
+        ok = r->rule[i].constant || r->rule[i].optional || named_by_pattern(r, s->col[i].name);
+        for (unsigned k = 0; k < r->nfields && !ok; k++)
+            ok = r->fields[k].to == (int)i;
+        if (!ok)
+            snprintf(what, sizeof what,
+                     "columns: %s of table %s comes from nowhere; name it there or in `constants`, "
+                     "or let it be missing with `optional`",
+                     s->col[i].name, s->name);
+    }
     for (unsigned i = 0; i < s->ncols && ok; i++) {
         const struct load_rule *rule = &r->rule[i];
         if (rule->time == LOAD_TIME_PATTERN && !text_pattern_valid(rule->pattern))
@@ -361,8 +390,9 @@ static bool columns_of(struct load_text *t, const struct names *f, bool header,
             continue;
         if (!r->rule[i].constant && !r->rule[i].optional) {
             snprintf(what, sizeof what,
-                     "column %s of table %s is not in the file; name it in `columns`, give it in "
-                     "`constants`, or let it be missing with `optional`",
+                     "column %s of table %s is not in the file; say in `map` or `columns` which of "
+                     "its columns it is, give it in `constants`, or let it be missing with "
+                     "`optional`",
                      s->col[i].name, s->name);
             return refuse(t, err, what);
         }

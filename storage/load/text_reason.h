@@ -26,6 +26,7 @@
     X(BEHIND, "there is text behind the closing quote")                                            \
     X(STRAY, "a quote in it closes on a later line, and that makes no row")                        \
     X(FIELDS, "the row has %u fields, and the file %u columns")                                    \
+    X(NO_HEADER, "the row has %u fields, and the table %u columns to be filled")                   \
     X(LONG_ROW, "the row is too long, or a quote in it never closes")                              \
     X(TIMELESS, "a row without a time belongs to no date")                                         \
     X(DAY, "its date lies outside 2000.01.01 ... 2179.06.06")

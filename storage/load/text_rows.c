@@ -217,6 +217,12 @@ static bool reject_all(struct load_text *t, struct err *err)
             snprintf(fields, sizeof fields, "the row has %u fields, and the file %u columns",
                      bad->fields, t->nfields);
             why = fields;
+        } else if (bad->reason == TEXT_NO_HEADER) {
+            snprintf(fields, sizeof fields,
+                     "the first row names no column of table %.31s, so it is no header, and it has "
+                     "%u fields instead of %u",
+                     t->r->tables[0].name, bad->fields, t->nfields);
+            why = fields;
         }
         struct load_reject r = {.line = line,
                                 .column = bad->column ? bad->column->name : "",

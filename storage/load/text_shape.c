@@ -122,7 +122,8 @@ bool text_shape(struct load_text *t, uint32_t *stop, struct err *err)
             t->facts.skipped++;
             continue;
         }
-        if (pst_unlikely(!t->planned)) {
+        bool first = !t->planned;
+        if (pst_unlikely(first)) {
             bool header;
             if (!plan(t, i, &header, err))
                 return false;
@@ -135,7 +136,8 @@ bool text_shape(struct load_text *t, uint32_t *stop, struct err *err)
             if (!bend(t, i, start))
                 return no_memory(err);
         } else {
-            bad.reason = TEXT_FIELDS;
+            bad.reason = first && r->header == LOAD_HEADER_AUTO && !r->nfields ? TEXT_NO_HEADER
+                                                                               : TEXT_FIELDS;
         }
         if (pst_likely(!bad.reason && !x->behind))
             continue;

@@ -332,6 +332,23 @@ $CSV" "  other: {columns: {time: timestamp, sym: symbol, n: long}}" "symbols_max
     drop "$work/cut.csv.gz"
     until_file cut.csv.gz complete
     is "rows with the corrected file" "$(sql 'select count(*) from trade')" 150
+    # long names, and more files than alarms are listed of one kind: each is one alarm, others have room, and all end
+    long=$(printf 'a_name_as_vendors_love_them_%.0s' 1 2 3 4 5)
+    listed() { figure alarms "len([a for a in r['raised'] if a['code'] == 'load.quarantined'])"; }
+    more() { figure alarms "r['more'].get('load.quarantined', 0)"; }
+    before=$(listed)
+    mkdir "$work/bad"
+    for i in $(seq 80); do printf 'time,sym,price,size,ex\nx,A,1,1,N\n' >"$work/bad/$long$i.csv"; done
+    drop "$work/bad"/*
+    until_is "alarms of one kind" 64 listed
+    until_is "those not listed" $((before + 16)) more
+    sleep 0.5 # some rounds of checks: no file is two alarms
+    is "alarms of all kinds" "$(figure alarms "len(set(a['subject'] for a in r['raised'])) == len(r['raised'])")" True
+    [ "$(p status | grep -c load.quarantined)" -le 6 ] || die "status is no screen: $(p status)"
+    p load | grep -q "and more; " || die "load does not say that there are more: $(p load)"
+    rm "$IN"/a_name*
+    until_is "alarms when the files are gone" "$before" listed
+    is "those not listed" "$(more)" 0
     # the same file again, and another one of its name
     drop "$work/a.csv"; until_file a.csv redelivered
     files rows "$work/a.csv" 2026.11.02 70 5

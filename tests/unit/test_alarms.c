@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <jansson.h>
 #include "alarms.h"
 #include "cli_print.h"
 #include "core/nearest.h"
@@ -119,18 +120,75 @@ static void test_ack_and_full_table(void **state)
     (void)state;
     fresh();
     tape_begin();
-    for (unsigned i = 0; i < ALARMS_RAISED + 3; i++) {
+    for (unsigned i = 0; i < ALARMS_OF_CODE + 3; i++) {
         char subject[16];
         snprintf(subject, sizeof subject, "f%u", i);
         alarm_check(&a, S, ALARM_FEED_GAP, subject, true, 0, "gap");
     }
-    assert_int_equal(a.n, ALARMS_RAISED);
+    assert_int_equal(a.n, ALARMS_OF_CODE);
     assert_int_equal(a.refused, 3);
+    assert_int_equal(a.more[ALARM_FEED_GAP].n, 3);
     assert_false(alarm_ack(&a, 2 * S, "no.such"));
     assert_false(alarm_ack(&a, 2 * S, "log.space"));
     assert_true(alarm_ack(&a, 2 * S, "feed.gap"));
     assert_int_equal(a.n, 0);
-    assert_int_equal(cleared, ALARMS_RAISED);
+    assert_int_equal(cleared, ALARMS_OF_CODE);
+    tape_end();
+}
+
+/* However many alarms there are, each code has room for one. */
+static void test_room_for_each_code(void **state)
+{
+    (void)state;
+    fresh();
+    tape_begin();
+    for (int code = ALARMS - 1; code > 0; code--)
+        for (unsigned i = 0; i < ALARMS_OF_CODE; i++) {
+            char subject[16];
+            snprintf(subject, sizeof subject, "f%u", i);
+            alarm_check(&a, S, (enum alarm)code, subject, true, 0, "holds");
+        }
+    alarm_check(&a, S, (enum alarm)0, "", true, 0, "holds");
+    for (int code = 0; code < ALARMS; code++) {
+        bool there = false;
+        for (unsigned i = 0; i < a.n; i++)
+            there |= (int)a.raised[i].code == code;
+        assert_true(there);
+    }
+    assert_true(a.n <= PST_COUNT(a.raised));
+    tape_end();
+}
+
+/* A subject or text that is too long is shortened between characters, and is the same one when it
+ * is stated again. */
+static void test_long_subjects(void **state)
+{
+    (void)state;
+    fresh();
+    tape_begin();
+    char subject[3][ALARMS_SUBJECT + 300];
+    for (unsigned k = 0; k < 3; k++) {
+        unsigned at = 0;
+        for (unsigned i = 0; i < 200; i++)
+            at += (unsigned)snprintf(subject[k] + at, sizeof subject[k] - at, "\xC3\xBC");
+        snprintf(subject[k] + at, sizeof subject[k] - at, "%.*s%u", (int)k, "xxx", k);
+    }
+    for (int64_t now = S; now < 4 * S; now += S)
+        for (unsigned k = 0; k < 3; k++)
+            alarm_check(&a, now, ALARM_LOAD_QUARANTINED, subject[k], true, 0, "%s%s", "x" + k % 2,
+                        subject[k]);
+    assert_int_equal(a.n, 3);
+    assert_int_equal(raised, 3);
+    for (unsigned k = 0; k < 3; k++) {
+        const struct alarm_state *s = alarm_raised(&a, ALARM_LOAD_QUARANTINED, subject[k]);
+        assert_non_null(s);
+        json_t *j = json_pack("[s,s]", s->subject, s->text); /* UTF-8, or it is NULL */
+        assert_non_null(j);
+        json_decref(j);
+    }
+    for (unsigned k = 0; k < 3; k++)
+        alarm_check(&a, 5 * S, ALARM_LOAD_QUARANTINED, subject[k], false, 0, " ");
+    assert_int_equal(a.n, 0);
     tape_end();
 }
 
@@ -276,6 +334,8 @@ int main(void)
         cmocka_unit_test(test_raise_hold_clear),
         cmocka_unit_test(test_flapping_is_folded),
         cmocka_unit_test(test_ack_and_full_table),
+        cmocka_unit_test(test_room_for_each_code),
+        cmocka_unit_test(test_long_subjects),
         cmocka_unit_test(test_every_alarm_is_explained),
         cmocka_unit_test(test_every_counter_and_command_has_its_sentence),
         cmocka_unit_test(test_nearest),

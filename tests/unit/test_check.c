@@ -353,6 +353,9 @@ static const struct change changes[] = {
     {CHECK_PLAN_LOADER,
      METAL "load: {staging: [/data/in], workers: 64, worker_memory: 64G}\ndatabase: /data/hdb\n", 0,
      0, 0, "64 workers may use 4.0 TiB"},
+    {CHECK_PLAN_LOADER,
+     METAL "load: {staging: [/data/in], workers: 64, worker_memory: 64G}\ndatabase: /data/hdb\n", 0,
+     0, 0, "load: {workers: N, worker_memory: SIZE} with less"},
     {CHECK_PLAN_MOVES,
      METAL "load: {staging: [/data/in], finished: move, finished_directory: /data/log2/out}\n"
            "database: /data/hdb\n",
@@ -522,6 +525,13 @@ static const struct change changes[] = {
      "buffer_function: function file /x/bad.so belongs to uid 4711"},
     {CHECK_SAFE_PLUGIN, METAL "plugins: [/x/good.so, /x/bad.so]\n", 0, 0, 0,
      "plugin /x/bad.so belongs to uid 4711; its queries would not be there"},
+    {CHECK_SAFE_LOAD,
+     METAL "load: {staging: [/data/in], files: {f: {match: x, table: t,"
+           " post_read_function: '/x/bad.so:f'}}}\ndatabase: /data/hdb\n"
+           "tables: {t: {columns: {time: timestamp, sym: symbol}}}\n",
+     0, 0, 0, "load.files.f: plugin /x/bad.so belongs to uid 4711; no such file would be loaded"},
+    {CHECK_PLAN_LOAD_FILES, METAL "load: {staging: [/data/in]}\ndatabase: /data/hdb\n", 0, 0, 0,
+     "no kind of file is given"},
     {CHECK_SAFE_COMMAND, METAL "alarm_exec: [/x/gone]\npost_save_exec: [/x/here]\n", 0, 0, 0,
      "alarm_exec: /x/gone: No such file"},
     {CHECK_SAFE_COMMAND, METAL "alarm_exec: [/x/here]\npost_save_exec: [/x/gone, a]\n", 0, 0, 0,

@@ -751,7 +751,14 @@ static void test_load(void **state)
     refuse(LOAD "staging: [in]}\n", "'in' is no absolute path");
     refuse(LOAD "staging: [/d/in]}\n", "lies in database");
     refuse(LOAD "staging: [/in, /in]}\n", "given twice");
+    refuse(LOAD "staging: [/in, /in/]}\n", "given twice");
+    refuse(LOAD "staging: [/usr, /usr/bin/..]}\n", "given twice");
     refuse(LOAD "staging: [/in], rejects_directory: /in}\n", "loaded again");
+    refuse(LOAD "staging: [/in], finished: move, finished_directory: /in//}\n", "loaded again");
+    refuse(LOAD "staging: [/usr], quarantine_directory: /usr/.}\n", "loaded again");
+    refuse(LOAD "staging: [/in], batches: {b: {match: 'a_{i}.csv'}}}\n", "{i} without {M}");
+    refuse(LOAD "staging: [/in], batches: {b: {match: 'a_of{M}.csv'}}}\n", "{M} without {i}");
+    refuse(LOAD "staging: [/in], batches: {each: {match: x}}}\n", "choose another name");
     refuse(LOAD "staging: [/in], finished_directory: /o}\n", "without finished: move");
     refuse(LOAD "staging: [/in], worker: 3}\n", "did you mean workers?");
     refuse(LOAD "staging: [/in], workers: 1, large_worker: true}\n", "no worker for other");

@@ -162,8 +162,8 @@ static void test_refused(void **state)
         {"\"groups\":[{\"line\":\"A\"}]", "an entry has no group"},
         {"\"groups\":[{\"group\":\"any\",\"lines\":\"A\"}]", "groups: lines is wrong"},
         {"\"framing_bytes\":\"0g\"", "framing_bytes: must be hexadecimal"},
-        {"\"file_pattern\":\"{venue}.csv\"", "file_pattern: {venue} is no column of table trade"},
-        {"\"file_pattern\":\"{sym.csv\"", "file_pattern: a { has no }"},
+        {"\"file_pattern\":\"{venue}.csv\"", "match: {venue} is no column of table trade"},
+        {"\"file_pattern\":\"{sym.csv\"", "match: a { has no }"},
         {"\"eod_s\":86400", "eod_s: must be between"},
     };
     for (unsigned i = 0; i < PST_COUNT(all); i++) {

@@ -264,6 +264,19 @@ static void test_headers(void **state)
          ",\"columns\":{\"Trade Time\":\"time\",\"*\":\"-\",\"Ticker\":\"sym\"},"
          "\"optional\":[\"*\"]",
          "x,Trade Time,y,Ticker,\n1,2000-01-02,2,A,\n", "1|86400000000000|<A>|.|.|.|.\n", "");
+    /* what the map does not list goes by the table's names; neither what it takes from elsewhere
+     * nor a constant does */
+    once(&trade, ",\"columns\":{\"px\":\"price\"},\"optional\":[\"cond\",\"ex\"]",
+         "time,Sym,px,size\n2000-01-02,A,1.5,7\n", "1|86400000000000|<A>|1.5|7|.|.\n", "");
+    once(&trade,
+         ",\"columns\":{\"px\":\"price\",\"*\":\"-\"},\"optional\":[\"cond\"],"
+         "\"constants\":{\"ex\":\"Q\"}",
+         "time,Sym,price,px,size,ex,x\n2000-01-02,A,9,1.5,7,Z,x\n",
+         "1|86400000000000|<A>|1.5|7|<Q>|.\n", "");
+    once(
+        &trade, "", "when,who,what\n2000-01-02,A,1.5,7,Q,\n", "1|86400000000000|<A>|1.5|7|<Q>|.\n",
+        "1 : the first row names no column of table trade, so it is no header, and it has 3 fields "
+        "instead of 6 <when,who,what>\n");
     once(&trade, ",\"header\":false,\"constants\":{\"ex\":\"Q\",\"cond\":\"@ T\"}",
          "2000-01-02,A,1.5,7\n2000-01-02,B,1,\n",
          "1|86400000000000|<A>|1.5|7|<Q>|<@ T>\n1|86400000000000|<B>|1|.|<Q>|<@ T>\n", "");
@@ -280,7 +293,7 @@ static void test_refused_files(void **state)
     refused(&trade, "", T("time,sym,price,size,ex\n"), "column cond of table trade is not in the");
     refused(&trade, "", T("time,sym,price,size,ex,cond,size\n"), "two columns of the file are");
     refused(&trade, ",\"columns\":{\"t\":\"time\",\"s\":\"sym\"},\"optional\":[\"*\"]",
-            T("2000-01-02,A\n"), "the first row is none");
+            T("2000-01-02,A\n"), "the first row names no column");
     refused(&trade, ",\"date\":\"column day\"", T("time,sym,price,size,ex,cond\n"),
             "no column of the file is 'day'");
     refused(&trade, ",\"time\":\"clock\"", T("time,sym,price,size,ex,cond\n"),
