@@ -85,6 +85,10 @@ probe publish "$ipc" 1000 2500 >/dev/null || die "publish"
 stop || die "stop"
 start
 probe publish "$tcp" 2500 4000 resend >/dev/null || die "publish after the restart"
+for w in $ways; do # each has seen this life, too
+    for _ in $(seq 600); do grep -q "connected again" "$work/sub.${w//\//.}.err" && continue 2; sleep 0.05; done
+    die "$w has not come back: $(cat "$work/sub.${w//\//.}.err")"
+done
 kill -9 "$daemon"; wait "$daemon" 2>/dev/null
 start
 probe publish "$ipc" 4000 6000 >/dev/null || die "publish after the crash"

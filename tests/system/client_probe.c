@@ -120,6 +120,8 @@ static int subscribe(const char *address, const char *way, long wanted, int seco
         lost += e.kind == PST_LOST;
         rewound += e.kind == PST_REWOUND;
         ends += e.kind == PST_DISCONNECTED;
+        if (e.kind == PST_CONNECTED)
+            fprintf(stderr, "connected again\n");
         day += e.kind == PST_END_OF_DAY;
         other += e.kind == PST_SKIPPED || e.kind == PST_GAP;
         if (strstr(way, "/slow") && e.kind == PST_ROWS)

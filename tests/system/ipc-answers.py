@@ -166,12 +166,15 @@ assert len(pairs["last"][0]["sym"]) == 5 and isinstance(pairs["trade"], Table) a
 q.close()
 
 # ---- snapshot, then the stream: no hole, no double, whatever is asked for ----
-stop, sent = threading.Event(), [size]
+stop, sent, most = threading.Event(), [size], [0]  # most: a snapshot of all of it must stay below query_rows
 
 
 def feed():
     c = admin()
     while not stop.is_set():
+        if sent[0] > most[0]:
+            time.sleep(0.001)
+            continue
         k = random.randrange(1, 40)
         c(".u.upd", Sym("trade"), [K(12, now + sent[0] + np.arange(k)), Syms(["S%d" % (i % 20) for i in range(sent[0], sent[0] + k)]),
                                    K(9, (sent[0] + np.arange(k)) / 100), K(7, sent[0] + np.arange(k))])
@@ -201,6 +204,7 @@ for n in range(joins):
         ask["columns"] = "size, price * 2 as twice"
         ask["stripe"] = K(7, [n % 3, 3])
         keep = None
+    most[0] = sent[0] + 6000
     reply = dict(zip(*c(".pst.sub", Dict((Syms(ask), list(ask.values()))))))
     seen, enough = [], sent[0] + rng.randrange(200)
     end = time.time() + 20
