@@ -204,9 +204,10 @@ for n in range(joins):
         ask["columns"] = "size, price * 2 as twice"
         ask["stripe"] = K(7, [n % 3, 3])
         keep = None
-    most[0] = sent[0] + 6000
+    most[0] = sent[0] + 2000
     reply = dict(zip(*c(".pst.sub", Dict((Syms(ask), list(ask.values()))))))
     seen, enough = [], sent[0] + rng.randrange(200)
+    most[0] = enough + 3000
     end = time.time() + 20
     while not seen or (max(seen) < enough and time.time() < end):
         m = c.recv(2)
