@@ -4,7 +4,7 @@
 # seed: kill -9 and restart, clean restart, disk full and freed, disk frozen and thawed, a line lost, both lines
 # lost for a moment, a slow reader. It prints what it does. At the end nothing is unaccounted for:
 # alarms clear, the ledger and `ledger --verify` balance, the history over all incarnations is right, and every
-# message that was sent is a row or lies in a gap. 2 minutes in the suite.
+# message that was sent is a row or lies in a gap. 1 minute in the suite.
 if [ -z "${PST_MOUNTS:-}" ]; then # mounts of its own
     [ "$(id -u)" = 0 ] || { echo "SKIP: needs root to mount filesystems"; exit 77; }
     export PST_MOUNTS=1
@@ -14,7 +14,7 @@ export BUILD=${BUILD:-$(cd "$(dirname "$0")/../../build" && pwd)}
 . "$(dirname "$0")/../system/lib.sh"
 enter_namespace "$@"
 . "$(dirname "$0")/../fault/disklib.sh"
-minutes=2 seed=${PST_SEED:-1} rate=30000
+minutes=1 seed=${PST_SEED:-1} rate=30000
 while [ $# -gt 0 ]; do
     case $1 in
     --minutes) minutes=$2 ;;
