@@ -25,8 +25,9 @@ PST_RTP_PLUGIN("orders", "1.0", "Trades and best bids and offers from ITCH order
     X(feed, SYMBOL)                                                                                \
     X(session, SYMBOL)                                                                             \
     X(flags, INT)                                                                                  \
-    X(type, CHAR) X(side, CHAR) X(ref, LONG) X(newref, LONG) X(shares, LONG) X(price, FLOAT)       \
-        X(match, LONG) X(printable, CHAR) X(cross, CHAR)
+    X(type, CHAR)                                                                                  \
+    X(side, CHAR) X(ref, LONG) X(newref, LONG) X(shares, LONG) X(price, FLOAT) X(match, LONG)      \
+        X(printable, CHAR) X(cross, CHAR)
 
 struct place { /* of a column */
     uint16_t at;
@@ -590,7 +591,7 @@ static bool tables_find(struct pst_rtp *r)
                false;
     if (own.trade.table == trade && own.bbo.table == bbo)
         return true;
-    struct place p;
+    struct place p = {0};
     bool all = true;
 #define X(column, TYPE)                                                                            \
     place_find(&p, t, #column, PST_##TYPE);                                                        \
