@@ -334,12 +334,14 @@ void daemon_run(struct daemon *d)
 {
     static struct alarm_rules rules;
     int64_t tick = 0, check = 0;
+    bool hurry = false;
     house_control(d->config); /* all other threads run, with CPUs of their own */
     while (!daemon_signal) {
         if (d->socket) {
-            socket_poll(d->socket, socket_finish(d->socket)                               ? 0
-                                   : socket_waiting(d->socket) || server_waits(d->server) ? 1
-                                                                                          : 20);
+            socket_poll(d->socket, socket_finish(d->socket) ? 0
+                                   : socket_waiting(d->socket) || server_waits(d->server) || hurry
+                                       ? 1
+                                       : 20);
             query_pool_poll(d->queries); /* first: what has ended is answered in the same turn */
             loading_tick(d);
             server_poll(d->server);
@@ -349,6 +351,9 @@ void daemon_run(struct daemon *d)
                 break;
         }
         int64_t now = clock_monotonic();
+        hurry = d->days && day_hurry(d->days, now);
+        if (hurry && now - tick < TICK_NS)
+            day_tick(d->days);
         if (now - tick >= TICK_NS) {
             tick = now;
             clock_calibrate(&d->clock);

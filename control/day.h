@@ -43,7 +43,9 @@ void day_preload(struct daemon *d);
 struct day *day_open(struct daemon *d, struct err *err);
 bool day_seal(struct day *y); /* false: the RDB is not handed out to other processes */
 bool day_start(struct day *y, struct err *err); /* threads; behind wiring_start */
-void day_tick(struct day *y);                   /* control loop, each 100 ms and on day_wake */
+void day_tick(struct day *y); /* control loop, each 100 ms; each 1 ms while day_hurry */
+/* Workers of the loader wait for the writedown thread: of a batch for a moment, not for ever. */
+bool day_hurry(const struct day *y, int64_t now);
 /* Replay: until every ended date is written or has failed. False: one has. */
 bool day_finish(struct day *y);
 /* Stops after the journal's end: the rdb thread reads to it (deadline), a writedown in progress is

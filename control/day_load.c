@@ -6,6 +6,8 @@
 #include "day_parts.h"
 #include "wiring.h"
 
+#define HURRY_NS (2000ll * 1000000) /* a request that takes longer has other reasons to wait */
+
 /* ---- a request of its own ---- */
 
 void day_load_work_free(struct day_load_work *w)
@@ -68,8 +70,10 @@ bool day_load_give(struct day *y, const struct day_load_request *r, struct err *
     }
     pthread_mutex_lock(&l->lock);
     bool free_now = !l->given && !l->running;
-    if (free_now)
+    if (free_now) {
         l->given = w;
+        store_relaxed(&l->hurry, clock_monotonic() + HURRY_NS);
+    }
     pthread_mutex_unlock(&l->lock);
     if (!free_now)
         day_load_work_free(w);
@@ -85,6 +89,7 @@ bool day_load_take(struct day *y, struct day_load_answer *out)
         w = l->given;
         l->given = NULL;
         l->answered = false;
+        store_relaxed(&l->hurry, 0);
     }
     pthread_mutex_unlock(&l->lock);
     if (!w)
@@ -136,6 +141,11 @@ bool day_load_ready(struct day *y, struct err *why)
 }
 
 /* ---- control ---- */
+
+bool day_hurry(const struct day *y, int64_t now)
+{
+    return now < load_relaxed(&y->load.hurry);
+}
 
 void day_load_init(struct day *y)
 {

@@ -169,6 +169,7 @@ struct day_load {
     bool running, answered, hold;
     int64_t hold_until; /* monotonic */
     _Atomic uint64_t commits;
+    _Atomic int64_t hurry; /* monotonic: until then control looks each millisecond; 0 = it need not */
     void (*wake)(void *arg);
     void *wake_arg;
 };

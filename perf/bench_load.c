@@ -5,7 +5,7 @@
  *   build/perf/bench_load [-w WORKERS] [-m MIB] [-k] DIRECTORY OUT
  * MIB: of column buffers a worker. OUT: an empty directory; what the tasks make stays there with
  * -k. Steps: read (a task a file), union and `sym`, index, merge (a task a column, the largest
- * first).
+ * first); of each the time, the CPU time of user and system, what came from the disk.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -98,6 +98,27 @@ static double together(void (*task)(unsigned i), unsigned n)
     }
     return seconds() - from;
 }
+
+struct phase {
+    double seconds, user, sys;
+    long blocks_in; /* of 512 bytes, from the disk */
+};
+static double of(struct timeval a, struct timeval b)
+{
+    return (double)(a.tv_sec - b.tv_sec) + (double)(a.tv_usec - b.tv_usec) / 1e6;
+}
+static struct phase phase(void (*task)(unsigned i), unsigned n)
+{
+    struct rusage was, now;
+    getrusage(RUSAGE_CHILDREN, &was);
+    struct phase p = {.seconds = together(task, n)};
+    getrusage(RUSAGE_CHILDREN, &now);
+    p.user = of(now.ru_utime, was.ru_utime);
+    p.sys = of(now.ru_stime, was.ru_stime);
+    p.blocks_in = now.ru_inblock - was.ru_inblock;
+    return p;
+}
+
 static void done(bool ok, const struct err *err)
 {
     if (ok)
@@ -113,7 +134,8 @@ static void read_task(unsigned i)
     struct err err = {0};
     json_t *result;
     snprintf(dir, sizeof dir, "%.500s/tmp/%u", out, i);
-    json_t *args = json_pack("{s:s,s:s,s:o,s:b}", "file", file[i], "dir", dir, "recipe", recipe(), "threads", getenv("T") != NULL);
+    json_t *args = json_pack("{s:s,s:s,s:o,s:b}", "file", file[i], "dir", dir, "recipe", recipe(),
+                             "threads", getenv("T") != NULL);
     done(load_read_run(args, &hooks, NULL, &result, &err), &err);
 }
 
@@ -231,21 +253,27 @@ int main(int argc, char **argv)
         if (mkdir(path, 0755) && errno != EEXIST)
             die(strerror(errno));
     }
-    struct rusage before, after;
-    getrusage(RUSAGE_CHILDREN, &before);
-    double read = together(read_task, files), interned = intern(), index = together(index_task, 1);
+    struct phase read = phase(read_task, files);
+    double interned = intern();
+    struct phase index = phase(index_task, 1);
     snprintf(path, sizeof path, "%.500s/tmp/index.result", out);
     json_t *r = json_load_file(path, 0, NULL);
     columns = json_object_get(r, "columns");
-    double merge = together(merge_task, (unsigned)json_array_size(columns));
-    getrusage(RUSAGE_CHILDREN, &after);
-    printf("load workers=%u rows=%lld seconds=%.3f read=%.3f intern=%.3f index=%.3f merge=%.3f "
-           "peak_mb=%ld cpu=%.3f\n",
-           workers, (long long)json_integer_value(json_object_get(r, "rows")),
-           read + interned + index + merge, read, interned, index, merge,
-           load_relaxed(&share->peak_kb) >> 10,
-           (double)(after.ru_utime.tv_sec + after.ru_stime.tv_sec) +
-               (double)(after.ru_utime.tv_usec + after.ru_stime.tv_usec) / 1e6);
+    struct phase merge = phase(merge_task, (unsigned)json_array_size(columns));
+    const struct phase *all[] = {&read, &index, &merge};
+    static const char *const name[] = {"read", "index", "merge"};
+    double took = interned, cpu = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        took += all[i]->seconds;
+        cpu += all[i]->user + all[i]->sys;
+    }
+    printf("load workers=%u rows=%lld seconds=%.3f intern=%.3f peak_mb=%ld cpu=%.3f", workers,
+           (long long)json_integer_value(json_object_get(r, "rows")), took, interned,
+           load_relaxed(&share->peak_kb) >> 10, cpu);
+    for (unsigned i = 0; i < 3; i++)
+        printf(" %s=%.3f %s_user=%.3f %s_sys=%.3f %s_read_mb=%ld", name[i], all[i]->seconds,
+               name[i], all[i]->user, name[i], all[i]->sys, name[i], all[i]->blocks_in >> 11);
+    printf("\n");
     if (!keep)
         nftw(out, gone, 16, FTW_DEPTH | FTW_PHYS);
     return 0;

@@ -235,9 +235,18 @@ pst_inline bool wd_walk_next(const struct wd_order *o, const struct wd_source *s
     }
     return at->source < nsources;
 }
+/* Who wants to know the groups before the places: they are all that the column of symbols needs. */
+struct wd_grouped {
+    /* group, ngroups, rows and placed stay from here on until wd_order_free. */
+    void (*begin)(void *arg, const struct wd_order *o);
+    void (*end)(void *arg); /* it failed after all: they go when this returns */
+    void *arg;
+};
+/* grouped: may be NULL. */
 bool wd_order_make(struct wd_order *o, const struct schema *target, const struct wd_source *source,
                    unsigned nsources, const struct wd_symbols *symbols, struct wd_reader *reader,
-                   unsigned threads, const _Atomic bool *cancel, struct err *err);
+                   unsigned threads, const struct wd_grouped *grouped, const _Atomic bool *cancel,
+                   struct err *err);
 void wd_order_free(struct wd_order *o);
 /* Makes `walk` of an order whose places are known. */
 bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned nsources,
@@ -248,7 +257,8 @@ bool wd_walk_make(struct wd_order *o, const struct wd_source *source, unsigned n
 enum wd_split { WD_SPLIT_NOT, WD_SPLIT_DONE, WD_SPLIT_FAILED };
 enum wd_split wd_order_split(struct wd_order *o, const struct wd_source *source, unsigned nsources,
                              const struct wd_symbols *symbols, unsigned threads,
-                             const _Atomic bool *cancel, struct err *err);
+                             const struct wd_grouped *grouped, const _Atomic bool *cancel,
+                             struct err *err);
 /* Stable sort by time; spare: room for n. */
 struct wd_key {
     int64_t time;

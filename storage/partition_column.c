@@ -401,6 +401,16 @@ static void hand_over(struct wd_worker *w, unsigned b, int *fd, uint64_t size)
     *fd = -1;
 }
 
+/* The buffer that was used last, if nothing is in flight from it: what the other one would be made
+ * of the kernel would have to find and to clear first. */
+static unsigned next_buffer(struct wd_worker *w)
+{
+    unsigned last = w->which, other = last ^ 1;
+    if (w->buf[other].at || !w->buf[last].at || w->buf[last].flying)
+        w->which = other;
+    return w->which;
+}
+
 /* Behind other units, files are written where the column has got to, through the page cache. */
 static bool write_fixed(const struct job *j, struct wd_column *c, uint8_t attribute, bool whole,
                         struct err *err)
@@ -411,7 +421,7 @@ static bool write_fixed(const struct job *j, struct wd_column *c, uint8_t attrib
     if (j->col == 1 && j->type == PST_SYMBOL && room > GROUPS_ROOM)
         room = GROUPS_ROOM; /* it is not scattered: a little of the buffer will do */
     while (done < n) {
-        unsigned b = w->which ^= 1, head = 0;
+        unsigned b = next_buffer(w), head = 0;
         if (!wd_out_wait(w, b, err) || !wd_out_room(w, b, err))
             return false;
         struct wd_buffer *buf = &w->buf[b];

@@ -4,7 +4,10 @@
  * arrival order is stable by itself; only symbols whose times descend somewhere are then sorted by
  * time, by merging the runs that ascend (mostly one long run and a few short ones).
  */
+#include <sys/mman.h>
 #include "partition.h"
+
+#define HUGE_FROM (8u << 20)
 
 /* ---- symbols ---- */
 
@@ -149,6 +152,7 @@ struct walk {
     uint32_t k, chunks;
     const struct wd_symbols *symbols;
     struct wd_reader *reader;
+    const struct wd_grouped *grouped;
     const _Atomic bool *cancel;
     struct err *err;
     bool failed;
@@ -733,6 +737,8 @@ static bool make(struct wd_order *o, const struct schema *target, struct walk *w
             at += count[c];
         }
         o->placed = at;
+        if (w->grouped)
+            w->grouped->begin(w->grouped->arg, o);
         struct places p = {next, last, descends, INT64_MAX, INT64_MIN};
         ok = place_rows(o, w, span, &p);
     }
@@ -750,7 +756,8 @@ static bool make(struct wd_order *o, const struct schema *target, struct walk *w
 
 bool wd_order_make(struct wd_order *o, const struct schema *target, const struct wd_source *source,
                    unsigned nsources, const struct wd_symbols *symbols, struct wd_reader *reader,
-                   unsigned threads, const _Atomic bool *cancel, struct err *err)
+                   unsigned threads, const struct wd_grouped *grouped, const _Atomic bool *cancel,
+                   struct err *err)
 {
     memset(o, 0, sizeof *o);
     for (unsigned i = 0; i < nsources; i++)
@@ -760,6 +767,11 @@ bool wd_order_make(struct wd_order *o, const struct schema *target, const struct
                        "table %s has %llu rows of one day: a partition holds fewer than 2^32",
                        target->name, (unsigned long long)o->rows);
     o->place = malloc((o->rows + 1) * sizeof *o->place);
+    if (o->place && o->rows * sizeof *o->place >= HUGE_FROM) { /* written all over, page by page */
+        uint8_t *at = (uint8_t *)(void *)o->place;
+        uintptr_t from = pst_align_up((uintptr_t)at, 4096);
+        madvise(at + (from - (uintptr_t)at), o->rows * sizeof *o->place - 4096, MADV_HUGEPAGE);
+    }
     if (target->nkeys)
         o->keep = calloc(o->rows + 1, 1);
     struct walk *w = calloc(1, sizeof *w);
@@ -769,7 +781,7 @@ bool wd_order_make(struct wd_order *o, const struct schema *target, const struct
                 (unsigned long long)o->rows, target->name);
     enum wd_split split = WD_SPLIT_NOT;
     if (ok)
-        split = wd_order_split(o, source, nsources, symbols, threads, cancel, err);
+        split = wd_order_split(o, source, nsources, symbols, threads, grouped, cancel, err);
     if (split != WD_SPLIT_NOT) {
         ok = split == WD_SPLIT_DONE;
     } else if (ok) {
@@ -777,14 +789,18 @@ bool wd_order_make(struct wd_order *o, const struct schema *target, const struct
         w->nsources = nsources;
         w->symbols = symbols;
         w->reader = reader;
+        w->grouped = grouped;
         w->cancel = cancel;
         w->err = err;
         ok = make(o, target, w, err);
     }
     free(w);
-    if (!ok)
-        wd_order_free(o);
-    return ok;
+    if (ok)
+        return true;
+    if (grouped)
+        grouped->end(grouped->arg);
+    wd_order_free(o);
+    return false;
 }
 
 void wd_order_free(struct wd_order *o)

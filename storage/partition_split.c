@@ -26,6 +26,7 @@ struct split {
     const struct wd_source *source;
     unsigned nsources, threads;
     uint32_t codes;
+    const struct wd_grouped *grouped;
     const _Atomic bool *cancel;
     struct stretch part[WD_THREADS];
 };
@@ -182,6 +183,8 @@ static bool starts(struct split *x, const struct wd_symbols *symbols, struct err
     o->placed = at;
     free(sum);
     free(rank);
+    if (ok && x->grouped)
+        x->grouped->begin(x->grouped->arg, o);
     return ok || err_set(err, -ENOMEM, "no memory to order %u symbols", x->codes);
 }
 
@@ -198,7 +201,8 @@ static bool fits(const struct wd_order *o, const struct wd_source *source, unsig
 
 enum wd_split wd_order_split(struct wd_order *o, const struct wd_source *source, unsigned nsources,
                              const struct wd_symbols *symbols, unsigned threads,
-                             const _Atomic bool *cancel, struct err *err)
+                             const struct wd_grouped *grouped, const _Atomic bool *cancel,
+                             struct err *err)
 {
     uint64_t most = o->rows / LEAST;
     threads = threads < WD_THREADS ? threads : WD_THREADS;
@@ -213,6 +217,7 @@ enum wd_split wd_order_split(struct wd_order *o, const struct wd_source *source,
                         .nsources = nsources,
                         .threads = threads,
                         .codes = symbols->codes,
+                        .grouped = grouped,
                         .cancel = cancel};
     enum wd_split v = WD_SPLIT_FAILED;
     bool ok = cut(x, err) && each(x, count, err);

@@ -433,7 +433,7 @@ static bool step_order(struct writedown *w, struct err *err)
     show(w, "order", t->schema.name);
     if ((!t->begun && !wd_table_begin(w, t, err)) || !wd_unit_sources(w, u, err) ||
         !wd_order_make(&w->order, &t->target, w->source, w->nsources, &w->symbols,
-                       &w->worker[0].reader, 1, &w->cancel, err))
+                       &w->worker[0].reader, 1, NULL, &w->cancel, err))
         return false;
     if (w->order.placed) {
         t->time_min = !t->rows || w->order.time_min < t->time_min ? w->order.time_min : t->time_min;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "core/civil.h"
@@ -7,6 +8,9 @@
 #include "core/crc.h"
 #include "load/place.h"
 #include "load/sources.h"
+
+#define KEYS_BUFFER                                                                                \
+    (16u << 20) /* bytes of the two buffers that the column of symbols goes through */
 
 /* ---- content hash ---- */
 
@@ -170,24 +174,91 @@ static bool prepare(struct load_unit *u, const json_t *args, struct err *err)
     return true;
 }
 
-static bool make(struct load_unit *u, struct made *m, struct err *err)
+/* The column of symbols is known as soon as they are counted: a thread writes it while the places
+ * are found. */
+struct keys {
+    struct load_unit *u;
+    const struct wd_order *order;
+    pthread_t thread;
+    bool running, ok;
+    uint64_t bytes;
+    struct err err;
+};
+
+static void *keys_write(void *arg)
+{
+    struct keys *k = arg;
+    struct load_unit *u = k->u;
+    struct wd_worker w;
+    struct wd_column c = {.fd = -1, .bytes_fd = -1};
+    k->ok = wd_worker_init(&w, NULL, KEYS_BUFFER, u->buffered, &k->err);
+    if (!k->ok)
+        return NULL;
+    k->ok = wd_column_write(&w, &c, u->merge_dir, &u->target, 1, u->source, u->nsources, k->order,
+                            &u->symbols, 0, true, load_unit_cancel(u), &k->err);
+    wd_column_abandon(&w, &c);
+    k->ok = k->ok && wd_out_wait(&w, 2, &k->err);
+    wd_worker_free(&w);
+    k->bytes = kdb_file_bytes(u->target.col[1].type, k->order->placed);
+    return NULL;
+}
+
+static void keys_begin(void *arg, const struct wd_order *o)
+{
+    struct keys *k = arg;
+    k->order = o;
+    if (o->placed && k->u->target.col[1].type == PST_SYMBOL)
+        k->running = !pthread_create(&k->thread, NULL, keys_write, k);
+}
+
+static void keys_end(void *arg)
+{
+    struct keys *k = arg;
+    if (k->running)
+        pthread_join(k->thread, NULL);
+    k->running = false;
+}
+
+/* The column of symbols is there, by the thread or now. */
+static bool keys_done(struct keys *k, struct err *err)
+{
+    bool threaded = k->running;
+    keys_end(k);
+    if (!threaded)
+        return load_unit_column(k->u, k->order, 1, 0, &k->bytes, err);
+    return k->ok || err_set(err, k->err.code, "%s", k->err.text);
+}
+
+/* While the disk takes a column the processor does what needs no disk. */
+static bool make_files(struct load_unit *u, struct made *m, struct keys *k, struct err *err)
 {
     static const unsigned keys[] = {0, 1};
-    uint64_t bytes[2];
+    struct wd_order *o = &m->order;
+    uint64_t bytes;
+    load_progress_add(u->progress, o->rows, 0);
+    bool ok = load_unit_column(u, o, 0, o->ngroups == 1, &bytes, err) &&
+              load_place_write(u->io, u->index, o, &m->place, err) &&
+              load_walk_write(u->io, u->index, o, err) && content(u, o, &m->sum, err) &&
+              keys_done(k, err) && load_unit_sync(u, keys, 2, err) &&
+              write_meta(u, o, &m->sum, &m->hash, err);
+    m->bytes = ok ? bytes + k->bytes : 0;
+    return ok;
+}
+
+static bool make(struct load_unit *u, struct made *m, struct err *err)
+{
+    struct keys k = {.u = u};
+    const struct wd_grouped grouped = {keys_begin, keys_end, &k};
     if (!wd_order_make(&m->order, &u->target, u->source, u->nsources, &u->symbols,
-                       &u->worker.reader, u->threads, load_unit_cancel(u), err))
+                       &u->worker.reader, u->threads, &grouped, load_unit_cancel(u), err))
         return false;
     struct wd_order *o = &m->order;
     if (!o->placed)
         return err_set(err, -EINVAL, "index: none of the files has a row of table %s",
                        u->schema.name);
-    load_progress_add(u->progress, o->rows, 0);
-    return load_place_write(u->io, u->index, o, &m->place, err) &&
-           load_walk_write(u->io, u->index, o, err) &&
-           load_unit_column(u, o, 0, o->ngroups == 1, &bytes[0], err) &&
-           load_unit_column(u, o, 1, 0, &bytes[1], err) && content(u, o, &m->sum, err) &&
-           load_unit_sync(u, keys, 2, err) && write_meta(u, o, &m->sum, &m->hash, err) &&
-           ((m->bytes = bytes[0] + bytes[1]) || true);
+    bool ok = make_files(u, m, &k, err);
+    keys_end(&k);
+    return ok;
 }
 
 /* What the merge tasks need, and who looks. */
