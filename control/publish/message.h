@@ -21,7 +21,8 @@ enum message_kind {
     MESSAGE_MARK,   /* .u.end, .u.eoi, .dm.buff.start, .dm.buff.end */
     MESSAGE_NOTICE, /* .pst.notice */
     MESSAGE_FRAMES, /* .pst.frames: one frame; a consumer stands exactly at `first` before it */
-    MESSAGE_REPLY   /* a response; not the fan-out's */
+    MESSAGE_REPLY,  /* a response; not the fan-out's */
+    MESSAGE_STREAM  /* of a streaming analytic: `first` is the face's number (stream_hub.h) */
 };
 
 struct message {

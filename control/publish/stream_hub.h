@@ -44,10 +44,10 @@ struct stream_hub;
 
 enum stream_ask_kind {
     STREAM_OPEN,  /* name, group, data = parameters, flags, want */
-    STREAM_STATE, /* face: this member waits for a state */
+    STREAM_STATE, /* this member waits for a state */
     STREAM_CLOSE, /* the member is gone; also one that was not answered yet */
     STREAM_LIST,  /* what analytics there are */
-    STREAM_SHOW   /* what streams there are */
+    STREAM_SHOW   /* what streams there are; data: u64 faces that the connection has */
 };
 enum stream_want { STREAM_AS_IS, STREAM_DELTA, STREAM_FULL }; /* option `mode` */
 
@@ -62,7 +62,7 @@ struct stream_ask {
     uint8_t order;  /* of data */
     char name[65], group[65];
     uint32_t len;
-    pst_aligned(8) uint8_t data[]; /* a sound kdb+ object; len 0: none */
+    pst_aligned(8) uint8_t data[]; /* OPEN: a sound kdb+ object; len 0: none */
 };
 struct stream_ask *stream_ask_new(enum stream_ask_kind kind, const void *data, uint32_t len);
 void stream_ask_free(struct stream_ask *a);
