@@ -33,6 +33,14 @@ const char *kdb_call_name(enum kdb_call call)
         [KDB_CALL_BUFFER_START] = "buffer-start",
         [KDB_CALL_BUFFER_END] = "buffer-end",
         [KDB_CALL_NOTICE] = "notice",
+        [KDB_CALL_SA_SUB] = "sa-sub",
+        [KDB_CALL_SA_UNSUB] = "sa-unsub",
+        [KDB_CALL_SA_SNAPSHOT] = "sa-snapshot",
+        [KDB_CALL_SA_LIST] = "sa-list",
+        [KDB_CALL_SA_STREAMS] = "sa-streams",
+        [KDB_CALL_SA_STATE] = "sa-snap",
+        [KDB_CALL_SA_UPDATE] = "sa-upd",
+        [KDB_CALL_SA_NOTICE] = "sa-notice",
     };
     return call < PST_COUNT(names) ? names[call] : "unknown";
 }

@@ -51,12 +51,23 @@ enum kdb_call {
     KDB_CALL_PST_UPD,   /* (".pst.upd"; table; data; level): `tables`, `data`, `level` */
     KDB_CALL_PST_WATERMARK, /* ".pst.watermark[]" */
     KDB_CALL_PST_WAIT,      /* (".pst.wait"; position; level) */
+    /* streaming analytics */
+    KDB_CALL_SA_SUB,      /* .sa.sub[name; params; options], NAME[params; options]: `stream`,
+                           * `function` the name, `args` the parameters, a dictionary or nothing */
+    KDB_CALL_SA_UNSUB,    /* .sa.unsub[id]: `stream`.id; null: all */
+    KDB_CALL_SA_SNAPSHOT, /* .sa.snapshot[id] */
+    KDB_CALL_SA_LIST,     /* .sa.list[] */
+    KDB_CALL_SA_STREAMS,  /* .sa.streams[] */
     /* what a tickerplant sends its subscribers; an upstream connection receives these */
     KDB_CALL_END,          /* (`.u.end; date), (`endofday; date; ...) of TorQ: `date` */
     KDB_CALL_EOI,          /* (`.u.eoi; (from; to)), TorQ's endofperiod: `from_time`, `to_time` */
     KDB_CALL_BUFFER_START, /* (`.dm.buff.start; (id; path; args)): `data` is the argument */
     KDB_CALL_BUFFER_END,
-    KDB_CALL_NOTICE /* (`.pst.notice; dict): `data` */
+    KDB_CALL_NOTICE, /* (`.pst.notice; dict): `data` */
+    /* what a streaming analytic's clients get */
+    KDB_CALL_SA_STATE,  /* (`.sa.snap; id; table; position): `stream`.id, `data`, `position` */
+    KDB_CALL_SA_UPDATE, /* (`.sa.upd; id; table; position) */
+    KDB_CALL_SA_NOTICE  /* (`.sa.notice; id; kind; text): `stream`.id, `function`, `text` */
 };
 const char *kdb_call_name(enum kdb_call call); /* "sub", "upd", ... for logs and counters */
 
@@ -139,6 +150,15 @@ struct kdb_subscription {
     uint32_t stripe, stripes; /* this one of how many [0 of 1] */
 };
 
+enum kdb_stream_mode { KDB_STREAM_AS_IS, KDB_STREAM_DELTA, KDB_STREAM_FULL };
+struct kdb_stream {
+    struct kdb_text group; /* NULL: any */
+    uint8_t mode;          /* enum kdb_stream_mode */
+    uint8_t policy;        /* enum kdb_policy */
+    bool texts;            /* char vectors are texts as on a command line */
+    int64_t id;            /* null: none given */
+};
+
 struct kdb_request {
     enum kdb_call call;
     uint8_t shape; /* enum kdb_reply_shape */
@@ -149,11 +169,12 @@ struct kdb_request {
     uint64_t position;
     int64_t from_time, to_time; /* timestamps, ns since 2000 */
     struct kdb_subscription sub;
+    struct kdb_stream stream;
     struct kdb_names tables; /* UPD: the null symbol never; `many`: `data` is a list of as many */
     struct kdb_text function, text;
     struct kdb_object data, args; /* of no item: type KDB_LIST, count 0 */
     char hint[200];
-    uint8_t made[512]; /* private: literals of a text request as objects */
+    uint8_t made[2048]; /* private: literals of a text request as objects */
     uint32_t made_len;
 };
 enum { KDB_POINT_I = 1, KDB_POINT_L = 2 };

@@ -8,7 +8,7 @@ enum kdb_call request_done(struct kdb_request *r, enum kdb_call call)
     return r->call = call;
 }
 
-static enum kdb_call wants(struct args *a, const char *form)
+enum kdb_call request_wants(struct args *a, const char *form)
 {
     return request_unknown(a->r, "type: send %s", form);
 }
@@ -18,7 +18,7 @@ static enum kdb_call subscribe(struct args *a, enum kdb_call call, const char *f
     struct kdb_subscription *s = &a->r->sub;
     if (a->n != 2 || !names_of(a->r, a->nodes, a->arg[0], &s->tables) ||
         !names_of(a->r, a->nodes, a->arg[1], &s->syms))
-        return wants(a, form);
+        return request_wants(a, form);
     return request_done(a->r, call);
 }
 
@@ -44,7 +44,7 @@ static enum kdb_call subtable(struct args *a)
 {
     struct kdb_subscription *s = &a->r->sub;
     if (a->n != 2 || !csv(a, 0, &s->tables) || !csv(a, 1, &s->syms))
-        return wants(a, "(\".ps.subtable\"; \"table\"; \"SYM1,SYM2\")");
+        return request_wants(a, "(\".ps.subtable\"; \"table\"; \"SYM1,SYM2\")");
     return request_done(a->r, KDB_CALL_SUB);
 }
 static enum kdb_call subtablefiltered(struct args *a)
@@ -52,8 +52,8 @@ static enum kdb_call subtablefiltered(struct args *a)
     struct kdb_subscription *s = &a->r->sub;
     if (a->n != 3 || !csv(a, 0, &s->tables) || !kdb_request_text(a->arg[1], &s->where) ||
         !kdb_request_text(a->arg[2], &s->columns))
-        return wants(a,
-                     "(\".ps.subtablefiltered\"; \"table\"; \"price > 10\"; \"time,sym,price\")");
+        return request_wants(
+            a, "(\".ps.subtablefiltered\"; \"table\"; \"price > 10\"; \"time,sym,price\")");
     s->where.text = s->where.len ? s->where.text : NULL;
     s->columns.text = s->columns.len ? s->columns.text : NULL;
     return request_done(a->r, KDB_CALL_SUB);
@@ -65,11 +65,12 @@ static enum kdb_call update(struct args *a)
         "(\".u.upd\"; `table; data) as a list, data one row, a list of columns or a table";
     if (a->bare || a->n != 2 || !names_of(a->r, a->nodes, a->arg[0], &a->r->tables) ||
         a->r->tables.all || !a->r->tables.count)
-        return wants(a, form);
+        return request_wants(a, form);
     a->r->data = a->arg[1]->object;
     if (a->r->tables.many &&
         (a->r->data.type != KDB_LIST || a->r->data.count != a->r->tables.count))
-        return wants(a, "(`upd; `t1`t2; (data1; data2)): a list of data for a list of tables");
+        return request_wants(a,
+                             "(`upd; `t1`t2; (data1; data2)): a list of data for a list of tables");
     return request_done(a->r, KDB_CALL_UPD);
 }
 
@@ -92,7 +93,7 @@ static bool nothing(const struct node *n)
 static enum kdb_call endofday(struct args *a)
 {
     if (a->n > 1 || (a->n == 1 && !nothing(a->arg[0]) && !date_of(a->arg[0], &a->r->date)))
-        return wants(a, ".u.endofday[] or .u.endofday[2024.01.02]");
+        return request_wants(a, ".u.endofday[] or .u.endofday[2024.01.02]");
     return request_done(a->r, KDB_CALL_ENDOFDAY);
 }
 
@@ -111,7 +112,7 @@ static enum kdb_call variables(struct args *a)
     unsigned parts[2] = {0, 0}, at = 0;
     static const char form[] = ".u `i`L, .u.i, .u.L, .u.d or .u.t";
     if (a->n != 1 || !names_of(a->r, a->nodes, a->arg[0], &n) || n.all || n.count > 2)
-        return wants(a, form);
+        return request_wants(a, form);
     for (bool more = kdb_names_first(&n, &i); more; more = kdb_names_next(&i)) {
         char c = i.len == 1 ? *i.text : 0;
         if (n.count == 1 && !n.many && c == 'd')
@@ -124,7 +125,7 @@ static enum kdb_call variables(struct args *a)
         return request_point(a->r, parts[0], n.many);
     if (at == 2 && parts[0] == KDB_POINT_I && parts[1] == KDB_POINT_L)
         return request_point(a->r, KDB_POINT_I | KDB_POINT_L, true);
-    return wants(a, form);
+    return request_wants(a, form);
 }
 
 static enum kdb_call tables(struct args *a)
@@ -136,7 +137,7 @@ static enum kdb_call tables(struct args *a)
     if (a->n == 1 && names_of(a->r, a->nodes, a->arg[0], &n) &&
         (n.all || (kdb_names_first(&n, &i) && n.count == 1 && i.len == 1 && *i.text == '.')))
         return request_done(a->r, KDB_CALL_TABLES);
-    return wants(a, "tables[]");
+    return request_wants(a, "tables[]");
 }
 
 static enum kdb_call key(struct args *a)
@@ -148,13 +149,13 @@ static enum kdb_call key(struct args *a)
         if (t.len == 2 && *t.text == '.')
             return request_done(a->r, KDB_CALL_PYKX_KEYS);
     }
-    return wants(a, "key `.u.w, or tables[]");
+    return request_wants(a, "key `.u.w, or tables[]");
 }
 
 static enum kdb_call one_table(struct args *a, enum kdb_call call, const char *form)
 {
     if (a->n != 1 || !names_of(a->r, a->nodes, a->arg[0], &a->r->tables) || a->r->tables.count != 1)
-        return wants(a, form);
+        return request_wants(a, form);
     return request_done(a->r, call);
 }
 static enum kdb_call meta(struct args *a)
@@ -190,7 +191,7 @@ static enum kdb_call snap(struct args *a)
                (a->n == 1 || names_of(a->r, a->nodes, a->arg[1], &s->syms))) {
         return request_done(a->r, KDB_CALL_SNAP);
     }
-    return wants(a, ".u.snap[`table], or (\".u.snap\"; `table; `syms)");
+    return request_wants(a, ".u.snap[`table], or (\".u.snap\"; `table; `syms)");
 }
 
 enum kdb_call request_sql(struct kdb_request *r, const char *text, uint32_t len)
@@ -210,7 +211,7 @@ static enum kdb_call sql(struct args *a)
 {
     struct kdb_text t;
     if (a->n != 1 || !kdb_request_text(a->arg[0], &t))
-        return wants(a, "(\".s.e\"; \"select ...\"), or s)select ...");
+        return request_wants(a, "(\".s.e\"; \"select ...\"), or s)select ...");
     return request_sql(a->r, t.text, t.len);
 }
 
@@ -225,7 +226,7 @@ static enum kdb_call pst_sub(struct args *a)
     if (a->n == 2) /* `tables; `syms, for hands at a console */
         return subscribe(a, KDB_CALL_PST_SUB, ".pst.sub[`table;`syms]");
     if (a->n != 1 || a->arg[0]->kind != NODE_OBJECT)
-        return wants(a, "(\".pst.sub\"; dictionary), e.g. `tables`syms!(`trade;`)");
+        return request_wants(a, "(\".pst.sub\"; dictionary), e.g. `tables`syms!(`trade;`)");
     return subscription_read(r, &a->arg[0]->object) ? request_done(r, KDB_CALL_PST_SUB) : r->call;
 }
 
@@ -259,10 +260,10 @@ static enum kdb_call pst_unsub(struct args *a)
     int64_t id;
     a->r->position = UINT64_MAX;
     if (a->n > 1)
-        return wants(a, ".pst.unsub[id]");
+        return request_wants(a, ".pst.unsub[id]");
     if (a->n == 1 && a->arg[0]->kind != NODE_HOLE && !nothing(a->arg[0])) {
         if (!long_of(a->arg[0], &id))
-            return wants(a, ".pst.unsub[id]");
+            return request_wants(a, ".pst.unsub[id]");
         a->r->position = (uint64_t)id;
     }
     return request_done(a->r, KDB_CALL_PST_UNSUB);
@@ -274,7 +275,7 @@ static enum kdb_call pst_upd(struct args *a)
     struct kdb_request *r = a->r;
     if (a->bare || a->n < 2 || a->n > 3 || !names_of(r, a->nodes, a->arg[0], &r->tables) ||
         r->tables.count != 1 || r->tables.many || (a->n == 3 && !level_of(a->arg[2], &r->level)))
-        return wants(a, form);
+        return request_wants(a, form);
     r->data = a->arg[1]->object;
     return request_done(r, KDB_CALL_PST_UPD);
 }
@@ -287,7 +288,7 @@ static enum kdb_call pst_wait(struct args *a)
     int64_t at;
     if (a->n < 1 || a->n > 2 || !long_of(a->arg[0], &at) || at < 0 ||
         (a->n == 2 && !level_of(a->arg[1], &a->r->level)))
-        return wants(a, "(\".pst.wait\"; position; `submitted, `written or `durable)");
+        return request_wants(a, "(\".pst.wait\"; position; `submitted, `written or `durable)");
     a->r->position = (uint64_t)at;
     return request_done(a->r, KDB_CALL_PST_WAIT);
 }
@@ -297,7 +298,7 @@ static enum kdb_call pst_wait(struct args *a)
 static enum kdb_call end(struct args *a)
 {
     if (a->n < 1 || !date_of(a->arg[0], &a->r->date))
-        return wants(a, "(`.u.end; date)");
+        return request_wants(a, "(`.u.end; date)");
     return request_done(a->r, KDB_CALL_END);
 }
 static bool time_of(const struct kdb_object *o, uint32_t i, int64_t *t)
@@ -325,12 +326,13 @@ static enum kdb_call eoi(struct args *a)
         ok = o->type < 0 && to->type < 0 && time_of(o, 0, &r->from_time) &&
              time_of(to, 0, &r->to_time);
     }
-    return ok ? request_done(r, KDB_CALL_EOI) : wants(a, "(`.u.eoi; (from; to)), two timestamps");
+    return ok ? request_done(r, KDB_CALL_EOI)
+              : request_wants(a, "(`.u.eoi; (from; to)), two timestamps");
 }
 static enum kdb_call with_data(struct args *a, enum kdb_call call, const char *form)
 {
     if (a->bare || a->n != 1)
-        return wants(a, form);
+        return request_wants(a, form);
     a->r->data = a->arg[0]->object;
     return request_done(a->r, call);
 }
@@ -383,6 +385,14 @@ static const struct {
     {"endofperiod", eoi},
     {".dm.buff.start", buffer_start},
     {".dm.buff.end", buffer_end},
+    {".sa.sub", stream_sub},
+    {".sa.unsub", stream_unsub},
+    {".sa.snapshot", stream_snapshot},
+    {".sa.list", stream_list},
+    {".sa.streams", stream_streams},
+    {".sa.snap", stream_state},
+    {".sa.upd", stream_update},
+    {".sa.notice", stream_notice},
 };
 
 void kdb_request_nearest(const char *name, uint32_t len, char *hint, size_t size)
@@ -440,8 +450,11 @@ enum kdb_call request_call(struct args *a, const char *name, uint32_t len)
             return a->n > ARGS
                        ? request_unknown(r, "rank: too many arguments for %s", functions[i].name)
                        : functions[i].read(a);
-    if (is_word(name, len) && !of_q(name, len))
+    bool word = is_word(name, len);
+    if (word && !of_q(name, len))
         return request_done(r, KDB_CALL_NAMED);
+    if (stream_direct(a, name, len, word))
+        return stream_call(a, name, len);
     kdb_request_nearest(name, len, r->hint, sizeof r->hint);
     return r->call = KDB_CALL_UNKNOWN;
 }
@@ -466,7 +479,7 @@ enum kdb_call request_source(struct args *a, const char *text, uint32_t len)
                                                                    : KDB_SHAPE_POINT_AFTER;
         r->sub.syms.all = true;
         if (a->n != 1 || !names_of(r, a->nodes, a->arg[0], &r->sub.tables))
-            return wants(a, "one argument, a table or a list of tables");
+            return request_wants(a, "one argument, a table or a list of tables");
         return request_done(r, KDB_CALL_SUB);
     }
     if (text_same(text, len, "{@[value;`tptype;`standard]}"))

@@ -220,6 +220,50 @@ static bool made_text(struct kdb_request *r, const char *text, uint32_t len)
     return true;
 }
 
+/* Each symbol of `a`b as an atom. */
+static bool symbol_atoms(struct kdb_request *r, const struct kdb_names *n)
+{
+    struct kdb_name i;
+    for (bool more = kdb_names_first(n, &i); more; more = kdb_names_next(&i)) {
+        uint8_t *p = request_made(r, 1);
+        if (!p)
+            return false;
+        *p = (uint8_t)-PST_SYMBOL;
+        if (!made_text(r, i.text, i.len))
+            return false;
+    }
+    return true;
+}
+
+/* keys!values: symbols and a list with as many items. */
+static bool dict_of(struct kdb_request *r, const struct node *nodes, const struct node *a)
+{
+    const struct node *k = &nodes[a->first], *v = &nodes[k->next];
+    struct kdb_names n = {.form = LITERAL, .text = k->text, .len = k->len}, x;
+    struct kdb_name i;
+    n.count = k->kind == NODE_SYMBOLS ? occurrences(k->text, k->len, '`') : 0;
+    uint8_t *p = request_made(r, 1);
+    if (!p || !made_head(r, PST_SYMBOL, n.count))
+        return false;
+    *p = KDB_DICT;
+    for (bool more = n.count && kdb_names_first(&n, &i); more; more = kdb_names_next(&i))
+        if (!made_text(r, i.text, i.len))
+            return false;
+    if (v->kind == NODE_LIST && v->count == n.count)
+        return object_of(r, nodes, v);
+    if (!made_head(r, KDB_LIST, n.count))
+        return false;
+    x = (struct kdb_names){.form = LITERAL, .text = v->text, .len = v->len};
+    x.count = v->kind == NODE_SYMBOLS ? occurrences(v->text, v->len, '`') : 0;
+    if (n.count > 1 || v->enlisted) { /* `a`b!`c`d; (enlist `a)!enlist `b */
+        struct node one = *v;
+        one.enlisted = false;
+        return x.count ? x.count == n.count && symbol_atoms(r, &x)
+                       : n.count == 1 && object_of(r, nodes, &one);
+    }
+    return n.count == 1 && object_of(r, nodes, v); /* `a!x */
+}
+
 bool object_of(struct kdb_request *r, const struct node *nodes, const struct node *a)
 {
     struct kdb_names n;
@@ -265,6 +309,8 @@ bool object_of(struct kdb_request *r, const struct node *nodes, const struct nod
         p[0] = KDB_UNARY;
         p[1] = 0;
         return true;
+    case NODE_DICT:
+        return dict_of(r, nodes, a);
     case NODE_LIST:
         if (!made_head(r, KDB_LIST, a->count))
             return false;

@@ -171,15 +171,6 @@ static const char *field_read(struct kdb_request *r, enum field f, const struct 
     return NULL;
 }
 
-/* Value after value of a dictionary, whose values may have collapsed into a vector. */
-struct values {
-    const struct kdb_object *of;
-    struct kdb_items items;
-    struct kdb_texts texts;
-    struct kdb_object item;
-    uint32_t at;
-    bool more;
-};
 static void value_show(struct values *v)
 {
     const struct kdb_object *o = v->of;
@@ -193,7 +184,7 @@ static void value_show(struct values *v)
     v->item.data = o->type == PST_SYMBOL ? (const uint8_t *)v->texts.text
                                          : o->data + (size_t)v->at * kdb_object_width(o->type);
 }
-static void values_first(struct values *v, const struct kdb_object *of)
+void values_first(struct values *v, const struct kdb_object *of)
 {
     memset(v, 0, sizeof *v);
     v->of = of;
@@ -202,7 +193,7 @@ static void values_first(struct values *v, const struct kdb_object *of)
                                        : of->count > 0;
     value_show(v);
 }
-static void values_next(struct values *v)
+void values_next(struct values *v)
 {
     v->at++;
     v->more = v->of->type == KDB_LIST     ? kdb_items_next(&v->items)

@@ -4,7 +4,7 @@
  * ever computed: what is not one of these kinds does not parse.
  *
  *     expression  term | term expression (application) | call each term
- *     term        `symbols  "string"  number  ::  name  name[e;...]  (e;...)
+ *     term        `symbols  "string"  number  ::  name  name[e;...]  (e;...)  symbols!expression
  */
 #include "kdb/request_parts.h"
 
@@ -302,6 +302,23 @@ static uint8_t applied(struct parse *p, uint8_t f, uint8_t x)
     return 0;
 }
 
+/* keys!values */
+static uint8_t dictionary(struct parse *p, uint8_t keys)
+{
+    const struct node *k = &p->nodes[keys];
+    p->at++;
+    struct node *n = node(p, NODE_DICT);
+    if (!n || (k->kind != NODE_SYMBOLS && (k->kind != NODE_LIST || k->count)))
+        return 0;
+    uint8_t values = expression(p);
+    if (!values)
+        return 0;
+    n->first = keys;
+    n->count = 2;
+    p->nodes[keys].next = values;
+    return index_of(p, n);
+}
+
 static uint8_t expression(struct parse *p)
 {
     /* a chained tickerplant's question whether its upstream counts messages */
@@ -315,7 +332,9 @@ static uint8_t expression(struct parse *p)
     p->depth++;
     uint8_t t = term(p);
     skip(p);
-    if (t && !ends(p)) {
+    if (t && is(p, '!')) {
+        t = dictionary(p, t);
+    } else if (t && !ends(p)) {
         uint8_t rest = expression(p);
         t = rest ? applied(p, t, rest) : 0;
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "publish/catchup.h"
 #include "publish/publisher.h"
+#include "publish/streams.h"
 
 #define INPUT_TURN    (256u << 10) /* bytes that one connection may bring in a turn */
 #define REQUEST_TURN  256u
@@ -235,6 +236,7 @@ void connection_bury(struct connection *c)
         atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
         server_known(s, &c->from);
     }
+    streams_gone(c);
     subscribe_end(c);
     unlist(&t->bucket[c->id % BUCKETS], c, offsetof(struct connection, bucket));
     if (c->answer)
@@ -621,7 +623,7 @@ void connection_figures(struct connection *c)
                               : o->skipping               ? CLIENT_SKIPPING
                               : c->job && c->conflating   ? CLIENT_CONFLATING
                               : c->job                    ? CLIENT_CATCHUP
-                              : c->live                   ? CLIENT_LIVE
+                              : c->live || c->nstreams    ? CLIENT_LIVE
                                                           : CLIENT_IDLE;
     store_relaxed(&c->f_state, state);
     store_relaxed(&c->f_policy, (uint32_t)subscribe_policy_of(c));

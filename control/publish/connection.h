@@ -28,6 +28,7 @@
 
 struct job;
 struct publisher;
+struct stream_member;
 
 enum watch_kind { /* first member of everything that stands in a thread's epoll */
                   WATCH_INBOX,
@@ -136,6 +137,12 @@ struct connection {
     bool blocked_or_unacked; /* the peer owes something: is it there? */
     uint64_t join_at;
 
+    /* streaming analytics: streams.h */
+    struct stream_member *streams;
+    uint32_t nstreams;
+    uint64_t stream_token; /* of the ask that is waited for; 0: none */
+    bool stalled;          /* some stand still */
+
     /* lists of the thread */
     bool is_dirty, is_ready, is_waiting;
     struct connection *dirty, *ready, *waiting;
@@ -153,7 +160,7 @@ struct connection {
     _Atomic uint32_t f_policy;
     _Atomic bool f_slow;
     _Atomic int64_t f_blocked; /* ns since the socket took something */
-    char t_user[64], t_tables[160], t_stream[64];
+    char t_user[64], t_tables[160], t_streams[160], t_stream[64];
 };
 enum client_state { /* shown */
                     CLIENT_LOGIN,

@@ -76,11 +76,49 @@ bool consumer_push(struct consumer *c, struct message *m, uint64_t before)
     return true;
 }
 
+static bool of_stream(const struct consumer_item *x)
+{
+    return x->message && x->message->kind == MESSAGE_STREAM;
+}
+
+bool consumer_push_stream(struct consumer *c, struct message *m)
+{
+    struct consumer_item *x = append(c);
+    if (!x)
+        return false;
+    *x = (struct consumer_item){.data = m->data, .len = m->len, .message = message_hold(m)};
+    c->lag_bytes += m->len;
+    c->stream_bytes += m->len;
+    c->lag_messages++;
+    if (c->lag_bytes > c->peak)
+        c->peak = c->lag_bytes;
+    return true;
+}
+
+void consumer_drop(struct consumer *c, uint64_t face,
+                   void (*fn)(void *arg, const struct message *m), void *arg)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct consumer_item x = *at(c, i);
+        if (!of_stream(&x) || (i == 0 && c->offset) || (face && x.message->first != face)) {
+            *at(c, kept++) = x;
+            continue;
+        }
+        fn(arg, x.message);
+        c->lag_bytes -= x.len;
+        c->stream_bytes -= x.len;
+        c->lag_messages--;
+        message_release(x.message);
+    }
+    c->count = kept;
+}
+
 bool consumer_push_behind(struct consumer *c, struct message *m)
 {
     uint64_t before = c->batch;
     for (uint32_t i = c->count; i-- > 0;)
-        if (at(c, i)->message) {
+        if (at(c, i)->message && !of_stream(at(c, i))) {
             before = at(c, i)->before;
             break;
         }
@@ -142,7 +180,10 @@ void consumer_sent(struct consumer *c, uint64_t bytes)
         uint64_t left = x->len - c->offset, n = bytes < left ? bytes : left;
         if (x->message) {
             c->lag_bytes -= n;
-            c->batch = x->before;
+            if (of_stream(x))
+                c->stream_bytes -= n;
+            else
+                c->batch = x->before;
         } else {
             c->owed -= n;
         }
@@ -173,6 +214,10 @@ uint64_t consumer_rewind(struct consumer *c, uint64_t end, uint64_t *rows)
     *rows = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         struct consumer_item x = *at(c, i);
+        if (of_stream(&x)) {
+            *at(c, kept++) = x;
+            continue;
+        }
         if (x.message && !dropping && x.before != c->batch && !(i == 0 && c->offset)) {
             dropping = true;
             position = x.before;

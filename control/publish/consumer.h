@@ -58,8 +58,9 @@ struct consumer {
     uint64_t offset; /* bytes of the head item that are sent */
     uint64_t batch;  /* `before` of the data item begun last; UINT64_MAX: none */
     uint64_t lag_bytes, lag_messages;
-    uint64_t owed; /* bytes of the other items */
-    bool slow;     /* the alert is on */
+    uint64_t stream_bytes; /* of the lag: streams' */
+    uint64_t owed;         /* bytes of the other items */
+    bool slow;             /* the alert is on */
     bool skipping;
     uint64_t skipped_rows, skipped_bytes, skipped_from, skipped_to; /* of the present skip */
     /* totals */
@@ -76,6 +77,13 @@ void consumer_free(struct consumer *c); /* drops everything */
 bool consumer_push(struct consumer *c, struct message *m, uint64_t before);
 /* Data that belongs to the batch pushed last, and shares its fate. */
 bool consumer_push_behind(struct consumer *c, struct message *m);
+/* Data of a streaming analytic (MESSAGE_STREAM): no part of a batch, and not skipped. Takes a
+ * reference of its own. False: no memory. */
+bool consumer_push_stream(struct consumer *c, struct message *m);
+/* Drops those of them of which nothing is sent, with `first` = face, or all (face 0); calls fn for
+ * each before it goes. */
+void consumer_drop(struct consumer *c, uint64_t face,
+                   void (*fn)(void *arg, const struct message *m), void *arg);
 /* Anything else: `done` (may be NULL) is called once it is sent or dropped, also on failure. */
 bool consumer_push_bytes(struct consumer *c, const void *data, uint64_t len,
                          void (*done)(void *arg), void *arg);

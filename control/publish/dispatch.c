@@ -226,6 +226,12 @@ bool dispatch_request(struct connection *c)
         return dispatch_snap(c, &r);
     case KDB_CALL_ENDOFDAY:
         return end_of_day(c, &r);
+    case KDB_CALL_SA_SUB:
+    case KDB_CALL_SA_UNSUB:
+    case KDB_CALL_SA_SNAPSHOT:
+    case KDB_CALL_SA_LIST:
+    case KDB_CALL_SA_STREAMS:
+        return dispatch_stream(c, &r);
     case KDB_CALL_FLUSH:
     case KDB_CALL_POINT:
     case KDB_CALL_DATE:
@@ -245,6 +251,9 @@ bool dispatch_request(struct connection *c)
     case KDB_CALL_BUFFER_START:
     case KDB_CALL_BUFFER_END:
     case KDB_CALL_NOTICE:
+    case KDB_CALL_SA_STATE:
+    case KDB_CALL_SA_UPDATE:
+    case KDB_CALL_SA_NOTICE:
         snprintf(r.hint, sizeof r.hint,
                  "%s: this is what a tickerplant sends; nobody takes it here", kdb_call_name(call));
         break;

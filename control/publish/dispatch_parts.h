@@ -57,4 +57,5 @@ void dispatch_release_answer(void *answer);
 
 /* a: what had to be asked first, NULL: nothing yet. */
 bool dispatch_subscribe(struct connection *c, const struct kdb_request *r, struct answer *a);
+bool dispatch_stream(struct connection *c, const struct kdb_request *r);
 bool dispatch_unsubscribe(struct connection *c, const struct kdb_request *r);

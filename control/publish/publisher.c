@@ -12,6 +12,7 @@
 #include "publish/catchup.h"
 #include "publish/notice.h"
 #include "publish/publisher.h"
+#include "publish/streams.h"
 #include "storage/dictionary.h"
 #include "wiring_parts.h"
 
@@ -254,7 +255,7 @@ static int inbox(struct publisher *p)
             close(x->fd);
         free(x);
     }
-    return n;
+    return n + streams_take(p);
 }
 
 static int logins(struct publisher *p)
@@ -526,7 +527,7 @@ static void users_changed(struct publisher *p)
         c->user = u ? u : c->user;
         if (!u)
             connection_kill(c, "%s", why);
-        else if (!subscribe_allowed(c))
+        else if (!subscribe_allowed(c) || !streams_allowed(c))
             connection_kill(c, "the user's rights have changed");
         if (c->dead)
             publisher_grave(c);
@@ -749,6 +750,9 @@ bool publisher_open(struct server *s, unsigned index, struct err *err)
     p->auth = auth_mailbox(s->auth);
     struct fanout_config fc;
     publisher_fanout(p, &fc);
+    p->streams = streams_open(p, err);
+    if (!p->streams)
+        return false;
     if (!p->auth || !inbox_open(&p->inbox, err) || !dictionary_init(&p->dict, err))
         return p->auth ? false : err_set(err, -ENOMEM, "publish: no memory");
     enum cursor_limit normal = d->config->publish_first ? CURSOR_COMMITTED : CURSOR_SUBMITTED;
@@ -784,6 +788,7 @@ void publisher_close(struct publisher *p)
         intake_close(p->intake);
     if (p->dict.schemas)
         dictionary_free(&p->dict);
+    streams_close(p->streams);
     inbox_close(&p->inbox);
     if (p->epfd >= 0)
         close(p->epfd);

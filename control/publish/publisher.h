@@ -49,6 +49,7 @@ struct publisher {
     struct watch w_inbox, w_auth, w_answers, w_bell, listener[DOORS];
     struct auth_mailbox *auth;
     struct intake *intake;
+    struct streams *streams;
     struct dictionary dict;
     struct lane lane[LANES];
     int64_t now;         /* monotonic, of this turn */
@@ -76,6 +77,9 @@ struct publisher {
     int64_t finish_by;
 };
 
+struct stream_hub;
+struct rtp_manager;
+
 struct server {
     struct daemon *daemon;
     const struct config *config;
@@ -88,6 +92,8 @@ struct server {
     struct access *access;
     struct answers *answers;
     struct kdb_live *kdb_live;
+    struct stream_hub *hub; /* streaming analytics: stream_hub.h */
+    struct rtp_manager *manager;
     char unix_path[1200];
     struct ending *endings; /* ends of day that publishers asked for */
     struct inbox control;   /* kicks and the like come the other way; here: end of day requests */

@@ -9,6 +9,8 @@
 #include "publish/kdb_live.h"
 #include "publish/listener.h"
 #include "publish/publisher.h"
+#include "publish/stream_hub.h"
+#include "rtp_manager.h"
 #include "socket.h"
 #include "topo.h"
 #include "wiring_parts.h"
@@ -72,6 +74,13 @@ static uint32_t affordable_connections(uint32_t wanted)
     return (uint32_t)most;
 }
 
+/* From the thread rtp. */
+static void wake(void *arg, unsigned thread)
+{
+    struct server *s = arg;
+    inbox_wake(&s->publisher[thread].inbox);
+}
+
 bool server_open(struct daemon *d, struct err *err)
 {
     const struct config *c = d->config;
@@ -112,6 +121,10 @@ bool server_open(struct daemon *d, struct err *err)
         return false;
     auth_access(s->auth, &c->access);
     limits(s);
+    s->hub = hub_open(s->threads, wake, s, err);
+    s->manager = s->hub ? rtp_manager_open(s->hub, err) : NULL;
+    if (!s->manager)
+        return false;
     s->answers = answer_open(d, s->threads, err);
     if (!s->answers || !catchup_open(s, err))
         return false;
@@ -166,6 +179,7 @@ bool server_start(struct daemon *d, struct err *err)
              d->config->instance);
     if (!auth_start(s->auth, err) || !catchup_start(s, err))
         return false;
+    hub_end(s->hub);
     for (unsigned i = 0; i < s->threads; i++) {
         struct publisher *p = &s->publisher[i];
         enum wait_kind wait = d->config->wait == CONFIG_SPIN    ? WAIT_SPIN
@@ -316,6 +330,8 @@ void server_close(struct daemon *d)
     if (s->port[DOOR_UNIX].fd >= 0)
         unlink(s->unix_path);
     catchup_close(s);
+    rtp_manager_close(s->manager);
+    hub_close(s->hub);
     if (s->answers)
         answer_close(s->answers);
     auth_close(s->auth);
@@ -336,7 +352,7 @@ void server_close(struct daemon *d)
 void server_note(struct server *s, const struct connection *c, const char *why)
 {
     char from[ADDRESS_TEXT];
-    if (!c->nsubs || !*why || c->by_peer || !strncmp(why, "closed", 6) ||
+    if ((!c->nsubs && !c->nstreams) || !*why || c->by_peer || !strncmp(why, "closed", 6) ||
         !strcmp(why, "penstockd stops"))
         return;
     atomic_fetch_add_explicit(&s->disconnected, 1, memory_order_relaxed);
@@ -449,12 +465,13 @@ static json_t *client(const struct connection *c)
                                          "catchup", "conflating", "skipping"};
     char from[ADDRESS_TEXT];
     uint32_t state = load_relaxed(&c->f_state);
-    return json_pack("{s:I,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "id",
+    return json_pack("{s:I,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "id",
                      (json_int_t)c->id, "user", c->t_user, "address", address_text(&c->from, from),
                      "port", door_name(c->port), "since", (json_int_t)c->since, "state",
                      state < PST_COUNT(states) ? states[state] : "?", "tables", c->t_tables,
-                     "stream", c->t_stream, "lag_bytes", (json_int_t)load_relaxed(&c->f_lag_bytes),
-                     "lag_messages", (json_int_t)load_relaxed(&c->f_lag_messages), "sent_messages",
+                     "streams", c->t_streams, "stream", c->t_stream, "lag_bytes",
+                     (json_int_t)load_relaxed(&c->f_lag_bytes), "lag_messages",
+                     (json_int_t)load_relaxed(&c->f_lag_messages), "sent_messages",
                      (json_int_t)load_relaxed(&c->f_sent_messages), "sent_bytes",
                      (json_int_t)load_relaxed(&c->f_sent_bytes), "sent_rows",
                      (json_int_t)load_relaxed(&c->f_sent_rows), "peak_bytes",

@@ -17,7 +17,6 @@
  *   UPDATE  goes to all live members of the face
  *   PAUSE   what the members have is not continued: all of them wait for the next STATE. The
  *           message (a notice) says why
- *   NOTE    a notice to all members
  *   ENDED   the face is no more; the message (a notice) says why
  *   REFUSED a token's ask failed, with the sentence
  *   REPLY   the whole response to an ask (LIST, SHOW)
@@ -76,7 +75,6 @@ enum stream_event_kind {
     STREAM_STATED, /* face, message, behind: to be sent after it, in order */
     STREAM_UPDATE,
     STREAM_PAUSE,
-    STREAM_NOTE,
     STREAM_ENDED,
     STREAM_LOST /* the hub's own: updates of any face were thrown away */
 };

@@ -6,6 +6,7 @@
 #include "publish/catchup.h"
 #include "publish/notice.h"
 #include "publish/publisher.h"
+#include "publish/streams.h"
 
 #define SYMBOLS_LISTED     100000u /* of one subscription */
 #define SUBSCRIPTION_COST  4u      /* a copy here, and the fan-out's with its index */
@@ -554,6 +555,8 @@ void subscribe_policy(struct connection *c)
     struct server *s = c->t->server;
     enum consumer_policy policy = subscribe_policy_of(c);
     char text[96];
+    if (streams_policy(c))
+        return;
     if (c->joining && unjoin(c)) /* it did not keep up while it joined: the job goes on */
         return;
     if (!c->live || c->out.skipping)
@@ -644,6 +647,8 @@ void subscribe_job(struct connection *c)
 
 void subscribe_drained(struct connection *c)
 {
+    if (c->stalled && consumer_empty(&c->out))
+        streams_drained(c);
     if (c->job && c->out.lag_bytes <= JOB_LOW)
         subscribe_job(c);
     if (!c->out.skipping || !consumer_empty(&c->out))

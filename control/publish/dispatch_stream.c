@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests about streaming analytics. */
+#include "publish/dispatch_parts.h"
+#include "publish/streams.h"
+
+#define ANSWER_STREAM (UINT64_MAX - 1) /* what waits is the Query Manager's */
+
+static bool held(struct connection *c)
+{
+    c->answer = ANSWER_STREAM;
+    c->held_waits = true;
+    return false;
+}
+
+static bool refuse(struct connection *c, const char *text)
+{
+    dispatch_refuse(c, "%s", text);
+    return true;
+}
+
+static bool unsubscribe(struct connection *c, const struct kdb_request *r)
+{
+    struct kdb_out o = {0};
+    if (!streams_remove(c, r->stream.id) && r->stream.id != PST_NULL_LONG) {
+        dispatch_refuse(c, "domain: there is no stream %lld on this connection",
+                        (long long)r->stream.id);
+    } else if (dispatch_is_sync(c) && !c->dead) {
+        size_t begun = kdb_frame_begin(&o, KDB_RESPONSE);
+        kdb_out_null(&o);
+        dispatch_send(c, &o, kdb_frame_end(&o, begun));
+    }
+    return true;
+}
+
+static bool snapshot(struct connection *c, const struct kdb_request *r)
+{
+    uint64_t token = streams_again(c, r->stream.id);
+    if (!token) {
+        dispatch_refuse(c, "domain: there is no stream %lld on this connection",
+                        (long long)r->stream.id);
+        return true;
+    }
+    if (!dispatch_is_sync(c))
+        return true;
+    c->stream_token = token;
+    return held(c);
+}
+
+bool dispatch_stream(struct connection *c, const struct kdb_request *r)
+{
+    struct err err = {0};
+    switch (r->call) {
+    case KDB_CALL_SA_UNSUB:
+        return unsubscribe(c, r);
+    case KDB_CALL_SA_SNAPSHOT:
+        return snapshot(c, r);
+    case KDB_CALL_SA_LIST:
+    case KDB_CALL_SA_STREAMS:
+        if (!dispatch_is_sync(c))
+            return true; /* nobody waits for it */
+        return streams_ask(c, r->call == KDB_CALL_SA_LIST ? STREAM_LIST : STREAM_SHOW, &err)
+                   ? held(c)
+                   : refuse(c, err.text);
+    default:
+        if (c->port == DOOR_HDB)
+            return refuse(c, "streams are at the tickerplant's port; this is the hdb's");
+        return streams_add(c, r, &err) ? held(c) : refuse(c, err.text);
+    }
+}
