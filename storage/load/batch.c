@@ -246,6 +246,22 @@ bool load_name_marker(const char *marker, const char *name, struct load_named *n
     return true;
 }
 
+bool load_marker_key(const char *match, struct load_named *named)
+{
+    static const char group[] = "{batch}";
+    const char *last = NULL;
+    for (const char *p = match; (p = strstr(p, group)) != NULL; p++)
+        last = p;
+    if (!last)
+        return false;
+    char head[PATTERN_MAX];
+    struct load_named of_head;
+    snprintf(head, sizeof head, "%.*s", (int)(last - match + (ptrdiff_t)strlen(group)), match);
+    if (load_name_match(head, named->key, &of_head))
+        memcpy(named->key, of_head.key, sizeof named->key);
+    return true;
+}
+
 bool load_marker_covers(const struct load_named *marker, const char *name,
                         const struct load_named *file)
 {

@@ -64,6 +64,10 @@ const char *load_part_error(const struct load_named *named, char text[100]);
 
 /* Is it the file that completes batches of such a rule? marker: a pattern, or a suffix (it begins
  * with a dot and has no * ? [ {). Fills the key; has_key = false: key is the stem. */
+/* Of a marker named by a suffix: `named` holds its stem. Where the files' pattern has {batch}, the
+ * stem is that, or what the files' names have in common up to its end: with t_{batch}_*.csv both
+ * nov.done and t_nov.done belong to t_nov_1.csv. False: the pattern has no {batch}. */
+bool load_marker_key(const char *match, struct load_named *named);
 bool load_name_marker(const char *marker, const char *name, struct load_named *named);
 /* Does a data file belong to that marker? file: by load_name_match of the rule's pattern. */
 bool load_marker_covers(const struct load_named *marker, const char *name,

@@ -146,6 +146,11 @@ struct bfile {
     struct ltask *task;
     struct sfile *s; /* NULL: not in staging any more */
 };
+struct llinger {
+    struct llinger *next;
+    uint64_t batch;
+    struct bfile f; /* path, name and what the file was when it was read */
+};
 enum pstate { P_WAITING, P_INDEXING, P_MERGING, P_MERGED };
 struct lpart {
     const char *table; /* interned */
@@ -315,9 +320,12 @@ struct loader {
     unsigned nalarms;
     char **trash; /* directories that are to go */
     unsigned ntrash;
+    struct llinger *linger; /* loaded files that could not be moved or deleted: tried again */
+    int64_t linger_due;
     int64_t started_at; /* mono */
     int64_t house;      /* mono of the next housekeeping */
     int64_t space_until, space_wait;
+    char *space_why; /* of space_until */
     enum load_plan_why why;
     uint64_t budget;
     char **name; /* interned names of tables */
@@ -328,6 +336,8 @@ struct loader {
 };
 
 /* tables */
+#define LOADER_LINGER (10 * NS_PER_S) /* between attempts */
+void files_linger(struct loader *l);
 char *text_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void text_set(char **p, char *text); /* takes text */
 const char *loader_intern_name(struct loader *l, const char *name);

@@ -37,8 +37,8 @@ bool file_classify(struct loader *l, struct sfile *s)
                                         : !load_name_match(r->match, s->name, &named))
             continue;
         s->rule = (int)i;
-        if (s->marker && !named.has_key) /* of a suffix: its stem is the {batch} of the files */
-            named.has_key = strstr(r->match, "{batch}") != NULL;
+        if (s->marker && !named.has_key) /* of a suffix */
+            named.has_key = load_marker_key(r->match, &named);
         if (r->by == LOAD_BY_COUNT)
             wrong = load_part_error(&named, text);
         if (r->by == LOAD_BY_EACH)

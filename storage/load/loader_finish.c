@@ -68,13 +68,13 @@ void file_rejects(struct loader *l, const struct bfile *f, const char *dir, uint
 
 /* To another directory; a file of that name there is not replaced. */
 static int move_to(struct loader *l, const char *path, const char *name, const char *directory,
-                   const struct lbatch *b)
+                   uint64_t batch)
 {
     char to[1400];
     struct io_stat st;
     snprintf(to, sizeof to, "%s/%s", directory, name);
     if (file_stat(l, to, &st))
-        snprintf(to, sizeof to, "%s/%s.%llu", directory, name, (unsigned long long)b->id);
+        snprintf(to, sizeof to, "%s/%s.%llu", directory, name, (unsigned long long)batch);
     l->f.io_calls++;
     return l->io->ops->rename(l->io, path, to);
 }
@@ -87,7 +87,7 @@ bool file_unchanged(struct loader *l, const struct bfile *f)
            (st.directory || (st.size == f->size && st.modified == f->mtime));
 }
 
-static int delete (struct loader *l, const struct bfile *f, const struct lbatch *b)
+static int delete (struct loader *l, const struct bfile *f, uint64_t batch)
 {
     char gone[1400];
     int r = l->io->ops->unlink(l->io, f->path);
@@ -95,11 +95,45 @@ static int delete (struct loader *l, const struct bfile *f, const struct lbatch 
         return r;
     /* a splayed table: out of sight first, then piece by piece */
     snprintf(gone, sizeof gone, "%.*s.%s.%llu.gone", (int)(f->name - f->path), f->path, f->name,
-             (unsigned long long)b->id);
+             (unsigned long long)batch);
     r = l->io->ops->rename(l->io, f->path, gone);
     if (r == 0)
         trash_add(l, text_of("%s", gone));
     return r;
+}
+
+/* As load.finished says. False: it is still there, as it was read. */
+static bool put_away(struct loader *l, const struct bfile *f, uint64_t batch)
+{
+    if (!file_unchanged(l, f))
+        return true;
+    l->f.io_calls++;
+    int r = l->c.finished == LOADER_DELETE
+                ? delete (l, f, batch)
+                : move_to(l, f->path, f->name, l->c.finished_directory, batch);
+    if (r >= 0 || (r == -ENOENT && !file_unchanged(l, f)))
+        return true;
+    char text[500];
+    snprintf(text, sizeof text, "%s is loaded, but cannot be %s: %s; it is tried again", f->path,
+             l->c.finished == LOADER_DELETE ? "deleted" : "moved", strerror(-r));
+    alarm_set(l, LOADER_ALARM_FINISH, l->c.staging[0], text);
+    return false;
+}
+
+static void linger_add(struct loader *l, const struct bfile *f, uint64_t batch)
+{
+    struct llinger *x = calloc(1, sizeof *x);
+    pst_must(x);
+    x->batch = batch;
+    x->f.path = text_of("%s", f->path);
+    x->f.name = x->f.path + (f->name - f->path);
+    x->f.size = f->size;
+    x->f.mtime = f->mtime;
+    x->f.ino = f->ino;
+    x->next = l->linger;
+    if (!l->linger)
+        l->linger_due = l->mono + LOADER_LINGER;
+    l->linger = x;
 }
 
 void file_finish(struct loader *l, const struct lbatch *b, const struct bfile *f)
@@ -111,18 +145,29 @@ void file_finish(struct loader *l, const struct lbatch *b, const struct bfile *f
     snprintf(reason, sizeof reason, "%s.reason", f->path);
     io->ops->unlink(io, reason);
     l->f.io_calls++;
-    if (l->c.finished == LOADER_KEEP || b->by_hand || !file_unchanged(l, f))
+    if (l->c.finished != LOADER_KEEP && !b->by_hand && !put_away(l, f, b->id))
+        linger_add(l, f, b->id);
+    if (!l->linger)
+        alarm_clear(l, LOADER_ALARM_FINISH, l->c.staging[0]);
+}
+
+void files_linger(struct loader *l)
+{
+    if (!l->linger || l->mono < l->linger_due)
         return;
-    l->f.io_calls++;
-    int r = l->c.finished == LOADER_DELETE
-                ? delete (l, f, b)
-                : move_to(l, f->path, f->name, l->c.finished_directory, b);
-    if (r < 0 && (r != -ENOENT || file_unchanged(l, f))) {
-        char text[500];
-        snprintf(text, sizeof text, "%s is loaded, but cannot be %s: %s", f->path,
-                 l->c.finished == LOADER_DELETE ? "deleted" : "moved", strerror(-r));
-        alarm_set(l, LOADER_ALARM_FINISH, l->c.staging[0], text);
-    } else
+    l->linger_due = l->mono + LOADER_LINGER;
+    unsigned n = 0;
+    for (struct llinger **at = &l->linger; *at && n < LOADER_SLICE; n++) {
+        struct llinger *x = *at;
+        if (!put_away(l, &x->f, x->batch)) {
+            at = &x->next;
+            continue;
+        }
+        *at = x->next;
+        free(x->f.path);
+        free(x);
+    }
+    if (!l->linger)
         alarm_clear(l, LOADER_ALARM_FINISH, l->c.staging[0]);
 }
 
@@ -349,4 +394,10 @@ void files_free(struct loader *l)
     for (unsigned i = 0; i < l->ntrash; i++)
         free(l->trash[i]);
     free(l->trash);
+    for (struct llinger *x; (x = l->linger) != NULL;) {
+        l->linger = x->next;
+        free(x->f.path);
+        free(x);
+    }
+    free(l->space_why);
 }

@@ -506,30 +506,31 @@ static void batch_row(const struct loader *l, const struct lbatch *b, struct out
     bool over = batch_over(b);
     double seconds = over ? (double)(b->ended - b->at) / 1e9 : (double)(l->mono - b->began) / 1e9;
     double done = over ? (double)b->bytes : read_so_far(l, b), left = eta(l, b);
-    json_t *const v[] = {number((int64_t)b->id),
-                         some(b->at),
-                         words(b->name),
-                         words(b->rule < 0   ? NULL
-                               : l->c.nrules ? l->c.rule[b->rule].name
-                                             : l->each.name),
-                         words(batch_state_name(b)),
-                         number(b->nfiles - b->nmarkers),
-                         number(b->nread + b->nsame),
-                         number(b->nbad),
-                         number((int64_t)b->bytes),
-                         json_real(progress(l, b)),
-                         seconds > 0 ? json_real(done / seconds) : json_null(),
-                         left >= 0 ? json_real(left) : json_null(),
-                         number((int64_t)b->rows),
-                         number((int64_t)b->rejected),
-                         number(b->nparts),
-                         some((int64_t)b->commit),
-                         some((int64_t)b->epoch),
-                         number(b->priority),
-                         some(b->deadline),
-                         some(b->ended),
-                         json_real(seconds),
-                         words(b->why)};
+    json_t *const v[] = {
+        number((int64_t)b->id),
+        some(b->at),
+        words(b->name),
+        words(b->rule < 0   ? NULL
+              : l->c.nrules ? l->c.rule[b->rule].name
+                            : l->each.name),
+        words(batch_state_name(b)),
+        number(b->nfiles ? b->nfiles - b->nmarkers : b->nread), /* 0: a compacted one */
+        number(b->nread + b->nsame),
+        number(b->nbad),
+        number((int64_t)b->bytes),
+        json_real(progress(l, b)),
+        seconds > 0 ? json_real(done / seconds) : json_null(),
+        left >= 0 ? json_real(left) : json_null(),
+        number((int64_t)b->rows),
+        number((int64_t)b->rejected),
+        number(b->nparts),
+        some((int64_t)b->commit),
+        some((int64_t)b->epoch),
+        number(b->priority),
+        some(b->deadline),
+        some(b->ended),
+        json_real(seconds),
+        words(b->why)};
     row(o, v, PST_COUNT(v));
 }
 
@@ -606,8 +607,9 @@ json_t *loader_status(const struct loader *l)
     if (l->m.error)
         trouble(list, "%s cannot be written: %s", l->m.path, strerror(-l->m.error));
     if (l->space_until > l->mono)
-        trouble(list, "a disk is full: tasks wait %lld s",
-                (long long)((l->space_until - l->mono) / NS_PER_S + 1));
+        trouble(list, "a disk is full: tasks wait %lld s: %s",
+                (long long)((l->space_until - l->mono) / NS_PER_S + 1),
+                l->space_why ? l->space_why : "");
     for (const struct lbatch *b = l->first; b; b = b->next) {
         const char *state = batch_state_name(b);
         if (!batch_over(b)) {

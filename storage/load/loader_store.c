@@ -281,6 +281,13 @@ static bool active(const struct loader *l, struct load_manifest *m, const struct
     return ok;
 }
 
+static bool ended(struct load_manifest *m, const struct lbatch *b, const char *state)
+{
+    return (!b->commit || load_manifest_line(m, json_pack("{s:[I,I]}", "commit", (json_int_t)b->id,
+                                                          (json_int_t)b->commit))) &&
+           load_manifest_line(m, state_line(b, state, b->ended));
+}
+
 bool store_content(void *arg, struct load_manifest *m)
 {
     const struct loader *l = arg;
@@ -311,7 +318,7 @@ bool store_content(void *arg, struct load_manifest *m)
         if (ok && !batch_over(b))
             ok = active(l, m, b);
         else if (ok)
-            ok = load_manifest_line(m, state_line(b, ends[b->state - L_COMPLETE], b->ended));
+            ok = ended(m, b, ends[b->state - L_COMPLETE]);
     }
     return ok;
 }
@@ -495,8 +502,10 @@ static void line_state(struct loader *l, struct lbatch *b, const json_t *o)
     if (to < L_COMPLETE)
         return;
     b->ended = int_in(o, "at");
-    if (!b->nfiles) /* a compacted one */
+    if (!b->nfiles) { /* a compacted one */
         b->bytes = (uint64_t)int_in(o, "bytes");
+        b->nread = (unsigned)int_in(o, "files");
+    }
     for (unsigned k = 0; k < b->nfiles; k++) {
         struct bfile *f = &b->file[k];
         if (to >= L_FAILED || f->state == B_BAD)

@@ -238,6 +238,7 @@ static void failed(struct loader *l, struct ltask *t, int code, bool retryable, 
         if (l->space_wait > LOADER_SPACE_WAIT)
             l->space_wait = LOADER_SPACE_WAIT;
         l->space_until = l->mono + l->space_wait;
+        text_set(&l->space_why, text_of("%s", why));
         alarm_set(l, LOADER_ALARM_SPACE, "task", why);
         retry_at(l, t, l->space_until, why);
         return;

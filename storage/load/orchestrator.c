@@ -393,6 +393,7 @@ int64_t loader_tick(struct loader *l, int64_t mono, int64_t wall)
         tasks_due(l);
         if (house) {
             files_house(l);
+            files_linger(l);
             tasks_house(l);
         }
         files_tick(l);

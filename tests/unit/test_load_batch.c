@@ -123,6 +123,18 @@ static void markers(void **state)
     assert_true(load_name_match("*", "x.csv", &f));
     assert_true(load_marker_covers(&m, "x.csv", &f));
     assert_false(load_name_marker(".done", "a.don", &m));
+    /* the stem is {batch}, or what the names have in common up to its end */
+    static const struct {
+        const char *match, *stem, *key;
+    } of[] = {{"t_{batch}_*.csv", "nov", "nov"},   {"t_{batch}_*.csv", "t_nov", "nov"},
+              {"t_{batch}_*.csv", "t_", "t_"},     {"{batch}_{sym}.csv", "a_b", "a_b"},
+              {"{batch}-x-{batch}.csv", "a", "a"}, {"{batch}-x-{batch}.csv", "a-x-b", "a b"},
+              {"*_{batch}.csv", "eu_7", "7"},      {"t_*.csv", "t_1", NULL}};
+    for (unsigned i = 0; i < PST_COUNT(of); i++) {
+        snprintf(m.key, sizeof m.key, "%s", of[i].stem);
+        assert_int_equal(load_marker_key(of[i].match, &m), of[i].key != NULL);
+        assert_string_equal(m.key, of[i].key ? of[i].key : of[i].stem);
+    }
 }
 
 static void parse(const char *text, bool good, unsigned n, const char *word)

@@ -613,6 +613,23 @@ static void finished_files(void **state)
         assert_true(kit_idle(&k, 100 * NS_PER_S));
         assert_rows(&k, 0, 20);
         assert_int_equal(names_in(&k, KIT_STAGE), 0);
+        /* cannot go: an alarm, and it is tried again */
+        deliver(&k, "h_3of3.csv", 20, 10);
+        deliver(&k, "h_1of3.csv", 30, 10);
+        deliver(&k, "h_2of3.csv", 40, 10);
+        sim_fault_add(k.disk, &(struct sim_fault){.ops = 1u << (del ? SIM_UNLINK : SIM_RENAME),
+                                                  .path = KIT_STAGE "/h_3",
+                                                  .times = SIM_EVER,
+                                                  .kind = SIM_FAIL,
+                                                  .error = EROFS});
+        kit_run(&k, 60 * NS_PER_S);
+        assert_rows(&k, 0, 50);
+        assert_int_equal(names_in(&k, KIT_STAGE), 1);
+        assert_int_equal(k.alarms[LOADER_ALARM_FINISH], 1);
+        sim_fault_clear(k.disk);
+        kit_run(&k, 30 * NS_PER_S);
+        assert_int_equal(names_in(&k, KIT_STAGE), 0);
+        assert_int_equal(k.alarms[LOADER_ALARM_FINISH], 0);
         kit_end(&k);
     }
 }
