@@ -26,8 +26,9 @@ PST_RTP_PLUGIN("orders", "1.0", "Trades and best bids and offers from ITCH order
     X(session, SYMBOL)                                                                             \
     X(flags, INT)                                                                                  \
     X(type, CHAR)                                                                                  \
-    X(side, CHAR) X(ref, LONG) X(newref, LONG) X(shares, LONG) X(price, FLOAT) X(match, LONG)      \
-        X(printable, CHAR) X(cross, CHAR)
+    X(side, CHAR)                                                                                  \
+    X(ref, LONG) X(newref, LONG) X(shares, LONG) X(price, FLOAT) X(match, LONG) X(printable, CHAR) \
+        X(cross, CHAR)
 
 struct place { /* of a column */
     uint16_t at;
@@ -54,7 +55,9 @@ struct bbo_at {
 struct item { /* a row that is looked at ahead */
     struct pst_row row;
     const struct source *source;
-    struct orders_stream *stream; /* NULL: none yet */
+    struct orders_stream *stream; /* NULL: none yet; what follows: of this one */
+    uint32_t book, level;         /* 0: unknown */
+    bool adds, ask;
 };
 
 static struct orders {
@@ -531,7 +534,7 @@ static __attribute__((noinline)) int on_trade(struct pst_rtp *r, struct orders_s
 
 /* ---- looking ahead: nothing of it changes anything ---- */
 
-static inline void look_row(struct pst_rtp *r, struct item *it)
+ORDERS_AHEAD void look_row(struct pst_rtp *r, struct item *it)
 {
     it->source = source_of(r, it->row.table);
     if (!it->source->is_order || !it->source->usable) {
@@ -545,35 +548,41 @@ static inline void look_row(struct pst_rtp *r, struct item *it)
         return;
     const struct orders_stream *s = it->stream;
     orders_map_prefetch(&s->map, get_long(&it->row, it->source->ref, 0));
-    if (get_char(&it->row, it->source->type, ' ') == 'U')
+    uint8_t type = get_char(&it->row, it->source->type, ' ');
+    if (type == 'U')
         orders_map_prefetch(&s->map, get_long(&it->row, it->source->newref, 0));
-    uint32_t book = orders_book_find(&s->books, pst_row_sym(&it->row));
-    __builtin_prefetch(orders_book(&s->books, book), 1);
+    it->adds = type == 'A' || type == 'F';
+    it->ask = get_char(&it->row, it->source->side, ' ') == 'S';
+    it->book = orders_book_find(&s->books, pst_row_sym(&it->row));
+    __builtin_prefetch(orders_book(&s->books, it->book), 1);
 }
 
-static inline void look_level(const struct item *it)
+ORDERS_AHEAD void look_level(struct item *it)
 {
     const struct orders_stream *s = it->stream;
     if (!s)
         return;
-    const struct orders_slot *slot =
-        orders_map_find(&s->map, get_long(&it->row, it->source->ref, 0));
-    if (slot) {
-        __builtin_prefetch(orders_level(&s->books, slot->level), 1);
+    if (it->adds) {
+        orders_side_prefetch(&s->books, it->book, it->ask);
         return;
     }
-    orders_side_prefetch(&s->books, orders_book_find(&s->books, pst_row_sym(&it->row)),
-                         get_char(&it->row, it->source->side, ' ') == 'S');
+    const struct orders_slot *slot =
+        orders_map_find(&s->map, get_long(&it->row, it->source->ref, 0));
+    it->level = slot ? slot->level : 0;
+    __builtin_prefetch(orders_level(&s->books, it->level), 1);
 }
 
-static inline void look_side(const struct item *it)
+ORDERS_AHEAD void look_side(struct item *it)
 {
     const struct orders_stream *s = it->stream;
-    const struct orders_slot *slot =
-        s ? orders_map_find(&s->map, get_long(&it->row, it->source->ref, 0)) : NULL;
-    if (!slot)
+    if (!s)
         return;
-    uint32_t side = orders_level(&s->books, slot->level)->side;
+    if (it->adds) {
+        orders_price_prefetch(&s->books, it->book, it->ask,
+                              get_float(&it->row, it->source->price, 0));
+        return;
+    }
+    uint32_t side = orders_level(&s->books, it->level)->side;
     orders_side_prefetch(&s->books, side >> 1, side & 1);
 }
 

@@ -135,15 +135,6 @@ static void chunk_drop(struct orders_books *b, uint32_t i)
     b->chunk.free = i;
 }
 
-/* How many keys are below: where it is, or would be. All are looked at: that needs no branch. */
-static inline uint32_t chunk_below(const struct orders_chunk *c, double key)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < ORDERS_CHUNK; i++)
-        n += c->key[i] < key;
-    return n;
-}
-
 static void chunk_put(struct orders_chunk *c, uint32_t at, double key, uint32_t level)
 {
     memmove(c->key + at + 1, c->key + at, (c->n - at) * sizeof *c->key);
@@ -263,7 +254,7 @@ uint32_t orders_book_add(struct orders_books *b, uint32_t book, uint32_t ask, do
     }
     uint32_t chunk = side_chunk(b, s, key, &at);
     struct orders_chunk *c = orders_chunk(b, chunk);
-    uint32_t i = chunk_below(c, key);
+    uint32_t i = orders_chunk_below(c, key);
     if (i < c->n && c->key[i] == key) {
         orders_level(b, c->level[i])->shares += shares;
         return c->level[i];
@@ -311,7 +302,7 @@ void orders_level_end(struct orders_books *b, uint32_t level)
     uint32_t at;
     uint32_t chunk = side_chunk(b, s, key, &at);
     struct orders_chunk *c = orders_chunk(b, chunk);
-    uint32_t i = chunk_below(c, key);
+    uint32_t i = orders_chunk_below(c, key);
     chunk_take(c, i);
     if (!c->n)
         side_lose(b, s, at, chunk);

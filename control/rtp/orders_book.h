@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "orders_map.h"
 
 #define ORDERS_CHUNK 20u
 
@@ -144,8 +145,17 @@ static inline bool orders_book_changed(const struct orders_books *b, struct orde
     return !same;
 }
 
+/* How many keys are below: where it is, or would be. All are looked at: that needs no branch. */
+static inline uint32_t orders_chunk_below(const struct orders_chunk *c, double key)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ORDERS_CHUNK; i++)
+        n += c->key[i] < key;
+    return n;
+}
+
 /* Ahead of an add: what it will look at, once the book itself is near. */
-static inline void orders_side_prefetch(const struct orders_books *b, uint32_t book, uint32_t ask)
+ORDERS_AHEAD void orders_side_prefetch(const struct orders_books *b, uint32_t book, uint32_t ask)
 {
     const struct orders_side *s = &orders_book(b, book)->side[ask];
     const uint8_t *c = (const uint8_t *)orders_chunk(b, s->last);
@@ -154,6 +164,16 @@ static inline void orders_side_prefetch(const struct orders_books *b, uint32_t b
     __builtin_prefetch(c + 128, 1);
     __builtin_prefetch(c + 192, 1);
     __builtin_prefetch(orders_level(b, s->best), 1);
+}
+/* Once that is near: the level of a price, if it is one of the best chunk. */
+ORDERS_AHEAD void orders_price_prefetch(const struct orders_books *b, uint32_t book, uint32_t ask,
+                                        double price)
+{
+    const struct orders_chunk *c = orders_chunk(b, orders_book(b, book)->side[ask].last);
+    double key = ask ? -price : price;
+    uint32_t i = orders_chunk_below(c, key);
+    if (i < c->n && c->key[i] == key)
+        __builtin_prefetch(orders_level(b, c->level[i]), 1);
 }
 
 #endif

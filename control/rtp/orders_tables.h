@@ -37,8 +37,9 @@ enum orders_table { ORDERS_TRADE, ORDERS_BBO, ORDERS_TABLES };
     X(feed, SYMBOL)                                                                                \
     X(session, SYMBOL)                                                                             \
     X(seq, LONG)                                                                                   \
-    X(type, SYMBOL) X(price, FLOAT) X(size, LONG) X(side, CHAR) X(match, LONG)                     \
-        X(printable, BOOLEAN) X(cross, CHAR) X(ref, LONG) X(flags, INT)
+    X(type, SYMBOL)                                                                                \
+    X(price, FLOAT) X(size, LONG) X(side, CHAR) X(match, LONG) X(printable, BOOLEAN)               \
+        X(cross, CHAR) X(ref, LONG) X(flags, INT)
 #define ORDERS_BBO_COLUMNS(X)                                                                      \
     X(time, TIMESTAMP)                                                                             \
     X(sym, SYMBOL)                                                                                 \
