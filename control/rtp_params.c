@@ -60,7 +60,7 @@ static bool put_value(struct kdb_out *out, uint8_t type, const struct scalar *v)
 {
     int64_t i = v->i;
     double f = v->null || isnan(v->f) ? NAN : v->f + 0.0; /* -0.0 + 0.0 is 0.0 */
-    float e = (float)f;
+    float e = (float)f + 0.0f;                            /* of what is too small for a real, too */
     uint64_t bits = PST_NULL_FLOAT_BITS;
     uint32_t bits32 = PST_NULL_REAL_BITS;
     switch (type) {
@@ -168,12 +168,14 @@ static bool in_range(uint8_t type, int64_t v)
     }
 }
 
-static int64_t ns_of(uint8_t type, int64_t v)
+/* What one of the stored numbers is in ns, of a type that may stand for another. */
+static int64_t ns_of(uint8_t type)
 {
-    return type == PST_MINUTE   ? v * 60 * 1000000000ll
-           : type == PST_SECOND ? v * 1000000000ll
-           : type == PST_TIME   ? v * 1000000ll
-                                : v;
+    return type == PST_DATE     ? 86400 * 1000000000ll
+           : type == PST_MINUTE ? 60 * 1000000000ll
+           : type == PST_SECOND ? 1000000000ll
+           : type == PST_TIME   ? 1000000ll
+                                : 1;
 }
 
 /* Value i of a vector or atom of numbers. */
@@ -196,12 +198,10 @@ static bool put_number(const struct declared *d, const struct kdb_object *o, uin
         v.f = (double)x;
         return put_value(out, to, &v);
     }
-    if (from != to && !v.null && to == PST_TIMESTAMP)
-        x *= 86400 * 1000000000ll;
-    else if (from != to && !v.null && to == PST_TIMESPAN)
-        x = ns_of(from, x);
+    bool fits = v.null || from == to || (to != PST_TIMESTAMP && to != PST_TIMESPAN) ||
+                !__builtin_mul_overflow(x, ns_of(from), &x);
     v.i = x;
-    if (from != to && !v.null && !in_range(to, x)) {
+    if (!fits || (from != to && !v.null && !in_range(to, x))) {
         int n = snprintf(text, sizeof text, "%lld", (long long)x);
         return wrong(d, err, text, (size_t)n);
     }

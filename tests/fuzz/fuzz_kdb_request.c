@@ -53,6 +53,11 @@ static void one(const struct kdb_object *o)
     text(&r.sub.columns);
     text(&r.text);
     text(&r.function);
+    text(&r.stream.group);
+    if (r.call == KDB_CALL_SA_STATE || r.call == KDB_CALL_SA_UPDATE)
+        inside(r.data.at, (size_t)(kdb_object_end(&r.data) - r.data.at));
+    if (r.call == KDB_CALL_SA_SUB && r.args.at)
+        inside(r.args.at, (size_t)(kdb_object_end(&r.args) - r.args.at));
     for (bool more = kdb_items(&r.args, &i); more; more = kdb_items_next(&i))
         inside(i.item.at, (size_t)(kdb_object_end(&i.item) - i.item.at));
     if (r.call == KDB_CALL_UPD || r.call == KDB_CALL_PST_UPD || r.call == KDB_CALL_NOTICE)
