@@ -10,6 +10,7 @@
 #include "publish/kdb_live.h"
 #include "publish/server.h"
 #include "wiring.h"
+#include "rtp.h"
 #include "upstream.h"
 
 #define MINUTE (60 * NS_PER_S)
@@ -197,6 +198,7 @@ void alarm_rules_run(struct alarm_rules *r, struct daemon *d)
     signal_rules(r, d, now, first);
     missed_rules(d, now, first);
     upstream_rules(d, now, mono);
+    rtp_alarms(d, &d->alarms, now, 0);
     uint64_t errors = load_relaxed(&s->counter[COUNTER_ERRORS_LOGGED]) +
                       load_relaxed(&s->counter[COUNTER_ERRORS_LOST]);
     char path[ALARMS_TEXT / 2];

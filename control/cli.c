@@ -56,6 +56,8 @@ static int (*special(const char *name))(struct cli *, int, char **)
         return cli_buffer;
     if (!strcmp(name, "load"))
         return cli_load;
+    if (!strcmp(name, "rtp"))
+        return cli_rtp;
     if (!strcmp(name, "rdb"))
         return cli_rdb;
     if (!strcmp(name, "rebuild"))

@@ -39,6 +39,8 @@ int cli_publish(struct cli *c, int argc, char **argv);
 int cli_eod(struct cli *c, int argc, char **argv);
 int cli_load(struct cli *c, int argc, char **argv);
 void cli_load_line(json_t *load); /* of the status screen */
+int cli_rtp(struct cli *c, int argc, char **argv);
+void cli_rtp_line(json_t *rtp); /* of the status screen */
 int cli_buffer(struct cli *c, int argc, char **argv);
 int cli_rdb(struct cli *c, int argc, char **argv);
 int cli_rebuild(struct cli *c, int argc, char **argv); /* also: hdb rebuild */

@@ -19,13 +19,29 @@ void print_table_begin(struct print_table *t, unsigned ncols, const char *const 
     memcpy(t->head, head, ncols * sizeof *head);
 }
 
-void print_table_row(struct print_table *t, ...)
+static void room_for_row(struct print_table *t)
 {
     if (t->nrows == t->cap) {
         t->cap = t->cap ? 2 * t->cap : 32;
         t->cell = realloc(t->cell, (size_t)t->cap * t->ncols * sizeof *t->cell);
         pst_must(t->cell);
     }
+}
+
+void print_table_cells(struct print_table *t, const char *const *cell)
+{
+    room_for_row(t);
+    for (unsigned c = 0; c < t->ncols; c++) {
+        char *copy = strdup(cell[c]);
+        pst_must(copy);
+        t->cell[(size_t)t->nrows * t->ncols + c] = copy;
+    }
+    t->nrows++;
+}
+
+void print_table_row(struct print_table *t, ...)
+{
+    room_for_row(t);
     va_list ap;
     va_start(ap, t);
     for (unsigned c = 0; c < t->ncols; c++) {

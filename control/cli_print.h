@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include "core/base.h"
 
-#define TABLE_COLUMNS 24
+#define TABLE_COLUMNS 96
 
 /* Rows are collected, widths computed, then printed at once. A column whose header starts with '>'
  * is right-aligned (numbers). */
@@ -16,9 +16,10 @@ struct print_table {
     unsigned nrows, cap;
 };
 void print_table_begin(struct print_table *t, unsigned ncols, const char *const *head);
-void print_table_row(struct print_table *t, ...); /* ncols char *, copied */
-void print_table_end(struct print_table *t);      /* prints and frees */
-void print_table_free(struct print_table *t);     /* frees without printing */
+void print_table_row(struct print_table *t, ...);                       /* ncols char *, copied */
+void print_table_cells(struct print_table *t, const char *const *cell); /* ncols of them, copied */
+void print_table_end(struct print_table *t);                            /* prints and frees */
+void print_table_free(struct print_table *t);                           /* frees without printing */
 
 /* Text in one of a few rotating static buffers: good until 16 further calls. */
 const char *print_count(int64_t n);     /* 214,882,107 */

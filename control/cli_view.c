@@ -145,6 +145,7 @@ static int view_status(json_t *r)
            print_bytes(json_long(log, "tail") - json_long(log, "submitted")),
            print_bytes(json_long(log, "tail") - json_long(log, "durable")),
            print_bytes(json_long(log, "free")));
+    cli_rtp_line(json_object_get(r, "rtp"));
     print_upstream(json_object_get(r, "upstream"));
     json_array_foreach(json_object_get(r, "disks"), i, a) print_disk(a);
     json_array_foreach(json_object_get(r, "buffers"), i, a)

@@ -47,7 +47,8 @@ struct cmd_request {
     json_t *sent;        /* and what was sent, should it be refused then; a reference */
     bool opening;        /* append: the answer is where the source stands once `ticket` is taken */
     char source[65];     /* … this one */
-    uint64_t asked; /* or: wait for the loader's answer to this question (loading.h) */
+    uint64_t asked;      /* or: wait for the loader's answer to this question (loading.h) */
+    uint64_t asked_rtp;  /* or: for that of the thread rtp (rtp.h) */
     struct query *query; /* or: wait for this query (query_pool.h) and answer with its outcome */
     bool logged;         /* its text and what becomes of it go into the access log */
     int fds[4];          /* descriptors to send with the reply; not closed, unless close_fds */

@@ -15,6 +15,7 @@
 #include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"
+#include "rtp.h"
 #include "upstream.h"
 
 static const char *health(const struct daemon *d)
@@ -117,6 +118,9 @@ json_t *cmd_status(struct cmd_request *req, struct err *err)
         (int)q.processes, "ready", (int)q.ready, "running", (int)q.running, "queued", (int)q.queued,
         "buffers", buffer_active(d), "subscribers", server_brief(d->server));
     json_object_set_new(r, "more_alarms", more_json(d));
+    json_t *rtp = rtp_status(d);
+    if (rtp)
+        json_object_set_new(r, "rtp", rtp);
     if (d->upstream)
         json_object_set_new(r, "upstream", upstream_status(d));
     if (d->loading)

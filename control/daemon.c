@@ -22,6 +22,7 @@
 #include "loading.h"
 #include "publish/server.h"
 #include "query_pool.h"
+#include "rtp.h"
 #include "socket.h"
 #include "start.h"
 #include "topo.h"
@@ -185,6 +186,7 @@ void daemon_abandoned(struct daemon *d, struct cmd_request *req)
     }
     req->query = NULL;
     loading_forget(d->loading, req->asked);
+    rtp_forget(d, req->asked_rtp);
 }
 
 bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *err)
@@ -196,6 +198,11 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
         json_decref(req->later);
         req->later = NULL;
         return loading_answer(d->loading, req->asked, &req->later, err);
+    }
+    if (req->asked_rtp) {
+        json_decref(req->later);
+        req->later = NULL;
+        return rtp_answer(d, req->asked_rtp, &req->later, err);
     }
     const struct ring_head *h = d->ring.head;
     if (!inject_taken(&d->inject, req->ticket, &position))
@@ -316,11 +323,14 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
     if (g)
         sc.group = g->gr_gid;
     d->queries = query_pool_new(d, err);
-    d->socket = d->queries && server_open(d, err) ? socket_open(&sc, err) : NULL;
-    if (d->socket && !socket_watch(d->socket, query_pool_fd(d->queries)))
-        return err_set(err, -errno, "control socket: %s", strerror(errno));
-    if (d->socket && (!server_start(d, err) || !upstream_start(d, err) || !loading_start(d, err)))
+    d->socket =
+        d->queries && server_open(d, err) && rtp_open(d, err) ? socket_open(&sc, err) : NULL;
+    if (d->socket && (!server_start(d, err) || !upstream_start(d, err) || !loading_start(d, err) ||
+                      !rtp_start(d, err)))
         return false;
+    if (d->socket && (!socket_watch(d->socket, query_pool_fd(d->queries)) ||
+                      !socket_watch(d->socket, rtp_fd(d))))
+        return err_set(err, -errno, "control socket: %s", strerror(errno));
     if (d->socket)
         fprintf(stderr,
                 "penstockd: %s is up: %u feeds, %u ports, journal at %llu; penstock --socket %s "
@@ -344,6 +354,7 @@ void daemon_run(struct daemon *d)
                                        : 20);
             query_pool_poll(d->queries); /* first: what has ended is answered in the same turn */
             loading_tick(d);
+            rtp_poll(d);
             server_poll(d->server);
         } else {
             nanosleep(&(struct timespec){0, 2000000}, NULL);
@@ -390,6 +401,7 @@ int daemon_close(struct daemon *d)
     server_quiet(d->server); /* nobody is let in, nothing more is taken */
     bool drained = false;
     loading_stop(d);
+    rtp_stop(d);
     upstream_stop(d); /* before the end mark */
     if (d->wiring) {
         wiring_stop_rx(d);
@@ -427,6 +439,7 @@ int daemon_close(struct daemon *d)
 void daemon_free(struct daemon *d)
 {
     loading_stop(d);
+    rtp_stop(d);
     server_close(d);
     query_pool_free(d->queries); /* before what its queries hold */
     helper_close(d->helper, 2000);
@@ -449,6 +462,7 @@ void daemon_free(struct daemon *d)
     if (d->upstream)
         upstream_close(d);
     loading_close(d);
+    rtp_close(d);
     if (d->wiring)
         wiring_close(d);
     if (d->ring.head)

@@ -46,6 +46,7 @@ struct access;
 struct server;
 struct socket;
 struct upstream;
+struct rtp;
 struct rx;
 
 struct daemon_feed {
@@ -85,6 +86,7 @@ struct daemon {
     struct buffers *buffers;  /* buffering events: buffer.h */
     struct day *days;         /* RDB, end of day, database: day.h; NULL in a replay without one */
     struct loading *loading;  /* mass ingestion: loading.h; NULL: no `load` in the configuration */
+    struct rtp *rtp;          /* real-time processes: rtp.h; NULL in a replay */
     struct inject inject;     /* control's own way into the journal: marks, schemas, publishers */
     struct wiring *wiring;    /* ports, lcores, appender, log: wiring.h */
     int32_t day;              /* open trading date of the default calendar */

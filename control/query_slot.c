@@ -17,6 +17,7 @@
 #include "query_pool_parts.h"
 #include "query_result.h"
 #include "query_sources.h"
+#include "rtp.h"
 #include "shown.h"
 
 #define EVENT_HELPER     UINT32_MAX
@@ -55,6 +56,8 @@ void slot_kill(struct query_pool *p, struct slot *s, const char *format, ...)
 static void overdue(void *pool, uint32_t process, const char *why)
 {
     struct query_pool *p = pool;
+    if (rtp_overdue(p->daemon, process, why))
+        return;
     for (unsigned i = 0; i < p->nslots; i++)
         if (p->slot[i].spawn && (uint32_t)p->slot[i].spawn == process)
             slot_kill(p, &p->slot[i], "%s", why);
@@ -121,7 +124,10 @@ void slots_event(void *pool, const struct helper_event *e)
     struct slot *s = e->id ? slot_of(p, e->id) : NULL;
     if (e->id >= LOADING_IDS || e->kind == HELPER_RESTARTED || e->kind == HELPER_GONE)
         loading_helper(p->daemon->loading, e);
-    if (e->id >= LOADING_IDS)
+    if ((e->id >= RTP_IDS && e->id < LOADING_IDS) || e->kind == HELPER_RESTARTED ||
+        e->kind == HELPER_GONE)
+        rtp_helper(p->daemon, e);
+    if (e->id >= RTP_IDS)
         return;
     char reason[600], status[64];
     struct epoll_event ev = {.events = EPOLLIN};

@@ -37,21 +37,33 @@ struct helper_event;
 struct rtp;
 struct rtp_events;
 struct rtp_link;
+struct schema;
 
 #define RTP_IDS        (1ull << 61) /* the helper's ids of these processes begin here */
 #define RTP_RING_BYTES (16u << 20)
+#define RTP_BEHIND     (64u << 20)         /* bytes of the journal: rtp.behind */
+#define RTP_RECENT_NS  (60 * 1000000000ll) /* rtp.restarts, rtp.refused last so long */
 
-/* Before the appender runs: the inject ring, and the derived tables of built-in processors. */
+/* Before the appender runs: the inject ring. */
 bool rtp_prepare(struct daemon *d, struct err *err);
-/* Before rtp_start: what the Query Manager calls, and what calls it. */
+/* The groups, without processes: memory is sealed. */
+bool rtp_open(struct daemon *d, struct err *err);
+/* Between rtp_open and rtp_start: what the Query Manager calls, and what calls it. */
 const struct rtp_link *rtp_link(struct daemon *d);
 void rtp_attach(struct daemon *d, const struct rtp_events *events);
 bool rtp_start(struct daemon *d, struct err *err);
+/* The tables that it writes: of built-in processors that a group names, monCPU. `intern` as in
+ * initial.h. */
+bool rtp_tables(struct daemon *d,
+                bool (*intern)(struct daemon *d, struct schema *s, struct err *err),
+                struct err *err);
 /* Control's loop: what the thread needs. rtp_fd: readable when there is something; -1: no rtp. */
 int rtp_fd(const struct daemon *d);
 int rtp_poll(struct daemon *d);
 void rtp_helper(struct daemon *d, const struct helper_event *e); /* of ids from RTP_IDS on, and
                                                                     RESTARTED, GONE */
+/* A pin of an ended day is held for too long. False: it is not one of our processes. */
+bool rtp_overdue(struct daemon *d, uint32_t process, const char *why);
 /* Nothing more is taken, all processes end. Before the journal's end mark. */
 void rtp_stop(struct daemon *d);
 void rtp_close(struct daemon *d);
@@ -60,6 +72,8 @@ void rtp_close(struct daemon *d);
 
 json_t *rtp_status(const struct daemon *d); /* one line's worth; NULL: nothing configured or run */
 json_t *rtp_list(const struct daemon *d);   /* `penstock rtp list` */
+void rtp_pids(const struct daemon *d, json_t *list);
+uint64_t rtp_ring_bytes(const struct daemon *d); /* 0: nothing here writes */
 void rtp_alarms(struct daemon *d, struct alarms *a, int64_t now, int64_t hold);
 /* A verb for the thread: {"do": start|stop|restart|debug|call|load|unload, …}. An id under which
  * rtp_answer tells the outcome; 0: err. */

@@ -4,6 +4,7 @@
 #include "helper.h"
 #include "loading.h"
 #include "query_pool.h"
+#include "rtp.h"
 #include "topo.h"
 #include "wiring.h"
 
@@ -33,6 +34,9 @@ const struct topo_thread topo_threads[] = {
      "subscribes to subscription_channel: another tickerplant's rows and marks to the journal"},
     {"loader", CORE_HOUSE, true, 10,
      "batches of files into the database: watches staging directories, gives tasks to workers"},
+    {"rtp", CORE_HOUSE, false, 0,
+     "real-time processes: starts and watches them, streams' subscriptions, derived rows to the "
+     "journal, monCPU"},
     {"control", CORE_HOUSE, true, 0, "socket, timers, alarms, configuration, signals"},
 };
 const unsigned topo_thread_count = PST_COUNT(topo_threads);
@@ -49,6 +53,10 @@ const struct topo_process topo_processes[] = {
     {"penstock-load", 15, "penstock-helper",
      "reads, indexes and merges files of one batch: writes to its own directories only",
      "its task is tried again in a fresh one"},
+    {"penstock-rtp", 5, "penstock-helper",
+     "streaming analytics and processors of a group (rtp): reads the sealed ring, the log and "
+     "memory, writes nothing but to its socket",
+     "it is started again, goes on where its rows ended, and its streams get a new state"},
 };
 const unsigned topo_process_count = PST_COUNT(topo_processes);
 
@@ -61,6 +69,8 @@ const struct topo_ring topo_rings[] = {
      "that thread does not read on from publishers until there is room"},
     {"inject.upstream", "upstream", "rx (the appender)", "it does not read on from its upstream"},
     {"inject.loader", "loader", "rx (the appender)", "symbols of a batch wait until there is room"},
+    {"inject.rtp", "rtp", "rx (the appender)",
+     "rows of processors wait in their process, which reads no further"},
     {"inject.rx", "each further rx lcore", "rx (the appender)",
      "that lcore's ports are not polled: its NIC drops, and the gap is a row (inject_full)"},
     {"command.rx", "control", "each rx lcore", "the command is refused with a sentence"},
@@ -83,7 +93,9 @@ static void ring_rows(const struct daemon *d, json_t *rings, const struct topo_r
                       : !strcmp(t->name, "inject.publish") ? (unsigned)d->config->ipc.threads
                                                            : 1;
     uint64_t bytes = wiring_ring_bytes(d, t->name);
-    if ((!strcmp(t->name, "inject.upstream") || !strcmp(t->name, "inject.loader")) && !bytes)
+    bool optional = !strcmp(t->name, "inject.upstream") || !strcmp(t->name, "inject.loader") ||
+                    !strcmp(t->name, "inject.rtp");
+    if (optional && !bytes)
         return;
     for (unsigned i = 0; i < copies && i < DAEMON_RX_MAX; i++) {
         char name[32];
@@ -106,6 +118,8 @@ static json_t *processes(const struct daemon *d)
             query_pool_pids(d->queries, pids);
         else if (k == 2)
             loading_pids(d->loading, pids);
+        else if (k == 3)
+            rtp_pids(d, pids);
         json_array_append_new(list, json_pack("{s:s,s:i,s:s,s:s,s:s,s:o}", "name", t->name, "nice",
                                               t->nice, "parent", t->parent, "does", t->does,
                                               "when_gone", t->when_gone, "pids", pids));

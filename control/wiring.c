@@ -7,6 +7,7 @@
 #include "initial.h"
 #include "publish/server.h"
 #include "topo.h"
+#include "rtp.h"
 #include "upstream.h"
 #include "loading.h"
 #include "wiring_parts.h"
@@ -74,9 +75,8 @@ bool wiring_journal(struct daemon *d, struct err *err)
     if (!appender_init(&w->appender, &ac, err) ||
         !inject_create(&d->inject, INJECT_CONTROL_BYTES, err) ||
         !appender_add_inject(&w->appender, &d->inject, 1, &io, err) ||
-        !inject_rows_init(&w->control_rows, &ic, err) ||
-        (!d->replay && !server_prepare(d, err)) || !upstream_prepare(d, err) ||
-        !loading_prepare(d, err))
+        !inject_rows_init(&w->control_rows, &ic, err) || (!d->replay && !server_prepare(d, err)) ||
+        !upstream_prepare(d, err) || !loading_prepare(d, err) || !rtp_prepare(d, err))
         return false;
     struct err uring = {0};
     w->log_io = io_best_create((unsigned)c->log_depth * 4, &uring);
@@ -239,6 +239,8 @@ uint64_t wiring_ring_bytes(const struct daemon *d, const char *ring)
         return d->upstream && d->config->subscription_channel ? UPSTREAM_RING_BYTES : 0;
     if (!strcmp(ring, "inject.loader"))
         return loading_ring_bytes(d->loading);
+    if (!strcmp(ring, "inject.rtp"))
+        return rtp_ring_bytes(d);
     if (!strcmp(ring, "inject.rx"))
         return w->nlcores > 1 ? w->lcore[1].inject.size : 0;
     return sizeof w->lcore[0].rx.commands;

@@ -4,6 +4,7 @@
 #include "core/tables.h"
 #include "dataplane/decoder.h"
 #include "initial.h"
+#include "rtp.h"
 #include "wiring_parts.h"
 
 static bool intern(struct daemon *d, struct schema *s, struct err *err)
@@ -72,7 +73,7 @@ bool wiring_tables(struct daemon *d, struct err *err)
     for (unsigned i = 0; i < d->config->tables.count; i++)
         if (!declared(d, &d->config->tables.at[i], err))
             return false;
-    return initial_load(d, err) && initial_declare(d, intern, err);
+    return rtp_tables(d, intern, err) && initial_load(d, err) && initial_declare(d, intern, err);
 }
 
 const struct decoder_ops *wiring_decoder(const struct config_feed *f)
