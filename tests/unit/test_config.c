@@ -210,6 +210,7 @@ static void test_example(void **state)
                        strncmp(changes[i].key, "views.add", 9) == 0 ||
                        strncmp(changes[i].key, "load.batches.", 13) == 0 ||
                        strncmp(changes[i].key, "load.files.", 11) == 0 ||
+                       strncmp(changes[i].key, "rtp.", 4) == 0 ||
                        strcmp(changes[i].key, "tables.quote.key") == 0;
         for (size_t j = 0; j < PST_COUNT(shown); j++) {
             example |= strcmp(changes[i].key, shown[j]) == 0;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,9 +42,9 @@ static const char yaml[] =
     "    subscriptions: [trade]\n"
     "    vanilla: false\n"
     "    processors: [cleaner]\n"
-    "    insert: {trade: clean}\n"
-    "    libraries: {stats: /opt/libstats.so}\n"
-    "    options: {depth: '10'}\n"
+    "    insert: [{name: trade, table: clean}]\n"
+    "    libraries: [{name: stats, file: /opt/libstats.so}]\n"
+    "    options: [{name: depth, value: '10'}]\n"
     "    buffer_start: began\n"
     "    buffer_end: ended\n"
     "    memory: 96M\n"
@@ -692,14 +693,16 @@ static void test_memory(void **state)
     round_of(b, 0);
     struct fake *f = run(b, 0, 0);
     size_t n = 128 << 20; /* memory: 96M */
-    volatile char *p = malloc(n);
+    volatile char *p =
+        mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(p != MAP_FAILED);
     b->pool.group[0].process[0].pid = getpid();
     round_of(b, SECOND);
     assert_false(gone(f));
     for (size_t i = 0; i < n; i += 4096)
         p[i] = 1;
     round_of(b, SECOND);
-    free((void *)(uintptr_t)p);
+    munmap((void *)(uintptr_t)p, n);
     assert_true(gone(f));
     b->pool.group[0].process[0].pid = 0;
     ends(b, f, 9);
