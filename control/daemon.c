@@ -23,6 +23,7 @@
 #include "publish/server.h"
 #include "query_pool.h"
 #include "rtp.h"
+#include "rtp_manager.h"
 #include "socket.h"
 #include "start.h"
 #include "topo.h"
@@ -253,6 +254,16 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
 
 /* ---- life ---- */
 
+/* The groups of real-time processes, and who gives them their subscriptions. */
+static bool open_rtp(struct daemon *d, struct err *err)
+{
+    struct rtp_manager *m = server_manager(d->server);
+    if (!rtp_open(d, err) || !rtp_manager_link(m, rtp_link(d), err))
+        return false;
+    rtp_attach(d, rtp_manager_events(m));
+    return true;
+}
+
 bool daemon_open(struct daemon *d, const char *config_path, struct config *config, struct err *err)
 {
     d->config = config;
@@ -324,7 +335,7 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
         sc.group = g->gr_gid;
     d->queries = query_pool_new(d, err);
     d->socket =
-        d->queries && server_open(d, err) && rtp_open(d, err) ? socket_open(&sc, err) : NULL;
+        d->queries && server_open(d, err) && open_rtp(d, err) ? socket_open(&sc, err) : NULL;
     if (d->socket && (!server_start(d, err) || !upstream_start(d, err) || !loading_start(d, err) ||
                       !rtp_start(d, err)))
         return false;
