@@ -48,18 +48,20 @@ bool rtp_result_fits(const void *body, size_t n, const json_t *columns, const js
     struct columns c;
     if (!n || !columns_of(&c, body, err))
         return n || err_set(err, -EPROTO, "an empty result");
-    if (c.n != json_array_size(columns) || c.nkeys != json_array_size(key))
+    uint32_t nkeys = (uint32_t)json_array_size(key);
+    /* with nothing but key columns it is a plain table of them */
+    if (c.n != json_array_size(columns) || c.nkeys != (nkeys < c.n ? nkeys : 0))
         return err_set(err, -EPROTO, "a result of %u columns, %u of them keys, not %zu and %zu",
                        c.n, c.nkeys, json_array_size(columns), json_array_size(key));
     for (uint32_t i = 0, plain = 0; i < c.n; i++) {
         /* key columns first, in the key's order; the others as declared */
         const json_t *d = NULL;
         const char *name = json_string_value(json_array_get(key, i));
-        for (uint32_t k = 0; i < c.nkeys && k < c.n; k++)
+        for (uint32_t k = 0; i < nkeys && k < c.n; k++)
             if (name &&
                 !strcmp(name, json_string_value(json_array_get(json_array_get(columns, k), 0))))
                 d = json_array_get(columns, k);
-        for (; i >= c.nkeys && plain < c.n && !d; plain++) {
+        for (; i >= nkeys && plain < c.n && !d; plain++) {
             const json_t *x = json_array_get(columns, plain);
             size_t k;
             const json_t *kn;
@@ -137,42 +139,4 @@ bool rtp_union_put(struct kdb_out *out, const struct rtp_result *part, unsigned 
     }
     free(c);
     return ok && !out->failed;
-}
-
-/* ---- the empty one ---- */
-
-static bool is_key(const json_t *key, const json_t *column)
-{
-    size_t k;
-    const json_t *name;
-    json_array_foreach(key, k, name) if (json_equal(name, json_array_get(column, 0))) return true;
-    return false;
-}
-
-static void put_empty(struct kdb_out *out, const json_t *columns, const json_t *key, bool keys)
-{
-    const char *names[SCHEMA_COLUMNS_MAX];
-    uint8_t type[SCHEMA_COLUMNS_MAX];
-    uint32_t n = 0;
-    size_t i;
-    const json_t *c;
-    json_array_foreach(columns, i, c)
-    {
-        if (is_key(key, c) != keys || n == SCHEMA_COLUMNS_MAX)
-            continue;
-        names[n] = json_string_value(json_array_get(c, 0));
-        type[n++] = type_by_name(json_string_value(json_array_get(c, 1)));
-    }
-    kdb_out_columns(out, names, n);
-    for (uint32_t k = 0; k < n; k++)
-        kdb_out_vector(out, type[k] == PST_STRING ? KDB_LIST : type[k], 0, 0, NULL);
-}
-
-void rtp_union_empty(struct kdb_out *out, const json_t *columns, const json_t *key)
-{
-    if (json_array_size(key)) {
-        kdb_out_dict(out, false);
-        put_empty(out, columns, key, true);
-    }
-    put_empty(out, columns, key, false);
 }

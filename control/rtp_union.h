@@ -19,5 +19,3 @@ bool rtp_result_fits(const void *body, size_t n, const json_t *columns, const js
 /* Appends one table with all rows. They must fit the same columns and key; n >= 1. False: no
  * memory, or beyond what a message may be. */
 bool rtp_union_put(struct kdb_out *out, const struct rtp_result *part, unsigned n);
-/* Appends the empty table. */
-void rtp_union_empty(struct kdb_out *out, const json_t *columns, const json_t *key);

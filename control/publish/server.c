@@ -10,6 +10,7 @@
 #include "publish/listener.h"
 #include "publish/publisher.h"
 #include "publish/stream_hub.h"
+#include "rtp.h"
 #include "rtp_manager.h"
 #include "socket.h"
 #include "topo.h"
@@ -176,6 +177,20 @@ static void listen_again(struct server *s, bool first)
     }
 }
 
+/* The Query Manager gets the processes, and they get it. */
+static bool link_streams(struct server *s, struct err *err)
+{
+    const struct rtp_link *link = rtp_link(s->daemon);
+    if (!link) {
+        hub_end(s->hub);
+        return true;
+    }
+    if (!rtp_manager_link(s->manager, link, err))
+        return false;
+    rtp_attach(s->daemon, rtp_manager_events(s->manager));
+    return true;
+}
+
 bool server_start(struct daemon *d, struct err *err)
 {
     struct server *s = d->server;
@@ -184,7 +199,8 @@ bool server_start(struct daemon *d, struct err *err)
              d->config->instance);
     if (!auth_start(s->auth, err) || !catchup_start(s, err))
         return false;
-    hub_end(s->hub);
+    if (!link_streams(s, err))
+        return false;
     for (unsigned i = 0; i < s->threads; i++) {
         struct publisher *p = &s->publisher[i];
         enum wait_kind wait = d->config->wait == CONFIG_SPIN    ? WAIT_SPIN
