@@ -195,6 +195,7 @@ void pst_close(pst_client *c)
     if (!c)
         return;
     feed_free(c->feed);
+    streams_free(c->streams);
     shared_close(c->shared);
     publish_free(c);
     wire_close(&c->wire);

@@ -5,6 +5,7 @@
  *   client.c   a client, its errors, its addresses        wire.c     one socket, plain or TLS
  *   link.c     connecting, sending, receiving             publish.c  rows, tickets
  *   query.c    calls that wait for their answer           rows.c     values of rows
+ *   stream.c   streaming analytics
  *   feed.c     subscriptions over the network             shared.c, shared_attach.c  the journal's
  * ring
  *
@@ -85,6 +86,7 @@ enum role { ROLE_NONE, ROLE_PUBLISHER, ROLE_SUBSCRIBER };
 
 struct batch; /* publish.c */
 struct feed;  /* feed.c */
+struct client_streams;
 
 struct call { /* the one call under way (query.c) */
     bool waiting, done;
@@ -139,6 +141,7 @@ struct pst_client {
 
     struct table *tables;
     struct feed *feed;
+    struct client_streams *streams;
     struct shared *shared;
 };
 
@@ -164,6 +167,12 @@ void publish_free(struct pst_client *c);
 /* Sends a sync request (an object in o, which is freed) and waits until take has its answer. */
 int call_wait(struct pst_client *c, struct kdb_out *o, size_t begun, int64_t until,
               int (*take)(struct pst_client *, void *, const struct kdb_object *), void *arg);
+
+/* ---- stream.c ---- */
+
+struct client_streams;
+void streams_free(struct client_streams *f);
+void streams_lost(struct pst_client *c, const char *why);
 
 void feed_free(struct feed *f);
 int feed_next(struct pst_client *c, struct pst_event *e, int64_t until);

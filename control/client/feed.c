@@ -480,7 +480,7 @@ int pst_next(pst_client *c, struct pst_event *e, int timeout_ms)
     int64_t until = deadline_of(timeout_ms);
     memset(e, 0, sizeof *e);
     e->text = "";
-    if (c->role != ROLE_SUBSCRIBER)
+    if (c->role != ROLE_SUBSCRIBER || c->streams)
         return client_fail(c, -EBUSY, "pst_subscribe first");
     return c->shared ? shared_next(c, e, until) : feed_next(c, e, until);
 }

@@ -67,6 +67,7 @@ void link_down(struct pst_client *c, int code, const char *why)
     if (was_up) {
         publish_lost(c, text);
         feed_lost(c, text);
+        streams_lost(c, text);
     }
 }
 

@@ -285,6 +285,66 @@ int pst_next(pst_client *c, struct pst_event *e, int timeout_ms);
  */
 bool pst_still_valid(pst_client *c);
 
+/* ---- streaming analytics ---- */
+
+/*
+ * A stream is a computation of the daemon's (README, "Streaming analytics"): a name and parameters.
+ * What equal streams of all clients share is computed once. A client may have many; it then does
+ * nothing else. First comes its state, then exactly what changes it; a new state replaces what you
+ * have: behind a lost connection, when the process that computed it has died, when you were too
+ * slow for it.
+ *
+ *     const char *params[] = {"table=trade", "syms=AAPL,MSFT"};
+ *     struct pst_stream_options o = PST_STREAM_OPTIONS_INIT;
+ *     o.name = "last", o.params = params, o.nparams = 2;
+ *     pst_stream *s;
+ *     if (pst_stream_open(c, &o, &s, 5000)) …
+ *     while (pst_stream_next(c, &e, -1) >= 0)
+ *         if (e.kind == PST_STREAM_STATE || e.kind == PST_STREAM_UPDATE) … e.rows
+ */
+typedef struct pst_stream pst_stream;
+
+struct pst_stream_options {
+    size_t size;               /* sizeof(struct pst_stream_options) */
+    const char *name;          /* of the analytic: "last" */
+    const char *const *params; /* "key=value"; a list's values are parted by commas, \, is one */
+    unsigned nparams;
+    bool full;              /* the whole state with each change, also of a stream of changes */
+    enum pst_policy policy; /* PST_POLICY_DISCONNECT; any other: a new state when you are slow */
+    const char *group;      /* of processes; NULL: any that has the analytic */
+};
+#define PST_STREAM_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        .size = sizeof(struct pst_stream_options)                                                  \
+    }
+
+/* *s is the client's until pst_stream_close or pst_close. Texts are copied. */
+int pst_stream_open(pst_client *c, const struct pst_stream_options *options, pst_stream **s,
+                    int timeout_ms);
+int pst_stream_close(pst_stream *s);
+const char *pst_stream_name(const pst_stream *s);
+const char *pst_stream_mode(const pst_stream *s); /* "delta", "full" or "events" */
+unsigned pst_stream_keys(const pst_stream *s);    /* the first so many columns are the key */
+
+enum pst_stream_kind {
+    PST_STREAM_STATE,        /* rows: all of it; forget what you had */
+    PST_STREAM_UPDATE,       /* rows: new ones; with a key: each replaces the one of its key */
+    PST_STREAM_NOTICE,       /* what: "moved", "resync"; a state follows. text says why */
+    PST_STREAM_ENDED,        /* text says why; nothing follows: pst_stream_close */
+    PST_STREAM_DISCONNECTED, /* of the client, all its streams; it is tried again */
+    PST_STREAM_CONNECTED     /* again: states follow */
+};
+struct pst_stream_event {
+    enum pst_stream_kind kind;
+    pst_stream *stream; /* NULL: of the client */
+    uint64_t position;  /* of the journal: everything below it is in what you have now */
+    struct pst_rows
+        *rows; /* the client's, until its next call; the table's name is the analytic's */
+    const char *what, *text; /* the client's, until its next call; "" */
+};
+/* 1: *e is the next event. 0: none within timeout_ms. Negative: as above. */
+int pst_stream_next(pst_client *c, struct pst_stream_event *e, int timeout_ms);
+
 #ifdef __cplusplus
 }
 #endif
