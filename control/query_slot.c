@@ -18,6 +18,7 @@
 #include "query_result.h"
 #include "query_sources.h"
 #include "rtp.h"
+#include "rtp/orders_tables.h"
 #include "shown.h"
 
 #define EVENT_HELPER     UINT32_MAX
@@ -215,6 +216,29 @@ static json_t *plugin_list(struct query_pool *p)
     return list;
 }
 
+static void put_view(json_t *views, const char *name, const char *sql)
+{
+    json_array_append_new(views, json_pack("{s:s,s:s}", "name", name, "sql", sql));
+}
+
+/* The views of the configuration, and trade_valid where the processor that fills trade runs. One of
+ * the configuration's of that name goes before it. */
+static json_t *view_list(const struct config *c)
+{
+    json_t *views = json_array();
+    bool orders = false;
+    for (uint32_t i = 0; i < c->rtp.count; i++)
+        for (uint32_t k = 0; k < c->rtp.at[i].processors.count; k++)
+            orders |= !strcmp(c->rtp.at[i].processors.at[k], "orders");
+    for (uint32_t i = 0; i < c->views.count; i++) {
+        put_view(views, c->views.at[i].name, c->views.at[i].sql);
+        orders &= strcmp(c->views.at[i].name, orders_trade_valid) != 0;
+    }
+    if (orders)
+        put_view(views, orders_trade_valid, orders_trade_valid_sql);
+    return views;
+}
+
 static void attach(struct query_pool *p, struct slot *s)
 {
     const struct config *c = p->daemon->config;
@@ -222,10 +246,7 @@ static void attach(struct query_pool *p, struct slot *s)
     int fds[WIRE_FDS];
     json_t *names = json_array();
     unsigned n = query_sources_segments(p->daemon, names, fds, 4);
-    json_t *schemas = query_sources_schemas(p->daemon), *views = json_array();
-    for (uint32_t i = 0; i < c->views.count; i++)
-        json_array_append_new(
-            views, json_pack("{s:s,s:s}", "name", c->views.at[i].name, "sql", c->views.at[i].sql));
+    json_t *schemas = query_sources_schemas(p->daemon), *views = view_list(c);
     s->bare = s->bad_starts >= 3 && (c->plugins.count || p->nops);
     json_t *o =
         json_pack("{s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:b}", "threads", (json_int_t)c->query_threads,

@@ -7,6 +7,7 @@
  *   bind_from.c  FROM
  *   bind_node.c  nodes, folding        bind_expr.c  expressions
  *   bind_type.c  types and casts       bind_func.c  functions and aggregates
+ *   bind_sub.c   x IN (SELECT ...)
  *   bounds.c   what WHERE says about date, time, sym
  *   bind_from.c  FROM: tables, views, named queries, ASOF
  *
@@ -135,6 +136,9 @@ struct plan_expr *bind_arith(struct binder *b, unsigned op, struct plan_expr *l,
                              struct plan_expr *r, int64_t pos);
 struct plan_expr *bind_negate(struct binder *b, struct plan_expr *x, int64_t pos);
 struct plan_expr *bind_boolean(struct binder *b, struct plan_expr *x, const char *what);
+
+/* ---- bind_sub.c ---- */
+struct plan_expr *bind_sub_link(struct binder *b, const PgQuery__SubLink *l);
 
 /* ---- bind_expr.c ---- */
 struct plan_expr *bind_expr(struct binder *b, const tree *n);

@@ -809,9 +809,7 @@ static struct plan_expr *expr_of(struct binder *b, const tree *n)
     case PG_QUERY__NODE__NODE_FUNC_CALL:
         return bind_function(b, n->func_call);
     case PG_QUERY__NODE__NODE_SUB_LINK:
-        return bind_error(b, QUERY_UNSUPPORTED, bind_pos(b, n->sub_link->location),
-                          "subqueries are not supported; run the inner query first and give its "
-                          "result as a parameter or IN list");
+        return bind_sub_link(b, n->sub_link);
     case PG_QUERY__NODE__NODE_COLLATE_CLAUSE:
         return bind_error(b, QUERY_UNSUPPORTED, bind_pos(b, n->collate_clause->location),
                           "COLLATE is not supported; texts are ordered by their bytes");

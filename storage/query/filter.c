@@ -199,6 +199,13 @@ static struct plan *make_plan(struct filter_run *r, const struct schema *s,
     else
         p = query_plan(&env, &q, e);
     free(sql.p);
+    if (p && p->subquery) {
+        query_error_set(e, QUERY_UNSUPPORTED, -1,
+                        "a subscription's condition looks at its own row "
+                        "only: IN (SELECT ...) has no place there");
+        plan_free(p);
+        return NULL;
+    }
     if (p && !plain(p, e)) {
         plan_free(p);
         p = NULL;

@@ -373,6 +373,7 @@ struct plan {
     struct plan_expr **call_arg;
 
     uint8_t explain; /* enum plan_explain */
+    bool subquery;   /* x IN (SELECT ...) stands somewhere, and has not been run: a placeholder */
     struct plan_limits limits;
     uint32_t nexprs;
     struct plan_facts facts;

@@ -511,6 +511,17 @@ bool query_run(struct query_env *env, const struct query_request *q, struct resu
     if (!p) {
         return false;
     }
+    if (p->subquery && p->explain != PLAN_EXPLAIN_ONLY) {
+        struct plan_bounds open = {.day_lo = INT32_MIN, .day_hi = INT32_MAX};
+        struct query_request run = *q;
+        run.within = p->nscans == 1 && !p->empty ? &p->scan[0].bounds : &open;
+        struct plan *again = query_plan(env, &run, e);
+        plan_free(p);
+        if (!again) {
+            return false;
+        }
+        p = again;
+    }
     ok = whole(env, p, e) && run_plan(env, p, out, e);
     if (ok && p->explain != PLAN_EXPLAIN_ONLY && *out) {
         warn_gaps(env, p, *out);

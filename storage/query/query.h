@@ -154,6 +154,10 @@ struct query_request {
     const struct query_param *params;
     unsigned nparams;
     struct plan_limits limits;
+    /* Of query_run: inner SELECTs are run while binding, this being what their query reads. NULL:
+     * they are not, see plan.subquery. */
+    const struct plan_bounds *within;
+    unsigned depth; /* of inner SELECTs */
 };
 
 /*
@@ -163,7 +167,7 @@ struct query_request {
 bool query_run(struct query_env *env, const struct query_request *q, struct result **out,
                struct query_error *e);
 
-/* Parses and binds only. NULL: e. Statements without a plan (SHOW, DESCRIBE, FROM name(args)) are
+/* Parses and binds only; a plan marked `subquery` cannot be run. NULL: e. Statements without a plan (SHOW, DESCRIBE, FROM name(args)) are
  * refused here; query_run takes them. */
 struct plan *query_plan(struct query_env *env, const struct query_request *q,
                         struct query_error *e);

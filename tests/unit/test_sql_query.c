@@ -37,12 +37,10 @@ static struct result *run(const char *sql, const struct query_param *p, unsigned
 static void test_statements(void **state)
 {
     (void)state;
-    answers(
-        "show tables",
-        "name|kind\ntrade|table\nquote|table\ngap|table\nbig|view\nbought|view\nbars|named query");
-    answers(
-        "\\d",
-        "name|kind\ntrade|table\nquote|table\ngap|table\nbig|view\nbought|view\nbars|named query");
+    answers("show tables", "name|kind\ntrade|table\nquote|table\ngap|table\nbig|view\nbought|"
+                           "view\nwhole|view\nbars|named query");
+    answers("\\d", "name|kind\ntrade|table\nquote|table\ngap|table\nbig|view\nbought|view\nwhole|"
+                   "view\nbars|named query");
     answers(
         "DESCRIBE quote;",
         "column|type|key\ndate|date|NULL\ntime|timestamp|NULL\nsym|symbol|NULL\nbid|float|NULL");
@@ -374,7 +372,10 @@ static int setup(void **state)
     static const struct query_view views[] = {
         {"big", "select sym, size, price * size as value from trade where size >= 30"},
         {"bought",
-         "select sym, value / 10 as double from big where value is not null and sym = 'AAA'"}};
+         "select sym, value / 10 as double from big where value is not null and sym = 'AAA'"},
+        {"whole",
+         "select date, sym, size from trade where (date, sym) not in (select date, sym from "
+         "trade where size = 10 or size = 50)"}};
     static const char *const t[][6] = {{"2024.01.02D09:30:00", "AAA", "itch", "100", "10", "a"},
                                        {"2024.01.02D09:30:30", "BBB", "itch", "200", "50", "b"},
                                        {"2024.01.02D09:31:00", "AAA", "itch", "101", "30", "c"},
@@ -415,13 +416,83 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Inner SELECTs: one value, rows of values, NULL on either side, nothing, views, depth. */
+static void test_inner(void **state)
+{
+    (void)state;
+    answers("select count(*) from trade where sym in (select sym from quote where bid > 100)",
+            "count\n4");
+    answers("select price from trade where sym not in (select sym from quote where bid > 100)",
+            "price\n200");
+    answers("select count(*) from trade where sym not in (select sym from quote where bid > 999)",
+            "count\n6");
+    answers("select count(*) from trade where sym in (select sym from quote where bid > 999)",
+            "count\n0");
+    /* SQL's rule: with a NULL inside, NOT IN is never true */
+    answers("select count(*) from trade where price not in (select bid from quote)", "count\n0");
+    answers("select count(*) from trade where price in (select bid from quote)", "count\n1");
+    answers("select price from trade where (date, sym, size) in "
+            "(select date, sym, size from trade where text in ('b', 'c')) order by price",
+            "price\n101\n200");
+    answers("select size from trade where (date, sym, size) not in "
+            "(select date, sym, size from trade where text in ('b', 'c')) order by size",
+            "size\n0\n10\n70");
+    answers("select count(*) from trade where (sym, size) in (select sym, count(*) * 50 from quote "
+            "group by sym)",
+            "count\n1");
+    answers("select size in (select size from big) as x, count(*) from trade group by x order by x",
+            "x|count\nfalse|2\ntrue|3\nNULL|1");
+    answers("select count(*) from trade where sym in (select sym from quote where bid in (select "
+            "price from trade where size = 10))",
+            "count\n4");
+    answers("select sym, size from whole where size > 20 order by size", "sym|size\nAAA|70");
+    static const struct query_param p[] = {{"1", 0, "b"}};
+    struct query_error e;
+    struct result *r = run("select price from trade where size in (select size from trade where "
+                           "text = $1)",
+                           p, 1, (struct plan_limits){0}, &e);
+    assert_int_equal(r->rows, 1);
+    result_free(r);
+
+    static const struct {
+        const char *sql, *says;
+    } bad[] = {
+        {"select 1 from trade where (sym, size) in (select sym from quote)", "2 values with the 1"},
+        {"select 1 from trade where sym in (select bid from quote)", "sym"},
+        {"select 1 from trade where sym in (select syn from quote)", "did you mean sym"},
+        {"select 1 from trade where sym in (select sym from self)", "too deeply"},
+        {"select sum(size) filter (where sym in (select sym from quote)) from trade", "aggregate"},
+        {"select 1 from trade where size in (select size + 9223372036854775807 from trade)",
+         "overflow"},
+    };
+    static const struct query_view self = {
+        "self", "select sym from trade where sym in (select sym from self)"};
+    const struct query_view *views = kit->env.views;
+    unsigned nviews = kit->env.nviews;
+    kit->env.views = &self;
+    kit->env.nviews = 1;
+    assert_false(query_check_views(&kit->env, &e));
+    for (unsigned i = 0; i < PST_COUNT(bad); i++) {
+        r = run(bad[i].sql, NULL, 0, (struct plan_limits){0}, &e);
+        if (r || !strstr(e.text, bad[i].says)) {
+            fail_msg("%s\n%s", bad[i].sql, r ? "gave rows" : e.text);
+        }
+    }
+    kit->env.views = views;
+    kit->env.nviews = nviews;
+    /* The inner query reads only the outer one's dates, where it compares date with date. */
+    answers("select count(*) from trade where date = 2024.01.03 and (date, size) in "
+            "(select date, size from trade where size + 9223372036854775737 > 0)",
+            "count\n1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_statements), cmocka_unit_test(test_params),
         cmocka_unit_test(test_views),      cmocka_unit_test(test_named_queries),
         cmocka_unit_test(test_explain),    cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_gaps),       cmocka_unit_test(test_inner),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
