@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ctype.h>
 #include "publish/fanout_int.h"
+#include "publish/stripe.h"
 
 uint64_t spec_hash(const void *p, size_t n)
 {
-    const uint8_t *b = p;
-    uint64_t h = 0xcbf29ce484222325ull;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ b[i]) * 0x100000001b3ull;
-    return h;
+    return stripe_hash(p, n);
 }
 
 uint32_t fanout_stripe_of(const char *text, uint32_t len, uint32_t n)
 {
-    return n > 1 ? (uint32_t)(spec_hash(text, len) % n) : 0;
+    return stripe_of(text, len, n);
 }
 
 /* ---- texts ---- */

@@ -100,6 +100,7 @@ struct pst_frame {
                              * published and emitted now has been before and goes nowhere */
     const uint8_t *records, *records_end;
     const struct pst_table *const *table; /* by id, PST_TABLES of them; NULL: not wanted */
+    const uint8_t *no_packet;             /* pst_row.packet of rows that no feed made: all null */
 };
 #define PST_TABLES 4096u
 
@@ -111,7 +112,7 @@ struct pst_walk {
 };
 static inline struct pst_walk pst_walk(const struct pst_frame *f)
 {
-    struct pst_walk w = {f->records, f->records_end, NULL, f->table, PST_NULL_LONG, 0};
+    struct pst_walk w = {f->records, f->records_end, f->no_packet, f->table, PST_NULL_LONG, 0};
     return w;
 }
 /* The next row of a table that is wanted; false: that was the last. The host has checked that every
@@ -173,7 +174,8 @@ struct pst_mark_facts {
 
 enum pst_analytic_flags {
     PST_PER_USER = 1, /* the result depends on who asks: never shared between users */
-    PST_FULL = 2      /* each publish is the whole state (full state), not what changed (delta) */
+    PST_FULL = 2,     /* each publish is the whole state (full state), not what changed (delta) */
+    PST_HISTORY = 4   /* subscribe calls history: then it is called once, not first in vain */
 };
 /* The three functions of an analytic and what a client may know of it. */
 struct pst_analytic {
@@ -304,8 +306,9 @@ struct pst_rtp_host {
     uint64_t (*position)(const struct pst_rtp *); /* behind the last frame seen */
     /* Rows of the open day in memory, of a table and these symbols (n 0: all), in order, each with
      * one call of `each` (record and packet as in a frame): all of them, or the newest of each
-     * symbol. As of the position; only from
-     * subscribe, whose caller the host makes wait until memory has come as far. 0, or -1. */
+     * symbol. As of the position; only from subscribe, whose caller the host makes wait until
+     * memory has come as far. 0, or -1: then undo what was begun and return -1, since without
+     * PST_HISTORY the first call always fails, and subscribe is called again. */
     int (*history)(struct pst_rtp *, const char *table, const struct pst_value *syms, uint32_t n,
                    bool last_of_each, void (*each)(void *arg, const struct pst_row *), void *arg);
 

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * penstock-rtp: streaming analytics and real-time processors (rtp_wire.h), in a sandbox.
+ *
+ *     penstock-rtp PARENT-PID      started by penstock-helper, its socket at descriptor 3
+ *     penstock-rtp --standalone …  the same plugins outside penstockd (standalone.h)
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/poll.h> /* poll.h is the data plane's */
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "core/clock.h"
+#include "core/trusted.h"
+#include "helper_wire.h"
+#include "host.h"
+#include "host_standalone.h"
+
+#define EAGER_NS  (50 * NS_PER_US) /* looks again at once for so long after it did something */
+#define QUIET_NS  NS_PER_S
+#define NAP_NS    (100 * NS_PER_US)
+#define LONG_NS   (500 * NS_PER_US)
+#define ASLEEP_NS (5 * NS_PER_MS) /* nobody wants rows */
+
+static struct host self;
+
+void host_die(struct host *h, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    if (!h->say && h->attached) {
+        char line[512];
+        rtp_printable(line, sizeof line, text, strlen(text));
+        host_say_text(h, RTP_WIRE_LOG, 0, line);
+        host_out_flush(h);
+    }
+    fprintf(stderr, "penstock-rtp: %s\n", text);
+    _exit(1);
+}
+
+static void say_line(struct host *h, unsigned type, const char *format, va_list ap)
+{
+    char text[500], line[500];
+    vsnprintf(text, sizeof text, format, ap);
+    rtp_printable(line, sizeof line, text, strlen(text));
+    host_say_text(h, type, 0, line);
+}
+
+void host_log(struct host *h, const char *format, ...)
+{
+    static int64_t second;
+    static unsigned lines;
+    int64_t now = clock_monotonic() / NS_PER_S;
+    va_list ap;
+    if (now != second) {
+        second = now;
+        lines = 0;
+    }
+    if (++lines > 10)
+        return;
+    va_start(ap, format);
+    say_line(h, RTP_WIRE_LOG, format, ap);
+    va_end(ap);
+}
+
+void host_debug(struct host *h, const char *format, ...)
+{
+    va_list ap;
+    if (!h->debug)
+        return;
+    va_start(ap, format);
+    say_line(h, RTP_WIRE_DEBUGGED, format, ap);
+    va_end(ap);
+}
+
+bool host_new(struct host *h)
+{
+    memset(h, 0, sizeof *h);
+    h->fd = -1;
+    h->failed = json_array();
+    h->calendars = json_object();
+    h->deferred_end = &h->deferred;
+    h->ncalendars = 1;
+    h->calendar_name[0] = "default";
+    h->time = INT64_MIN;
+    h->busy_began = clock_monotonic();
+    return h->failed && h->calendars;
+}
+
+/* ---- attaching ---- */
+
+static bool segment(struct host *h, const char *what, int fd, struct err *err)
+{
+    if (!strcmp(what, "ring"))
+        return h->have_ring = ring_attach(&h->ring, fd, err);
+    if (!strcmp(what, "symbols"))
+        return h->have_symbols = symbols_attach(&h->symbols, fd, err);
+    if (!strcmp(what, "rdb"))
+        return h->have_rdb = rdb_map_attach(&h->rdb, fd, err);
+    return err_set(err, -EPROTO, "unknown segment %s", what);
+}
+
+bool host_libraries(struct host *h, struct err *err)
+{
+    const json_t *list = json_object_get(h->config, "libraries");
+    const char *alias;
+    json_t *v;
+    h->library = calloc(json_object_size(list) + 1, sizeof *h->library);
+    json_object_foreach((json_t *)(uintptr_t)list, alias, v)
+    {
+        char real[TRUSTED_PATH];
+        const char *file = json_string_value(v);
+        if (!file || !h->library)
+            return err_set(err, -EINVAL, "library %s names no file", alias);
+        if (!trusted_file(file, real, "library", err))
+            return false;
+        void *handle = dlopen(real, RTLD_NOW | RTLD_LOCAL);
+        if (!handle)
+            return err_set(err, -EINVAL, "library %s: %s cannot be loaded: %s", alias, file,
+                           dlerror());
+        h->library[h->nlibraries++] = (struct host_library){strdup(alias), handle};
+    }
+    return true;
+}
+
+void host_configure(struct host *h, json_t *config)
+{
+    h->config = config;
+    const char *group = json_string_value(json_object_get(config, "group"));
+    snprintf(h->group, sizeof h->group, "%s", group ? group : "?");
+    h->instance = (uint32_t)json_integer_value(json_object_get(config, "instance"));
+    h->stripe = (uint32_t)json_integer_value(json_object_get(config, "stripe"));
+    h->stripes = (uint32_t)json_integer_value(json_object_get(config, "stripes"));
+    h->memory = (uint64_t)json_integer_value(json_object_get(config, "memory"));
+    h->debug = json_is_true(json_object_get(config, "debug"));
+    json_t *inserts = json_object_get(config, "insert"),
+           *calendars = json_object_get(config, "calendars");
+    h->inserts = json_object_size(inserts) ? inserts : NULL;
+    if (calendars)
+        json_object_update(h->calendars, calendars);
+}
+
+void host_load_all(struct host *h)
+{
+    size_t i;
+    const json_t *v;
+    if (!json_is_false(json_object_get(h->config, "built_in")))
+        host_plugins_builtin(h);
+    json_array_foreach(json_object_get(h->config, "plugins"), i, v)
+    {
+        struct err err = {0};
+        char line[RTP_SENTENCE];
+        const char *file = json_string_value(v);
+        if (host_plugin_load(h, file ? file : "?", &err))
+            continue;
+        rtp_printable(line, sizeof line, err.text, sizeof err.text);
+        json_array_append_new(h->failed,
+                              json_pack("{s:s,s:s}", "file", file ? file : "?", "error", line));
+    }
+}
+
+static void attach(struct host *h, struct wire_message *m)
+{
+    struct err err = {0};
+    json_error_t je;
+    size_t i;
+    const json_t *v;
+    json_t *o = json_loadb(m->body, m->head.length, JSON_REJECT_DUPLICATES, &je);
+    if (!json_is_object(o))
+        host_die(h, "ATTACH is no JSON object");
+    h->attached = true;
+    host_configure(h, o);
+    json_array_foreach(json_object_get(o, "segments"), i, v)
+    {
+        if (i >= m->nfds || !json_is_string(v) ||
+            !segment(h, json_string_value(v), m->fds[i], &err))
+            host_die(h, "segment %zu: %s", i, err.text);
+        m->fds[i] = -1; /* the map owns it */
+    }
+    int bytes = 4 << 20;
+    setsockopt(h->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes); /* what the host allows */
+    fcntl(h->fd, F_SETFL, O_NONBLOCK);
+    mallopt(M_ARENA_MAX, 2);
+    if (!host_journal_open(h, &err))
+        host_die(h, "%s", err.text);
+    host_schemas(h, json_object_get(o, "schemas"));
+    if (!host_sandbox_limits(h->memory, &err) || !host_sandbox_enter(&err))
+        host_die(h, "%s", err.text);
+    host_crash_handler(h);
+    if (!host_libraries(h, &err))
+        host_die(h, "%s", err.text);
+    host_load_all(h);
+    if (!host_processors_choose(h, &err))
+        host_die(h, "%s", err.text);
+    host_say_ready(h);
+    host_beat(h, 0);
+}
+
+/* ---- the loop ---- */
+
+static void nap(struct host *h, int64_t ns)
+{
+    struct pollfd p = {h->fd, POLLIN, 0};
+    struct timespec t = {ns / NS_PER_S, ns % NS_PER_S};
+    int64_t began = clock_monotonic();
+    ppoll(&p, 1, &t, NULL);
+    h->wait_ns += clock_monotonic() - began;
+}
+
+static void loop(struct host *h)
+{
+    int64_t last = clock_monotonic(); /* when something was done */
+    for (;;) {
+        int64_t now = clock_monotonic();
+        unsigned n = host_listen(h);
+        if (h->started)
+            n += host_journal_step(h, UINT64_MAX);
+        int64_t due = host_timers_wall(h, now);
+        host_beat_due(h, now);
+        if (host_out_waits(h))
+            host_out_flush(h);
+        int64_t end = clock_monotonic();
+        if (end - now > (int64_t)h->beat.loop_ns)
+            h->beat.loop_ns = (uint64_t)(end - now);
+        if (n) {
+            last = end;
+            continue;
+        }
+        if (end - last < EAGER_NS) {
+            cpu_relax();
+            continue;
+        }
+        int64_t ns = !h->started                ? 100 * NS_PER_MS
+                     : host_journal_idle(h)     ? ASLEEP_NS
+                     : end - last > QUIET_NS    ? LONG_NS
+                     : !host_emit_credit(h)     ? LONG_NS
+                                                : NAP_NS;
+        due = due < NAP_NS ? NAP_NS : due;
+        nap(h, due < ns ? due : ns);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 2 && !strcmp(argv[1], "--standalone"))
+        return host_standalone(argc - 1, argv + 1);
+    pid_t parent = argc == 2 ? (pid_t)atoi(argv[1]) : 0;
+    int type;
+    socklen_t len = sizeof type;
+    if (parent <= 0 || getsockopt(HELPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) ||
+        type != SOCK_SEQPACKET) {
+        fprintf(stderr, "penstock-rtp is started by penstock-helper; by hand: penstock-rtp "
+                        "--standalone (see --standalone --help)\n");
+        return 2;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        return 0;
+    struct host *h = &self;
+    if (!host_new(h))
+        return 1;
+    h->fd = HELPER_FD;
+    host_say(h, RTP_WIRE_HELLO, 0, 0, PST_VERSION, strlen(PST_VERSION), 0);
+    host_out_flush(h);
+    while (!h->attached) {
+        struct wire_message m;
+        struct err err = {0};
+        bool closed;
+        int k = rtp_wire_receive(h->fd, WIRE_DAEMON, &m, &closed, &err);
+        if (closed)
+            return 0;
+        if (k < 0)
+            host_die(h, "penstockd sent %s", err.text);
+        if (!k)
+            continue;
+        if (m.head.type != RTP_WIRE_ATTACH)
+            host_die(h, "%s came before ATTACH", rtp_wire_name(m.head.type));
+        attach(h, &m);
+        wire_free(&m);
+    }
+    loop(h);
+}
