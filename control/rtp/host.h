@@ -63,7 +63,7 @@ struct host_wants {
         uint32_t n;
     } * name;
     uint32_t names;
-    bool all;       /* whatever the group's subscriptions are */
+    bool all;        /* whatever the group's subscriptions are */
     uint32_t wanted; /* versions in by_id */
 };
 
@@ -146,8 +146,8 @@ struct host_sub {
 /* ---- rows of processors ---- */
 
 struct host_emit {
-    bool on;   /* there are processors: the rows of frames are numbered */
-    bool open; /* a frame is being handed out */
+    bool on;                         /* there are processors: the rows of frames are numbered */
+    bool open;                       /* a frame is being handed out */
     struct source_progress progress; /* at: what was sent; islands ahead */
     struct source_point skip_to;     /* rows below it are in the journal */
     struct source_point behind;      /* where the rows of the frame before led to */
@@ -159,8 +159,8 @@ struct host_emit {
     uint32_t bytes, count, ntexts, texts_bytes;
     uint16_t block_day;
     uint8_t block_calendar;
-    uint32_t generation;             /* of the numbers in `local` */
-    uint64_t *local, *local_own;     /* by symbol id: generation << 32 | number */
+    uint32_t generation;         /* of the numbers in `local` */
+    uint64_t *local, *local_own; /* by symbol id: generation << 32 | number */
     uint32_t nlocal, nlocal_own;
     /* the row that is being filled */
     uint8_t *pending;
@@ -224,7 +224,7 @@ struct host {
     struct host_table *table[TABLE_MAX];
     struct host_copy *copy[TABLE_MAX];
     const json_t *inserts; /* TABLE: derived table; NULL: none */
-    json_t *calendars; /* TABLE: name */
+    json_t *calendars;     /* TABLE: name */
     const char *calendar_name[256];
     unsigned ncalendars;
     uint8_t *stripe_of; /* by symbol id: stripe + 1 */

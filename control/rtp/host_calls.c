@@ -119,7 +119,17 @@ static struct pst_text calendar(struct pst_rtp *r, const char *name)
     return (struct pst_text){c, (uint32_t)strlen(c)};
 }
 
+static int32_t day(struct pst_rtp *r)
+{
+    return r->host->day;
+}
+
 /* ---- time ---- */
+
+static int64_t journal_time(struct pst_rtp *r)
+{
+    return r->host->time;
+}
 
 static int timer(struct pst_rtp *r, int64_t interval, uint32_t journal, pst_timer *fn, void *data)
 {
@@ -207,8 +217,7 @@ static void *library(struct pst_rtp *r, const char *alias)
 
 static const char *option(struct pst_rtp *r, const char *name)
 {
-    return json_string_value(
-        json_object_get(json_object_get(r->host->config, "options"), name));
+    return json_string_value(json_object_get(json_object_get(r->host->config, "options"), name));
 }
 
 const struct pst_rtp_host host_functions = {.abi = PST_RTP_ABI,
@@ -248,4 +257,6 @@ const struct pst_rtp_host host_functions = {.abi = PST_RTP_ABI,
                                             .option = option,
                                             .drop = drop,
                                             .full = full,
-                                            .calendar = calendar};
+                                            .calendar = calendar,
+                                            .day = day,
+                                            .time = journal_time};

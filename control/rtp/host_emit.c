@@ -28,8 +28,8 @@ bool host_emit_credit(const struct host *h)
 
 static bool points(const json_t *start, struct source_progress *p)
 {
-    const json_t *point = json_object_get(start, "point"), *list = json_object_get(start, "islands"),
-                 *v;
+    const json_t *point = json_object_get(start, "point"),
+                 *list = json_object_get(start, "islands"), *v;
     size_t i;
     memset(p, 0, sizeof *p);
     p->at = source_point((uint64_t)json_integer_value(json_array_get(point, 0)),
@@ -439,8 +439,12 @@ bool host_copy_of(struct host *h, unsigned id, const struct host_copy **out, str
                            from->schema->name, to->name, type_name(to->type), name);
         }
         c->column[i] = (struct host_copy_column){
-            .to = i == 0 ? 8 : i == 1 ? 4 : to->offset,
-            .from = k == 0 ? 8 : k == 1 ? 4 : x->offset,
+            .to = i == 0   ? 8
+                  : i == 1 ? 4
+                           : to->offset,
+            .from = k == 0   ? 8
+                    : k == 1 ? 4
+                             : x->offset,
             .width = to->type == PST_STRING ? 0 : (uint8_t)type_width(to->type),
             .packet = x->packet,
             .seq = x->packet && !strcmp(x->name, "seq")};

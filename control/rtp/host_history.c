@@ -118,7 +118,9 @@ static bool give(struct reader *r, uint32_t k)
             continue;
         unsigned w = r->part.width[i];
         uint8_t *to = c->packet ? (uint8_t *)&r->packet + c->offset
-                                : r->record + (i == 0 ? 8 : i == 1 ? 4 : c->offset);
+                                : r->record + (i == 0   ? 8
+                                               : i == 1 ? 4
+                                                        : c->offset);
         memcpy(to, (const uint8_t *)r->chunk.col[i] + (size_t)k * w, w);
     }
     if (s->nstrings && !strings(r, k, &bytes))
@@ -275,13 +277,18 @@ int host_history(struct pst_rtp *r, const char *table, const struct pst_value *s
         return err_set(&r->err, -EAGAIN, "history: memory is asked first") - 1;
     }
     host_tables_learn(h);
-    int32_t day = open_day(h->cut, h, table);
+    int32_t day = open_day(h->cut, h, table), was = h->day;
+    if (day != INT32_MIN)
+        h->day = day;
     for (uint32_t i = 0; day != INT32_MIN && i < h->cut->nparts; i++) {
         const struct cut_part *p = &h->cut->part[i];
         const struct host_table *t = p->table < TABLE_MAX ? h->table[p->table] : NULL;
         if (t && p->day == day && p->rows && !strcmp(t->schema->name, table) &&
-            !give_part(h, p, syms, n, last, each, arg, &err))
-            return err_set(&r->err, err.code, "%s", err.text) - 1;
+            !give_part(h, p, syms, n, last, each, arg, &err)) {
+            err_set(&r->err, err.code, "%s", err.text);
+            break;
+        }
     }
-    return 0;
+    h->day = was;
+    return r->err.code ? -1 : 0;
 }

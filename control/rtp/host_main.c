@@ -17,6 +17,7 @@
 #include "core/clock.h"
 #include "core/trusted.h"
 #include "helper_wire.h"
+#include "builtin.h"
 #include "host.h"
 #include "host_standalone.h"
 
@@ -27,6 +28,14 @@
 #define ASLEEP_NS (5 * NS_PER_MS) /* nobody wants rows */
 
 static struct host self;
+int host_standalone(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    return 2;
+}
+const struct pst_rtp_host *pst_rtp_host;
+const struct builtin builtins[1];
+const uint32_t builtins_n = 0;
 
 void host_die(struct host *h, const char *format, ...)
 {
@@ -237,11 +246,11 @@ static void loop(struct host *h)
             cpu_relax();
             continue;
         }
-        int64_t ns = !h->started                ? 100 * NS_PER_MS
-                     : host_journal_idle(h)     ? ASLEEP_NS
-                     : end - last > QUIET_NS    ? LONG_NS
-                     : !host_emit_credit(h)     ? LONG_NS
-                                                : NAP_NS;
+        int64_t ns = !h->started             ? 100 * NS_PER_MS
+                     : host_journal_idle(h)  ? ASLEEP_NS
+                     : end - last > QUIET_NS ? LONG_NS
+                     : !host_emit_credit(h)  ? LONG_NS
+                                             : NAP_NS;
         due = due < NAP_NS ? NAP_NS : due;
         nap(h, due < ns ? due : ns);
     }

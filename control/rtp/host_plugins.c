@@ -192,8 +192,8 @@ int host_add_processor(struct pst_rtp_registry *g, const struct pst_processor *p
 
 int host_add_hooks(struct pst_rtp_registry *g, const struct pst_hooks *hooks)
 {
-    size_t n = hooks && hooks->size < sizeof g->plugin->hooks ? hooks->size
-                                                              : sizeof g->plugin->hooks;
+    size_t n =
+        hooks && hooks->size < sizeof g->plugin->hooks ? hooks->size : sizeof g->plugin->hooks;
     if (!hooks || hooks->size < offsetof(struct pst_hooks, tables) || g->plugin->have_hooks)
         return refuse(g, "hooks", "they are registered once, with their size");
     memcpy(&g->plugin->hooks, hooks, n);
@@ -203,7 +203,6 @@ int host_add_hooks(struct pst_rtp_registry *g, const struct pst_hooks *hooks)
             return refuse(g, "hooks", "no memory");
     return 0;
 }
-
 
 /* ---- loading ---- */
 
@@ -331,8 +330,8 @@ void host_plugins_builtin(struct host *h)
         if (!r)
             host_die(h, "no memory");
         if (!introduce(h, r, builtins[i].plugin, builtins[i].registers, &err)) {
-            json_array_append_new(h->failed, json_pack("{s:s,s:s}", "file", "built in", "error",
-                                                       err.text));
+            json_array_append_new(h->failed,
+                                  json_pack("{s:s,s:s}", "file", "built in", "error", err.text));
             forget(h, r);
         }
     }
@@ -429,8 +428,7 @@ static json_t *columns_json(const struct pst_column *c, uint32_t n)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < n; i++)
-        json_array_append_new(list,
-                              json_pack("[s,s]", c[i].name, type_name((uint8_t)c[i].type)));
+        json_array_append_new(list, json_pack("[s,s]", c[i].name, type_name((uint8_t)c[i].type)));
     return list;
 }
 
@@ -446,11 +444,10 @@ static json_t *parameters_json(const struct pst_parameter *p, uint32_t n)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < n; i++)
-        json_array_append_new(
-            list, json_pack("{s:s,s:s,s:b,s:s?,s:o}", "name", p[i].name, "type",
-                            type_name((uint8_t)(p[i].type & ~PST_LIST)), "list",
-                            (p[i].type & PST_LIST) != 0, "default", p[i].def, "about",
-                            text_json(p[i].about)));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:s?,s:o}", "name", p[i].name, "type",
+                                              type_name((uint8_t)(p[i].type & ~PST_LIST)), "list",
+                                              (p[i].type & PST_LIST) != 0, "default", p[i].def,
+                                              "about", text_json(p[i].about)));
     return list;
 }
 
@@ -491,9 +488,9 @@ json_t *host_ready(struct host *h)
             analytics,
             json_pack("{s:s,s:o,s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "name", a->name, "about",
                       text_json(a->about), "plugin", h->analytic[i].plugin->name, "per_user",
-                      (a->flags & PST_PER_USER) != 0, "full", (a->flags & PST_FULL) != 0,
-                      "columns", a->columns ? columns_json(a->columns, a->ncolumns) : json_null(),
-                      "key", key_json(a->columns ? a->key : NULL), "tables", names_json(a->tables),
+                      (a->flags & PST_PER_USER) != 0, "full", (a->flags & PST_FULL) != 0, "columns",
+                      a->columns ? columns_json(a->columns, a->ncolumns) : json_null(), "key",
+                      key_json(a->columns ? a->key : NULL), "tables", names_json(a->tables),
                       "parameters", parameters_json(a->parameters, a->nparameters)));
     }
     for (unsigned i = 0; i < h->nprocessors; i++) {
@@ -503,19 +500,17 @@ json_t *host_ready(struct host *h)
             json_array_append_new(
                 derived, json_pack("{s:s,s:o}", "name", p->derived[k].name, "columns",
                                    columns_json(p->derived[k].columns, p->derived[k].ncolumns)));
-        json_array_append_new(processors,
-                              json_pack("{s:s,s:o,s:o,s:o}", "name", p->name, "about",
-                                        text_json(p->about), "tables",
-                                        p->tables ? names_json(p->tables) : json_array(), "derived",
-                                        derived));
+        json_array_append_new(
+            processors,
+            json_pack("{s:s,s:o,s:o,s:o}", "name", p->name, "about", text_json(p->about), "tables",
+                      p->tables ? names_json(p->tables) : json_array(), "derived", derived));
     }
     for (unsigned i = 0; i < h->nfunctions; i++) {
         const struct pst_api *f = h->function[i].f;
-        json_array_append_new(functions,
-                              json_pack("{s:s,s:o,s:o,s:o}", "name", f->name, "about",
-                                        text_json(f->about), "parameters",
-                                        parameters_json(f->parameters, f->nparameters), "columns",
-                                        columns_json(f->columns, f->ncolumns)));
+        json_array_append_new(
+            functions, json_pack("{s:s,s:o,s:o,s:o}", "name", f->name, "about", text_json(f->about),
+                                 "parameters", parameters_json(f->parameters, f->nparameters),
+                                 "columns", columns_json(f->columns, f->ncolumns)));
     }
     return json_pack("{s:o,s:O,s:o,s:o,s:o}", "plugins", plugins, "failed", h->failed, "analytics",
                      analytics, "processors", processors, "functions", functions);

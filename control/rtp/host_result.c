@@ -33,8 +33,7 @@ static bool key_of(struct pst_result *t, const char *key, struct err *err)
     while (key && *key) {
         size_t n = strcspn(key, ", ");
         uint32_t i = 0;
-        while (n && i < t->ncolumns &&
-               (strncmp(t->column[i].name, key, n) || t->column[i].name[n]))
+        while (n && i < t->ncolumns && (strncmp(t->column[i].name, key, n) || t->column[i].name[n]))
             i++;
         if (n && (i == t->ncolumns || t->nkeys == PST_KEYS_MAX))
             return err_set(err, -EINVAL, "the key %.*s is none of its columns", (int)n, key);
@@ -218,7 +217,7 @@ static void column_out(const struct pst_result *t, const struct host_column *c, 
 static void part_out(const struct pst_result *t, const uint8_t *order, uint32_t n,
                      struct kdb_out *out)
 {
-    const char *names[SCHEMA_COLUMNS_MAX];
+    const char *names[SCHEMA_COLUMNS_MAX] = {NULL};
     for (uint32_t i = 0; i < n; i++)
         names[i] = t->column[order[i]].name;
     kdb_out_columns(out, names, n);

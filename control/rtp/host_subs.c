@@ -72,11 +72,9 @@ static char *params_text(const struct pst_map *m)
 static bool failed(struct host *h, struct pst_rtp *r, const char *what, const char *name,
                    struct err *err)
 {
-    char text[400];
-    snprintf(text, sizeof text, "%s",
-             r->err.code ? r->err.text : "it refused, and said no reason");
     h->beat.errors += !r->err.code;
-    err_set(err, r->err.code ? r->err.code : -EIO, "%s: %s", name, text);
+    err_set(err, r->err.code ? r->err.code : -EIO, "%.64s: %.400s", name,
+            r->err.code ? r->err.text : "it refused, and said no reason");
     host_debug(h, "%s %s", what, err->text);
     return false;
 }
@@ -101,12 +99,10 @@ static int64_t ask(struct host *h, const struct host_analytic *x, const struct p
         if (own >= 0 && sound)
             return own;
         if (own >= 0) { /* host->error, and an id all the same: it is not to be */
+            failed(h, r, "subscribe", x->a->name, err);
             host_enter(h, r, HOST_IN_UNSUBSCRIBE, x->a->name);
-            char text[sizeof r->err.text];
-            snprintf(text, sizeof text, "%s", r->err.text);
             x->a->unsubscribe(r, own, x->a->data);
             host_leave(h, r);
-            err_set(err, -EIO, "%s: it failed", x->a->name);
             return -1;
         }
         if (!h->want_cut || i) {
@@ -362,8 +358,8 @@ json_t *host_shape_json(const struct pst_result *t)
 {
     json_t *columns = json_array(), *key = json_array();
     for (uint32_t i = 0; i < t->ncolumns; i++)
-        json_array_append_new(columns, json_pack("[s,s]", t->column[i].name,
-                                                 type_name(t->column[i].type)));
+        json_array_append_new(columns,
+                              json_pack("[s,s]", t->column[i].name, type_name(t->column[i].type)));
     for (uint32_t i = 0; i < t->nkeys; i++)
         json_array_append_new(key, json_string(t->column[t->key[i]].name));
     return json_pack("{s:o,s:o,s:b}", "columns", columns, "key", key, "full", t->full);

@@ -101,8 +101,8 @@ static bool learn(struct host *h, const struct schema *s)
             memcpy(t->null_record + s->col[i].offset, none, sizeof none);
         }
     h->table[s->id] = t;
-    h->shape[s->id] = (struct host_shape){s->fixed, s->nstrings > 255 ? 255 : (uint8_t)s->nstrings,
-                                          s->feed};
+    h->shape[s->id] =
+        (struct host_shape){s->fixed, s->nstrings > 255 ? 255 : (uint8_t)s->nstrings, s->feed};
     for (unsigned i = 0; i < h->nplugins; i++)
         set(h, h->plugin[i]->wants, t);
     for (unsigned i = 0; i < h->nprocessors; i++)
