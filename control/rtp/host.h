@@ -346,6 +346,9 @@ int host_add_analytic(struct pst_rtp_registry *g, const struct pst_analytic *a);
 int host_add_processor(struct pst_rtp_registry *g, const struct pst_processor *p);
 int host_add_api(struct pst_rtp_registry *g, const struct pst_api *f);
 int host_add_hooks(struct pst_rtp_registry *g, const struct pst_hooks *hooks);
+/* The call that runs fails with this sentence; the first one counts. Always -1. */
+__attribute__((format(printf, 3, 4))) int host_fail(struct pst_rtp *r, int code, const char *format,
+                                                    ...);
 /* Around every call of a plugin. host_leave: did it call host->error? */
 void host_enter(struct host *h, struct pst_rtp *r, enum host_in in, const char *name);
 bool host_leave(struct host *h, struct pst_rtp *r);

@@ -17,8 +17,8 @@ static struct pst_result *result(struct pst_rtp *r, const char *analytic)
     if (analytic && (!x || x->plugin != r || !x->a->columns ||
                      !host_result_columns(t, x->a->columns, x->a->ncolumns, x->a->key, &r->err))) {
         if (!r->err.code)
-            err_set(&r->err, -ENOENT, "result: the plugin has no analytic %.64s with columns",
-                    analytic);
+            host_fail(r, -ENOENT, "result: the plugin has no analytic %.64s with columns",
+                      analytic);
         host_result_free(t);
         return NULL;
     }
@@ -41,20 +41,22 @@ static void drop(struct pst_rtp *r, struct pst_result *t)
 static int columns(struct pst_rtp *r, struct pst_result *t, const struct pst_column *c, uint32_t n,
                    const char *key)
 {
-    return host_result_columns(t, c, n, key, &r->err) ? 0 : -1;
+    struct err err = {0};
+    return host_result_columns(t, c, n, key, &err) ? 0 : host_fail(r, err.code, "%s", err.text);
 }
 
 static int full(struct pst_rtp *r, struct pst_result *t)
 {
     if (!t->describing)
-        return err_set(&r->err, -EINVAL, "full: only while describing") - 1;
+        return host_fail(r, -EINVAL, "full: only while describing");
     t->full = true;
     return 0;
 }
 
 static int add(struct pst_rtp *r, struct pst_result *t, const struct pst_value *row)
 {
-    return pst_likely(host_result_add(t, row, &r->err)) ? 0 : -1;
+    struct err err;
+    return pst_likely(host_result_add(t, row, &err)) ? 0 : host_fail(r, err.code, "%s", err.text);
 }
 
 static uint32_t rows(const struct pst_result *t)
@@ -79,12 +81,11 @@ static int want(struct pst_rtp *r, const char *name)
 {
     struct host *h = r->host;
     if (!host_table_newest(h, name))
-        return err_set(&r->err, -ENOENT, "there is no table %.64s", name) - 1;
+        return host_fail(r, -ENOENT, "there is no table %.64s", name);
     if (!host_in_subscriptions(h, name))
-        return err_set(&r->err, -EACCES,
-                       "table %.64s is not among the subscriptions of this process's group", name) -
-               1;
-    return host_wants_add(h, r->wants, name) ? 0 : err_set(&r->err, -ENOMEM, "no memory") - 1;
+        return host_fail(
+            r, -EACCES, "table %.64s is not among the subscriptions of this process's group", name);
+    return host_wants_add(h, r->wants, name) ? 0 : host_fail(r, -ENOMEM, "no memory");
 }
 
 static void unwant(struct pst_rtp *r, const char *name)

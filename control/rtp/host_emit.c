@@ -302,9 +302,9 @@ static const struct host_table *writable(struct pst_rtp *r, const struct pst_tab
     const struct host_table *t = pub && pub->id < TABLE_MAX ? h->table[pub->id] : NULL;
     bool processing = h->in == HOST_IN_PROCESSOR || h->in == HOST_IN_TIMER;
     if (!h->emit.open || !processing) /* a timer by the clock would not come again in a replay */
-        err_set(&r->err, -EINVAL, "only processors write rows");
+        host_fail(r, -EINVAL, "only processors write rows");
     else if (!t || &t->pub != pub || t->schema->feed)
-        err_set(&r->err, -EINVAL, "rows go to a derived table only");
+        host_fail(r, -EINVAL, "rows go to a derived table only");
     else
         return t;
     return NULL;
@@ -359,15 +359,13 @@ int host_insert(struct pst_rtp *r, const struct pst_table *pub, const struct pst
     uint64_t bytes = s->fixed;
     for (unsigned i = 0; i < s->ncols; i++) {
         if (row[i].type != s->col[i].type)
-            return err_set(&r->err, -EINVAL, "column %s of %s is a %s", s->col[i].name, s->name,
-                           type_name(s->col[i].type)) -
-                   1;
+            return host_fail(r, -EINVAL, "column %s of %s is a %s", s->col[i].name, s->name,
+                             type_name(s->col[i].type));
         bytes += s->col[i].type == PST_STRING && row[i].text.at ? row[i].text.len : 0;
     }
     bytes = (bytes + 7) & ~7ull;
     if (bytes > ROOM / 2)
-        return err_set(&r->err, -E2BIG, "a row of %s is longer than %u bytes", s->name, ROOM / 2) -
-               1;
+        return host_fail(r, -E2BIG, "a row of %s is longer than %u bytes", s->name, ROOM / 2);
     uint8_t *p = next(h, t, (uint32_t)bytes);
     memcpy(p, t->null_record, s->fixed);
     memset(p + s->fixed, 0, bytes - s->fixed);
@@ -393,7 +391,7 @@ uint8_t *host_edit(struct pst_rtp *r, const struct pst_row *row)
     uint16_t bytes;
     memcpy(&bytes, row->record + 2, 2);
     if (!h->emit.on || h->in != HOST_IN_PROCESSOR) {
-        err_set(&r->err, -EINVAL, "edit: only pre changes rows");
+        host_fail(r, -EINVAL, "edit: only pre changes rows");
         return NULL;
     }
     if (row->record != h->emit.edited)

@@ -271,10 +271,10 @@ int host_history(struct pst_rtp *r, const char *table, const struct pst_value *s
     struct host *h = r->host;
     struct err err = {0};
     if (h->in != HOST_IN_SUBSCRIBE)
-        return err_set(&r->err, -EINVAL, "history: only while subscribing") - 1;
+        return host_fail(r, -EINVAL, "history: only while subscribing");
     if (!h->cut) { /* the host calls subscribe again when it has one */
         h->want_cut = true;
-        return err_set(&r->err, -EAGAIN, "history: memory is asked first") - 1;
+        return host_fail(r, -EAGAIN, "history: memory is asked first");
     }
     host_tables_learn(h);
     int32_t day = open_day(h->cut, h, table), was = h->day;
@@ -285,7 +285,7 @@ int host_history(struct pst_rtp *r, const char *table, const struct pst_value *s
         const struct host_table *t = p->table < TABLE_MAX ? h->table[p->table] : NULL;
         if (t && p->day == day && p->rows && !strcmp(t->schema->name, table) &&
             !give_part(h, p, syms, n, last, each, arg, &err)) {
-            err_set(&r->err, err.code, "%s", err.text);
+            host_fail(r, err.code, "%s", err.text);
             break;
         }
     }

@@ -221,7 +221,7 @@ static bool one_row(struct host *h, struct host_processor *p, const struct pst_r
         memcpy(&was, came->record + 2, 2);
         memcpy(&bytes, passed.record + 2, 2);
         if (passed.record != came->record && (passed.record != h->emit.edited || bytes != was))
-            return err_set(&r->err, -EINVAL, "pre may change the record that edit gave, only");
+            return !host_fail(r, -EINVAL, "pre may change the record that edit gave, only");
         passed.packet = came->packet;
         passed.table = came->table;
     }
@@ -231,7 +231,7 @@ static bool one_row(struct host *h, struct host_processor *p, const struct pst_r
     if (c)
         host_copy_row(h, &passed, c);
     if (p->p->post && p->p->post(r, came, &passed, p->p->data) && !r->err.code)
-        return err_set(&r->err, -EIO, "post failed");
+        return !host_fail(r, -EIO, "post failed");
     return !r->err.code;
 }
 

@@ -17,7 +17,6 @@
 #include "core/clock.h"
 #include "core/trusted.h"
 #include "helper_wire.h"
-#include "builtin.h"
 #include "host.h"
 #include "host_standalone.h"
 
@@ -33,9 +32,6 @@ int host_standalone(int argc, char **argv)
     (void)argc, (void)argv;
     return 2;
 }
-const struct pst_rtp_host *pst_rtp_host;
-const struct builtin builtins[1];
-const uint32_t builtins_n = 0;
 
 void host_die(struct host *h, const char *format, ...)
 {

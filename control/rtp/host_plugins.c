@@ -17,6 +17,18 @@ void host_enter(struct host *h, struct pst_rtp *r, enum host_in in, const char *
     r->err.text[0] = 0;
 }
 
+int host_fail(struct pst_rtp *r, int code, const char *format, ...)
+{
+    va_list ap;
+    if (r->err.code)
+        return -1;
+    va_start(ap, format);
+    vsnprintf(r->err.text, sizeof r->err.text, format, ap);
+    va_end(ap);
+    r->err.code = code ? code : -EIO;
+    return -1;
+}
+
 bool host_leave(struct host *h, struct pst_rtp *r)
 {
     h->in_plugin = NULL;

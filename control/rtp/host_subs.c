@@ -300,9 +300,7 @@ int host_publish(struct pst_rtp *r, int64_t own, struct pst_result *t)
     }
     if (!host_result_same(t, s->shape)) {
         host_result_clear(t);
-        return err_set(&r->err, -EINVAL, "publish: the result has other columns than %s",
-                       s->a->name) -
-               1;
+        return host_fail(r, -EINVAL, "publish: the result has other columns than %s", s->a->name);
     }
     t->nkeys = s->shape->nkeys;
     memcpy(t->key, s->shape->key, sizeof t->key);
@@ -321,7 +319,7 @@ int host_publish(struct pst_rtp *r, int64_t own, struct pst_result *t)
         kdb_out_free(&out);
         out = (struct kdb_out){0};
     }
-    return ok ? 0 : err_set(&r->err, -E2BIG, "publish: the result is too large") - 1;
+    return ok ? 0 : host_fail(r, -E2BIG, "publish: the result is too large");
 }
 
 /* ---- functions ---- */

@@ -19,14 +19,14 @@ int host_timer_add(struct pst_rtp *r, int64_t interval, bool journal, pst_timer 
 {
     struct host_timer *t = NULL;
     if (interval < NS_PER_MS || !fn)
-        return err_set(&r->err, -EINVAL, "a timer's interval is a millisecond at least") - 1;
+        return host_fail(r, -EINVAL, "a timer's interval is a millisecond at least");
     for (uint32_t i = 0; i < r->timers && !t; i++)
         if (r->timer[i].dead && r->host->in != HOST_IN_TIMER)
             t = &r->timer[i];
     if (!t) {
         struct host_timer *p = realloc(r->timer, (r->timers + 1) * sizeof *p);
         if (!p || r->timers == TIMERS)
-            return err_set(&r->err, -E2BIG, "a plugin has at most %u timers", TIMERS) - 1;
+            return host_fail(r, -E2BIG, "a plugin has at most %u timers", TIMERS);
         r->timer = p;
         t = &p[r->timers++];
     }

