@@ -624,6 +624,10 @@ bool store_line(void *arg, const json_t *o, struct err *err)
         for (unsigned i = 0; i < PST_COUNT(kinds); i++) {
             id = int_in(o, kinds[i]);
             b = id > 0 ? loader_batch(l, (uint64_t)id) : NULL;
+            if (b && b->state == L_FAILED && i == 3 && !strcmp(text_in(o, "is"), "cancelled")) {
+                b->state = L_CANCELLED; /* given up */
+                snprintf(b->why, sizeof b->why, "%s", text_in(o, "why"));
+            }
             if (!b || batch_over(b))
                 continue;
             if (i == 0)

@@ -351,6 +351,12 @@ static void succeeded(struct loader *l, struct ltask *t, struct lwork *k, const 
     json_decref(own);
 }
 
+static uint64_t memory_of(const struct loader *l, unsigned worker)
+{
+    return l->c.large_worker && worker == 0 && l->c.large_worker_memory ? l->c.large_worker_memory
+                                                                        : l->c.worker_memory;
+}
+
 void loader_worker_done(struct loader *l, unsigned worker, uint64_t task, int code, bool retryable,
                         const json_t *result, const char *text, uint64_t heap)
 {
@@ -367,7 +373,13 @@ void loader_worker_done(struct loader *l, unsigned worker, uint64_t task, int co
         succeeded(l, t, k, result);
     else {
         char why[LOADER_WHY];
-        snprintf(why, sizeof why, "%s", text && *text ? text : strerror(-code));
+        text = text && *text ? text : strerror(-code);
+        if (code == -ENOMEM && memory_of(l, worker))
+            snprintf(why, sizeof why,
+                     "%.250s; a worker may use %" PRIu64 " MB: raise worker_memory", text,
+                     load_plan_megabytes(memory_of(l, worker)));
+        else
+            snprintf(why, sizeof why, "%s", text);
         failed(l, t, code, retryable, why);
     }
 }
@@ -386,12 +398,11 @@ void loader_worker_beat(struct loader *l, unsigned worker, uint64_t task, uint64
     if (heap > t->heap)
         t->heap = heap;
     k->heap = heap;
-    uint64_t limit = l->c.large_worker && worker == 0 && l->c.large_worker_memory
-                         ? l->c.large_worker_memory
-                         : l->c.worker_memory;
+    uint64_t limit = memory_of(l, worker);
     if (limit && heap > limit && k->state == W_LIVE) {
         char why[200];
-        snprintf(why, sizeof why, "it held %" PRIu64 " MB, its limit is %" PRIu64 " MB",
+        snprintf(why, sizeof why,
+                 "it held %" PRIu64 " MB, its limit is %" PRIu64 " MB (worker_memory)",
                  load_plan_megabytes(heap), load_plan_megabytes(limit));
         kill_worker(l, worker, why);
     }

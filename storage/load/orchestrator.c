@@ -457,9 +457,31 @@ bool loader_resume(struct loader *l, uint64_t batch, struct err *err)
     return pause_set(l, batch, false, err);
 }
 
+/* One that failed is no trouble any more; what of its files is still there stays what it is. */
+static void give_up(struct loader *l, struct lbatch *b)
+{
+    char why[LOADER_WHY], subject[32];
+    snprintf(why, sizeof why, "given up by an operator; it had failed: %.300s", b->why);
+    snprintf(b->why, sizeof b->why, "%s", why);
+    b->state = L_CANCELLED;
+    store_state(l, b, "cancelled");
+    snprintf(subject, sizeof subject, "%" PRIu64, b->id);
+    alarm_clear(l, LOADER_ALARM_BATCH, subject);
+    for (uint64_t i = 0; l->done.slot && i <= l->done.mask; i++) {
+        const struct ldone *d = l->done.slot[i].value;
+        if (d && d->failed && d->batch == b->id && !lmap_get(&l->files, d->path))
+            alarm_clear(l, LOADER_ALARM_QUARANTINE, d->path);
+    }
+}
+
 bool loader_cancel(struct loader *l, uint64_t batch, struct err *err)
 {
-    struct lbatch *b = open_batch(l, batch, err);
+    struct lbatch *b = loader_batch(l, batch);
+    if (b && b->state == L_FAILED) {
+        give_up(l, b);
+        return true;
+    }
+    b = open_batch(l, batch, err);
     if (!b)
         return false;
     if (b->state == L_MOVING || b->state == L_FINISHING || b->state == L_ENDING)

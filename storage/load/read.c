@@ -121,7 +121,10 @@ static bool check_file(struct reading *x, const json_t *args, struct err *err)
 {
     const json_t *size = json_object_get(args, "size"), *mtime = json_object_get(args, "mtime");
     if (stat(x->file, &x->st))
-        return err_set(err, -errno, "%s: cannot be looked at: %s", x->file, strerror(errno));
+        return errno == ENOENT
+                   ? err_set(err, -ENOENT, "%s: it is gone from where it lay; deliver it again",
+                             x->file)
+                   : err_set(err, -errno, "%s: cannot be looked at: %s", x->file, strerror(errno));
     int64_t modified =
         (x->st.st_mtim.tv_sec - PST_EPOCH_OFFSET_S) * PST_SECOND_NS + x->st.st_mtim.tv_nsec;
     if (S_ISDIR(x->st.st_mode))
@@ -132,6 +135,24 @@ static bool check_file(struct reading *x, const json_t *args, struct err *err)
                    "%s: it is no longer the file that was seen (%lld bytes now); it is looked at "
                    "again",
                    x->file, (long long)x->st.st_size);
+}
+
+/* What is wrong with a file that was changed meanwhile is not what is wrong with the one that is
+ * there now. */
+static void changed_meanwhile(const struct reading *x, struct err *err)
+{
+    struct stat now;
+    if (!S_ISREG(x->st.st_mode) || err->code == -ECANCELED || err->code == -EBUSY)
+        return;
+    if (stat(x->file, &now)) {
+        if (errno == ENOENT)
+            err_set(err, -ENOENT, "%s: it is gone from where it lay; deliver it again", x->file);
+    } else if (now.st_size != x->st.st_size || now.st_ino != x->st.st_ino ||
+               now.st_mtim.tv_sec != x->st.st_mtim.tv_sec ||
+               now.st_mtim.tv_nsec != x->st.st_mtim.tv_nsec)
+        err_set(err, -EBUSY,
+                "%s: it was changed while it was read (%lld bytes now); it is looked at again",
+                x->file, (long long)now.st_size);
 }
 
 static bool stopped(const struct reading *x, struct err *err)
@@ -375,6 +396,8 @@ bool load_read_run(const json_t *args, const struct load_hooks *hooks,
     x.dir = json_string_value(json_object_get(args, "dir"));
     bool ok =
         x.file ? run(&x, args, result, err) : err_set(err, -EINVAL, "a read task without a file");
+    if (!ok && x.file)
+        changed_meanwhile(&x, err);
     if (x.plugin)
         hooks->plugin_sink_end(hooks->arg, x.plugin, false, NULL);
     if (x.state)

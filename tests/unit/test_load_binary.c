@@ -467,6 +467,58 @@ static void test_itch_damage(void **state)
     free(file.at);
 }
 
+/* ---- a file that somebody changes while it is read ---- */
+
+static void *changing_open(const struct load_reader_config *c, struct err *err)
+{
+    (void)err;
+    return (void *)(uintptr_t)c->path;
+}
+static bool changing_feed(void *path, const uint8_t *bytes, size_t n, bool last, size_t *used,
+                          struct err *err)
+{
+    (void)bytes;
+    (void)last;
+    *used = n;
+    if (strstr(path, "cut"))
+        assert_int_equal(truncate(path, 3), 0);
+    else if (strstr(path, "gone"))
+        assert_int_equal(unlink(path), 0);
+    return err_set(err, -EILSEQ, "a row is bad");
+}
+static void changing_close(void *path)
+{
+    (void)path;
+}
+
+/* What is wrong with what was there is not told of what is there now, which is looked at again. */
+static void test_changed_meanwhile(void **state)
+{
+    (void)state;
+    static const struct load_reader reader = {
+        .name = "itch50", .open = changing_open, .feed = changing_feed, .close = changing_close};
+    static const struct load_hooks changing = {.itch50 = &reader};
+    static const struct {
+        const char *name, *word;
+        int code;
+    } all[] = {{"same", "a row is bad", -EILSEQ},
+               {"cut", "it was changed while it was read (3 bytes now)", -EBUSY},
+               {"gone", "it is gone", -ENOENT}};
+    for (unsigned i = 0; i < PST_COUNT(all); i++) {
+        struct err err = {0};
+        json_t *result = NULL;
+        put(all[i].name, "0123456789", 10);
+        json_t *args =
+            json_pack("{s:s,s:s,s:o}", "file", path_of(all[i].name), "dir", path_of("never"),
+                      "recipe", recipe("itch50", "itch50", "{" ITCH_DATE "}"));
+        assert_false(load_read_run(args, &changing, NULL, &result, &err));
+        json_decref(args);
+        assert_int_equal(err.code, all[i].code);
+        if (!strstr(err.text, all[i].word))
+            fail_msg("%s: %s", all[i].name, err.text);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -483,8 +535,8 @@ static int teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_captures),
-                                       cmocka_unit_test(test_lines), cmocka_unit_test(test_itch),
-                                       cmocka_unit_test(test_itch_damage)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_captures), cmocka_unit_test(test_lines), cmocka_unit_test(test_itch),
+        cmocka_unit_test(test_itch_damage), cmocka_unit_test(test_changed_meanwhile)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -388,6 +388,37 @@ static void bad_file(void **state)
     }
 }
 
+/* A failed batch whose files nobody has: cancel gives it up, also over a restart. */
+static void given_up(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    kit_defaults(&k, 8);
+    k.trouble.bad = true;
+    start(&k);
+    kit_deliver(&k, "q_1of1.csv", "BAD\n");
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "status", "failed");
+    assert_int_equal(k.alarms[LOADER_ALARM_BATCH], 1);
+    kit_tell(&k, "q_1of1.csv", LOAD_GONE, false);
+    kit_run(&k, NS_PER_S);
+    assert_false(loader_retry(k.l, "1", &err));
+    assert_int_equal(k.alarms[LOADER_ALARM_BATCH], 1);
+    assert_true(loader_cancel(k.l, 1, &err));
+    kit_run(&k, NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_BATCH], 0);
+    assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 0);
+    kit_stop(&k);
+    start(&k);
+    kit_run(&k, NS_PER_S);
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "status", "cancelled");
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "why", "it had failed: ");
+    assert_int_equal(k.alarms[LOADER_ALARM_BATCH], 0);
+    assert_false(loader_cancel(k.l, 1, &err));
+    kit_end(&k);
+}
+
 /* Files that stand for themselves: what one of them did is no news about another; the batch is
  * named after them; a name that JSON cannot hold is told as such. */
 static void each_for_itself(void **state)
@@ -1345,6 +1376,7 @@ int main(void)
                                        cmocka_unit_test(bad_workers),
                                        cmocka_unit_test(full_workers),
                                        cmocka_unit_test(stale),
+                                       cmocka_unit_test(given_up),
                                        cmocka_unit_test(cancel_pause),
                                        cmocka_unit_test(by_hand),
                                        cmocka_unit_test(finished_files),
