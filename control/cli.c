@@ -23,6 +23,11 @@ static const struct verb {
      "TABLE[,TABLE...]|'*' [--sym S,T] [--where EXPR] [--columns LIST] [--from live|day|begin|P] "
      "[--durable] [--snapshot] [--conflate] [--marks] [--count N]",
      "Rows as they come, from the unix socket of kdb+ IPC.", cli_sub},
+    {"stream",
+     "NAME [KEY=VALUE...] [--full] [--group G] [--policy disconnect|resync] [--csv] [--count N] | "
+     "list | show",
+     "A streaming analytic: its state, then what changes it; or which there are, and which run.",
+     cli_stream},
     {"query-kill", "ID", "Stops a query that runs or waits.", cli_query_kill},
     {"log",
      "ls|verify|stat|dump|repair [FILE|DIR] [TABLE] [--from X] [--to Y] [--kind K,...] "

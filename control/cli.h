@@ -59,6 +59,7 @@ int view_queries(json_t *result);
 int view_clients(json_t *result);
 void cli_clients_line(json_t *subscribers); /* of the status screen */
 int cli_sub(struct cli *c, int argc, char **argv);
+int cli_stream(struct cli *c, int argc, char **argv);
 int view_plugin(json_t *result);
 int cli_user(struct cli *c, int argc, char **argv); /* penstock user */
 int cli_help(const char *verb);

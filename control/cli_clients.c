@@ -42,14 +42,17 @@ int view_clients(json_t *r)
     json_array_foreach(json_object_get(r, "clients"), i, c)
     {
         bool is = json_is_true(json_object_get(c, "slow"));
-        char state[32];
+        char state[32], tables[360];
+        const char *streams = json_text(c, "streams");
+        snprintf(tables, sizeof tables, "%s%s%s", json_text(c, "tables"),
+                 *json_text(c, "tables") && *streams ? "; " : "", streams);
         snprintf(state, sizeof state, "%s%s", json_text(c, "state"), is ? " SLOW" : "");
         slow |= is;
         print_table_row(&t, count(c, "id"), json_text(c, "user"), json_text(c, "address"),
-                        json_text(c, "port"), print_time(json_long(c, "since")), state,
-                        json_text(c, "tables"), print_bytes(json_long(c, "lag_bytes")),
-                        count(c, "lag_messages"), print_bytes(json_long(c, "sent_bytes")),
-                        count(c, "sent_rows"), json_text(c, "policy"), json_text(c, "stream"));
+                        json_text(c, "port"), print_time(json_long(c, "since")), state, tables,
+                        print_bytes(json_long(c, "lag_bytes")), count(c, "lag_messages"),
+                        print_bytes(json_long(c, "sent_bytes")), count(c, "sent_rows"),
+                        json_text(c, "policy"), json_text(c, "stream"));
     }
     if (i)
         print_table_end(&t);

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include "cli.h"
 #include "cli_print.h"
+#include "cli_rows.h"
 #include "core/civil.h"
 #include "core/clock.h"
 #include "kdb/ask.h"
 #include "kdb/link.h"
 #include "kdb/request.h"
-#include "storage/render.h"
 
 #define ANSWER_NS (10 * NS_PER_S)
 #define WAIT_NS   (60 * NS_PER_S) /* as good as any: it then waits on */
@@ -19,7 +19,7 @@ struct sub {
     struct cli *cli;
     const char *tables, *syms, *where, *columns, *from;
     bool durable, snapshot, conflate, counted;
-    bool marks; /* schemas too, which come for every table */
+    bool marks;    /* schemas too, which come for every table */
     uint64_t left; /* of --count */
     struct kdb_link link;
     char last[SCHEMA_NAME_MAX]; /* table of the header printed last */
@@ -96,130 +96,28 @@ static bool put_request(const struct sub *s, struct kdb_out *o)
     return kdb_frame_end(o, at);
 }
 
-/* ---- values ---- */
-
-struct cell { /* where a column stands */
-    struct kdb_object column;
-    struct kdb_items items;
-    struct kdb_texts texts;
-    uint32_t i;
-    bool more;
-};
-
-static void begin(struct cell *c, const struct kdb_object *column)
-{
-    *c = (struct cell){.column = *column};
-    if (column->type == PST_SYMBOL)
-        c->more = kdb_texts(column, &c->texts);
-    else if (column->type == KDB_LIST)
-        c->more = kdb_items(column, &c->items);
-}
-
-/* Text of the next value; *quoted: JSON wants quotes. */
-static const char *next(struct cell *c, char buf[RENDER_VALUE], uint32_t *len, bool *quoted)
-{
-    const struct kdb_object *o = &c->column;
-    const char *text = "";
-    *len = 0;
-    *quoted = true;
-    if (o->type == PST_SYMBOL) {
-        text = c->texts.text;
-        *len = c->texts.len;
-        if (c->i++)
-            return c->more && (c->more = kdb_texts_next(&c->texts))
-                       ? (*len = c->texts.len, c->texts.text)
-                       : "";
-        return text;
-    }
-    if (o->type == KDB_LIST) {
-        if (c->i++)
-            c->more = kdb_items_next(&c->items);
-        text = c->more ? kdb_object_text(&c->items.item, len) : NULL;
-        return text ? text : "";
-    }
-    unsigned width = kdb_object_width(o->type);
-    const uint8_t *p = o->data + (size_t)c->i++ * width;
-    if (o->type > 0 && width && !render_is_null((uint8_t)o->type, p)) {
-        *len = render_value((uint8_t)o->type, p, buf);
-        *quoted = o->type > PST_FLOAT || o->type == PST_GUID;
-        return buf;
-    }
-    *quoted = false;
-    return NULL;
-}
-
-static void put_json(const char *text, uint32_t len, bool quoted)
-{
-    if (!text) {
-        printf("null");
-    } else if (!quoted) {
-        printf("%.*s", (int)len, text);
-    } else {
-        json_t *s = json_stringn(text, len);
-        if (s)
-            json_dumpf(s, stdout, JSON_ENCODE_ANY);
-        else
-            printf("null"); /* no UTF-8 */
-        json_decref(s);
-    }
-}
-
-struct columns {
-    struct cell cell[SCHEMA_COLUMNS_MAX];
-    const char *name[SCHEMA_COLUMNS_MAX];
-    uint32_t len[SCHEMA_COLUMNS_MAX], n;
-};
-
-static bool column(void *arg, uint32_t i, const char *name, uint32_t len,
-                   const struct kdb_object *o)
-{
-    struct columns *c = arg;
-    if (i >= SCHEMA_COLUMNS_MAX)
-        return false;
-    begin(&c->cell[i], o);
-    c->name[i] = name;
-    c->len[i] = len;
-    c->n = i + 1;
-    return true;
-}
-
-static void print_row(const struct sub *s, struct columns *c, const char *table)
-{
-    char buf[RENDER_VALUE];
-    uint32_t len;
-    bool quoted;
-    if (s->cli->json)
-        printf("{\"table\":\"%s\"", table);
-    for (uint32_t i = 0; i < c->n; i++) {
-        const char *text = next(&c->cell[i], buf, &len, &quoted);
-        if (s->cli->json) {
-            printf(",\"%.*s\":", (int)c->len[i], c->name[i]);
-            put_json(text, len, quoted);
-        } else {
-            printf("%s%.*s", i ? "  " : "", text ? (int)len : 1, text ? text : "-");
-        }
-    }
-    printf(s->cli->json ? "}\n" : "\n");
-}
+/* ---- rows ---- */
 
 static bool rows(struct sub *s, const char *table, const struct kdb_object *data)
 {
-    struct kdb_table t;
     struct err err;
-    struct columns c = {0};
-    if (!kdb_table_view(&t, data, &err) || !kdb_table_each(&t, column, &c)) {
+    struct row_columns c;
+    enum rows_format f = s->cli->json ? ROWS_JSON : ROWS_TEXT;
+    if (!rows_begin(&c, data, &err)) {
         fprintf(stderr, "penstock: sub: a message that is no table: %s\n", err.text);
         return false;
     }
     if (!s->cli->json && strcmp(table, s->last) != 0) {
-        printf("# %s ", table);
-        for (uint32_t i = 0; i < c.n; i++)
-            printf(" %.*s", (int)c.len[i], c.name[i]);
+        printf("# %s  ", table);
+        rows_head(&c, f);
         printf("\n");
         snprintf(s->last, sizeof s->last, "%s", table);
     }
-    for (uint32_t i = 0; i < t.rows; i++) {
-        print_row(s, &c, table);
+    for (uint32_t i = 0; i < c.rows; i++) {
+        if (s->cli->json)
+            printf("{\"table\":\"%s\"", table);
+        rows_print(&c, f);
+        printf(s->cli->json ? "}\n" : "\n");
         if (s->counted && !--s->left)
             break;
     }
