@@ -84,12 +84,12 @@ bool host_journal_start(struct host *h, const json_t *start, struct err *err)
             int32_t of_point = day_at(h, h->replay_to);
             from = of_point != INT32_MIN && of_point < from ? of_point : from;
         }
-        /* no file of that day: its first frame is still to come, or is in the ring only */
+        /* no file of that day: all there is, or for a new source what is still to come */
         if (!cursor_seek_day(&h->cursor, from)) {
-            if (h->replay_to)
-                cursor_seek(&h->cursor, h->replay_to);
-            else
+            if (h->replay_to || !h->cursor.files)
                 seek_first(h);
+            else
+                cursor_seek_end(&h->cursor);
         }
     }
     h->position = h->cursor.position;
