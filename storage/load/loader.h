@@ -279,7 +279,7 @@ struct laction {
 };
 
 struct lalarm {
-    char *subject;
+    char *subject, *text;
     enum loader_alarm code;
 };
 

@@ -597,6 +597,23 @@ static void more_trouble(json_t *list, uint64_t files)
     json_array_append_new(list, json_string(text));
 }
 
+/* What is told of directories, workers and files that are not in staging any more. */
+static void alarmed(const struct loader *l, json_t *list)
+{
+    static const bool told[LOADER_ALARMS] = {[LOADER_ALARM_STAGING] = true,
+                                             [LOADER_ALARM_FINISH] = true,
+                                             [LOADER_ALARM_WORKER] = true,
+                                             [LOADER_ALARM_DEADLINE] = true};
+    for (unsigned i = 0; i < l->nalarms; i++) {
+        const struct lalarm *a = &l->alarm[i];
+        if (told[a->code] && a->code != LOADER_ALARM_STAGING)
+            trouble(list, "%s", a->text);
+        else if (told[a->code] ||
+                 (a->code == LOADER_ALARM_QUARANTINE && !lmap_get(&l->files, a->subject)))
+            trouble(list, "%s: %s", a->subject, a->text);
+    }
+}
+
 json_t *loader_status(const struct loader *l)
 {
     struct loader_figures f;
@@ -610,6 +627,7 @@ json_t *loader_status(const struct loader *l)
         trouble(list, "a disk is full: tasks wait %lld s: %s",
                 (long long)((l->space_until - l->mono) / NS_PER_S + 1),
                 l->space_why ? l->space_why : "");
+    alarmed(l, list);
     for (const struct lbatch *b = l->first; b; b = b->next) {
         const char *state = batch_state_name(b);
         if (!batch_over(b)) {

@@ -309,7 +309,7 @@ void alarm_set(struct loader *l, enum loader_alarm code, const char *subject, co
             return;
     l->alarm = realloc(l->alarm, (l->nalarms + 1) * sizeof *l->alarm);
     pst_must(l->alarm);
-    l->alarm[l->nalarms++] = (struct lalarm){text_of("%s", subject), code};
+    l->alarm[l->nalarms++] = (struct lalarm){text_of("%s", subject), text_of("%s", text), code};
     alarm_action(l, code, subject, true, text);
 }
 
@@ -318,6 +318,7 @@ void alarm_clear(struct loader *l, enum loader_alarm code, const char *subject)
     for (unsigned i = 0; i < l->nalarms; i++)
         if (l->alarm[i].code == code && !strcmp(l->alarm[i].subject, subject)) {
             free(l->alarm[i].subject);
+            free(l->alarm[i].text);
             l->alarm[i] = l->alarm[--l->nalarms];
             alarm_action(l, code, subject, false, "");
             return;

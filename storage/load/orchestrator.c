@@ -132,8 +132,10 @@ void loader_free(struct loader *l)
         free(l->out[i].subject);
         free(l->out[i].text);
     }
-    for (unsigned i = 0; i < l->nalarms; i++)
+    for (unsigned i = 0; i < l->nalarms; i++) {
         free(l->alarm[i].subject);
+        free(l->alarm[i].text);
+    }
     for (unsigned i = 0; i < l->nnames; i++)
         free(l->name[i]);
     free(l->name);
@@ -457,14 +459,18 @@ bool loader_resume(struct loader *l, uint64_t batch, struct err *err)
     return pause_set(l, batch, false, err);
 }
 
-/* One that failed is no trouble any more; what of its files is still there stays what it is. */
-static void give_up(struct loader *l, struct lbatch *b)
+/* One that failed, or files that lie in the quarantine: no trouble any more. What of its files is
+ * still in staging stays what it is. */
+static bool give_up(struct loader *l, struct lbatch *b)
 {
     char why[LOADER_WHY], subject[32];
-    snprintf(why, sizeof why, "given up by an operator; it had failed: %.300s", b->why);
-    snprintf(b->why, sizeof b->why, "%s", why);
-    b->state = L_CANCELLED;
-    store_state(l, b, "cancelled");
+    unsigned alarms = l->nalarms;
+    if (b->state == L_FAILED) {
+        snprintf(why, sizeof why, "given up by an operator; it had failed: %.300s", b->why);
+        snprintf(b->why, sizeof b->why, "%s", why);
+        b->state = L_CANCELLED;
+        store_state(l, b, "cancelled");
+    }
     snprintf(subject, sizeof subject, "%" PRIu64, b->id);
     alarm_clear(l, LOADER_ALARM_BATCH, subject);
     for (uint64_t i = 0; l->done.slot && i <= l->done.mask; i++) {
@@ -472,15 +478,14 @@ static void give_up(struct loader *l, struct lbatch *b)
         if (d && d->failed && d->batch == b->id && !lmap_get(&l->files, d->path))
             alarm_clear(l, LOADER_ALARM_QUARANTINE, d->path);
     }
+    return b->state == L_CANCELLED || l->nalarms < alarms;
 }
 
 bool loader_cancel(struct loader *l, uint64_t batch, struct err *err)
 {
     struct lbatch *b = loader_batch(l, batch);
-    if (b && b->state == L_FAILED) {
-        give_up(l, b);
+    if (b && (b->state == L_FAILED || b->state == L_PARTIAL) && give_up(l, b))
         return true;
-    }
     b = open_batch(l, batch, err);
     if (!b)
         return false;

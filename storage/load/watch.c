@@ -352,9 +352,7 @@ static bool opened(struct load_watch *w, struct directory *d, struct stat *st)
         d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (d->fd >= 0 && fstat(d->fd, st) == 0)
         return true;
-    char why[300];
-    snprintf(why, sizeof why, "%.200s: %s", d->path, strerror(errno));
-    lost(w, d, why);
+    lost(w, d, strerror(errno));
     return false;
 }
 

@@ -416,6 +416,14 @@ static void given_up(void **state)
     assert_cell(&k, LOADER_BATCHES, "batchID", "1", "why", "it had failed: ");
     assert_int_equal(k.alarms[LOADER_ALARM_BATCH], 0);
     assert_false(loader_cancel(k.l, 1, &err));
+    /* files that a batch went on without, and that are gone: the same */
+    k.rule[0].partial = true;
+    deliver(&k, "r_1of2.csv", 0, 10);
+    kit_deliver(&k, "r_2of2.csv", "BAD\n");
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_cell(&k, LOADER_BATCHES, "batchID", "2", "status", "partial");
+    assert_false(loader_cancel(k.l, 2, &err)); /* it is in staging: it is that, or goes */
+    assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 1);
     kit_end(&k);
 }
 
@@ -903,6 +911,17 @@ static void quarantine_directory(void **state)
     assert_file_says(&k, "/quarantine/each_bad.csv.reason", "BAD is no date");
     kit_tell(&k, "each_bad.csv", LOAD_GONE, false);
     assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 1);
+    /* what is in no staging directory is told too; nobody will deliver it: given up */
+    struct err err = {0};
+    json_t *status = loader_status(k.l);
+    const json_t *list = json_object_get(status, "trouble");
+    assert_int_equal(json_array_size(list), 1);
+    assert_non_null(strstr(json_string_value(json_array_get(list, 0)), "each_bad.csv: batch 1: "));
+    json_decref(status);
+    assert_true(loader_cancel(k.l, 1, &err));
+    kit_run(&k, NS_PER_S);
+    assert_int_equal(k.alarms[LOADER_ALARM_QUARANTINE], 0);
+    assert_false(loader_cancel(k.l, 1, &err));
     deliver(&k, "each_bad.csv", 10, 10);
     assert_true(kit_idle(&k, 100 * NS_PER_S));
     assert_rows(&k, 0, 20);
