@@ -191,9 +191,24 @@ static int64_t on_time(struct pst_rtp *r)
     (void)r;
     return journal_time;
 }
+static int on_processor(struct pst_rtp_registry *g, const struct pst_processor *p)
+{
+    (void)g;
+    (void)p;
+    return 0;
+}
+static int on_api(struct pst_rtp_registry *g, const struct pst_api *a)
+{
+    (void)g;
+    (void)a;
+    return 0;
+}
+
 static const struct pst_rtp_host bench_host = {.abi = PST_RTP_ABI,
                                                .size = sizeof bench_host,
                                                .analytic = on_analytic,
+                                               .processor = on_processor,
+                                               .api = on_api,
                                                .hooks = on_hooks,
                                                .result = on_result,
                                                .columns = on_columns,

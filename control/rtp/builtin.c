@@ -3,7 +3,7 @@
 
 const struct pst_rtp_host *pst_rtp_host;
 
-#define BUILTINS(X) X(filter) X(last) X(ohlc) X(vwap) X(rate) X(threshold) X(moncpu)
+#define BUILTINS(X) X(filter) X(last) X(ohlc) X(vwap) X(rate) X(threshold) X(moncpu) X(orders)
 
 #define X(name)                                                                                    \
     extern const struct pst_rtp_plugin name##_plugin;                                              \

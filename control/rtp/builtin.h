@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * builtin.h - the streaming analytics that penstock-rtp brings along. Each is a plugin like any
+ * builtin.h - the streaming analytics and the processor that penstock-rtp brings along. Each is a plugin like any
  * other, in one file that is written against the installed headers only and that also builds as a
  * shared object (README, "Built-in analytics"); here they are linked into the program. The host
  * loads each of them as it loads a file: its own struct pst_rtp, its own ids, its own hooks.

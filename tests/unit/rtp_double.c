@@ -350,9 +350,24 @@ static int hooks(struct pst_rtp_registry *g, const struct pst_hooks *h)
     return 0;
 }
 
+static int no_processor(struct pst_rtp_registry *g, const struct pst_processor *p)
+{
+    (void)g;
+    (void)p;
+    return 0; /* its tests have a host of their own */
+}
+static int no_api(struct pst_rtp_registry *g, const struct pst_api *a)
+{
+    (void)g;
+    (void)a;
+    return 0;
+}
+
 static const struct pst_rtp_host host = {.abi = PST_RTP_ABI,
                                          .size = sizeof host,
                                          .analytic = analytic,
+                                         .processor = no_processor,
+                                         .api = no_api,
                                          .hooks = hooks,
                                          .result = result,
                                          .columns = columns,
@@ -394,7 +409,9 @@ struct rtp_double *double_new(void)
 static struct pst_rtp *new_plugin(struct rtp_double *d)
 {
     struct pst_rtp *r = must(calloc(1, sizeof *r));
+    static const struct pst_hooks none = {.size = sizeof none};
     r->d = d;
+    r->hooks = &none;
     d->plugin[d->nplugins++] = r;
     return r;
 }
