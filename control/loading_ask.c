@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Questions that control puts for verbs and queries, answered on the loader thread. */
 #include <errno.h>
+#include <sys/stat.h>
 #include "core/clock.h"
 #include "loading_parts.h"
 
@@ -93,6 +94,16 @@ static const char **paths(json_t *list, unsigned *n)
     return p;
 }
 
+/* Workers do not follow links (load/input.h): said here, where the operator is. */
+static bool no_links(const char *const *path, unsigned n, struct err *err)
+{
+    struct stat st;
+    for (unsigned i = 0; i < n; i++)
+        if (path[i] && !lstat(path[i], &st) && S_ISLNK(st.st_mode))
+            return err_set(err, -ELOOP, "%s is a symbolic link: name the file itself", path[i]);
+    return true;
+}
+
 static json_t *add(struct loading *l, json_t *ask, struct err *err)
 {
     struct loader_add a = {.name = text_of(ask, "name"),
@@ -102,7 +113,8 @@ static json_t *add(struct loading *l, json_t *ask, struct err *err)
     uint64_t batch = 0;
     const char **p = paths(json_object_get(ask, "files"), &a.n);
     a.path = p;
-    bool ok = p ? loader_add(l->loader, &a, &batch, err) : err_set(err, -ENOMEM, "no memory");
+    bool ok = p ? no_links(p, a.n, err) && loader_add(l->loader, &a, &batch, err)
+                : err_set(err, -ENOMEM, "no memory");
     free(p);
     return ok ? json_pack("{s:s,s:I,s:i}", "done", "added", "batch", (json_int_t)batch, "files",
                           (int)a.n)

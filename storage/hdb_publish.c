@@ -98,6 +98,31 @@ static bool sync_file(struct io *io, const char *path, struct err *err)
     return r >= 0 || failed(err, r, path, "synced");
 }
 
+/* All files are on their way before the first one is waited for: the others are then mostly done
+ * with it. Errors come back from the sync. */
+static void sync_soon(struct io *io, const char *dir)
+{
+    struct names l;
+    struct io_stat st;
+    char path[1400];
+    if (!io->ops->fsync_soon || names_of(io, dir, &l) < 0)
+        return;
+    for (unsigned i = 0; i < l.n; i++) {
+        struct err ignored;
+        if (!join(path, sizeof path, dir, l.name[i], "", &ignored) ||
+            io->ops->stat(io, path, &st) < 0)
+            continue;
+        int fd = st.directory ? -1 : io->ops->open(io, path, O_RDONLY, 0);
+        if (st.directory)
+            sync_soon(io, path);
+        if (fd >= 0) {
+            io->ops->fsync_soon(io, fd);
+            io->ops->close(io, fd);
+        }
+    }
+    hdb_names_free(l.name, l.n);
+}
+
 /* Files (if asked) and all directories, the deepest first. */
 static bool sync_below(struct io *io, const char *dir, bool files, struct err *err)
 {
@@ -123,8 +148,14 @@ static bool sync_below(struct io *io, const char *dir, bool files, struct err *e
     return ok && (r >= 0 || failed(err, r, dir, "synced"));
 }
 
+void hdb_sync_soon(struct io *io, const char *dir)
+{
+    sync_soon(io, dir);
+}
+
 bool hdb_sync_tree(struct io *io, const char *dir, struct err *err)
 {
+    sync_soon(io, dir);
     return sync_below(io, dir, true, err);
 }
 

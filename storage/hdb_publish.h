@@ -94,5 +94,7 @@ bool hdb_lockfile_make(struct io *io, const char *path, struct err *err);
 void hdb_lockfile_remove(struct io *io, const char *path);
 
 /* Helpers of verbs and tests. */
-bool hdb_sync_tree(struct io *io, const char *dir, struct err *err);   /* files, then directories */
+bool hdb_sync_tree(struct io *io, const char *dir, struct err *err); /* files, then directories */
+void hdb_sync_soon(struct io *io,
+                   const char *dir); /* where several trees are to be synced: first */
 bool hdb_remove_tree(struct io *io, const char *dir, struct err *err); /* an absent one is fine */

@@ -133,6 +133,11 @@ static void sys_ahead(struct io *io, int fd, uint64_t offset, uint64_t len)
     (void)io;
     posix_fadvise(fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
 }
+static void sys_fsync_soon(struct io *io, int fd)
+{
+    (void)io;
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
 static int sys_sync_dir(struct io *io, const char *path)
 {
     (void)io;
@@ -266,6 +271,7 @@ const struct io_ops io_posix_ops = {
     .exchange = sys_exchange,
     .rmdir = sys_rmdir,
     .ahead = sys_ahead,
+    .fsync_soon = sys_fsync_soon,
     .list = sys_list,
     .free_space = sys_free_space,
     .dio_align = sys_dio_align,

@@ -79,6 +79,9 @@ struct io_ops {
     int (*rmdir)(struct io *, const char *path);
     /* Bytes that will be read soon: a hint, never waits. */
     void (*ahead)(struct io *, int fd, uint64_t offset, uint64_t len);
+    /* What the file holds is on its way to the disk: a hint before an fsync of many files, which
+     * then share what the disk does for one. Never waits for the disk. */
+    void (*fsync_soon)(struct io *, int fd);
 };
 
 struct io {

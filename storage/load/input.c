@@ -201,7 +201,7 @@ static bool unchanged(struct load_input *in, struct err *err)
     bool same = !fstat(in->raw.fd, &now) && now.st_size == was->st_size &&
                 now.st_mtim.tv_sec == was->st_mtim.tv_sec &&
                 now.st_mtim.tv_nsec == was->st_mtim.tv_nsec && in->raw.at == in->raw.size;
-    same = same && !stat(in->path, &named) && named.st_ino == was->st_ino &&
+    same = same && !lstat(in->path, &named) && named.st_ino == was->st_ino &&
            named.st_dev == was->st_dev;
     return same || changed(&in->raw, err);
 }
@@ -413,7 +413,10 @@ static bool open_raw(struct load_input *in, const char *path, const struct load_
         r->size = c->memory_bytes;
         return raw_buffers(r, err);
     }
-    r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a fifo must not hang it */
+    /* a fifo must not hang it; a name that became a link is another file */
+    r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+    if (r->fd < 0 && errno == ELOOP)
+        return err_set(err, -ELOOP, "%s: it is a symbolic link: links are not followed", path);
     if (r->fd < 0 || fstat(r->fd, &in->opened))
         return err_set(err, -errno, "%s: cannot be opened: %s", path, strerror(errno));
     if (!S_ISREG(in->opened.st_mode))

@@ -28,6 +28,10 @@
  * (a row that was not whole), then at least one new one, unless the end has come. LOAD_PAD bytes
  * behind them are readable (zero). *last: nothing follows.
  *
+ * LINKS. The name itself is never followed (-ELOOP): a delivery that was exchanged for a symbolic
+ * link after it was seen must not bring in another file of this machine. Directories above it may
+ * be links: they are the operator's.
+ *
  * One thread calls.
  */
 #pragma once

@@ -38,7 +38,7 @@ bool load_input_estimate(const char *path, double factor, uint64_t *bytes, struc
     uint8_t head[64];
     struct zip_entry e;
     struct err ignored;
-    r.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    r.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
     if (r.fd < 0 || fstat(r.fd, &st)) {
         err_set(err, -errno, "%s: cannot be opened: %s", path, strerror(errno));
         if (r.fd >= 0)

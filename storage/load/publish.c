@@ -539,12 +539,30 @@ static bool stage_date(const struct plan *p, struct date *d, const char *calenda
         m->source[0] = (struct hdb_source){
             .instance = p->instance, .first = p->commit, .end = p->commit + 1, .kind = "load"};
         m->nsources = 1;
-        ok = hdb_stage_fill(&d->stage, schemas, nschemas, m, err) &&
-             hdb_sync_tree(d->stage.io, d->stage.dir, err);
+        d->stage.files_synced = false; /* sync_dates does, all together */
+        ok = hdb_stage_fill(&d->stage, schemas, nschemas, m, err);
+        d->stage.files_synced = true;
+        if (ok)
+            hdb_sync_soon(d->stage.io, d->stage.dir);
     }
     free(m);
-    int r = ok ? d->stage.io->ops->sync_dir(d->stage.io, d->stage.dir) : 0;
-    return ok && (r >= 0 || failed(err, r, d->stage.dir, "synced"));
+    return ok;
+}
+
+/* A new date has a few files of every table that is declared: they are many, and small. */
+static bool sync_dates(const struct plan *p, const struct load_move *m, struct err *err)
+{
+    for (unsigned i = 0; i < p->ndates; i++) {
+        const struct hdb_stage *s = &p->date[i].stage;
+        if (m->beat)
+            m->beat(m->beat_arg);
+        if (s->fresh && !hdb_sync_tree(s->io, s->dir, err))
+            return false;
+        int r = s->io->ops->sync_dir(s->io, s->dir);
+        if (r < 0)
+            return failed(err, r, s->dir, "synced");
+    }
+    return true;
 }
 
 /* The directories above the stages: what is in them was made by workers. */
@@ -576,7 +594,7 @@ static bool publish(struct plan *p, struct io *io, struct hdb *h, const struct l
         if (!stage_date(p, &p->date[i], calendar, schemas, nschemas, &out->rows, err))
             return false;
     }
-    if (!sync_above(p, err))
+    if (!sync_dates(p, m, err) || !sync_above(p, err))
         return false;
     PST_FAULT("load.staged");
     if (!intent_write(io, h, p, err))

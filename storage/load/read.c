@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "content_hash.h"
 #include "core/clock.h"
 #include "load/digest.h"
@@ -116,15 +118,24 @@ static bool check_digest(struct reading *x, const char *want, struct err *err)
                    x->file, text, want);
 }
 
+/* What lies there by that name: links are not followed (input.h). */
+static bool look(const char *path, struct stat *st, struct err *err)
+{
+    if (lstat(path, st))
+        return errno == ENOENT
+                   ? err_set(err, -ENOENT, "%s: it is gone from where it lay; deliver it again",
+                             path)
+                   : err_set(err, -errno, "%s: cannot be looked at: %s", path, strerror(errno));
+    return !S_ISLNK(st->st_mode) ||
+           err_set(err, -ELOOP, "%s: it is a symbolic link: links are not followed", path);
+}
+
 /* From a first look to the next reads the file is what the orchestrator saw. */
 static bool check_file(struct reading *x, const json_t *args, struct err *err)
 {
     const json_t *size = json_object_get(args, "size"), *mtime = json_object_get(args, "mtime");
-    if (stat(x->file, &x->st))
-        return errno == ENOENT
-                   ? err_set(err, -ENOENT, "%s: it is gone from where it lay; deliver it again",
-                             x->file)
-                   : err_set(err, -errno, "%s: cannot be looked at: %s", x->file, strerror(errno));
+    if (!look(x->file, &x->st, err))
+        return false;
     int64_t modified =
         (x->st.st_mtim.tv_sec - PST_EPOCH_OFFSET_S) * PST_SECOND_NS + x->st.st_mtim.tv_nsec;
     if (S_ISDIR(x->st.st_mode))
@@ -204,9 +215,14 @@ static bool directory_hash(const char *path, uint64_t *bytes, struct hash128 *ha
     char *name[FILES];
     unsigned n = 0;
     bool ok = true;
-    DIR *d = opendir(path);
-    if (!d)
-        return err_set(err, -errno, "%s: cannot be read: %s", path, strerror(errno));
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        int e = errno;
+        if (fd >= 0)
+            close(fd);
+        return err_set(err, -e, "%s: cannot be read: %s", path, strerror(e));
+    }
     struct dirent *e;
     while (ok && (e = readdir(d))) {
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
@@ -227,7 +243,9 @@ static bool directory_hash(const char *path, uint64_t *bytes, struct hash128 *ha
         struct stat st;
         uint64_t size = 0;
         snprintf(file, sizeof file, "%s/%s", path, name[i]);
-        if (ok && !lstat(file, &st) && S_ISREG(st.st_mode)) {
+        if (ok && !look(file, &st, err))
+            ok = false;
+        else if (ok && S_ISREG(st.st_mode)) {
             hash128_of(name[i], strlen(name[i]), &h[1]);
             ok = load_file_hash(file, &size, &h[2], err);
             hash128_of(h, sizeof h, &h[0]);
@@ -422,8 +440,8 @@ bool load_hash_run(const json_t *args, struct load_progress *progress, json_t **
     char text[33];
     if (!file)
         return err_set(err, -EINVAL, "a hash task without a file");
-    if (stat(file, &st))
-        return err_set(err, -errno, "%s: cannot be looked at: %s", file, strerror(errno));
+    if (!look(file, &st, err))
+        return false;
     if (S_ISDIR(st.st_mode) ? !directory_hash(file, &bytes, &hash, err)
                             : !load_file_hash(file, &bytes, &hash, err))
         return false;

@@ -259,7 +259,8 @@ static bool put_strings(struct load_save *s, struct save_part *p, unsigned col,
     for (uint32_t i = 0, k = 0; i < n; i++) {
         if (pst_unlikely(v[i].len > LOAD_STRING_BYTES))
             return err_set(err, -EILSEQ,
-                           "column %s has a text of %u bytes; a string has at most %u",
+                           "row %llu, column %s: a text of %u bytes; a string has at most %u",
+                           (unsigned long long)s->table[p->table].rows + i + 1,
                            s->table[p->table].schema->col[col].name, v[i].len, LOAD_STRING_BYTES);
         if (!put(s, p, more, b->heap + v[i].at, v[i].len, err))
             return false;

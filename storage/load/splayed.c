@@ -147,7 +147,7 @@ static bool find_domain(const struct splayed *x, struct domain *d)
         snprintf(path, sizeof path, "%s%s/%s", x->c.path, places[i], d->name);
         /* in the directory itself a file of that name is usually the column `sym` */
         uint8_t head[4] = {0};
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         bool is = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && read(fd, head, 4) == 4 &&
                   head[0] == 0xFF && head[1] == 1 && head[2] == PST_SYMBOL;
         if (fd >= 0)

@@ -419,6 +419,10 @@ static void test_files(void **state)
     assert_int_equal(read_file("dir", &err), -EISDIR);
     assert_int_equal(mkfifo(path_of("fifo"), 0600), 0); /* does not hang */
     assert_int_equal(read_file("fifo", &err), -EINVAL);
+    put("other", "secret\n", 7);
+    assert_int_equal(symlink("other", path_of("link")), 0);
+    assert_int_equal(read_file("link", &err), -ELOOP);
+    assert_non_null(strstr(err.text, "link: it is a symbolic link"));
     put("empty", "", 0);
     assert_int_equal(read_file("empty", &err), 0);
     put("text", text.at, text.n);

@@ -5,7 +5,9 @@
  * nothing, behind it everything once whoever takes the lock next has cleaned up - and doing it
  * again says that it is in.
  */
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include "batch_kit.h"
 #include "core/crc.h"
 #include "mortal_io.h"
@@ -255,6 +257,74 @@ static void tables_that_exist(void **state)
     kit_close(&r.t);
 }
 
+/* What was synced, by inode. */
+static struct synced {
+    uint64_t ino;
+    unsigned times, soon;
+} synced[512];
+
+static struct synced *synced_of(struct io *io, int fd)
+{
+    struct io_stat st;
+    unsigned i = 0;
+    assert_true(mortal_of(io)->real->ops->fstat(mortal_of(io)->real, fd, &st) >= 0);
+    while (synced[i].ino && synced[i].ino != st.ino)
+        assert_true(++i < PST_COUNT(synced));
+    synced[i].ino = st.ino;
+    return &synced[i];
+}
+static int note_fsync(struct io *io, int fd)
+{
+    synced_of(io, fd)->times++;
+    return mortal_of(io)->real->ops->fsync(mortal_of(io)->real, fd);
+}
+static void note_soon(struct io *io, int fd)
+{
+    synced_of(io, fd)->soon++;
+    mortal_of(io)->real->ops->fsync_soon(mortal_of(io)->real, fd);
+}
+
+/* A new date has a few small files of every table: each is waited for once, when all are on their
+ * way. */
+static void small_files_once(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct mortal_io mortal;
+    struct load_moved out;
+    unsigned files = 0;
+    make(&r, true);
+    put_back(&r);
+    mortal_make(&mortal, r.t.k.io, 0);
+    mortal.ops.fsync = note_fsync;
+    mortal.ops.fsync_soon = note_soon;
+    attempt(&r, &mortal.io, 9, &out);
+    assert_int_equal(out.verdict, LOAD_DONE);
+    for (int day = 0; day < 2; day++) {
+        char dir[300], text[CIVIL_TEXT], path[600];
+        snprintf(dir, sizeof dir, "%s/%s/empty", r.t.root, civil_format(LK_DAY + day, text));
+        DIR *d = opendir(dir);
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d));) {
+            struct stat st;
+            snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+            assert_false(stat(path, &st));
+            if (!S_ISREG(st.st_mode))
+                continue;
+            unsigned i = 0;
+            while (i < PST_COUNT(synced) && synced[i].ino != st.st_ino)
+                i++;
+            assert_true(i < PST_COUNT(synced));
+            assert_int_equal(synced[i].times, 1);
+            assert_true(synced[i].soon >= 1);
+            files++;
+        }
+        closedir(d);
+    }
+    assert_int_equal(files, 2 * 7); /* four columns and the texts of one, .d, .pstmeta */
+    kit_close(&r.t);
+}
+
 /* Directories of batches that nobody claims go, those of others and of the newest intent stay. */
 static void swept(void **state)
 {
@@ -319,6 +389,7 @@ int main(void)
         cmocka_unit_test_prestate(a_date_that_is_new, &refuse),
         cmocka_unit_test_prestate(tables_that_exist, &die),
         cmocka_unit_test_prestate(tables_that_exist, &refuse),
+        cmocka_unit_test(small_files_once),
         cmocka_unit_test(swept),
         cmocka_unit_test(intents),
     };

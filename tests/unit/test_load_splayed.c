@@ -367,6 +367,26 @@ static void test_bad(void **state)
     struct err err;
     assert_null(run(path_of("bad/none"), columns, "", &err));
     assert_int_equal(err.code, -ENOENT);
+    assert_false(symlink("t", path_of("bad/l"))); /* neither the table nor a column of it */
+    refused(path_of("bad/l"), columns, "", -ELOOP, "links are not followed");
+    names("bad/t", d, 3);
+    char column[200];
+    snprintf(column, sizeof column, "%s", path_of("bad/t/n"));
+    assert_false(rename(column, path_of("bad/n")) || symlink("../n", column));
+    refused(path_of("bad/t"), columns, "", -ELOOP, "bad/t/n: it is a symbolic link");
+    /* a text that no journal and no partition takes: known here, not when it is indexed */
+    static const char *const texts[] = {"time", "sym", "text"};
+    static char much[LOAD_STRING_BYTES + 10];
+    memset(much, 'x', sizeof much);
+    assert_true(!mkdir(path_of("bad/s"), 0700));
+    names("bad/s", texts, 3);
+    make("bad/s", "time", PST_TIMESTAMP, time, 3, NULL, 0);
+    make("bad/s", "sym", PST_SYMBOL, (int64_t[]){0, 1, 2}, 3, NULL, 0);
+    make("bad/s", "text", PST_STRING, (int64_t[]){2, 3 + LOAD_STRING_BYTES, sizeof much}, 3, much,
+         sizeof much);
+    const char *with = "[\"time\",\"timestamp\"],[\"sym\",\"symbol\"],[\"text\",\"string\"]";
+    refused(path_of("bad/s"), with, "", -EILSEQ,
+            "row 2, column text: a text of 65536 bytes; a string has at most 65535");
     put(path_of("bad/file"), "x", 1);
     assert_null(run(path_of("bad/file"), columns, "", &err));
 }
