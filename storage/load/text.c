@@ -4,6 +4,9 @@
 #include "load/text_parts.h"
 
 #define WINDOW_MIN 64u
+#define ROW_LEAST                                                                                  \
+    4096u /* row after row that does not end: so much of each is looked at, at least */
+#define WARY 512u
 
 /* ---- the window ---- */
 
@@ -61,7 +64,7 @@ struct load_text *load_text_open(const struct load_reader_config *c, size_t byte
     t->block = t->batch.block = load_block_create(&r->tables[0], 0, 0, err);
     bytes = bytes ? bytes : TEXT_WINDOW;
     bytes = bytes < WINDOW_MIN ? WINDOW_MIN : bytes > TEXT_ROW_MAX ? TEXT_ROW_MAX : bytes;
-    t->piece = (uint32_t)bytes;
+    t->piece = t->wary = (uint32_t)bytes;
     if (!t->block || !window(t, t->piece)) {
         if (t->block)
             no_memory(err);
@@ -163,7 +166,9 @@ static bool reject_line(struct load_text *t, int reason, struct err *err)
     if (!t->c.rejects.reject(t->c.rejects.arg, &r, err))
         return false;
     t->narrow = t->used;
-    t->limit = TEXT_WINDOW;
+    t->limit = t->limit > TEXT_WINDOW ? TEXT_WINDOW
+               : t->limit > ROW_LEAST ? t->limit / 2
+                                      : t->limit;
     t->discard = !end;
     drop(t, n + (end != NULL), end != NULL);
     return true;
@@ -173,7 +178,7 @@ static bool reject_line(struct load_text *t, int reason, struct err *err)
 static bool run(struct load_text *t, bool last, struct err *err)
 {
     const struct text_kernels *k = text_kernels();
-    uint32_t piece = t->piece;
+    uint32_t piece = t->wary;
     if (!t->begun && !begin(t, err))
         return false;
     while (pass_lines(t) && t->used) {
@@ -196,7 +201,7 @@ static bool run(struct load_text *t, bool last, struct err *err)
                        window(t, 2 * t->room < t->limit ? 2 * t->room : t->limit) || no_memory(err);
             if (!reject_line(t, n < t->limit ? TEXT_OPEN : TEXT_LONG_ROW, err))
                 return false;
-            piece = t->piece;
+            piece = t->wary;
             continue;
         }
         uint32_t done = x->mark[x->row[x->rows - 1] - 1] + 1, stop = 0;
@@ -204,9 +209,15 @@ static bool run(struct load_text *t, bool last, struct err *err)
             return false;
         done = stop ? stop : done;
         drop(t, done < t->used ? done : t->used, x->lines - count_lines(t->win + done, n - done));
+        if (stop)
+            t->wary = t->piece < WARY ? t->piece : WARY;
+        else {
+            t->wary = t->wary < t->piece / 2 ? t->wary * 2 : t->piece;
+            t->limit = t->limit < TEXT_WINDOW ? TEXT_WINDOW : t->limit;
+        }
         if (whole && !last && !stop)
             return true;
-        piece = t->piece;
+        piece = t->wary;
     }
     return true;
 }

@@ -162,6 +162,7 @@ struct load_text {
     char *memory, *win;
     uint32_t used, room;
     uint32_t piece; /* bytes indexed at a time, while rows are shorter */
+    uint32_t wary;  /* the same, behind a quote that stood where it should not: less of it is lost */
     uint32_t limit; /* of a row: less than TEXT_ROW_MAX until `narrow` more bytes went by */
     uint64_t narrow;
     bool begun, discard; /* the first bytes were looked at; up to the next '\n' all goes */
