@@ -81,12 +81,12 @@ static bool inner_plan(struct sub *s, const select_tree *t, struct plan **out)
         return false;
     }
     uint32_t n = p->noutputs - p->nhidden;
-    if (p->call || n != s->n) {
+    bool call = p->call;
+    if (call || n != s->n) {
         plan_free(p);
         return query_error_set(e, QUERY_TYPE, s->pos,
-                               p->call
-                                   ? "a named query cannot stand in an inner SELECT"
-                                   : "IN compares %u value%s with the %u column%s of its SELECT",
+                               call ? "a named query cannot stand in an inner SELECT"
+                                    : "IN compares %u value%s with the %u column%s of its SELECT",
                                s->n, s->n == 1 ? "" : "s", n, n == 1 ? "" : "s");
     }
     *out = p;
