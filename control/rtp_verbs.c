@@ -93,7 +93,7 @@ json_t *rtp_table_json(const void *body, size_t n, struct err *err)
         kdb_object_view(&o, body, KDB_LITTLE);
         ok = kdb_table_view(&t, &o, err) && kdb_table_each(&t, column, &c);
     }
-    int64_t count = ok ? kdb_object_rows(&o) : 0;
+    int64_t count = ok ? t.rows : 0;
     for (int64_t i = 0; i < count && i < ROWS_MAX; i++) {
         json_t *row = json_array();
         for (uint32_t k = 0; k < c.n; k++)

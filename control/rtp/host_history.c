@@ -10,7 +10,8 @@
 #include "core/clock.h"
 #include "host.h"
 
-#define MEET_NS (5 * NS_PER_S) /* of silence, on the way to a cut */
+#define BEHIND_NS (1 * NS_PER_S) /* for memory to come to where the process is */
+#define MEET_NS   (5 * NS_PER_S) /* of silence, on the way to a cut */
 
 /* ---- the cut ---- */
 
@@ -24,6 +25,24 @@ static bool journal_moves(struct host *h)
     return host_emit_credit(h);
 }
 
+/* 1: a cut that can be met. 0: memory is still behind. -1: err. */
+static int cut_ask(struct host *h, struct err *err)
+{
+    h->cut_here = false;
+    host_say(h, RTP_WIRE_CUT_WANTED, 0, h->position, NULL, 0, 0);
+    host_wait(h, cut_came);
+    if (!h->cut) {
+        err_set(err, -EAGAIN, "%s",
+                *h->cut_refused ? h->cut_refused : "the rows in memory are not to be had");
+        return -1;
+    }
+    if (h->cut->flags & CUT_REBUILDING) {
+        err_set(err, -EAGAIN, "memory is still being rebuilt from the log; try again later");
+        return -1;
+    }
+    return h->cut->position >= h->position;
+}
+
 bool host_cut_take(struct host *h, struct err *err)
 {
     if (h->cut)
@@ -32,19 +51,15 @@ bool host_cut_take(struct host *h, struct err *err)
         return err_set(err, -ENOTSUP,
                        "the rows in memory are not to be had (the kernel could not seal them: set "
                        "hugepages: off)");
-    h->cut_here = false;
     host_emit_flush(h, false);
-    host_say(h, RTP_WIRE_CUT_WANTED, 0, h->position, NULL, 0, 0);
-    host_wait(h, cut_came);
-    if (!h->cut)
-        return err_set(err, -EAGAIN, "%s",
-                       *h->cut_refused ? h->cut_refused : "the rows in memory are not to be had");
-    if (h->cut->flags & CUT_REBUILDING) {
-        err_set(err, -EAGAIN, "memory is still being rebuilt from the log; try again later");
-    } else if (h->cut->position < h->position) {
-        err_set(err, -EAGAIN, "memory is behind; try again later");
-    } else {
-        int64_t end = clock_monotonic() + MEET_NS;
+    int64_t end = clock_monotonic() + BEHIND_NS;
+    int met;
+    while ((met = cut_ask(h, err)) == 0 && clock_monotonic() < end) { /* a moment behind: usual */
+        host_cut_drop(h);
+        nanosleep(&(struct timespec){.tv_nsec = NS_PER_MS}, NULL);
+    }
+    if (met > 0) {
+        end = clock_monotonic() + MEET_NS;
         while (h->cursor.position < h->cut->position && clock_monotonic() < end) {
             if (host_journal_step(h, h->cut->position))
                 end = clock_monotonic() + MEET_NS;
@@ -55,6 +70,8 @@ bool host_cut_take(struct host *h, struct err *err)
         if (h->cursor.position == h->cut->position)
             return true;
         err_set(err, -EAGAIN, "memory and the journal do not meet; try again later");
+    } else if (met == 0) {
+        err_set(err, -EAGAIN, "memory is behind; try again later");
     }
     host_cut_drop(h);
     return false;
