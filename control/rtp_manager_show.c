@@ -177,9 +177,10 @@ struct message *show_analytics(struct rtp_manager *m, const struct user *u)
                 continue;
             add_text(&c[0], name);
             add_text(&c[1], m->group[g].name);
-            add_text(&c[2], json_is_true(json_object_get(a, "full")) ? "full"
-                            : json_array_size(key)                   ? "delta"
-                                                                     : "events");
+            add_text(&c[2], json_is_true(json_object_get(a, "full"))      ? "full"
+                            : json_array_size(key)                        ? "delta"
+                            : json_is_null(json_object_get(a, "columns")) ? "" /* by parameters */
+                                                                          : "events");
             join_names(key, text, sizeof text);
             add_text(&c[3], text);
             add_text(&c[4], rtp_params_about(json_object_get(a, "parameters"), text, sizeof text));

@@ -255,13 +255,11 @@ static bool dict_of(struct kdb_request *r, const struct node *nodes, const struc
         return false;
     x = (struct kdb_names){.form = LITERAL, .text = v->text, .len = v->len};
     x.count = v->kind == NODE_SYMBOLS ? occurrences(v->text, v->len, '`') : 0;
-    if (n.count > 1 || v->enlisted) { /* `a`b!`c`d; (enlist `a)!enlist `b */
-        struct node one = *v;
-        one.enlisted = false;
-        return x.count ? x.count == n.count && symbol_atoms(r, &x)
-                       : n.count == 1 && object_of(r, nodes, &one);
-    }
-    return n.count == 1 && object_of(r, nodes, v); /* `a!x */
+    struct node one = *v; /* (enlist `a)!enlist x; leniently also `a!x */
+    one.enlisted = false;
+    if (n.count == 1)
+        return object_of(r, nodes, &one);
+    return x.count == n.count && !v->enlisted && symbol_atoms(r, &x); /* `a`b!`c`d */
 }
 
 bool object_of(struct kdb_request *r, const struct node *nodes, const struct node *a)

@@ -224,6 +224,7 @@ void connection_bury(struct connection *c)
         unlist(&t->ready, c, offsetof(struct connection, ready));
     if (c->is_waiting)
         unlist(&t->waiting, c, offsetof(struct connection, waiting));
+    streams_gone(c); /* their lines of the access log before its own */
     struct access_entry e = connection_entry(c, c->user ? ACCESS_CLOSE : ACCESS_REFUSE);
     e.user = c->user ? c->user->name : *c->tried ? c->tried : NULL;
     e.reason = *c->why ? c->why : "closed by the client";
@@ -236,7 +237,6 @@ void connection_bury(struct connection *c)
         atomic_fetch_add_explicit(&s->refused, 1, memory_order_relaxed);
         server_known(s, &c->from);
     }
-    streams_gone(c);
     subscribe_end(c);
     unlist(&t->bucket[c->id % BUCKETS], c, offsetof(struct connection, bucket));
     if (c->answer)

@@ -43,6 +43,7 @@ static void bind_face(struct streams *s, struct stream_member *x, uint64_t face)
 {
     struct stream_member **b = &s->face[face % BUCKETS_OF];
     x->face = face;
+    x->since = s->p->time;
     x->by_face = *b;
     x->place = b;
     if (x->by_face)
@@ -106,6 +107,7 @@ static void take_out(struct connection *c, struct stream_member *x)
         struct access_entry e = connection_entry(c, ACCESS_UNSUBSCRIBE);
         e.text = text;
         e.outcome = true;
+        e.duration_ns = c->t->time - x->since;
         e.rows = (int64_t)x->rows;
         e.bytes = (int64_t)x->bytes;
         access_log(c->t->server->access, &e);

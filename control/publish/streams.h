@@ -42,6 +42,7 @@ struct stream_member {
     bool resync;  /* its state is a new one: say so */
     char *tables; /* what it reads; NULL: all */
     uint64_t rows, bytes, messages;
+    int64_t since; /* UTC */
     char name[];
 };
 
