@@ -67,6 +67,21 @@ static void check_load_functions(struct check *k)
     }
 }
 
+/* Plugins and libraries of real-time processes are foreign code, too. */
+static void check_rtp(struct check *k)
+{
+    struct err why;
+    for (uint32_t i = 0; i < k->config->rtp.count; i++) {
+        const struct config_rtp *g = &k->config->rtp.at[i];
+        for (uint32_t n = 0; n < g->plugins.count; n++)
+            if (!k->machine->plugin(g->plugins.at[n], &why))
+                FIND(k, SAFE_RTP, g->name, check_text(k, "%s", why.text));
+        for (uint32_t n = 0; n < g->libraries.count; n++)
+            if (!k->machine->plugin(g->libraries.at[n].file, &why))
+                FIND(k, SAFE_RTP, g->name, check_text(k, "%s", why.text));
+    }
+}
+
 static void check_safety(struct check *k)
 {
     const struct config *c = k->config;
@@ -78,6 +93,7 @@ static void check_safety(struct check *k)
     for (uint32_t i = 0; i < c->plugins.count; i++)
         if (!k->machine->plugin(c->plugins.at[i], &why))
             FIND(k, SAFE_PLUGIN, check_text(k, "%s", why.text));
+    check_rtp(k);
     const struct {
         const char *key, *text;
         int kind;

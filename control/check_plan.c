@@ -96,6 +96,22 @@ static void plan_loader(struct check *k, int64_t have)
              check_text(k, "%s", print_bytes(all)), check_text(k, "%s", print_bytes(have)));
 }
 
+static void plan_rtp(struct check *k, int64_t have)
+{
+    int64_t all = 0, processes = 0;
+    for (uint32_t i = 0; i < k->config->rtp.count; i++) {
+        processes += k->config->rtp.at[i].processes;
+        all += k->config->rtp.at[i].processes * k->config->rtp.at[i].memory;
+    }
+    if (!processes)
+        return;
+    fprintf(k->plan, "  real time  %lld processes, %s of memory at most\n", (long long)processes,
+            print_bytes(all));
+    if (have > 0 && all > have / 2)
+        FIND(k, PLAN_RTP, check_text(k, "%s", print_bytes(all)),
+             check_text(k, "%s", print_bytes(have)));
+}
+
 static void plan_memory(struct check *k, uint64_t ring)
 {
     const struct config *c = k->config;
@@ -144,6 +160,7 @@ static void plan_memory(struct check *k, uint64_t ring)
              check_text(k, "%s", print_bytes(left)));
     plan_rdb(k, have);
     plan_loader(k, have);
+    plan_rtp(k, have);
 }
 
 static void plan_disk(struct check *k)

@@ -350,6 +350,8 @@ static const struct change changes[] = {
     {CHECK_PLAN_DISK, 0, 0, 0, log_small, "/data/log lasts 0.4 days at 230.4 GB a day"},
     {CHECK_PLAN_RDB, METAL "rdb_memory: 256G\n", 0, 0, 0,
      "rdb_memory 256 GiB holds 1.0 days of rows, and at an end of day two are in it"},
+    {CHECK_PLAN_RTP, METAL "rtp: {agg: {processes: 16, memory: 64G}}\n", 0, 0, 0,
+     "real-time processes may use 1.0 TiB"},
     {CHECK_PLAN_LOADER,
      METAL "load: {staging: [/data/in], workers: 64, worker_memory: 64G}\ndatabase: /data/hdb\n", 0,
      0, 0, "64 workers may use 4.0 TiB"},
@@ -525,6 +527,10 @@ static const struct change changes[] = {
      "buffer_function: function file /x/bad.so belongs to uid 4711"},
     {CHECK_SAFE_PLUGIN, METAL "plugins: [/x/good.so, /x/bad.so]\n", 0, 0, 0,
      "plugin /x/bad.so belongs to uid 4711; its queries would not be there"},
+    {CHECK_SAFE_RTP, METAL "rtp: {agg: {plugins: [/x/good.so, /x/bad.so]}}\n", 0, 0, 0,
+     "rtp.agg: plugin /x/bad.so belongs to uid 4711"},
+    {CHECK_SAFE_RTP, METAL "rtp: {agg: {libraries: {a: /x/bad.so}}}\n", 0, 0, 0,
+     "take it out of rtp.agg"},
     {CHECK_SAFE_LOAD,
      METAL "load: {staging: [/data/in], files: {f: {match: x, table: t,"
            " post_read_function: '/x/bad.so:f'}}}\ndatabase: /data/hdb\n"
