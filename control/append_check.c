@@ -18,7 +18,8 @@ static bool frame_of(const struct append_block *b, unsigned i, uint32_t left, st
     if (b->texts_bytes % 8 || b->texts_bytes > APPEND_TEXTS_BYTES ||
         b->texts_bytes > b->bytes - sizeof *b)
         return bad(err, i, "its texts are longer than the block, or than allowed");
-    if (append_record_bytes(b) > APPEND_BLOCK_BYTES || b->zero[0] || b->zero[1] || b->zero[2])
+    if (append_record_bytes(b) > APPEND_BLOCK_BYTES || b->zero[0] || b->zero[1] ||
+        b->flags & ~APPEND_AS_LOGGED)
         return bad(err, i,
                    "its records are longer than allowed, or its head is not zero where it must");
     struct inject_batch head = {.new_syms = b->texts, .syms_bytes = b->texts_bytes};

@@ -160,6 +160,14 @@ bool append_open(struct append_client *a, const char *socket, const char *source
     const char *instance = json_string_value(json_object_get(r, "instance"));
     snprintf(a->instance, sizeof a->instance, "%s", instance ? instance : "");
     a->dates = json_is_true(json_object_get(r, "dates"));
+    json_array_foreach(json_object_get(r, "derived"), i, x)
+    {
+        const char *name = json_string_value(x);
+        const struct schema *s = name ? schema_set_find(a->schemas, name) : NULL;
+        a->derives |= s != NULL;
+        if (s)
+            a->derived[s->id] = true;
+    }
     json_array_foreach(json_object_get(r, "have"), i, x) if (i < SOURCE_ISLANDS)
     {
         b->have.island[b->have.islands++] = (struct source_range){point_of(x, 0), point_of(x, 2)};
@@ -299,6 +307,7 @@ static bool seal(struct append_client *a)
                                 .texts_bytes = texts,
                                 .day = a->dates ? b->day : 0};
     if (*a->source) {
+        head.flags = a->as_logged ? APPEND_AS_LOGGED : 0;
         head.after = b->from.position;
         head.after_row = b->from.row;
         head.position = b->cur.position;

@@ -51,8 +51,11 @@ struct append_client {
     struct schema_set *schemas;       /* the tables that take rows, with the daemon's ids */
     uint16_t open_day[TABLE_MAX];     /* by id: its calendar's earliest open date */
     uint8_t calendar[TABLE_MAX];
-    char instance[24];    /* the daemon's id, in hex */
-    bool dates;           /* may say dates; where not, `day` is left out */
+    char instance[24];       /* the daemon's id, in hex */
+    bool derived[TABLE_MAX]; /* by id: its processors write it */
+    bool derives;            /* they write any */
+    bool as_logged; /* set behind append_open: its processors pass over these rows (record.h) */
+    bool dates;     /* may say dates; where not, `day` is left out */
     enum ack_level level; /* of requests that are full; ACK_SUBMITTED at first */
     struct err err;
     /* figures: of what the daemon acknowledged, but passed_over */

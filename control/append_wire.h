@@ -9,7 +9,8 @@
  *   (source.h: islands), when all that was sent before has been taken; every table that takes rows
  *   from this peer, SCHEMA as in a schema frame (schema.h), whose ids and layouts the records must
  *   use, the number of its calendar and that one's earliest open date; whether the peer may say
- *   dates; the instance's id in hex.
+ *   dates; the instance's id in hex; the tables that its
+ *   processors write (rtp.h).
  *
  * ROWS       {"cmd":"append","args":[{"source":S,"bytes":N,"level":L}]}\n, then N bytes at once
  *   L is submitted, written or durable (the default). N: 8 … APPEND_MAX, a multiple of 8, of at
@@ -55,6 +56,9 @@
 #define APPEND_TEXTS_BYTES (64u * 1024)  /* of a block's texts at most */
 #define APPEND_PATIENCE_NS (10ll * 1000000000)
 
+enum append_flag {
+    APPEND_AS_LOGGED = 1 /* of a source: DERIVED_AS_LOGGED (record.h) */
+};
 struct append_block {
     uint32_t bytes;       /* whole block, a multiple of 8 */
     uint32_t records;     /* packet records included */
@@ -63,6 +67,7 @@ struct append_block {
     uint64_t after, position;
     uint32_t after_row, row;
     uint16_t day; /* days since 2000-01-01 */
-    uint16_t zero[3];
+    uint16_t flags; /* enum append_flag */
+    uint16_t zero[2];
 };
 _Static_assert(sizeof(struct append_block) == 48, "append block is 48 bytes");

@@ -38,7 +38,7 @@ static const struct verb {
      cli_log},
     {"replay",
      "FILE|DIR... --to INSTANCE [--speed N|max] [--from F] [--until U] [--tables A,B] [--sym S,T] "
-     "[--marks] [--source NAME] [--yes]",
+     "[--marks] [--derive] [--source NAME] [--yes]",
      "The rows of log files into a running instance, in their order, each once.", cli_replay},
     {"user", "add|passwd NAME | ls | check [--file FILE]",
      "Users of the kdb+ IPC server: makes password verifiers, lists rights, checks the file; "

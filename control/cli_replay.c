@@ -44,7 +44,7 @@ struct job {
     double speed; /* 0 = as fast as possible */
     struct bound from, until;
     struct words tables, syms;
-    bool marks, again, quiet, directory;
+    bool marks, again, quiet, directory, derive;
     struct io *io;
     struct cursor cursor;
     struct append_client append;
@@ -132,6 +132,10 @@ static int parse(struct job *j, int argc, char **argv)
         }
         if (!strcmp(a, "--marks")) {
             j->marks = true;
+            continue;
+        }
+        if (!strcmp(a, "--derive")) {
+            j->derive = true;
             continue;
         }
         if (!strcmp(a, "--yes")) {
@@ -291,6 +295,8 @@ static void name_source(struct job *j)
         crc = crc32c(crc, (const uint8_t *)j->from.text, strlen(j->from.text) + 1);
     int n = snprintf(j->name, sizeof j->name, "replay:%016llx:%llu",
                      (unsigned long long)j->cursor.instance, (unsigned long long)j->begin);
+    if (j->derive)
+        n += snprintf(j->name + n, sizeof j->name - (size_t)n, ":d");
     if (filtered)
         snprintf(j->name + n, sizeof j->name - (size_t)n, ":%08x", crc);
 }
@@ -494,7 +500,15 @@ static bool connect_and_run(struct job *j, struct err *err)
     }
     struct replay_filter filter = {.tables = j->tables.n ? j->tables.at : NULL,
                                    .syms = j->syms.n ? j->syms.at : NULL,
-                                   .buffered = !j->directory};
+                                   .buffered = !j->directory,
+                                   .derive = j->derive};
+    if (j->derive && !j->append.derives) {
+        append_close(&j->append);
+        return err_set(err, -EINVAL,
+                       "--derive: no processor runs there that would make the derived rows again "
+                       "(penstock rtp list); without it they are taken as logged");
+    }
+    j->append.as_logged = !j->derive;
     uint64_t damaged = j->rows.damaged, nameless = j->rows.nameless, filtered = j->rows.filtered;
     replay_rows_init(&j->rows, &j->append, &j->cursor.dict, &filter);
     j->rows.damaged = damaged;

@@ -9,6 +9,7 @@
 #include "core/civil.h"
 #include "core/clock.h"
 #include "daemon.h"
+#include "rtp.h"
 #include "dataplane/batch.h"
 #include "dataplane/inject_rows.h"
 #include "wiring_parts.h"
@@ -68,9 +69,9 @@ json_t *append_opened(struct daemon *d, enum level level, const char *source)
     }
     char instance[24];
     snprintf(instance, sizeof instance, "%016llx", (unsigned long long)d->instance_id);
-    return json_pack("{s:I,s:I,s:o,s:o,s:b,s:s}", "position", (json_int_t)p.at.position, "row",
+    return json_pack("{s:I,s:I,s:o,s:o,s:b,s:s,s:o}", "position", (json_int_t)p.at.position, "row",
                      (json_int_t)p.at.row, "have", have, "tables", tables, "dates",
-                     level >= LEVEL_ADMIN, "instance", instance);
+                     level >= LEVEL_ADMIN, "instance", instance, "derived", rtp_writes(d));
 }
 
 /* ---- rows ---- */
@@ -143,7 +144,8 @@ static bool offer(struct daemon *d, struct inject_rows *w, const struct append_b
                                   .after = b->after,
                                   .position = b->position,
                                   .after_row = b->after_row,
-                                  .row = b->row};
+                                  .row = b->row,
+                                  .flags = b->flags & APPEND_AS_LOGGED ? DERIVED_AS_LOGGED : 0};
     pst_must(inject_rows_block(w, rows.at, rows.bytes, b->records, b->day, source ? &head : NULL));
     return true;
 }

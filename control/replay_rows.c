@@ -73,8 +73,10 @@ static struct replay_plan *plan_of(struct replay_rows *r, unsigned table)
         err_set(&r->err, -ENOMEM, "no memory for table %s", s->name);
         return NULL;
     }
-    bool wanted = r->filter.tables ? listed(r->filter.tables, s->name, strlen(s->name))
-                                   : strcmp(s->name, "alarm") != 0;
+    bool others = !strcmp(s->name, "alarm") || !strcmp(s->name, "monCPU"),
+         wanted = r->filter.tables ? listed(r->filter.tables, s->name, strlen(s->name)) : !others;
+    const struct schema *there = append_table(r->to, s->name);
+    wanted &= !(r->filter.derive && there && r->to->derived[there->id]);
     *p = (struct replay_plan){.kind = wanted ? PLAN_TAKE : PLAN_LEAVE, .from = s};
     if (wanted) {
         p->to = append_table(r->to, s->name);
@@ -197,6 +199,14 @@ static bool sound(const struct replay_plan *p, const struct record *r)
     return true;
 }
 
+/* Rows that a processor made (source rtp/GROUP). */
+static bool of_processor(struct replay_rows *r, const struct derived_record *d)
+{
+    uint32_t len = 0;
+    const char *name = d ? dictionary_peek(r->from, d->source, &len) : NULL;
+    return name && len > 4 && !memcmp(name, "rtp/", 4);
+}
+
 bool replay_rows_frame(struct replay_rows *r, const struct frame *f)
 {
     struct record_walk w;
@@ -207,6 +217,10 @@ bool replay_rows_frame(struct replay_rows *r, const struct frame *f)
         (stream_is_buffer(f->stream) && !r->filter.buffered))
         return true;
     record_walk_start(&w, f);
+    if (r->filter.derive && of_processor(r, w.derived)) {
+        r->filtered += f->count;
+        return true;
+    }
     while ((row = record_walk_next(&w))) {
         const struct replay_plan *p = row->table < TABLE_MAX ? plan_of(r, row->table) : NULL;
         if (r->err.code)

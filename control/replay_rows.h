@@ -4,8 +4,10 @@
  * by name, columns by name, symbols by text, times and packet facts as they were.
  *
  * A table of the daemon must have every column of the log's version, with its type; columns that
- * only the daemon has become null. `gap` rows are rows like others; `alarm` rows speak of the other
- * instance and are left out unless they are asked for by name. Marks are the caller's affair.
+ * only the daemon has become null. `gap` rows are rows like others; `alarm` and `monCPU` rows speak
+ * of the other instance and are left out unless they are asked for by name. With `derive` rows of
+ * sources rtp/... and of tables that processors write there are left out; without it to->as_logged
+ * is to be set. Marks are the caller's affair.
  *
  * One thread. Memory: a plan for each table met.
  */
@@ -18,6 +20,7 @@ struct replay_filter {
     const char *const *tables; /* NULL-terminated; NULL = all but alarm */
     const char *const *syms;   /* ditto; NULL = all rows, those without a symbol too */
     bool buffered;             /* frames of buffering events too */
+    bool derive;               /* without what processors made: they make it again there */
 };
 
 struct replay_rows {

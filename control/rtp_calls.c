@@ -273,6 +273,19 @@ static json_t *names_of(const json_t *ready, const char *list)
     return names;
 }
 
+/* The tables that its processors write, as their plugins said. */
+static json_t *writes(const struct rtp_pool *p, const struct rtp_group *g)
+{
+    json_t *list = json_array();
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++) {
+        const struct schema *s =
+            g->source.may[id] ? schema_set_get(p->rows->cfg.rows.schemas, id) : NULL;
+        if (s)
+            json_array_append_new(list, json_string(s->name));
+    }
+    return list;
+}
+
 /* ns ago; -1: never */
 static json_t *since(const struct rtp_pool *p, int64_t at)
 {
@@ -299,6 +312,7 @@ json_t *rtp_pool_list(struct rtp_pool *p)
         json_object_set_new(o, "ended_ns", since(p, g->why_at));
         json_object_set_new(o, "refused_ns", since(p, g->refused_at));
         if (g->derives) {
+            json_object_set_new(o, "writes", writes(p, g));
             json_object_set_new(o, "source", json_string(g->source.name));
             json_object_set_new(o, "at", json_integer((json_int_t)g->source.at.at.position));
         }

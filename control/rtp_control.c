@@ -195,6 +195,16 @@ json_t *rtp_list(const struct daemon *d)
     return list ? list : json_array();
 }
 
+json_t *rtp_writes(const struct daemon *d)
+{
+    json_t *o = shown(d), *all = json_array(), *g;
+    size_t i;
+    json_array_foreach(json_object_get(o, "groups"), i, g)
+        json_array_extend(all, json_object_get(g, "writes"));
+    json_decref(o);
+    return all;
+}
+
 void rtp_pids(const struct daemon *d, json_t *list)
 {
     json_t *o = shown(d);

@@ -75,7 +75,8 @@ static struct frame *head_source(struct appender *a, struct frame *f)
                                .after = from->at.position,
                                .position = to.position,
                                .after_row = from->at.row,
-                               .row = to.row};
+                               .row = to.row,
+                               .flags = from->flags};
     f = (struct frame *)((uint8_t *)f - sizeof d);
     head.length += (uint32_t)sizeof d;
     *f = head;

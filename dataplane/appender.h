@@ -158,7 +158,8 @@ struct appender_intervals {
 struct appender_from {
     bool on, unmasked; /* unmasked: its rows were buffered once, no event takes them again */
     uint32_t name;
-    uint32_t left; /* rows that are not in a frame yet */
+    uint32_t flags; /* enum derived_flag */
+    uint32_t left;  /* rows that are not in a frame yet */
     struct source_point at, to;
 };
 

@@ -44,6 +44,7 @@ static enum inject_refusal go_on(struct appender *a, const struct derived_record
     static const struct source_progress fresh;
     const struct source_progress *p = sources_find(a->sources, d->source);
     a->from.name = d->source;
+    a->from.flags = d->flags;
     a->from.at = source_point(d->after, d->after_row);
     a->from.to = source_point(d->position, d->row);
     uint32_t len;

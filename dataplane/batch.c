@@ -151,7 +151,8 @@ enum inject_refusal batch_derived(struct derived_record *d, const uint32_t *map,
 {
     static const uint8_t zero[sizeof d->pad];
     if (d->source >= locals || d->after > SOURCE_POSITION_MAX ||
-        d->position > SOURCE_POSITION_MAX || memcmp(d->pad, zero, sizeof zero))
+        d->position > SOURCE_POSITION_MAX || d->flags & ~(uint32_t)DERIVED_AS_LOGGED ||
+        memcmp(d->pad, zero, sizeof zero))
         return INJECT_MALFORMED;
     d->source = map[d->source];
     return d->source == SYMBOL_REFUSED ? INJECT_SYMBOLS_LIMIT : INJECT_ACCEPTED;

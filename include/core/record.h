@@ -86,6 +86,10 @@ _Static_assert(sizeof(struct packet_record) == 64, "packet record is 64 bytes");
 _Static_assert(offsetof(struct packet_record, rxtime) == offsetof(struct record, time), "rxtime");
 
 /* How far the rows behind it bring their source: points as in source.h. */
+enum derived_flag {
+    DERIVED_AS_LOGGED = 1 /* of a replay that brings what processors made of these rows, too: no
+                           * processor runs over them again */
+};
 struct derived_record { /* table TABLE_DERIVED */
     uint16_t table;
     uint16_t bytes;    /* 48 */
@@ -93,7 +97,8 @@ struct derived_record { /* table TABLE_DERIVED */
     uint64_t after;    /* from (after, after_row) … */
     uint64_t position; /* … to (position, row) */
     uint32_t after_row, row;
-    uint8_t pad[16];
+    uint32_t flags; /* enum derived_flag; 0 in files of before there were any */
+    uint8_t pad[12];
 };
 _Static_assert(sizeof(struct derived_record) == 48, "derived record is 48 bytes");
 
