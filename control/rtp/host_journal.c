@@ -333,7 +333,7 @@ static void function_of_mark(struct host *h, const struct pst_mark_facts *m)
     const char *name = key ? json_string_value(json_object_get(h->config, key)) : NULL;
     const struct host_function *f = name ? host_function_find(h, name) : NULL;
     struct err err = {0};
-    if (!name || h->replaying)
+    if (!name || !*name || h->replaying)
         return;
     struct pst_result *t = f ? host_result_new(f->plugin) : NULL;
     if (!f || !t || !host_result_columns(t, f->f->columns, f->f->ncolumns, NULL, &err)) {
