@@ -84,6 +84,23 @@ static json_t *attach(void *arg, int *fds, unsigned *nfds)
                      c->log_prefix, "schemas", query_sources_schemas(r->d));
 }
 
+/* Which calendar owns each table: a block of rows is of one. NULL: there is only one. */
+static json_t *calendars(const struct rtp *r)
+{
+    if (wiring_calendars(r->d) < 2)
+        return NULL;
+    json_t *o = json_object();
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++) {
+        const struct schema *s = schema_set_get(r->d->schemas, id);
+        struct wiring_calendar c;
+        if (!s)
+            continue;
+        wiring_calendar(r->d, wiring_calendar_of_id(r->d, (uint16_t)id), &c);
+        json_object_set_new(o, s->name, json_string(c.calendar->name));
+    }
+    return o;
+}
+
 static json_t *start_facts(void *arg)
 {
     struct rtp *r = arg;
@@ -92,7 +109,8 @@ static json_t *start_facts(void *arg)
         int32_t open = load_relaxed(&r->d->wiring->appender.days.open[c]);
         day = open < day ? open : day;
     }
-    return json_pack("{s:o,s:i}", "schemas", query_sources_schemas(r->d), "day", (int)day);
+    return json_pack("{s:o,s:i,s:o*}", "schemas", query_sources_schemas(r->d), "day", (int)day,
+                     "calendars", calendars(r));
 }
 
 static const struct schema *table(void *arg, const char *name)

@@ -61,11 +61,13 @@
  *   "functions":[{"name","about","parameters":PARAMETERS,"columns":[[NAME,TYPE]…]}]}
  *   PARAMETERS: [{"name","type","list":b,"default":TEXT or null,"about"}…]. "tables" null: the
  *   values of its parameters `table` and `tables`. rtp_ready_check has looked at every member.
- * START:  {"schemas":[TEXT…], "point":[position,row], "islands":[[p,r,p,r]…], "day":n}
+ * START:  {"schemas":[TEXT…], "point":[position,row], "islands":[[p,r,p,r]…], "day":n,
+ *   "calendars":{TABLE:NAME of the calendar that owns it}}
  *   Derived tables have their schemas now. point, islands (source.h) and day (the earliest open
  *   date, days since 2000-01-01) only where there are processors: reading begins with the first
- *   frame of that day, or of the point's if that is earlier. Else at the journal's end.
- * SUBSCRIBED: {"columns":[[NAME,TYPE]…], "key":[NAME…]}.
+ *   frame of that day, or of the point's if that is earlier. Else at the journal's end. calendars:
+ *   absent where there is one only.
+ * SUBSCRIBED: {"columns":[[NAME,TYPE]…], "key":[NAME…], "full":b}.
  *
  * THE PROCESS IS HOSTILE to penstockd: what it says is checked where it is used. penstockd is
  * trusted by the process.

@@ -315,6 +315,7 @@ void host_load_all(struct host *h);
 /* host_tables.c */
 const struct host_table *host_table_of(struct host *h, unsigned id); /* NULL: no such version */
 const struct host_table *host_table_newest(struct host *h, const char *name);
+void host_tables_calendars(struct host *h, const json_t *of); /* TABLE: its calendar's name */
 bool host_table_teach(struct host *h, const struct schema *s);
 void host_tables_learn(struct host *h); /* schemas that the cursor has met since */
 struct host_wants *host_wants_new(void);

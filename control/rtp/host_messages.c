@@ -47,7 +47,7 @@ static void start(struct host *h, const struct wire_message *m)
     host_schemas(h, json_object_get(o, "schemas"));
     const json_t *calendars = json_object_get(o, "calendars");
     if (calendars)
-        json_object_update(h->calendars, (json_t *)(uintptr_t)calendars);
+        host_tables_calendars(h, calendars);
     if (!host_processors_begin(h, &err) || !host_journal_start(h, o, &err))
         host_die(h, "%s", err.text);
     h->started = true;

@@ -120,6 +120,14 @@ void host_tables_learn(struct host *h)
     }
 }
 
+void host_tables_calendars(struct host *h, const json_t *of)
+{
+    json_object_update(h->calendars, (json_t *)(uintptr_t)of);
+    for (unsigned id = TABLE_FIRST; id < TABLE_MAX; id++)
+        if (h->table[id])
+            h->table[id]->calendar = calendar_of(h, h->table[id]->schema->name);
+}
+
 bool host_table_teach(struct host *h, const struct schema *s)
 {
     struct err err = {0};
