@@ -150,6 +150,7 @@ static const struct pst_analytic analytic = {
     .about = "The last row of each symbol, or of each symbol and other columns.",
     .parameters = parameters,
     .nparameters = sizeof parameters / sizeof *parameters,
+    .key = "sym",
     .subscribe = subscribe,
     PST_STREAMS_ANALYTIC(&streams)};
 static const struct pst_hooks hooks = PST_STREAMS_HOOKS(&streams);

@@ -178,6 +178,7 @@ static const struct pst_analytic analytic = {
     .about = "Messages and volume of each symbol over a moving window.",
     .parameters = parameters,
     .nparameters = sizeof parameters / sizeof *parameters,
+    .key = "sym",
     .subscribe = subscribe,
     PST_STREAMS_ANALYTIC(&streams)};
 static const struct pst_hooks hooks = PST_STREAMS_HOOKS(&streams);

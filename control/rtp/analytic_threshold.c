@@ -144,6 +144,7 @@ static const struct pst_analytic analytic = {
     .about = "Alerts when a value rises above or falls below a limit, and when it is back.",
     .parameters = parameters,
     .nparameters = sizeof parameters / sizeof *parameters,
+    .key = "sym,side",
     .subscribe = subscribe,
     PST_STREAMS_ANALYTIC(&streams)};
 static const struct pst_hooks hooks = PST_STREAMS_HOOKS(&streams);

@@ -68,6 +68,7 @@ static const struct pst_analytic analytic = {
     .about = "Volume weighted average price of each symbol by interval.",
     .parameters = parameters,
     .nparameters = sizeof parameters / sizeof *parameters,
+    .key = "date,sym,bar",
     .subscribe = subscribe,
     PST_STREAMS_ANALYTIC(&streams)};
 static const struct pst_hooks hooks = PST_STREAMS_HOOKS(&streams);

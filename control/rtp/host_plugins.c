@@ -502,7 +502,7 @@ json_t *host_ready(struct host *h)
                       text_json(a->about), "plugin", h->analytic[i].plugin->name, "per_user",
                       (a->flags & PST_PER_USER) != 0, "full", (a->flags & PST_FULL) != 0, "columns",
                       a->columns ? columns_json(a->columns, a->ncolumns) : json_null(), "key",
-                      key_json(a->columns ? a->key : NULL), "tables", names_json(a->tables),
+                      key_json(a->key), "tables", names_json(a->tables),
                       "parameters", parameters_json(a->parameters, a->nparameters)));
     }
     for (unsigned i = 0; i < h->nprocessors; i++) {

@@ -186,7 +186,8 @@ struct pst_analytic {
     /* Of its results. NULL: `describe` says them for each subscription. */
     const struct pst_column *columns;
     uint32_t ncolumns;
-    const char *key; /* names of key columns, "server,sym"; NULL: rows are events, without a key */
+    const char *key; /* names of key columns, "server,sym"; NULL: rows are events, without a key.
+                      * Without columns: what `describe` mostly says, for lists */
     /* Journal tables that it reads: what a user must be allowed to read. NULL-terminated; NULL:
      * the values of its parameters of the name `table` or `tables`. */
     const char *const *tables;

@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# stream-builtin.sh CASE: the built-in analytics over a live feed: what each subscriber holds in the
+# end (its state and all that came after) against a computation over all rows.
+#   sim   ITCH of the market simulator, with subscribers from before, from in between and from after
+#   iex   a real capture on the wire
+#   mon   .monPublic.sub, lists, sentences, the end of the day
+. "$(dirname "$0")/lib.sh"
+name=$1
+SOURCE=$(cd "$(dirname "$0")/../.." && pwd)
+RING=64M PREALLOCATE=8M
+[ "$name" = iex ] && GROUPS_YAML='      - {group: "224.67.0.199:16642", feed: iex, line: A}' FEEDS='  - {name: iex, framing: iex-tp, decoder: iex, zone: America/New_York}'
+enter_namespace "$@"
+
+stream() { # FILE NAME KEY=VALUE...: a subscriber that stays
+    file=$work/$1.json; shift
+    "$bin/penstock" --json --socket "$work/s.sock" stream "$@" >"$file" 2>>"$work/notices" &
+    others="$others $!"
+}
+begun() { # FILE...: each has its state
+    for f; do
+        for _ in $(seq 200); do [ -s "$work/$f.json" ] && break; sleep 0.05; done
+        [ -s "$work/$f.json" ] || die "stream $f has no state: $(cat "$work/notices")"
+    done
+}
+all() { # TABLE PRICE SIZE: its rows
+    p sql "SELECT seq, time, sym, $2, $3 FROM $1 ORDER BY seq" --format csv -q >"$work/rows.csv" || die "sql"
+}
+agree() { # PRICE SIZE STREAM...: until they do
+    for _ in $(seq 60); do
+        python3 -IS "$SOURCE/tests/system/stream-builtin.py" "$work/rows.csv" "$@" >"$work/agree" && break
+        sleep 0.2
+        false
+    done || die "$(tail -1 "$work/agree"); $(cat "$work/notices")"
+    cat "$work/agree"
+}
+streams() { # PREFIX TABLE PRICE SIZE: one of each
+    stream "$1.last" last table="$2" columns="$3,$4"
+    stream "$1.ohlc" ohlc table="$2" price="$3" size="$4" interval=0D00:00:01
+    stream "$1.vwap" vwap table="$2" price="$3" size="$4" interval=0D00:01:00 every=0D00:00:00.2
+    stream "$1.closed" ohlc table="$2" price="$3" size="$4" interval=0D00:00:01 closed=1
+    stream "$1.threshold" threshold table="$2" column="$3" above=30 hysteresis=2
+}
+specs() { # PREFIX: what to compare
+    w=$work/$1
+    echo "last,$w.last.json ohlc,$w.ohlc.json threshold,$w.threshold.json,above=30,hysteresis=2 ohlc,$w.closed.json"
+}
+
+case $name in
+sim)
+    config
+    start
+    streams early itch_trade price shares
+    stream early.filter filter table=itch_trade columns=sym,price where='price>=20.5'
+    stream early.rate rate table=itch_trade size=shares window=0D00:00:02
+    begun early.{last,ohlc,vwap,closed,threshold,filter,rate}
+    send --rate 40000 --messages 200000 --symbols 300 &
+    sending=$!
+    sleep 4
+    streams late itch_trade price shares
+    stream some ohlc table=itch_trade size=shares interval=0D00:00:01 full=1
+    begun late.{last,ohlc,vwap,closed,threshold}
+    wait $sending || die "the simulator failed"
+    settle || die "the ledger does not balance"
+    streams after itch_trade price shares
+    begun after.{last,ohlc,closed,threshold}
+    all itch_trade price shares
+    # shellcheck disable=SC2046
+    agree price shares $(specs early) $(specs late) $(specs after) "filter,$work/early.filter.json,least=20.5" \
+        "rate,$work/early.rate.json"
+    # equal subscriptions are computed once: 5 analytics, and the three that only one has
+    p --json stream show >"$work/show"
+    n=$(grep -c '"analytic"\|"name"' "$work/show")
+    [ "$n" = 8 ] || die "$n streams instead of 8: $(cat "$work/show")"
+    stop
+    ;;
+iex)
+    data=${PST_DATA:-$SOURCE/../shared/data}
+    [ -d "$data" ] || skip "no real captures: $data is absent"
+    config
+    start
+    streams early iex_trade price size
+    stream early.filter filter table=iex_trade columns=sym,price where='price>=20.5'
+    begun early.{last,ohlc,vwap,closed,threshold,filter}
+    "$sim" --replay "$data/iex/iex_TOPS16.pcapng.gz" --iface out --flat-out --quiet || die "the simulator failed"
+    settle || die "the ledger does not balance"
+    all iex_trade price size
+    streams late iex_trade price size
+    begun late.{last,ohlc,vwap,closed,threshold}
+    # shellcheck disable=SC2046
+    agree price size $(specs early) $(specs late) "filter,$work/early.filter.json,least=20.5" \
+        "vwap,$work/early.vwap.json,minutes=1" "vwap,$work/late.vwap.json,minutes=1"
+    stop
+    ;;
+esac
+echo "ok $name"
