@@ -10,6 +10,7 @@ name=$1
 SOURCE=$(cd "$(dirname "$0")/../.." && pwd)
 RING=64M PREALLOCATE=8M
 [ "$name" = iex ] && GROUPS_YAML='      - {group: "224.67.0.199:16642", feed: iex, line: A}' FEEDS='  - {name: iex, framing: iex-tp, decoder: iex, zone: America/New_York}'
+[ "$name" = mon ] && PORTS=" " FEEDS=" "
 enter_namespace "$@"
 
 stream() { # FILE NAME KEY=VALUE...: a subscriber that stays
@@ -90,6 +91,75 @@ iex)
     # shellcheck disable=SC2046
     agree price size $(specs early) $(specs late) "filter,$work/early.filter.json,least=20.5" \
         "vwap,$work/early.vwap.json,minutes=1" "vwap,$work/late.vwap.json,minutes=1"
+    stop
+    ;;
+mon)
+    config "mon_cpu: 200ms
+tables:
+  px: {columns: {time: timestamp, sym: symbol, price: float, size: long}}"
+    sed -i '/^ *$/d; /^feeds:/d; s/^calendar:.*/calendar: {zone: UTC}/' "$work/p.yaml"
+    start
+    # the textbook: by server, by thread, everything, nobody's
+    stream threads .monPublic.sub syms=log,rdb
+    stream server .monPublic.sub syms=test
+    begun threads server
+    sleep 1
+    stream late .monPublic.sub
+    begun late
+    stream nobody .monPublic.sub syms=elsewhere
+    sleep 1
+    python3 -IS - "$work" <<'PY' || die "cpu streams"
+import json, sys
+def read(name):
+    return [json.loads(x) for x in open("%s/%s.json" % (sys.argv[1], name)) if x.endswith("\n")]
+def names(rows, kind):
+    return {(r["server"], r["sym"]) for r in rows if r["kind"] == kind}
+threads, server, late, nobody = (read(n) for n in ("threads", "server", "late", "nobody"))
+mine = {("test", "log"), ("test", "rdb")}
+assert names(threads, "update") == mine, names(threads, "update")
+assert names(server, "update") > mine and names(late, "state") == names(late, "update")
+assert names(late, "state") == names(server, "update"), "a late joiner has every thread at once"
+state = [r for r in late if r["kind"] == "state"]
+assert len(state) == len(names(late, "state")), "one row a key"
+assert all(r.get("empty") for r in nobody), "nobody's rows"
+for rows in threads, server, late: # each row once, in order
+    for key in names(rows, "update"):
+        times = [r["time"] for r in rows if (r.get("server"), r.get("sym")) == key]
+        assert times == sorted(set(times)), times
+assert len([r for r in threads if r["kind"] == "update"]) >= 2 * 6, len(threads)
+PY
+    # sentences
+    refused() { # SENTENCE STREAM...
+        what=$1; shift
+        timeout 20 "$bin/penstock" --socket "$work/s.sock" stream "$@" >"$work/out" 2>&1 && die "$* is not refused"
+        grep -q -- "$what" "$work/out" || die "$*: $(cat "$work/out")"
+    }
+    refused "no table nosuch" ohlc table=nosuch
+    refused "prize is no condition\|prize>1 is no condition" filter table=px 'where=prize>1'
+    refused "Give a limit" threshold table=px column=price
+    refused "no column sizes" vwap table=px size=sizes
+    p stream list >"$work/out"
+    for a in filter last ohlc vwap rate threshold .monPublic.sub; do
+        grep -q "^$a " "$work/out" || die "$a is not listed"
+    done
+    # the end of the day: every bar is told to be closed, the next day begins with nothing
+    day=$(figure eod 'r["calendars"][0]["open"]')
+    next=$(date -ud "${day//./-} + 1 day" +%F)
+    rows() { printf 'time,sym,price,size\n'; printf "$1T%s,%s,%s,%s\n" 10:00:00 A 10 1 10:00:01 B 20 2 10:00:02 "" 5 1 10:00:03 A 11 3; }
+    rows "${day//./-}" >"$work/px.csv"
+    p publish px "$work/px.csv" >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"
+    stream day ohlc table=px interval=0D00:00:00
+    stream last last table=px
+    begun day last
+    p eod run "$day" --yes >"$work/out" 2>&1 || die "eod run: $(cat "$work/out")"
+    for _ in $(seq 100); do [ "$(grep -c '"closed":\(1\|true\)' "$work/day.json")" = 3 ] && break; sleep 0.1; done
+    [ "$(grep -c '"closed":\(1\|true\)' "$work/day.json")" = 3 ] || die "bars of a day that is over: $(cat "$work/day.json")"
+    rows "$next" | sed 2q >"$work/px.csv"
+    p publish px "$work/px.csv" >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"
+    for _ in $(seq 100); do grep "update" "$work/day.json" | grep -q "$next\|${next//-/.}" && break; sleep 0.1; done
+    grep "update" "$work/day.json" | grep -q "$next\|${next//-/.}" || die "the new day's bar: $(cat "$work/day.json")"
+    timeout 20 "$bin/penstock" --json --socket "$work/s.sock" stream ohlc table=px interval=0D00:00:00 --count 1 >"$work/new" || die "stream"
+    grep -q '"trades":1,' "$work/new" && grep -q "$next\|${next//-/.}" "$work/new" || die "a new day's bar: $(cat "$work/new")"
     stop
     ;;
 esac
