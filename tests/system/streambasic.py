@@ -212,7 +212,8 @@ def kill():
         end = time.time() + seconds
         while time.time() < end:
             for x, t in zip(c, told):
-                if (m := x.recv(0.01)): t.takes(m)
+                while (m := x.recv(0)): t.takes(m)
+            time.sleep(0.005)
     for _ in range(3):
         before = [t.moved for t in told]
         some(0.5)
