@@ -729,8 +729,16 @@ static void stop(void *arg)
         unpend(m, &m->pending);
     }
     for (unsigned g = 0; g < m->ngroups; g++)
-        while (m->group[g].streams)
-            stream_stop(m, m->group[g].streams, "stopped", "penstockd stops");
+        while (m->group[g].streams) {
+            struct rtp_stream *s = m->group[g].streams;
+            struct member *x;
+            while ((x = s->waiting ? s->waiting : s->live)) {
+                if (!x->opened) /* the others' connections are closed: they come again */
+                    manager_refuse(m, x->thread, x->token, "penstockd stops");
+                member_free(m, x);
+            }
+            stream_end(m, s);
+        }
 }
 
 /* ---- begin and end ---- */

@@ -10,6 +10,8 @@
 #include "kdb/ask.h"
 #include "kdb/request.h"
 
+#define RETRY_NS   (1 * NS_PER_S)
+#define GIVE_UP_NS (60 * NS_PER_S)
 #define KEPT_BYTES (64u << 20) /* of messages while a call waits: beyond it the call fails */
 
 enum stream_state { STREAM_NEW, STREAM_ASKED, STREAM_OPEN, STREAM_OVER, STREAM_CLOSED };
@@ -18,8 +20,10 @@ struct pst_stream {
     struct pst_stream *next;
     pst_client *c;
     enum stream_state state;
-    bool given;    /* the user has it: pst_stream_open returned it */
-    int64_t id;    /* of this connection */
+    bool given; /* the user has it: pst_stream_open returned it */
+    int64_t id; /* of this connection */
+    /* behind a reconnection it was refused: asked again, until then */
+    int64_t retry_at, give_up_at;
     unsigned keys; /* columns of the key */
     char *name, mode[8];
     uint8_t *ask; /* the whole request */
@@ -148,7 +152,7 @@ static int expect(pst_client *c, struct pst_stream *s)
 static int ask(pst_client *c)
 {
     for (struct pst_stream *s = c->streams->first; s; s = s->next) {
-        if (s->state != STREAM_NEW)
+        if (s->state != STREAM_NEW || (s->retry_at && clock_monotonic() < s->retry_at))
             continue;
         uint8_t *copy = malloc(s->ask_len);
         if (!copy)
@@ -173,6 +177,15 @@ static void opened(struct pst_stream *s, const struct kdb_object *o)
 {
     struct kdb_object v;
     uint32_t len;
+    int64_t now = clock_monotonic();
+    if (o->type == KDB_ERROR && s->given && (!s->retry_at || now < s->give_up_at)) {
+        if (!s->retry_at)
+            s->give_up_at = now + GIVE_UP_NS;
+        s->retry_at = now + RETRY_NS;
+        s->state = STREAM_NEW;
+        return;
+    }
+    s->retry_at = 0;
     if (o->type == KDB_ERROR) {
         s->state = STREAM_OVER;
         s->code = -EREMOTEIO;
@@ -490,6 +503,15 @@ int pst_stream_open(pst_client *c, const struct pst_stream_options *given, pst_s
     return 0;
 }
 
+/* When a stream is asked for again. */
+static int64_t retry_before(const struct client_streams *f, int64_t until)
+{
+    for (const struct pst_stream *s = f->first; s; s = s->next)
+        if (s->state == STREAM_NEW && s->retry_at && s->retry_at < until)
+            until = s->retry_at;
+    return until;
+}
+
 int pst_stream_next(pst_client *c, struct pst_stream_event *e, int timeout_ms)
 {
     int64_t until = deadline_of(timeout_ms);
@@ -501,7 +523,7 @@ int pst_stream_next(pst_client *c, struct pst_stream_event *e, int timeout_ms)
         int r = produce(c, e);
         if (r || last)
             return r;
-        r = link_step(c, until);
+        r = link_step(c, retry_before(c->streams, until));
         if (r)
             return r;
         last = clock_monotonic() >= until;

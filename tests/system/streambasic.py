@@ -345,4 +345,62 @@ def cli():
     ends = [l for l in lines if l["event"] == "unsubscribe" and l["text"].startswith("stream last") and l.get("rows", 0) >= 9 and l["bytes"] > 300]
     assert ends and any(l["event"] == "subscribe" and l["text"] == ends[0]["text"] for l in lines), lines[-5:]
 
-{"joins": joins, "kill": kill, "slow": slow, "forms": forms, "cli": cli}[sys.argv[1]]()
+# ---- others publish ----
+
+def publish(first, last, kill=""):
+    load = Load(pause=0.001)
+    load.n = int(first)
+    while load.n < int(last):
+        load.some(min(4, int(last) - load.n))
+        time.sleep(0.001)
+        if kill and load.n * 2 > int(first) + int(last):
+            os.kill(next(p["pid"] for p in processes() if p["pid"]), signal.SIGKILL)
+            kill = ""
+    load.c(None)
+
+# ---- groups of several processes ----
+
+def placed(c): return {int(i): (str(g), str(p)) for i, g, p in zip(*[c(".sa.streams[]")[x] for x in ("id", "group", "process")])}
+
+def modes():
+    """Where streams go; of a broadcast group, what its processes have together; one of them dies."""
+    c = Client(port=PORT, timeout=60)
+    wait("six processes", lambda: sum(bool(p["pid"]) for p in processes()) == 6)
+    wait("their analytics", lambda: len([n for n in c(".sa.list[]")["name"] if n == "last"]) == 3)
+    by = {g: [subscribe(c, "last", params(names[i:i + 3]), options(group=Sym(g)))["id"] for i in range(4)] for g in ("wide", "turns", "least")}
+    at = placed(c)
+    assert [at[i][1] for i in by["wide"]] == ["all 3"] * 4, at
+    assert [at[i][1] for i in by["turns"]] == ["0", "1", "0", "1"], at
+    assert at[by["least"][0]] == ("least", "0"), at
+    for l in by.values():
+        for i in l: c(".sa.unsub", i)
+    x = Client(port=PORT, timeout=60)
+    told = {}
+    for name, syms, mode in (("last", None, "delta"), ("last", None, "full"), ("last", names[:7], "delta")):
+        i = subscribe(x, name, params(syms), options(group=Sym("wide"), mode=Sym("full" if mode == "full" else "")))["id"]
+        told[i] = {"have": {}, "full": mode == "full", "syms": syms or names, "moved": 0, "states": 0}
+    load = Load(pause=0.002)
+    load.start()
+    def some(seconds):
+        end = time.time() + seconds
+        while time.time() < end:
+            m = x.recv(0.05)
+            if m is None: continue
+            t = told[m[1]]
+            if m[0] == ".sa.notice": t["moved"] += 1; continue
+            if m[0] == ".sa.snap" or t["full"]: t["have"] = {}
+            t["states"] += m[0] == ".sa.snap"
+            cols = columns(m[2])
+            for s, n in zip(cols["sym"], np.asarray(cols["size"])):
+                assert s in t["syms"] and int(n) > t["have"].get(s, -1) - (m[0] != ".sa.upd"), (s, n)
+                t["have"][s] = int(n)
+    some(1)
+    os.kill(next(g["processes"][1]["pid"] for g in show("rtp", "list")["groups"] if g["group"] == "wide"), signal.SIGKILL)
+    some(3)
+    n = load.stop()
+    some(1)
+    for t in told.values():
+        assert t["moved"] == 1 and t["states"] == 2, t
+        assert t["have"] == {s: n - 1 - (n - 1 - int(s[1:])) % SYMS for s in t["syms"]}, (n, t)
+
+{"joins": joins, "kill": kill, "slow": slow, "forms": forms, "cli": cli, "publish": publish, "modes": modes}[sys.argv[1]](*sys.argv[2:])
