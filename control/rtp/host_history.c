@@ -67,8 +67,11 @@ bool host_cut_take(struct host *h, struct err *err)
                 host_wait(h, journal_moves);
             host_beat_due(h, 0);
         }
-        if (h->cursor.position == h->cut->position)
+        if (h->cursor.position == h->cut->position) {
+            if (h->time == INT64_MIN)
+                h->time = h->cut->time; /* no frame has said yet what time it is */
             return true;
+        }
         err_set(err, -EAGAIN, "memory and the journal do not meet; try again later");
     } else if (met == 0) {
         err_set(err, -EAGAIN, "memory is behind; try again later");
@@ -248,14 +251,15 @@ static bool give_some(struct reader *r, const struct pst_value *syms, uint32_t n
     return ok;
 }
 
-/* The newest date that has rows of the table and is not closed. */
-static int32_t open_day(const struct cut *c, const struct host *h, const char *table)
+/* The first date behind `day` that has rows of the table and is not closed: around an end of day
+ * two are open. INT32_MAX: none. */
+static int32_t open_day(const struct cut *c, const struct host *h, const char *table, int32_t day)
 {
-    int32_t best = INT32_MIN;
+    int32_t best = INT32_MAX;
     for (uint32_t i = 0; i < c->nparts; i++) {
         const struct cut_part *p = &c->part[i];
         const struct host_table *t = p->table < TABLE_MAX ? h->table[p->table] : NULL;
-        if (!t || strcmp(t->schema->name, table) || p->day <= best)
+        if (!t || strcmp(t->schema->name, table) || p->day <= day || p->day >= best)
             continue;
         bool closed = false;
         for (uint32_t k = 0; k < c->ndays; k++)
@@ -294,16 +298,15 @@ int host_history(struct pst_rtp *r, const char *table, const struct pst_value *s
         return host_fail(r, -EAGAIN, "history: memory is asked first");
     }
     host_tables_learn(h);
-    int32_t day = open_day(h->cut, h, table), was = h->day;
-    if (day != INT32_MIN)
+    int32_t day = INT32_MIN, was = h->day;
+    while (!r->err.code && (day = open_day(h->cut, h, table, day)) != INT32_MAX) {
         h->day = day;
-    for (uint32_t i = 0; day != INT32_MIN && i < h->cut->nparts; i++) {
-        const struct cut_part *p = &h->cut->part[i];
-        const struct host_table *t = p->table < TABLE_MAX ? h->table[p->table] : NULL;
-        if (t && p->day == day && p->rows && !strcmp(t->schema->name, table) &&
-            !give_part(h, p, syms, n, last, each, arg, &err)) {
-            host_fail(r, err.code, "%s", err.text);
-            break;
+        for (uint32_t i = 0; !r->err.code && i < h->cut->nparts; i++) {
+            const struct cut_part *p = &h->cut->part[i];
+            const struct host_table *t = p->table < TABLE_MAX ? h->table[p->table] : NULL;
+            if (t && p->day == day && p->rows && !strcmp(t->schema->name, table) &&
+                !give_part(h, p, syms, n, last, each, arg, &err))
+                host_fail(r, err.code, "%s", err.text);
         }
     }
     h->day = was;

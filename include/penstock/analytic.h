@@ -305,11 +305,12 @@ struct pst_rtp_host {
     /* The id of a text, for comparing; PST_NULL_SYMBOL where the journal has none yet. */
     uint32_t (*find_symbol)(struct pst_rtp *, const char *text, uint32_t len);
     uint64_t (*position)(const struct pst_rtp *); /* behind the last frame seen */
-    /* Rows of the open day in memory, of a table and these symbols (n 0: all), in order, each with
-     * one call of `each` (record and packet as in a frame): all of them, or the newest of each
-     * symbol. As of the position; only from subscribe, whose caller the host makes wait until
-     * memory has come as far. 0, or -1: then undo what was begun and return -1, since without
-     * PST_HISTORY the first call always fails, and subscribe is called again. */
+    /* Rows of the open day (around an end of day: of both that are open, one after the other) in
+     * memory, of a table and these symbols (n 0: all), in order, each with one call of `each`
+     * (record and packet as in a frame): all of them, or the newest of each symbol. As of the
+     * position; only from subscribe, whose caller the host makes wait until memory has come as far.
+     * 0, or -1: then undo what was begun and return -1, since without PST_HISTORY the first call
+     * always fails, and subscribe is called again. */
     int (*history)(struct pst_rtp *, const char *table, const struct pst_value *syms, uint32_t n,
                    bool last_of_each, void (*each)(void *arg, const struct pst_row *), void *arg);
 
