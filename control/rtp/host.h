@@ -4,6 +4,7 @@
  * and speaks with penstockd (rtp_wire.h).
  *
  *   host_main.c      the program: HELLO, ATTACH, the loop, beats
+ *   host_base.c      a host's beginning and end, its words
  *   host_messages.c  what penstockd says
  *   host_out.c       what is said to it: packets, queued, sent in batches; standalone: to its peers
  *   host_journal.c   the cursor: frames and marks to plugins and processors
@@ -17,6 +18,8 @@
  *   host_emit.c      rows of processors, numbered and in blocks
  *   host_calls.c     struct pst_rtp_host: the functions that plugins call
  *   host_timer.c, host_sandbox.c
+ *   host_own.c       functions that every process has
+ *   host_standalone.c   include/penstock/standalone.h; standalone_main.c: the program
  *
  * ONE THREAD does all of it, so that what is published before a snapshot is in it. Between two
  * frames it looks at its socket. It waits in three places only: for something to do, for room in
@@ -275,7 +278,6 @@ struct host {
     /* standalone: instead of packets */
     void (*say)(struct host *, unsigned type, uint64_t id, uint64_t value, const void *body,
                 size_t n, uint32_t rows);
-    void (*disconnect)(struct host *, struct pst_rtp *, int64_t connection);
     void *peer;
 };
 
@@ -286,6 +288,7 @@ __attribute__((noreturn, format(printf, 2, 3))) void host_die(struct host *h, co
 __attribute__((format(printf, 2, 3))) void host_log(struct host *h, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void host_debug(struct host *h, const char *format, ...);
 bool host_new(struct host *h);
+void host_free(struct host *h);
 
 /* host_out.c. A whole: in parts where rtp_in_parts; rows of a table. Never fails: it waits, and
  * ends the process when penstockd is gone. */
@@ -307,7 +310,7 @@ void host_beat_due(struct host *h, int64_t now);
 void host_schemas(struct host *h, const json_t *list);
 void host_say_ready(struct host *h);
 
-/* host_main.c */
+/* host_base.c */
 void host_configure(struct host *h, json_t *config); /* ATTACH, or what stands for it */
 bool host_libraries(struct host *h, struct err *err);
 void host_load_all(struct host *h);
@@ -335,8 +338,9 @@ bool host_mine(struct host *h, uint32_t sym); /* of this process's stripe */
 
 /* host_plugins.c */
 bool host_plugin_load(struct host *h, const char *file, struct err *err);
+void host_plugin_forget(struct host *h, struct pst_rtp *r); /* and frees it */
 bool host_plugin_unload(struct host *h, const char *name, struct err *err);
-void host_plugins_builtin(struct host *h);
+void host_plugins_builtin(struct host *h, bool all); /* all: also the analytics */
 json_t *host_ready(struct host *h);
 bool host_processors_choose(struct host *h, struct err *err);
 bool host_processors_begin(struct host *h, struct err *err);
@@ -364,6 +368,10 @@ struct host_sub *host_sub_find(struct host *h, uint64_t uid);
 int host_publish(struct pst_rtp *r, int64_t own, struct pst_result *result);
 void host_flush_plugins(struct host *h, struct pst_rtp *only);
 struct pst_result *host_call(struct host *h, const struct rtp_asked *ask, struct err *err);
+/* A connection is closed: its plugins' hooks, then its subscriptions. only: of one plugin, and no
+ * hook. */
+void host_closed(struct host *h, int64_t connection);
+void host_disconnect(struct host *h, struct pst_rtp *only, int64_t connection);
 json_t *host_shape_json(const struct pst_result *shape);
 
 /* host_result.c */
@@ -400,7 +408,8 @@ bool host_journal_open(struct host *h, struct err *err);
 bool host_journal_start(struct host *h, const json_t *start, struct err *err);
 /* Reads on, at most to `to` and for about a millisecond. How many frames. */
 unsigned host_journal_step(struct host *h, uint64_t to);
-bool host_journal_idle(const struct host *h); /* nobody wants rows */
+void host_frame(struct host *h, const struct frame *f); /* one frame to everybody */
+bool host_journal_idle(const struct host *h);           /* nobody wants rows */
 
 /* host_emit.c */
 bool host_emit_start(struct host *h, const json_t *start, struct err *err);
@@ -408,6 +417,12 @@ void host_emit_frame(struct host *h, const struct frame *f); /* its rows begin *
 void host_emit_done(struct host *h, uint64_t end);           /* and end */
 void host_emit_flush(struct host *h, bool even_empty);
 uint8_t *host_emit(struct pst_rtp *r, const struct pst_table *t);
+/* A row as a record: its bytes (0: err), then the record itself; symbols are ids of this process.
+ */
+uint32_t host_record_bytes(const struct host_table *t, const struct pst_value *row,
+                           struct err *err);
+void host_record(struct host *h, const struct host_table *t, const struct pst_value *row,
+                 uint32_t bytes, uint8_t *p);
 int host_insert(struct pst_rtp *r, const struct pst_table *t, const struct pst_value *row);
 uint8_t *host_edit(struct pst_rtp *r, const struct pst_row *row);
 struct host_copy; /* how rows of a table become rows of the one that `insert` names */

@@ -204,8 +204,7 @@ static void set_debug(struct pst_rtp *r, bool on)
 
 static void disconnect(struct pst_rtp *r, int64_t connection)
 {
-    if (r->host->disconnect)
-        r->host->disconnect(r->host, r, connection);
+    host_disconnect(r->host, r, connection);
 }
 
 static void *library(struct pst_rtp *r, const char *alias)

@@ -349,26 +349,30 @@ static bool put_value(struct host *h, uint8_t *at, uint8_t type, const struct ps
     }
 }
 
-int host_insert(struct pst_rtp *r, const struct pst_table *pub, const struct pst_value *row)
+uint32_t host_record_bytes(const struct host_table *t, const struct pst_value *row, struct err *err)
 {
-    struct host *h = r->host;
-    const struct host_table *t = writable(r, pub);
-    if (!t)
-        return -1;
     const struct schema *s = t->schema;
     uint64_t bytes = s->fixed;
     for (unsigned i = 0; i < s->ncols; i++) {
         if (row[i].type != s->col[i].type)
-            return host_fail(r, -EINVAL, "column %s of %s is a %s", s->col[i].name, s->name,
-                             type_name(s->col[i].type));
+            return err_set(err, -EINVAL, "column %s of %s is a %s", s->col[i].name, s->name,
+                           type_name(s->col[i].type));
         bytes += s->col[i].type == PST_STRING && row[i].text.at ? row[i].text.len : 0;
     }
     bytes = (bytes + 7) & ~7ull;
-    if (bytes > ROOM / 2)
-        return host_fail(r, -E2BIG, "a row of %s is longer than %u bytes", s->name, ROOM / 2);
-    uint8_t *p = next(h, t, (uint32_t)bytes);
+    return bytes <= ROOM / 2
+               ? (uint32_t)bytes
+               : err_set(err, -E2BIG, "a row of %s is longer than %u bytes", s->name, ROOM / 2);
+}
+
+void host_record(struct host *h, const struct host_table *t, const struct pst_value *row,
+                 uint32_t bytes, uint8_t *p)
+{
+    const struct schema *s = t->schema;
     memcpy(p, t->null_record, s->fixed);
     memset(p + s->fixed, 0, bytes - s->fixed);
+    uint16_t length = (uint16_t)bytes;
+    memcpy(p + 2, &length, 2);
     uint32_t at = s->fixed;
     for (unsigned i = 0; i < s->ncols; i++) {
         uint8_t *to = p + (i == 0 ? 8 : i == 1 ? 4 : s->col[i].offset);
@@ -382,6 +386,17 @@ int host_insert(struct pst_rtp *r, const struct pst_table *pub, const struct pst
             memcpy(p + at, row[i].text.at, where[1]);
         at += where[1];
     }
+}
+
+int host_insert(struct pst_rtp *r, const struct pst_table *pub, const struct pst_value *row)
+{
+    struct host *h = r->host;
+    struct err err = {0};
+    const struct host_table *t = writable(r, pub);
+    uint32_t bytes = t ? host_record_bytes(t, row, &err) : 0;
+    if (!bytes)
+        return host_fail(r, err.code, "%s", err.text);
+    host_record(h, t, row, bytes, next(h, t, bytes));
     return 0;
 }
 

@@ -439,7 +439,7 @@ static void lost(struct host *h)
 
 /* ---- the loop ---- */
 
-static void frame(struct host *h, const struct frame *f)
+void host_frame(struct host *h, const struct frame *f)
 {
     uint64_t end = f->position + f->length;
     bool was = h->replaying;
@@ -501,7 +501,7 @@ unsigned host_journal_step(struct host *h, uint64_t to)
             return n;
         switch (cursor_next(c, &f)) {
         case CURSOR_FRAME:
-            frame(h, f);
+            host_frame(h, f);
             break;
         case CURSOR_LOST:
             lost(h);

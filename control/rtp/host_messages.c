@@ -159,6 +159,7 @@ static void stop(struct host *h)
     host_plugins_end(h);
     if (h->started)
         host_emit_flush(h, false);
+    host_closed(h, 0); /* the only connection that it has */
     host_out_flush(h);
     _exit(0);
 }

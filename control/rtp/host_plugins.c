@@ -176,8 +176,6 @@ int host_add_processor(struct pst_rtp_registry *g, const struct pst_processor *p
         return refuse(g, p->name, "a processor has frame, pre or post");
     if (p->frame && (p->pre || p->post))
         return refuse(g, p->name, "a processor has frame, or pre and post, not both");
-    if (h->started && !h->stopping)
-        return refuse(g, p->name, "a processor is loaded at the start only (rtp: plugins)");
     if (h->nprocessors == RTP_ANALYTICS_MAX || p->nderived > 64)
         return refuse(g, p->name, "there are too many");
     for (unsigned i = 0; i < h->nprocessors; i++)
@@ -219,7 +217,7 @@ int host_add_hooks(struct pst_rtp_registry *g, const struct pst_hooks *hooks)
 /* ---- loading ---- */
 
 /* Everything that it has registered. */
-static void forget(struct host *h, struct pst_rtp *r)
+void host_plugin_forget(struct host *h, struct pst_rtp *r)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < h->nanalytics; i++)
@@ -312,7 +310,7 @@ bool host_plugin_load(struct host *h, const char *file, struct err *err)
     r->handle = dlopen(real, RTLD_NOW | RTLD_LOCAL);
     if (!r->handle) {
         err_set(err, -EINVAL, "plugin %s cannot be loaded: %s", file, dlerror());
-        forget(h, r);
+        host_plugin_forget(h, r);
         return false;
     }
     const struct pst_rtp_plugin *info = dlsym(r->handle, "pst_rtp_plugin");
@@ -329,24 +327,33 @@ bool host_plugin_load(struct host *h, const char *file, struct err *err)
         *host = &host_functions;
     if (ok && introduce(h, r, info, registers, err))
         return true;
-    forget(h, r);
+    host_plugin_forget(h, r);
     return false;
 }
 
-void host_plugins_builtin(struct host *h)
+/* Of host_own.c: in every process. */
+extern const struct pst_rtp_plugin sa_plugin;
+int sa_register(struct pst_rtp_registry *);
+
+static void builtin(struct host *h, const struct pst_rtp_plugin *plugin,
+                    int (*registers)(struct pst_rtp_registry *))
+{
+    struct err err = {0};
+    struct pst_rtp *r = fresh(h, "built in");
+    if (!r)
+        host_die(h, "no memory");
+    if (introduce(h, r, plugin, registers, &err))
+        return;
+    json_array_append_new(h->failed, json_pack("{s:s,s:s}", "file", "built in", "error", err.text));
+    host_plugin_forget(h, r);
+}
+
+void host_plugins_builtin(struct host *h, bool all)
 {
     pst_rtp_host = &host_functions;
-    for (uint32_t i = 0; i < builtins_n; i++) {
-        struct err err = {0};
-        struct pst_rtp *r = fresh(h, "built in");
-        if (!r)
-            host_die(h, "no memory");
-        if (!introduce(h, r, builtins[i].plugin, builtins[i].registers, &err)) {
-            json_array_append_new(h->failed,
-                                  json_pack("{s:s,s:s}", "file", "built in", "error", err.text));
-            forget(h, r);
-        }
-    }
+    builtin(h, &sa_plugin, sa_register);
+    for (uint32_t i = 0; all && i < builtins_n; i++)
+        builtin(h, builtins[i].plugin, builtins[i].registers);
 }
 
 bool host_plugin_unload(struct host *h, const char *name, struct err *err)
@@ -369,7 +376,7 @@ bool host_plugin_unload(struct host *h, const char *name, struct err *err)
     host_flush_plugins(h, r);
     h->nplugins--;
     memmove(h->plugin + i, h->plugin + i + 1, (h->nplugins - i) * sizeof *h->plugin);
-    forget(h, r);
+    host_plugin_forget(h, r);
     return true;
 }
 

@@ -243,6 +243,39 @@ bool host_unsubscribe(struct host *h, uint64_t uid)
     return true;
 }
 
+/* ---- connections ---- */
+
+void host_disconnect(struct host *h, struct pst_rtp *only, int64_t connection)
+{
+    struct pst_rtp *r = h->in_plugin; /* a plugin may call it from `closed` */
+    enum host_in in = h->in;
+    const char *name = h->in_name;
+    for (unsigned i = 0; i < HOST_BUCKETS; i++)
+        for (struct host_sub *s = h->by_uid[i], *next; s; s = next) {
+            next = s->next_uid;
+            if (s->connection == connection && (!only || s->plugin == only))
+                host_unsubscribe(h, s->uid);
+        }
+    h->in_plugin = r;
+    h->in = in;
+    h->in_name = name;
+}
+
+void host_closed(struct host *h, int64_t connection)
+{
+    for (unsigned i = 0; i < h->nplugins; i++) {
+        struct pst_rtp *r = h->plugin[i];
+        if (r->have_hooks && r->hooks.closed) {
+            host_enter(h, r, HOST_IN_CLOSED, r->name);
+            r->hooks.closed(r, connection, r->hooks.data);
+            if (!host_leave(h, r))
+                host_log(h, "%s: closed: %s", r->name, r->err.text);
+        }
+        if (!r->have_hooks || !r->hooks.own_close)
+            host_disconnect(h, r, connection);
+    }
+}
+
 /* ---- state and what changes ---- */
 
 void host_flush_plugins(struct host *h, struct pst_rtp *only)

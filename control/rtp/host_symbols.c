@@ -41,9 +41,13 @@ uint32_t host_symbol_find(struct host *h, const char *text, uint32_t len)
     if (!len)
         return PST_NULL_SYMBOL;
     uint32_t id = h->have_symbols ? symbols_find(&h->symbols, text, len) : PST_NULL_SYMBOL;
-    return id == PST_NULL_SYMBOL && h->have_cursor && !h->have_symbols
-               ? dictionary_find(&h->cursor.dict, text, len)
-               : id;
+    if (id == PST_NULL_SYMBOL && h->have_cursor && !h->have_symbols)
+        id = dictionary_find(&h->cursor.dict, text, len);
+    if (id == PST_NULL_SYMBOL && h->say && h->nown) { /* standalone: they are the symbols */
+        uint32_t *slot = own_slot(h, text, len);
+        id = *slot ? HOST_OWN_SYMBOLS + *slot - 1 : id;
+    }
+    return id;
 }
 
 static bool own_grow(struct host *h)

@@ -121,6 +121,19 @@ static void mark(struct pst_rtp *r, const struct pst_mark_facts *m, void *data)
     marks[m->mark < 16 ? m->mark : 0]++;
 }
 
+static int64_t closes;
+static void closed(struct pst_rtp *r, int64_t connection, void *data)
+{
+    (void)data;
+    closes++;
+#ifdef OWN_CLOSE
+    if (connection != 77) /* one that it keeps */
+        H->disconnect(r, connection);
+#else
+    (void)r, (void)connection;
+#endif
+}
+
 /* ---- test.held: rows of memory, counted ---- */
 
 static const struct pst_column held_columns[] = {{"sym", PST_SYMBOL}, {"rows", PST_LONG}};
@@ -185,6 +198,8 @@ static int f_try(struct pst_rtp *r, const struct pst_map *map, struct pst_result
     if (!strcmp(what, "marks"))
         return answer(r, to,
                       marks[PST_MARK_EOD] * 100 + marks[PST_MARK_BUFFER_START] * 10 + marks[0]);
+    if (!strcmp(what, "closes"))
+        return answer(r, to, closes * 100 + H->subscriptions(r));
     if (!strcmp(what, "option"))
         return answer(r, to, H->option(r, "depth") ? atoi(H->option(r, "depth")) : -1);
     if (!strcmp(what, "library"))
@@ -361,8 +376,15 @@ static const struct pst_processor processors[] = {{.name = "test.twice",
                                                    .tables = trade,
                                                    .pre = pre,
                                                    .post = post}};
-static const struct pst_hooks hooks = {
-    .size = sizeof hooks, .tables = trade, .rows = rows, .mark = mark};
+static const struct pst_hooks hooks = {.size = sizeof hooks,
+                                       .tables = trade,
+                                       .rows = rows,
+                                       .mark = mark,
+                                       .closed = closed,
+#ifdef OWN_CLOSE
+                                       .own_close = 1
+#endif
+};
 
 PST_RTP_PLUGIN("misbehave", "1.0", "For tests.")
 PST_PLUGIN_EXPORT int pst_rtp_register(struct pst_rtp_registry *g)
