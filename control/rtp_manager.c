@@ -200,6 +200,7 @@ static struct rtp_stream *stream_new(struct rtp_manager *m, unsigned g, const ch
     grp->streams = s;
     grp->nstreams++;
     m->streams++;
+    m->params_bytes += s->nparams;
     manager_count(m, F_SUBSCRIBED, 1);
     return s;
 }
@@ -222,6 +223,7 @@ void stream_end(struct rtp_manager *m, struct rtp_stream *s)
         s->next->link = s->link;
     grp->nstreams--;
     m->streams--;
+    m->params_bytes -= s->nparams;
     unsigned g = s->g;
     stream_free(s);
     manager_want(m, g);
@@ -427,6 +429,9 @@ static void open_in(struct rtp_manager *m, unsigned g, const json_t *analytic, s
     else if (m->members >= RTP_CLIENTS_MAX || (!s && m->streams >= RTP_STREAMS_MAX))
         snprintf(why, sizeof why, "limit: %u streams and %u clients of them are the most",
                  RTP_STREAMS_MAX, RTP_CLIENTS_MAX);
+    else if (!s && m->params_bytes + params.len > RTP_PARAMS_ALL)
+        snprintf(why, sizeof why, "limit: the parameters of all streams hold %u MiB",
+                 RTP_PARAMS_ALL >> 20);
     bool fresh = !s;
     if (!*why && !s && !(s = stream_new(m, g, a->name, user, &params, hash, analytic, tables)))
         snprintf(why, sizeof why, "wsfull");
@@ -704,6 +709,7 @@ static int work(void *arg, int64_t now)
         overdue(m);
         retries(m);
     }
+    place_deferred(m);
     store_relaxed(&m->f[F_STREAMS], m->streams);
     store_relaxed(&m->f[F_CLIENTS], m->members);
     store_relaxed(&m->f[F_WAITING], waiting(m));
@@ -796,6 +802,8 @@ void rtp_manager_close(struct rtp_manager *m)
                 member_free(m, x);
             stream_end(m, s);
         }
+    if (m->group)
+        place_close(m);
     free(m->group);
     free(m);
 }

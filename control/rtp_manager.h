@@ -48,6 +48,8 @@ struct stream_hub;
 
 #define RTP_STREAMS_MAX 65536u
 #define RTP_CLIENTS_MAX 1000000u
+#define RTP_PARAMS_ALL  (256u << 20) /* bytes of the parameters of all streams */
+#define RTP_ASKED_BYTES (4u << 20)   /* of SUBSCRIBEs that a process has not answered: no more */
 #define RTP_OPEN_NS     (20 * 1000000000ll) /* how long a client waits for a process */
 #define RTP_RETRY_NS    (1 * 1000000000ll)
 #define RTP_GIVE_UP_NS  (60 * 1000000000ll)

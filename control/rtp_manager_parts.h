@@ -82,9 +82,16 @@ struct rtp_stream {
     uint64_t updates, rows, bytes, states, moved;
 };
 
+struct asking { /* a SUBSCRIBE that is not answered */
+    struct asking *next;
+    uint64_t id;
+    size_t bytes;
+};
 struct process {
     uint64_t life; /* 0: not up */
     uint32_t instances;
+    struct asking *asking, **asking_last;
+    size_t asked_bytes;
     struct instance *uid[UID_BUCKETS];
 };
 struct group {
@@ -92,6 +99,7 @@ struct group {
     enum rtp_mode mode;
     unsigned processes, next; /* next: round robin */
     bool wanted;
+    bool deferred; /* some wait until a process has answered others */
     uint32_t nstreams, npending;
     struct rtp_stream *streams;
     struct process process[RTP_PROCESSES_MAX];
@@ -114,6 +122,7 @@ struct rtp_manager {
     struct rtp_stream *by_number[STREAM_BUCKETS], *by_key[STREAM_BUCKETS];
     struct member *member[MEMBER_BUCKETS];
     uint32_t streams, members, unopened, retrying;
+    uint64_t params_bytes;
     uint64_t next_number, next_face;
     int64_t now, looked_at;
     _Atomic uint64_t f[10]; /* figures, in the order of the struct */
@@ -156,6 +165,11 @@ void place_up(void *arg, unsigned g, unsigned k, uint64_t life);
 void place_down(void *arg, unsigned g, unsigned k, uint64_t life, const char *why, bool again);
 struct instance *place_by_uid(struct rtp_manager *m, unsigned g, unsigned k, int64_t uid);
 void place_bind(struct rtp_manager *m, struct instance *i, int64_t uid);
+/* A SUBSCRIBE was answered. */
+void place_answered(struct rtp_manager *m, unsigned g, unsigned k, uint64_t id);
+/* Those that waited until there was room. */
+void place_deferred(struct rtp_manager *m);
+void place_close(struct rtp_manager *m);
 /* It is refused, now: tried again, or over. */
 void stream_retry(struct rtp_manager *m, struct rtp_stream *s, const char *why);
 void stream_retried(struct rtp_manager *m, struct rtp_stream *s); /* it went well */

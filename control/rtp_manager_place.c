@@ -76,17 +76,83 @@ static int choose(struct rtp_manager *m, unsigned g)
     return best;
 }
 
+/* What is under way is bounded: its queue is the pool's, and one that does not take it is ended. */
+static void note(struct process *p, uint64_t id, size_t bytes)
+{
+    struct asking *a = malloc(sizeof *a);
+    if (!a)
+        return; /* then it does not count */
+    *a = (struct asking){.id = id, .bytes = bytes};
+    if (!p->asking)
+        p->asking_last = &p->asking;
+    *p->asking_last = a;
+    p->asking_last = &a->next;
+    p->asked_bytes += bytes;
+}
+
+static void forget_asking(struct process *p)
+{
+    while (p->asking) {
+        struct asking *next = p->asking->next;
+        free(p->asking);
+        p->asking = next;
+    }
+    p->asked_bytes = 0;
+}
+
+void place_answered(struct rtp_manager *m, unsigned g, unsigned k, uint64_t id)
+{
+    struct process *p = &m->group[g].process[k];
+    for (struct asking **a = &p->asking; *a; a = &(*a)->next) {
+        struct asking *x = *a;
+        if (x->id != id)
+            continue;
+        p->asked_bytes -= x->bytes;
+        *a = x->next;
+        if (!x->next)
+            p->asking_last = a;
+        free(x);
+        return;
+    }
+}
+
+void place_deferred(struct rtp_manager *m)
+{
+    for (unsigned g = 0; g < m->ngroups; g++) {
+        if (!m->group[g].deferred)
+            continue;
+        m->group[g].deferred = false;
+        for (struct rtp_stream *s = m->group[g].streams, *next; s; s = next) {
+            next = s->next;
+            if (!s->retry_at)
+                stream_place(m, s);
+        }
+    }
+}
+
+void place_close(struct rtp_manager *m)
+{
+    for (unsigned g = 0; g < m->ngroups; g++)
+        for (unsigned k = 0; k < RTP_PROCESSES_MAX; k++)
+            forget_asking(&m->group[g].process[k]);
+}
+
 static void place(struct rtp_manager *m, struct instance *i)
 {
     struct rtp_stream *s = i->s;
     struct process *p = &m->group[s->g].process[i->k];
     size_t n;
+    if (p->life && p->asked_bytes && p->asked_bytes + s->nparams > RTP_ASKED_BYTES) {
+        m->group[s->g].deferred = true;
+        return;
+    }
     void *body = p->life ? rtp_ask_pack(s->name, s->user, s->params, s->nparams, &n) : NULL;
     uint64_t id = s->number << SEQ_BITS | (++s->seq & ((1u << SEQ_BITS) - 1));
     if (body && m->link->send(m->link->pool, s->g, i->k, RTP_WIRE_SUBSCRIBE, id, 0, body, n)) {
         i->state = INSTANCE_ASKED;
         i->ask = id;
         p->instances++;
+        note(p, id, n);
     } else if (p->life) { /* it is on its way down, or there is no memory */
         stream_retry(m, s, "the process does not take it");
     }
@@ -180,6 +246,7 @@ void place_down(void *arg, unsigned g, unsigned k, uint64_t life, const char *wh
     if (p->life != life)
         return;
     p->life = 0;
+    forget_asking(p);
     bool other = false;
     for (unsigned i = 0; i < grp->processes; i++)
         other |= grp->process[i].life != 0;

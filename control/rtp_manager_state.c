@@ -393,8 +393,10 @@ bool state_message(void *arg, unsigned g, unsigned k, uint64_t life, const struc
         return true;
     switch (said->type) {
     case RTP_WIRE_SUBSCRIBED:
+        place_answered(m, g, k, said->id);
         return subscribed(m, g, k, said, err);
     case RTP_WIRE_REFUSED:
+        place_answered(m, g, k, said->id);
         refused(m, g, k, said);
         return true;
     case RTP_WIRE_STATE:

@@ -27,7 +27,7 @@
 #include <jansson.h>
 #include "storage/kdb_object.h"
 
-#define RTP_PARAMS_MAX (4u << 20) /* bytes that go out */
+#define RTP_PARAMS_MAX (1u << 20) /* bytes that go out */
 
 enum { RTP_PARAMS_TEXTS = 1 };
 

@@ -129,7 +129,10 @@ void dispatch_answered(struct connection *c, struct answer *a)
     access_log(s->access, &e);
     bool done = true;
     if (!a->ok) {
-        dispatch_refuse(c, "%s", a->error);
+        if (dispatch_stream_instead(c, a))
+            done = false;
+        else
+            dispatch_refuse(c, "%s", a->error);
         answer_free(a);
     } else if (a->kind == ANSWER_KEYED || a->kind == ANSWER_SNAPSHOT) {
         kdb_request_read(&c->held.message.object, &r);

@@ -58,4 +58,9 @@ void dispatch_release_answer(void *answer);
 /* a: what had to be asked first, NULL: nothing yet. */
 bool dispatch_subscribe(struct connection *c, const struct kdb_request *r, struct answer *a);
 bool dispatch_stream(struct connection *c, const struct kdb_request *r);
+/* Parameters that no named query takes (lists): true: the Query Manager was asked. */
+bool dispatch_stream_lists(struct connection *c, const struct kdb_request *r);
+/* There is no named query of that name: is it an analytic's, called with its parameters? True: the
+ * Query Manager was asked. */
+bool dispatch_stream_instead(struct connection *c, const struct answer *a);
 bool dispatch_unsubscribe(struct connection *c, const struct kdb_request *r);

@@ -62,6 +62,8 @@ bool dispatch_query(struct connection *c, const struct kdb_request *r)
             dispatch_refuse(c, "access: the user %s may not call %s", c->user->name, text);
             return true;
         }
+        if (dispatch_stream_lists(c, r))
+            return false;
         q.kind = ANSWER_NAMED;
         q.text = r->function;
         q.args = &r->args;

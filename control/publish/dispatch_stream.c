@@ -67,3 +67,48 @@ bool dispatch_stream(struct connection *c, const struct kdb_request *r)
         return streams_add(c, r, &err) ? held(c) : refuse(c, err.text);
     }
 }
+
+/* NAME[dictionary]: what may be an analytic's parameters. */
+static bool one_dict(const struct kdb_request *r, struct kdb_object *dict)
+{
+    struct kdb_items i;
+    if (r->call != KDB_CALL_NAMED || r->function.len > 64 || r->args.type != KDB_LIST ||
+        r->args.count != 1 || !kdb_items(&r->args, &i) || i.item.type != KDB_DICT)
+        return false;
+    *dict = i.item;
+    return true;
+}
+
+static bool ask_as(struct connection *c, const struct kdb_request *r, const struct kdb_object *dict)
+{
+    struct kdb_request s = *r;
+    struct err err;
+    s.args = *dict;
+    if (!streams_add(c, &s, &err))
+        return false;
+    held(c);
+    return true;
+}
+
+bool dispatch_stream_lists(struct connection *c, const struct kdb_request *r)
+{
+    struct kdb_object dict;
+    struct kdb_items parts, v;
+    if (!one_dict(r, &dict) || c->port == DOOR_HDB || !kdb_items(&dict, &parts) ||
+        !kdb_items_next(&parts) || parts.item.type != KDB_LIST)
+        return false;
+    bool lists = false;
+    for (bool more = kdb_items(&parts.item, &v); more; more = kdb_items_next(&v))
+        lists |= v.item.type >= 0 && v.item.type < 20 && v.item.type != PST_CHAR;
+    return lists && ask_as(c, r, &dict);
+}
+
+bool dispatch_stream_instead(struct connection *c, const struct answer *a)
+{
+    struct kdb_request r;
+    struct kdb_object dict;
+    if (a->kind != ANSWER_NAMED || !strstr(a->error, "no named query") || c->port == DOOR_HDB)
+        return false;
+    kdb_request_read(&c->held.message.object, &r);
+    return one_dict(&r, &dict) && ask_as(c, &r, &dict);
+}

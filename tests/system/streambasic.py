@@ -299,6 +299,9 @@ def forms():
     # by its own name, as a q process is asked
     cpu = [dict(zip(*x)) for x in (c(".monPublic.sub[]"), c(".monPublic.sub[(enlist `syms)!enlist `control`rtp]"), c(Sym(".monPublic.sub"), Dict((Syms(["syms"]), [Syms(["control", "rtp"])]))))]
     assert cpu[0]["id"] != cpu[1]["id"] == cpu[2]["id"] and cpu[0]["key"] == ["server", "sym"], cpu
+    # a name without a dot may be a named query's; it is not
+    bars = dict(zip(*c(Sym("ohlc"), Dict((Syms(["syms", "interval"]), [Syms(["A"]), "5s"])))))
+    assert bars["name"] == "ohlc" and c("ohlc[`interval`syms!(00:00:05;enlist `A)]")[1][0] == bars["id"], bars
     assert c(".sa.unsub", a["id"]) is None
     for ask, says in [((".sa.unsub[%d]" % a["id"],), "no stream"), ((".sa.snapshot[99]",), "no stream 99"), ((".sa.sub", Sym("lastt"), params()), "perhaps last"),
                       ((".sa.sub[`last;`trade]",), "type: send .sa.sub[`last;`table`syms!(`trade;`A`B)]"), ((".sa.sub[]",), "type: send .sa.sub["),
@@ -307,7 +310,7 @@ def forms():
                       ((".sa.sub", Sym("last"), params(), options(group=Sym("x"))), "no group x"), ((".sa.sub", Sym("last"), Dict((Syms(["table", "every"]), [Sym("trade"), Sym("often")]))), "parameter every is a timespan such as"),
                       ((".sa.sub", Sym("filter"), params(), options(mode=Sym("full"))), "no full state"), ((".sa.unsub[`x]",), "send .sa.unsub[id]"),
                       ((".sa.sub[`last;`table`syms!(`trade)]",), "as many values as keys"), ((".monPublic.nosuch[]",), "no streaming analytic .monPublic.nosuch; perhaps .monPublic.sub"),
-                      (("last[`trade]",), "nyi:"), ((".sa.snap[1;2;3]",), "send (`.sa.upd; id; table; position)")]:
+                      (("last[`trade]",), "nyi:"), ((Sym("ohlcs"), Dict((Syms(["syms"]), [Syms(["A"])]))), "perhaps ohlc"), (("ohlc[`A]",), "no named query"), ((".sa.snap[1;2;3]",), "send (`.sa.upd; id; table; position)")]:
         try: raise AssertionError("%s gave %s" % (ask, c(*ask)))
         except QError as e: assert says in str(e), (ask, str(e))
     assert c(".sa.unsub[]") is None and len(c(".sa.streams[]")["id"]) == 0

@@ -180,6 +180,68 @@ static void test_skip(void **state)
 
 /* A random life against a plain list: bytes out are those pushed, in order, without the batches
  * that rewinds took, each of which was whole. */
+static void push_stream(struct consumer *c, char byte, size_t len, uint64_t face)
+{
+    struct message *m = message_new(len);
+    assert_non_null(m);
+    m->kind = MESSAGE_STREAM;
+    m->first = face;
+    m->rows = 1;
+    memset(m->data, byte, len);
+    assert_true(consumer_push_stream(c, m));
+    message_release(m);
+}
+static void count_it(void *arg, const struct message *m)
+{
+    *(uint64_t *)arg += m->len;
+}
+
+/* Streams' messages between a subscription's: neither is in the other's way. */
+static void test_streams(void **state)
+{
+    (void)state;
+    struct consumer c;
+    char text[100] = "";
+    uint64_t rows, dropped = 0;
+    consumer_init(&c);
+    push(&c, 'a', 3, 10);
+    push_stream(&c, 'S', 3, 1);
+    push(&c, 'b', 2, 20);
+    push_stream(&c, 'T', 2, 2);
+    push(&c, 'c', 2, 30);
+    assert_int_equal(c.lag_bytes, 12);
+    assert_int_equal(c.stream_bytes, 5);
+    send_some(&c, 4, text); /* the first of face 1 has begun */
+    assert_string_equal(text, "aaaS");
+    push_stream(&c, 'U', 4, 1);
+    consumer_drop(&c, 1, count_it, &dropped);
+    assert_int_equal(dropped, 4); /* the one that is not begun */
+    assert_int_equal(c.stream_bytes, 4);
+    /* the batches that are not begun: b and c; the streams' stay */
+    assert_int_equal(consumer_rewind(&c, 99, &rows), 20);
+    assert_int_equal(rows, 2);
+    send_some(&c, 100, text);
+    assert_string_equal(text, "aaaSSSTT");
+    assert_int_equal(c.lag_bytes, 0);
+    assert_int_equal(c.stream_bytes, 0);
+    /* what is skipped is a subscription's only */
+    push(&c, 'd', 2, 40);
+    consumer_skip(&c, 50);
+    push(&c, 'e', 2, 50);
+    push_stream(&c, 'V', 2, 1);
+    send_some(&c, 100, text);
+    assert_string_equal(text, "aaaSSSTTVV");
+    assert_true(consumer_resume(&c, 60));
+    assert_int_equal(c.skipped_rows, 2);
+    push_stream(&c, 'W', 2, 1);
+    dropped = 0;
+    consumer_drop(&c, 0, count_it, &dropped);
+    assert_int_equal(dropped, 2);
+    assert_true(consumer_empty(&c));
+    consumer_free(&c);
+    assert_int_equal(message_bytes(), 0);
+}
+
 static void test_model(void **state)
 {
     (void)state;
@@ -242,7 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_and_lag), cmocka_unit_test(test_hysteresis),
         cmocka_unit_test(test_rewind),        cmocka_unit_test(test_skip),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_streams),       cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,29 @@ static const char *show(void)
     case KDB_CALL_EOI:
         put(" %lld..%lld", (long long)r.from_time, (long long)r.to_time);
         break;
+    case KDB_CALL_SA_SUB: {
+        static const char *const modes[] = {"", " delta", " full"};
+        static const char *const policies[] = {"", " disconnect", "", "", " resync"};
+        struct kdb_items part, v;
+        struct kdb_texts k;
+        put(" %.*s", (int)r.function.len, r.function.text);
+        if (r.args.count && kdb_items(&r.args, &part)) {
+            bool key = kdb_texts(&part.item, &k);
+            kdb_items_next(&part);
+            bool more = part.item.type == KDB_LIST && kdb_items(&part.item, &v);
+            for (; key; key = kdb_texts_next(&k), more = more && kdb_items_next(&v))
+                put(" %s=%s:%u", k.text, more ? kdb_object_type_name(v.item.type) : "vector",
+                    more ? v.item.count : part.item.count);
+        }
+        put("%s%s%s%.*s", modes[r.stream.mode], policies[r.stream.policy],
+            r.stream.texts ? " texts" : "", (int)r.stream.group.len,
+            r.stream.group.text ? r.stream.group.text : "");
+        break;
+    }
+    case KDB_CALL_SA_UNSUB:
+    case KDB_CALL_SA_SNAPSHOT:
+        put(" %lld", (long long)r.stream.id);
+        break;
     case KDB_CALL_NAMED: {
         struct kdb_items i;
         uint32_t n = 0, len;
@@ -463,6 +486,42 @@ static void asking(void **state)
     symbols("named vwap symbol:A symbol:", 3, (const char *const[]){"vwap", "A", ""});
 }
 
+/* Streaming analytics. */
+static void streams(void **state)
+{
+    (void)state;
+    text(".sa.sub[`last;`table`syms!(`trade;`A`B)]", "sa-sub last table=symbol:1 syms=symbol:2");
+    text(".sa.sub[\"last\"; `table`syms!(`trade;`A`B); `mode`group!`full`agg]",
+         "sa-sub last table=symbol:1 syms=symbol:2 fullagg");
+    text(".sa.sub[`cpu;(enlist `syms)!enlist `a`b;(enlist `policy)!enlist `resync]",
+         "sa-sub cpu syms=symbol:2 resync");
+    text(".sa.sub[`cpu]", "sa-sub cpu");
+    text(".sa.sub[`cpu;()!();::]", "sa-sub cpu");
+    text(".sa.sub[`ohlc;`a`b`c!(1;2.5;\"x y\")]", "sa-sub ohlc a=long:1 b=float:1 c=char:3");
+    symbols("sa-sub last", 2, (const char *const[]){".sa.sub", "last"});
+    text(".monPublic.sub[`syms`n!(`a`b;5)]", "sa-sub .monPublic.sub syms=symbol:2 n=long:1");
+    text(".monPublic.sub[]", "sa-sub .monPublic.sub");
+    text("last[`table`syms!`trade`A]", "sa-sub last table=symbol:1 syms=symbol:1");
+    text(".sa.unsub[7]", "sa-unsub 7");
+    list("sa-unsub 7", "cj", ".sa.unsub", "7");
+    text(".sa.snapshot[7]", "sa-snapshot 7");
+    text(".sa.list[]", "sa-list");
+    text(".sa.streams[]", "sa-streams");
+    text(".sa.sub[`last;`trade]",
+         "unknown type: send .sa.sub[`last;`table`syms!(`trade;`A`B)], or (\".sa.sub\"; `last; "
+         "params; options)");
+    text(".sa.sub[`last;`a`b!(1;2;3)]",
+         "unknown type: send the parameters in a list: (\".sa.sub\"; `name; "
+         "`key1`key2!(value1; value2)), as many values as keys");
+    text(".sa.sub[`last;()!();(enlist `mod)!enlist `full]",
+         "unknown domain: .sa.sub has no option mod, perhaps mode; it has mode, group, policy and "
+         "texts");
+    text(".sa.unsub[`a]",
+         "unknown type: send .sa.unsub[id], id from .sa.sub's answer; of all: .sa.unsub[]");
+    text(".u.nosuch[]", "unknown nyi: no function or named query .u.nosuch; q is not evaluated "
+                        "here: send .u.sub, .u.upd, s)select ... or a query's name");
+}
+
 static void near_misses(void **state)
 {
     (void)state;
@@ -666,11 +725,11 @@ static void from_upstream(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_of_text),  cmocka_unit_test(rows_of_lists),
-        cmocka_unit_test(publishing),    cmocka_unit_test(asking),
-        cmocka_unit_test(near_misses),   cmocka_unit_test(depth_and_length),
-        cmocka_unit_test(pst_forms),     cmocka_unit_test(pst_sub),
-        cmocka_unit_test(from_upstream),
+        cmocka_unit_test(rows_of_text),     cmocka_unit_test(rows_of_lists),
+        cmocka_unit_test(publishing),       cmocka_unit_test(asking),
+        cmocka_unit_test(streams),          cmocka_unit_test(near_misses),
+        cmocka_unit_test(depth_and_length), cmocka_unit_test(pst_forms),
+        cmocka_unit_test(pst_sub),          cmocka_unit_test(from_upstream),
     };
     guard_open(&guard, 1 << 20);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,7 +129,9 @@ static json_t *analytics(void)
         "\"parameters\":[{\"name\":\"table\",\"type\":\"symbol\",\"list\":false,\"default\":null,"
         "\"about\":\"\"}]},"
         "{\"name\":\"any\",\"about\":\"a\",\"plugin\":\"p\",\"per_user\":false,\"full\":false,"
-        "\"columns\":null,\"key\":[],\"tables\":null,\"parameters\":[]}],"
+        "\"columns\":null,\"key\":[],\"tables\":null,\"parameters\":[{\"name\":\"text\",\"type\":"
+        "\"string\",\"list\":false,\"default\":\"\","
+        "\"about\":\"\"}]}],"
         "\"processors\":[],\"functions\":[]}",
         0, NULL);
 }
@@ -937,7 +939,7 @@ static void refusals(void **state)
     } wrong[] = {{"counts", "", "domain: no streaming analytic counts; perhaps count", 0},
                  {"count", "ones", "domain: there is no group ones", 0},
                  {"mine", "one", "domain: mine has no parameter odd; it has table symbol", 0},
-                 {"any", "wide", "domain: any has no parameter odd; it has none", 0}};
+                 {"any", "wide", "domain: any has no parameter odd; it has text string", 0}};
     for (unsigned i = 0; i < PST_COUNT(wrong); i++) {
         unsigned c = new_client();
         struct stream_ask *x = open_ask(c, wrong[i].name, 1, -1, false);
@@ -1074,6 +1076,87 @@ static void hostile(void **state)
     assert_true(says(0, 0, RTP_WIRE_REFUSED, 77ull << SEQ_BITS, 0, "no", 2, 0));
 }
 
+/* A publish thread that takes nothing: its list is bounded, and says that something is missing. */
+static void thread_behind(void **state)
+{
+    (void)state;
+    world_up();
+    unsigned c = opens(0, "count", 0, -1, STREAM_AS_IS);
+    settle();
+    assert_int_equal(client[c].state, LIVE);
+    const uint32_t n = 600000; /* rows of 16 bytes */
+    int64_t *k = calloc(n, sizeof *k);
+    struct kdb_out o = {0};
+    put_table(&o, k, k, n);
+    for (int i = 0; i < 12; i++) {
+        assert_true(says(0, 0, RTP_WIRE_UPDATE, (uint64_t)w.sim[0][0].uids, w.sim[0][0].at, o.data,
+                         o.len, n));
+        if (i == 9) { /* somebody else joins: live from there, and then told as well */
+            opens(0, "count", 0, -1, STREAM_AS_IS);
+            works();
+            take_all();
+        }
+    }
+    assert_true(message_bytes() < 80u << 20);
+    assert_true(hub_lost(w.hub) >= 4);
+    unsigned updates = 0, lost = 0, stated = 0;
+    int last = 0;
+    for (struct stream_event *e = hub_take(w.hub, client[c].thread), *next; e; e = next) {
+        next = e->next;
+        updates += e->kind == STREAM_UPDATE;
+        lost += e->kind == STREAM_LOST;
+        stated += e->kind == STREAM_STATED;
+        last = e->kind;
+        stream_event_free(e);
+    }
+    assert_true(updates >= 5 && updates <= 7 && lost >= 1 && stated == 0);
+    assert_int_equal(last, STREAM_LOST);
+    asks(c, STREAM_STATE); /* as streams.c does */
+    settle();
+    assert_int_equal(client[c].state, LIVE);
+    free(k);
+    kdb_out_free(&o);
+}
+
+/* Parameters that are large: what a process has not answered is bounded; nobody waits for ever. */
+static void large_asks(void **state)
+{
+    (void)state;
+    world_up();
+    static char text[200000];
+    memset(text, 'x', sizeof text);
+    for (int i = 0; i < 60; i++) {
+        struct kdb_out o = {0};
+        unsigned c = new_client();
+        kdb_out_dict(&o, false);
+        kdb_out_symbols(&o, (const char *[]){"text"}, 1);
+        kdb_out_list(&o, 1);
+        text[0] = (char)i;
+        kdb_out_chars(&o, text, sizeof text);
+        struct stream_ask *a = stream_ask_new(STREAM_OPEN, o.data, (uint32_t)o.len);
+        kdb_out_free(&o);
+        a->order = KDB_LITTLE;
+        a->thread = client[c].thread;
+        a->token = client[c].token;
+        a->user = held(&all_user);
+        snprintf(a->name, sizeof a->name, "any");
+        snprintf(a->group, sizeof a->group, "one");
+        hub_ask(w.hub, a);
+        if (i % 20 == 7) /* gone before it is answered */
+            asks(c, STREAM_CLOSE);
+    }
+    works();
+    assert_true(w.m->group[0].process[0].asked_bytes <= RTP_ASKED_BYTES);
+    assert_true(w.m->group[0].process[0].asked_bytes > RTP_ASKED_BYTES / 2);
+    for (int i = 0; i < 4; i++)
+        settle();
+    unsigned live = 0;
+    for (unsigned i = 0; i < nclients; i++)
+        live += client[i].state == LIVE;
+    assert_int_equal(live, 57);
+    assert_int_equal(w.m->group[0].process[0].asked_bytes, 0);
+}
+
 /* 10,000 subscriptions over 100 distinct: as many computations, one message an update. */
 static void ten_thousand(void **state)
 {
@@ -1131,6 +1214,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(rights, setup, teardown),
         cmocka_unit_test_setup_teardown(on_demand, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile, setup, teardown),
+        cmocka_unit_test_setup_teardown(thread_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(large_asks, setup, teardown),
         cmocka_unit_test_setup_teardown(ten_thousand, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
