@@ -264,7 +264,9 @@ void rtp_alarms(struct daemon *d, struct alarms *a, int64_t now, int64_t hold)
         {
             const char *state = json_string_value(json_object_get(x, "state"));
             const json_t *beat = json_object_get(x, "beat");
-            int64_t lag = number(beat, "limit") - number(beat, "position");
+            /* positions jump where a crash was: only those of this start are so many bytes */
+            int64_t start = (int64_t)d->wiring->start, at = number(beat, "position");
+            int64_t lag = number(beat, "limit") - (at > start ? at : start);
             if (!strcmp(state, "runs") && lag > (int64_t)behind)
                 behind = (uint64_t)lag;
             down |= !strcmp(state, "waits");

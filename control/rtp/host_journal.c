@@ -262,7 +262,8 @@ static void rows(struct host *h, const struct frame *in)
 {
     const uint8_t *at = frame_payload(in), *end = at + frame_payload_bytes(in);
     struct found found;
-    record_derived(&at, end); /* passed over */
+    const struct derived_record *derived = record_derived(&at, end);
+    bool as_logged = derived && derived->flags & DERIVED_AS_LOGGED; /* not for processors */
     if (!sound(h, at, end, &found)) {
         h->beat.bad++;
         return;
@@ -276,7 +277,7 @@ static void rows(struct host *h, const struct frame *in)
                           .records_end = end,
                           .no_packet = (const uint8_t *)&no_packet};
     h->beat.rows += found.rows;
-    for (unsigned i = 0; i < h->nprocessors; i++)
+    for (unsigned i = 0; i < h->nprocessors && !as_logged; i++)
         if (h->processor[i].chosen && any_wanted(h->processor[i].wants, &found))
             to_processor(h, &h->processor[i], &f);
     bool striped = h->stripes < 2;
