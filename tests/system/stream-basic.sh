@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# stream-basic.sh clients|library|groups: streaming analytics as clients have them, over kdb+ IPC and from the command line. What every
+# stream-basic.sh clients|library|rights|groups: streaming analytics as clients have them, over kdb+ IPC and from the command line. What every
 # client has is held against the journal at the position of every message (streambasic.py).
 . "$(dirname "$0")/lib.sh"
 here=$(dirname "$0") part=$1
@@ -38,6 +38,20 @@ library)
     done
     grep -q "^lost 1 back 1 moved [1-9].* third 5$" "$work/probe" || die "$(cat "$work/probe")"
     echo "ok library: $(tail -1 "$work/probe")"
+    ;;
+rights)
+    stop
+    user() { echo "pw-$1" | p user add "$1" --file "$work/users.yaml" "${@:2}" >/dev/null || die "user add $1"; }
+    user sam --tables all; user bob; user carol; user dora; user edna; user pub --publish all
+    sed -i '/"bob":/a\    tables: [trade] # bob
+        /"carol":/a\    tables: [quote]
+        /"dora":/a\    tables: [trade]\n    durable_only: true
+        /"edna":/a\    tables: [trade]\n    calls: [filter]' "$work/users.yaml"
+    chmod 600 "$work/users.yaml"
+    sed -i "s|^ipc:.*|ipc: {tickerplant: 5010, users: $work/users.yaml}|; s|^tables:|tables:\n  quote: {columns: {time: timestamp, sym: symbol, bid: float}}|" "$work/p.yaml"
+    export USERS=$work/users.yaml
+    start
+    case_ rights
     ;;
 groups)
     stop

@@ -361,6 +361,45 @@ def publish(first, last, kill=""):
             kill = ""
     load.c(None)
 
+# ---- rights ----
+
+def rights():
+    """Below the sharing: who may read what a stream reads has it, whoever came first; a reload takes it away."""
+    def come(name): return Client(port=PORT, user=name, password="pw-" + name, timeout=40)
+    sam, bob, carol, dora, edna = (come(n) for n in ("sam", "bob", "carol", "dora", "edna"))
+    def no(c, says, *ask):
+        try: raise AssertionError("%s gave %s" % (ask, c(*ask)))
+        except QError as e: assert says in str(e), (ask, str(e))
+    a, b = subscribe(sam, "last", params()), subscribe(bob, "last", params())
+    assert a["id"] == b["id"], "entitled to the same: computed once"
+    assert list(sam(".sa.streams[]")["clients"]) == [2] and list(bob(".sa.streams[]")["id"]) == [b["id"]]
+    assert len(carol(".sa.streams[]")["id"]) == 0, "others' parameters are theirs"
+    no(carol, "access: last reads trade, and the user carol may not", ".sa.sub", Sym("last"), params())
+    no(bob, "access: .monPublic.sub reads monCPU, and the user bob may not", ".monPublic.sub[]")
+    no(dora, "durable_only", ".sa.sub", Sym("last"), params())
+    no(edna, "access: the user edna may not call last", ".sa.sub", Sym("last"), params())
+    assert list(edna(".sa.list[]")["name"]) == ["filter"]
+    assert subscribe(edna, "filter", params())["mode"] == "events"
+    wait("lines of the access log", lambda: sum('"deny"' in l and '"stream"' in l for l in open(os.environ["ACCESS"])) >= 4)
+    # taken away: the connection ends, the other's stream goes on
+    path = os.environ["USERS"]
+    text = open(path).read()
+    open(path, "w").write(text.replace('"bob":', '"bob":\n    tables: [quote]').replace("    tables: [trade] # bob\n", ""))
+    penstock("config", "reload")
+    try:
+        while bob.recv(10) is not None: pass
+        raise AssertionError("bob still has it")
+    except (EOFError, ConnectionResetError): pass
+    publisher = come("pub")
+    publisher(".u.upd", Sym("trade"), [Syms(["A"]), K(9, [1.0]), K(7, [1])])
+    end = time.time() + 10
+    while time.time() < end:
+        m = sam.recv(1)
+        if m and m[0] == ".sa.upd": break
+    assert m and m[0] == ".sa.upd", m
+    t = sam(".sa.streams[]")
+    assert dict(zip(map(int, t["id"]), map(int, t["clients"])))[a["id"]] == 1, t
+
 # ---- groups of several processes ----
 
 def placed(c): return {int(i): (str(g), str(p)) for i, g, p in zip(*[c(".sa.streams[]")[x] for x in ("id", "group", "process")])}
@@ -406,4 +445,4 @@ def modes():
         assert t["moved"] == 1 and t["states"] == 2, t
         assert t["have"] == {s: n - 1 - (n - 1 - int(s[1:])) % SYMS for s in t["syms"]}, (n, t)
 
-{"joins": joins, "kill": kill, "slow": slow, "forms": forms, "cli": cli, "publish": publish, "modes": modes}[sys.argv[1]](*sys.argv[2:])
+{"joins": joins, "kill": kill, "slow": slow, "forms": forms, "cli": cli, "publish": publish, "modes": modes, "rights": rights}[sys.argv[1]](*sys.argv[2:])
