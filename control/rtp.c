@@ -15,6 +15,7 @@
 #define EVENT_WAKE    UINT32_MAX
 #define EVENT_MANAGER (UINT32_MAX - 1)
 #define SHOW_NS       (NS_PER_S / 2)
+#define SOON_NS       (20 * NS_PER_MS) /* with news */
 
 static void ring_bell(int fd)
 {
@@ -272,7 +273,8 @@ static int work(void *arg)
     if (r->events)
         did += r->events->work(r->events->arg, now);
     rtp_cpu(r, now);
-    if (now >= r->show_at) {
+    if (now >= r->show_at || (r->pool.news && now >= r->show_at - SHOW_NS + SOON_NS)) {
+        r->pool.news = false;
         r->show_at = now + SHOW_NS;
         count(r);
         show(r);
@@ -287,6 +289,8 @@ static void wait(void *arg)
     int64_t now = clock_monotonic(), until = rtp_pool_due(&r->pool, now);
     if (r->cpu_at && r->cpu_at < until)
         until = r->cpu_at;
+    if (r->pool.news && r->show_at - SHOW_NS + SOON_NS < until)
+        until = r->show_at - SHOW_NS + SOON_NS;
     if (until <= now)
         return;
     struct timespec ts = {(until - now) / NS_PER_S, (until - now) % NS_PER_S};

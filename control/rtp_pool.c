@@ -115,6 +115,7 @@ static void ended(struct rtp_pool *p, struct rtp_process *x, const char *how)
         g->why_at = p->now;
     }
     bool again = wants_processes(p, g);
+    p->news = true;
     if (!p->closing)
         say_end(p, g, x, why, again);
     if (told && p->events && p->events->down)
@@ -217,6 +218,7 @@ void rtp_process_go(struct rtp_pool *p, struct rtp_process *x)
     char *text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     x->state = RTP_RUNNING;
+    p->news = true;
     x->beat_at = p->now;
     bool ok = text && rtp_process_send(p, x, RTP_WIRE_START, 0, 0, text, strlen(text));
     free(text);

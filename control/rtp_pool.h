@@ -135,7 +135,8 @@ struct rtp_pool {
     uint64_t next_life, next_call, life_base;
     struct rtp_call *calls;
     int64_t now;
-    bool gone, closing;                          /* the helper; the pool */
+    bool gone, closing; /* the helper; the pool */
+    bool news;          /* a process came, went, or brings other things: for who shows it */
     uint64_t started, lost, refused, rows_taken; /* counters */
 };
 

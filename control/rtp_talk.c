@@ -114,6 +114,7 @@ static bool take_ready(struct rtp_pool *p, struct rtp_process *x, const struct r
     }
     json_decref(g->ready);
     g->ready = ready;
+    p->news = true;
     bool first = x->state == RTP_STARTED;
     if (first) {
         x->state = RTP_READY;

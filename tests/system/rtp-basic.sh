@@ -232,6 +232,7 @@ $(group "    subscriptions: [trade]")"
     # derived again: those of the log are left out
     start
     until_is runs state
+    sleep 0.1
     p replay "$work/old" --to "$work/s.sock" --derive >/dev/null || die "replay --derive"
     each_once 500
     [ "$(figure counters "r['rtp.rows'] if 'rtp.rows' in r else [c['value'] for c in r['counters'] if c['name'] == 'rtp.rows'][0]")" = 900 ] ||
