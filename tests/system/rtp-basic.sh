@@ -235,8 +235,7 @@ $(group "    subscriptions: [trade]")"
     sleep 0.1
     p replay "$work/old" --to "$work/s.sock" --derive >/dev/null || die "replay --derive"
     each_once 500
-    [ "$(figure counters "r['rtp.rows'] if 'rtp.rows' in r else [c['value'] for c in r['counters'] if c['name'] == 'rtp.rows'][0]")" = 900 ] ||
-        die "they were not made again: $(p counters | grep rtp)"
+    until_is 'rtp.rows *900' p counters # made again, not taken
     stop
     rm -rf "$work/state" "$work/log"
     # nobody is there who would
