@@ -270,7 +270,7 @@ struct host {
     struct host_deferred {
         struct wire_message m;
         struct host_deferred *next;
-    } * deferred, **deferred_end;
+    } * deferred, **deferred_end, *late, **late_end; /* late: asked before the state is rebuilt */
 
     struct rtp_beat beat;
     int64_t next_beat, round_began, busy_began;

@@ -66,6 +66,7 @@ bool host_new(struct host *h)
     h->failed = json_array();
     h->calendars = json_object();
     h->deferred_end = &h->deferred;
+    h->late_end = &h->late;
     h->ncalendars = 1;
     h->calendar_name[0] = "default";
     h->time = INT64_MIN;

@@ -443,10 +443,7 @@ static void lost(struct host *h)
 void host_frame(struct host *h, const struct frame *f)
 {
     uint64_t end = f->position + f->length;
-    bool was = h->replaying;
     h->replaying = end <= h->replay_to;
-    if (pst_unlikely(was && !h->replaying))
-        host_debug(h, "the state is rebuilt, up to %llu", (unsigned long long)f->position);
     h->position = end;
     h->beat.frames++;
     if (pst_unlikely(h->cursor.have_runs)) { /* nobody wants rows: it is a bare header */
@@ -471,6 +468,10 @@ void host_frame(struct host *h, const struct frame *f)
         uint32_t len;
         if (frame_mark(f, &type, &len) && type == MARK_EOD)
             host_emit_flush(h, true);
+    }
+    if (pst_unlikely(h->replaying && end >= h->replay_to)) {
+        h->replaying = false;
+        host_debug(h, "the state is rebuilt, up to %llu", (unsigned long long)end);
     }
 }
 

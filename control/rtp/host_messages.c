@@ -187,10 +187,25 @@ static bool at_once(struct host *h, const struct wire_message *m)
     }
 }
 
-static void dispatch(struct host *h, const struct wire_message *m)
+static void keep(struct host *h, struct host_deferred ***end, struct wire_message *m)
+{
+    struct host_deferred *d = malloc(sizeof *d);
+    if (!d)
+        host_die(h, "no memory");
+    *d = (struct host_deferred){*m, NULL};
+    *m = (struct wire_message){0};
+    **end = d;
+    *end = &d->next;
+}
+
+static void dispatch(struct host *h, struct wire_message *m)
 {
     if (at_once(h, m))
         return;
+    if (h->replaying && m->head.type == RTP_WIRE_SUBSCRIBE) {
+        keep(h, &h->late_end, m); /* its state is still being rebuilt from the log */
+        return;
+    }
     switch (m->head.type) {
     case RTP_WIRE_START:
         start(h, m);
@@ -232,20 +247,25 @@ static bool receive(struct host *h, struct wire_message *m)
     return k == 1;
 }
 
+static void dispatch_first(struct host *h, struct host_deferred **list, struct host_deferred ***end)
+{
+    struct host_deferred *d = *list;
+    *list = d->next;
+    if (!*list)
+        *end = list;
+    dispatch(h, &d->m);
+    wire_free(&d->m);
+    free(d);
+}
+
 unsigned host_listen(struct host *h)
 {
     unsigned n = 0;
     struct wire_message m;
-    while (h->deferred) {
-        struct host_deferred *d = h->deferred;
-        h->deferred = d->next;
-        if (!h->deferred)
-            h->deferred_end = &h->deferred;
-        dispatch(h, &d->m);
-        wire_free(&d->m);
-        free(d);
-        n++;
-    }
+    for (; h->late && !h->replaying; n++)
+        dispatch_first(h, &h->late, &h->late_end);
+    for (; h->deferred; n++)
+        dispatch_first(h, &h->deferred, &h->deferred_end);
     for (; n < 256 && receive(h, &m); n++) {
         dispatch(h, &m);
         wire_free(&m);
@@ -273,12 +293,7 @@ void host_wait(struct host *h, bool (*ready)(struct host *))
                 wire_free(&m);
                 continue;
             }
-            struct host_deferred *d = malloc(sizeof *d);
-            if (!d)
-                host_die(h, "no memory");
-            *d = (struct host_deferred){m, NULL};
-            *h->deferred_end = d;
-            h->deferred_end = &d->next;
+            keep(h, &h->deferred_end, &m);
         }
         host_beat_due(h, 0);
         host_out_flush(h);

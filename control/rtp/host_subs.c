@@ -187,10 +187,6 @@ uint64_t host_subscribe(struct host *h, const struct rtp_asked *q, int64_t conne
     struct host_analytic x = *found; /* the list may move while it runs */
     if (!h->started)
         return err_set(err, -EAGAIN, "%s: the process is not started yet", q->name);
-    if (h->replaying)
-        return err_set(err, -EAGAIN,
-                       "%s: the process still rebuilds its state from the log; try again later",
-                       q->name);
     if (!host_params_read(&p, x.a->parameters, x.a->nparameters, q->params, q->nparams, q->user,
                           err))
         return 0;

@@ -279,6 +279,29 @@ static void test_islands(void **state)
     }
 }
 
+/* Who subscribes while the state is being rebuilt is answered when it is. */
+static void test_subscribe_in_replay(void **state)
+{
+    (void)state;
+    static const char *const well[] = {"how", "s", "well", "syms", "S", "", NULL};
+    struct source_progress at = {.at = source_point(ring_tail(&rk.k->ring) + 100, 0)};
+    begin("\"test.twice\"", &at);
+    uint64_t id = rk_ask(RTP_WIRE_SUBSCRIBE, "test.rows", well);
+    rk_ping(); /* and it is not stuck */
+    assert_int_equal(rk.beat.replaying, 1);
+    assert_int_equal(rk.beat.subscriptions, 0);
+    while (ring_tail(&rk.k->ring) < at.at.position) {
+        rk_trade("a", 1, "", KIT_DAY);
+        rk_journal();
+    }
+    rk_expect(RTP_WIRE_SUBSCRIBED);
+    assert_int_equal(rk.m.head.id, id);
+    rk_ping();
+    assert_int_equal(rk.beat.replaying, 0);
+    assert_int_equal(rk.beat.updates, 0); /* what was before the point was told before */
+    assert_int_equal(rk.beat.emitted, 0);
+}
+
 /* Without an answer it stops reading; it goes on with one. */
 static void test_credit(void **state)
 {
@@ -372,7 +395,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_every_point), T(test_islands), T(test_credit), T(test_pre_and_post),
-        T(test_failures)};
+        T(test_every_point),         T(test_islands),      T(test_credit),
+        T(test_subscribe_in_replay), T(test_pre_and_post), T(test_failures)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
