@@ -261,6 +261,7 @@ struct host {
     /* the call that runs */
     struct pst_rtp *in_plugin;
     enum host_in in;
+    volatile uint32_t calls; /* of plugins */
     const char *in_name;
     struct cut *cut; /* history may be asked */
     bool want_cut;
@@ -442,4 +443,5 @@ extern const struct pst_rtp_host host_functions;
 /* host_sandbox.c */
 bool host_sandbox_limits(uint64_t memory, struct err *err);
 bool host_sandbox_enter(struct err *err);
+/* Who crashed, or does not return: a line on standard error. Before host_sandbox_enter. */
 void host_crash_handler(struct host *h);

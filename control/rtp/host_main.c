@@ -63,9 +63,9 @@ static void attach(struct host *h, struct wire_message *m)
     if (!host_journal_open(h, &err))
         host_die(h, "%s", err.text);
     host_schemas(h, json_object_get(o, "schemas"));
+    host_crash_handler(h);
     if (!host_sandbox_limits(h->memory, &err) || !host_sandbox_enter(&err))
         host_die(h, "%s", err.text);
-    host_crash_handler(h);
     if (!host_libraries(h, &err))
         host_die(h, "%s", err.text);
     host_load_all(h);

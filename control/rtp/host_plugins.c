@@ -10,9 +10,10 @@
 
 void host_enter(struct host *h, struct pst_rtp *r, enum host_in in, const char *name)
 {
+    h->calls++;
     h->in_plugin = r;
-    h->in = in;
     h->in_name = name;
+    h->in = in;
     r->err.code = 0;
     r->err.text[0] = 0;
 }

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include "host.h"
 #include "worker_sandbox.h"
 
+#define LOOKS      2u             /* half seconds of one call before it is told */
 #define OWN_MEMORY (128ull << 20) /* code, libraries, cursor, packets, beside the plugins' */
 
 bool host_sandbox_limits(uint64_t memory, struct err *err)
@@ -55,15 +57,18 @@ static void put(char *line, size_t *n, const char *text)
         line[(*n)++] = *text;
 }
 
-/* Only what a signal handler may do. The signal comes again, and ends the process. */
-static void crashed(int sig)
+static void line_of(const char *what, int number)
 {
-    char line[256], number[3] = {(char)('0' + sig / 10), (char)('0' + sig % 10), 0};
-    size_t n = 0;
+    char line[256], digits[12];
+    size_t n = 0, d = sizeof digits;
+    digits[--d] = 0;
+    do
+        digits[--d] = (char)('0' + number % 10);
+    while ((number /= 10) && d);
     put(line, &n, "penstock-rtp: group ");
     put(line, &n, dying->group);
-    put(line, &n, ": signal ");
-    put(line, &n, number);
+    put(line, &n, what);
+    put(line, &n, digits + d);
     put(line, &n, " ");
     put(line, &n, doings[dying->in]);
     if (dying->in_plugin) {
@@ -77,14 +82,42 @@ static void crashed(int sig)
         n = 0;
 }
 
+/* Only what a signal handler may do. The signal comes again, and ends the process. */
+static void crashed(int sig)
+{
+    line_of(": signal ", sig);
+}
+
+/* Twice a second: has one call lasted since a while? penstockd ends the process after `stuck`, and
+ * cannot know whose fault it was. */
+static void watch(int sig)
+{
+    static uint32_t call, looks, next = LOOKS;
+    int e = errno;
+    (void)sig;
+    if (dying->in == HOST_IN_NOTHING || dying->calls != call) {
+        call = dying->calls;
+        looks = 0;
+        next = LOOKS;
+    } else if (++looks == next) {
+        line_of(": not done for (seconds) ", (int)(looks / 2));
+        next *= 2;
+    }
+    errno = e;
+}
+
 void host_crash_handler(struct host *h)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     static uint8_t stack[65536];
+    const struct itimerval every = {{0, 500000}, {0, 500000}};
     stack_t alt = {.ss_sp = stack, .ss_size = sizeof stack};
-    struct sigaction a = {.sa_handler = crashed, .sa_flags = SA_ONSTACK | (int)SA_RESETHAND};
+    struct sigaction a = {.sa_handler = crashed, .sa_flags = SA_ONSTACK | (int)SA_RESETHAND},
+                     w = {.sa_handler = watch, .sa_flags = SA_ONSTACK | SA_RESTART};
     dying = h;
     sigaltstack(&alt, NULL);
     for (unsigned i = 0; i < PST_COUNT(signals); i++)
         sigaction(signals[i], &a, NULL);
+    sigaction(SIGALRM, &w, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
 }

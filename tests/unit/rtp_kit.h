@@ -245,6 +245,8 @@ static inline int rk_settle(void)
     return updates;
 }
 
+static int rk_stderr = -1; /* the next process's, if it is to be another */
+
 static inline void rk_spawn(void)
 {
     int sv[2];
@@ -255,6 +257,8 @@ static inline void rk_spawn(void)
     rk.pid = fork();
     assert_true(rk.pid >= 0);
     if (!rk.pid) {
+        if (rk_stderr >= 0)
+            dup2(rk_stderr, 2);
         dup2(sv[1], 3);
         if (sv[1] == 3)
             fcntl(3, F_SETFD, 0);

@@ -270,18 +270,31 @@ static void test_crashes(void **state)
     }
 }
 
-/* No beat comes while a plugin loops; nothing is said that is not so. */
+/* No beat comes while a plugin loops: nothing is said that is not so. And it says who it is. */
 static void test_loop(void **state)
 {
     (void)state;
+    int err[2];
+    char line[300] = "";
+    rk_kill();
+    assert_int_equal(pipe(err), 0);
+    rk_stderr = err[1];
+    rk_spawn();
+    rk_stderr = -1;
+    close(err[1]);
     json_decref(rk_attach(MISBEHAVE, ""));
     rk_start("{}");
     rk_ping();
     const char *const params[] = {"how", "s", "loop", "syms", "S", "", NULL};
     rk_ask(RTP_WIRE_SUBSCRIBE, "test.rows", params);
     rk_tell(RTP_WIRE_PING, 0, 99, NULL, 0);
-    struct pollfd p = {rk.fd, POLLIN, 0};
+    struct pollfd p = {rk.fd, POLLIN, 0}, e = {err[0], POLLIN, 0};
     assert_int_equal(poll(&p, 1, 1300), 0); /* longer than a beat's second */
+    assert_int_equal(poll(&e, 1, 5000), 1);
+    assert_true(read(err[0], line, sizeof line - 1) > 0);
+    if (!strstr(line, "not done") || !strstr(line, "in subscribe of plugin misbehave, test.rows"))
+        fail_msg("%s", line);
+    close(err[0]);
 }
 
 static void test_leak(void **state)
