@@ -217,8 +217,12 @@ static const char *table_source(const struct daemon *d, const struct schema *s)
             return "publishers (configuration)";
     if (s->feed)
         return !strcmp(s->name, "undecoded") ? "feeds: what no decoder could place" : "feeds";
-    return !strcmp(s->name, "gap") || !strcmp(s->name, "alarm") ? "penstock"
-                                                                : "no longer in the configuration";
+    if (config_rtp_table(d->config, s->name))
+        return "processors (rtp)";
+    return !strcmp(s->name, "gap") || !strcmp(s->name, "alarm") ||
+                   (d->config->mon_cpu && !strcmp(s->name, "monCPU"))
+               ? "penstock"
+               : "no longer in the configuration";
 }
 
 json_t *cmd_tables(struct cmd_request *req, struct err *err)

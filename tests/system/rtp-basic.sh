@@ -170,6 +170,11 @@ buffer_enabled: true"
     p rtp list shop | grep -q 'analytic .cpu.sub' && die "it is still there"
     cp "$BUILD/tests/cpu_stream.so" "$work/bad.so" && chmod 777 "$work/bad.so"
     p rtp load shop "$work/bad.so" 2>&1 | grep -q 'plugin' || die "code that anybody may write was loaded"
+    # GAP-20: a processor hears of the end of a date, and begins anew
+    p eod run --yes >/dev/null || die "eod"
+    until_is 1 fact days
+    [ "$(p rtp call shop volume --json | python3 -c 'import json,sys; print(len(json.load(sys.stdin)["rows"]))')" = 0 ] ||
+        die "it goes on with yesterday's state"
     until_is 'rtp.rows *182' p counters
     until_is 'rtp   processes 1 of 1 .* derived rows 182' p status
     p topo | grep -q penstock-rtp || die topo
