@@ -303,7 +303,9 @@ bool host_out_waits(const struct host *h);
 
 /* host_messages.c. Takes messages until there are none: how many. */
 unsigned host_listen(struct host *h);
-/* Takes messages until `ready` says true; those that cannot be answered now are kept. */
+/* Answers what can be answered in the middle of something; keeps the rest for later. */
+void host_pump(struct host *h);
+/* The same until `ready` says true. */
 void host_wait(struct host *h, bool (*ready)(struct host *));
 void host_beat(struct host *h, uint64_t value);
 void host_beat_due(struct host *h, int64_t now);

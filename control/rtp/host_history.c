@@ -65,7 +65,7 @@ bool host_cut_take(struct host *h, struct err *err)
                 end = clock_monotonic() + MEET_NS;
             else if (h->emit.on && !host_emit_credit(h))
                 host_wait(h, journal_moves);
-            host_beat_due(h, 0);
+            host_pump(h);
         }
         if (h->cursor.position == h->cut->position) {
             if (h->time == INT64_MIN)

@@ -275,31 +275,31 @@ unsigned host_listen(struct host *h)
     return n;
 }
 
+void host_pump(struct host *h)
+{
+    struct wire_message m;
+    while (receive(h, &m)) {
+        if (m.head.type == RTP_WIRE_STOP && !h->in_plugin)
+            stop(h);
+        if (at_once(h, &m))
+            wire_free(&m);
+        else
+            keep(h, &h->deferred_end, &m);
+    }
+    host_beat_due(h, 0);
+    host_out_flush(h);
+}
+
 void host_wait(struct host *h, bool (*ready)(struct host *))
 {
-    enum host_in in = h->in;
-    struct pst_rtp *r = h->in_plugin;
     host_out_flush(h);
     while (!ready(h)) {
         struct pollfd p = {h->fd, POLLIN, 0};
-        struct wire_message m;
         int64_t began = clock_monotonic();
         poll(&p, 1, 200);
         h->wait_ns += clock_monotonic() - began;
-        while (receive(h, &m)) {
-            if (m.head.type == RTP_WIRE_STOP && !r)
-                stop(h);
-            if (at_once(h, &m)) {
-                wire_free(&m);
-                continue;
-            }
-            keep(h, &h->deferred_end, &m);
-        }
-        host_beat_due(h, 0);
-        host_out_flush(h);
+        host_pump(h);
     }
-    h->in = in;
-    h->in_plugin = r;
 }
 
 /* ---- beats ---- */

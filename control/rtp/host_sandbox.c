@@ -15,7 +15,6 @@ bool host_sandbox_limits(uint64_t memory, struct err *err)
 {
     return worker_limits(&(struct sandbox_limits){.nice = 5,
                                                   .oom = "900",
-                                                  .file = 1, /* it writes none */
                                                   .data = memory ? memory + OWN_MEMORY : 0},
                          err);
 }

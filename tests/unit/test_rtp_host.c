@@ -527,6 +527,22 @@ static void test_timers_and_marks(void **state)
     assert_int_equal(got, 110);
 }
 
+/* BUF-10, 11, 12: functions at the marks of a buffering event; none where none is named. */
+static void test_buffer_functions(void **state)
+{
+    (void)state;
+    static const char start[] = "{\"id\":10,\"stream\":254}", end[] = "{\"id\":10,\"over\":true}";
+    json_decref(rk_attach(MISBEHAVE, ",\"buffer_start\":\"test.event\",\"buffer_end\":\"\""));
+    rk_start("{}");
+    assert_int_equal(try("event"), 0);
+    assert_true(appender_mark(&rk.k->app, MARK_BUFFER_START, start, sizeof start - 1, KIT_DAY));
+    assert_true(appender_mark(&rk.k->app, MARK_BUFFER_END, end, sizeof end - 1, KIT_DAY));
+    rk_journal();
+    rk_settle();
+    try_refused("event", start);
+    assert_string_equal(rk.log, "");
+}
+
 /* ---- broadcast: two processes share the rows ---- */
 
 static void test_stripes(void **state)
@@ -579,9 +595,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_textbook),      T(test_refusals),         T(test_events),    T(test_snapshot_order),
-        T(test_wrong_results), T(test_crashes),          T(test_loop),      T(test_leak),
-        T(test_sandbox),       T(test_functions),        T(test_debugging), T(test_plugins),
-        T(test_history),       T(test_timers_and_marks), T(test_stripes),   T(test_protocol)};
+        T(test_textbook),      T(test_refusals),
+        T(test_events),        T(test_snapshot_order),
+        T(test_wrong_results), T(test_crashes),
+        T(test_loop),          T(test_leak),
+        T(test_sandbox),       T(test_functions),
+        T(test_debugging),     T(test_plugins),
+        T(test_history),       T(test_timers_and_marks),
+        T(test_stripes),       T(test_buffer_functions),
+        T(test_protocol)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

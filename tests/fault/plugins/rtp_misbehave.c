@@ -180,6 +180,14 @@ static int f_add(struct pst_rtp *r, const struct pst_map *map, struct pst_result
     (void)data;
     return answer(r, to, pst_map_get(map, "a")->value[0].i + pst_map_get(map, "b")->value[0].i);
 }
+static char event[64];
+static int f_event(struct pst_rtp *r, const struct pst_map *map, struct pst_result *to, void *data)
+{
+    struct pst_text t = map->at[0].value[0].text;
+    (void)data;
+    snprintf(event, sizeof event, "%.*s", (int)t.len, t.at);
+    return answer(r, to, 1);
+}
 static int f_try(struct pst_rtp *r, const struct pst_map *map, struct pst_result *to, void *data)
 {
     struct pst_text t = pst_map_get(map, "what")->value[0].text;
@@ -198,6 +206,8 @@ static int f_try(struct pst_rtp *r, const struct pst_map *map, struct pst_result
     if (!strcmp(what, "marks"))
         return answer(r, to,
                       marks[PST_MARK_EOD] * 100 + marks[PST_MARK_BUFFER_START] * 10 + marks[0]);
+    if (!strcmp(what, "event"))
+        return *event ? H->error(r, "%s", event) : answer(r, to, 0);
     if (!strcmp(what, "closes"))
         return answer(r, to, closes * 100 + H->subscriptions(r));
     if (!strcmp(what, "option"))
@@ -337,6 +347,7 @@ static const struct pst_parameter held_parameters[] = {
 static const struct pst_parameter add_parameters[] = {{"a", PST_LONG, NULL, ""},
                                                       {"b", PST_LONG, "1", ""}};
 static const struct pst_parameter try_parameters[] = {{"what", PST_SYMBOL, NULL, ""}};
+static const struct pst_parameter event_parameters[] = {{"event", PST_STRING, NULL, ""}};
 static const struct pst_parameter timer_parameters[] = {{"on", PST_BOOLEAN, NULL, ""}};
 
 static const struct pst_analytic analytics[] = {{.name = "test.rows",
@@ -363,6 +374,7 @@ static const struct pst_analytic analytics[] = {{.name = "test.rows",
 static const struct pst_api functions[] = {
     {"test.add", "a + b", add_parameters, 2, one, 1, f_add, NULL},
     {"test.try", "tries", try_parameters, 1, one, 1, f_try, NULL},
+    {"test.event", "", event_parameters, 1, one, 1, f_event, NULL},
     {"test.timers", "", timer_parameters, 1, one, 1, f_timers, NULL}};
 static const struct pst_processor processors[] = {{.name = "test.twice",
                                                    .about = "Each trade twice.",
@@ -389,7 +401,7 @@ static const struct pst_hooks hooks = {.size = sizeof hooks,
 PST_RTP_PLUGIN("misbehave", "1.0", "For tests.")
 PST_PLUGIN_EXPORT int pst_rtp_register(struct pst_rtp_registry *g)
 {
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 4; i++)
         if (H->api(g, &functions[i]))
             return -1;
     for (unsigned i = 0; i < 2; i++)
