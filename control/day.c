@@ -350,7 +350,7 @@ static void give_eod(struct day *y, struct day_entry *e)
     y->writing = e;
 }
 
-static void give_work(struct day *y)
+void day_give_work(struct day *y)
 {
     struct day_entry *next = NULL;
     for (unsigned i = 0; i < y->n; i++) {
@@ -408,7 +408,7 @@ void day_tick(struct day *y)
     if (!y->stopping) {
         if (!y->d->disks || disks_answers(y->d->disks, DISK_LOG))
             retention_tick(y);
-        give_work(y);
+        day_give_work(y);
     }
     release_days(y);
 }

@@ -169,7 +169,8 @@ struct day_load {
     bool running, answered, hold;
     int64_t hold_until; /* monotonic */
     _Atomic uint64_t commits;
-    _Atomic int64_t hurry; /* monotonic: until then control looks each millisecond; 0 = it need not */
+    _Atomic int64_t
+        hurry; /* monotonic: until then control looks each millisecond; 0 = it need not */
     void (*wake)(void *arg);
     void *wake_arg;
 };
@@ -183,6 +184,9 @@ void day_load_done(struct day *y, struct day_outcome *o);
 /* The writedown thread. tidy: behind the outcome. */
 bool day_load_run(struct day_write *w, struct day_outcome *out);
 void day_load_work_free(struct day_load_work *w);
+
+/* day.c, of day_tick: what is due next goes to the writedown thread, if that is idle. */
+void day_give_work(struct day *y);
 
 /* ---- a (calendar, day) ---- */
 

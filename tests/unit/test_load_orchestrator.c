@@ -140,6 +140,27 @@ static void three_parts(void **state)
     assert_int_equal(k.reads, 3);
     assert_int_equal(k.moved, 1);
     assert_int_equal(k.finished, 1);
+    /* tasks that were too short for a beat, too, say what they did */
+    json_t *o = table(&k, LOADER_TASKS), *r;
+    size_t i;
+    unsigned reads = 0;
+    uint64_t rows_read = 0;
+    json_array_foreach(json_object_get(o, "rows"), i, r)
+    {
+        const struct loader_column *c = loader_columns(LOADER_TASKS);
+        json_t *v = json_object();
+        for (size_t n = 0; c[n].name; n++)
+            json_object_set(v, c[n].name, json_array_get(r, n));
+        if (!strcmp(json_string_value(json_object_get(v, "task")), "read")) {
+            reads++;
+            rows_read += (uint64_t)json_integer_value(json_object_get(v, "rows"));
+            assert_true(json_integer_value(json_object_get(v, "bytes")) > 0);
+        }
+        json_decref(v);
+    }
+    json_decref(o);
+    assert_int_equal(reads, 3);
+    assert_int_equal(rows_read, 200);
     assert_non_null(strstr(k.last_facts, "\"rows\":200"));
     assert_non_null(strstr(k.last_facts, "\"dates\":[\"2026.01.01\",\"2026.01.02\"]"));
     assert_non_null(strstr(k.last_facts, "\"commit\":1"));
