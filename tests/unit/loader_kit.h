@@ -261,11 +261,12 @@ static int kit_read(struct kit *k, const json_t *args, const char **why)
     }
     char *whole = kit_get(io, path);
     char hash[33];
+    json_int_t bytes = whole ? (json_int_t)strlen(whole) : 0;
     snprintf(hash, sizeof hash, "%032x", whole ? crc32c(0, whole, strlen(whole)) : 0);
     free(whole);
-    json_t *result =
-        json_pack("{s:s,s:I,s:i,s:{s:i},s:o}", "hash", hash, "rows", (json_int_t)rows, "rejected",
-                  (int)rejected, "symbols", "count", rows ? 1 : 0, "written", written);
+    json_t *result = json_pack("{s:s,s:I,s:I,s:i,s:{s:i},s:o}", "hash", hash, "rows",
+                               (json_int_t)rows, "bytes", bytes, "rejected", (int)rejected,
+                               "symbols", "count", rows ? 1 : 0, "written", written);
     char *json = json_dumps(result, JSON_COMPACT), to[1400];
     snprintf(name, sizeof name, "%s/result.json.new", dir);
     snprintf(to, sizeof to, "%s/result.json", dir);
