@@ -295,13 +295,17 @@ static int give_sweep(struct loading *l)
         l->swept = true;
         return 0;
     }
+    unsigned kept = 0;
     for (unsigned i = 0; i < n; i++) {
-        loader_key(l->d->instance_id, batch[i], text[i]);
-        keep[i] = text[i];
+        if (loader_in_place(l->loader, batch[i]))
+            continue;
+        loader_key(l->d->instance_id, batch[i], text[kept]);
+        keep[kept] = text[kept];
+        kept++;
     }
     snprintf(prefix, sizeof prefix, "%016" PRIx64 "-", l->d->instance_id);
     struct day_load_request r = {
-        .kind = DAY_LOAD_SWEEP, .prefix = prefix, .keep = keep, .nkeep = n};
+        .kind = DAY_LOAD_SWEEP, .prefix = prefix, .keep = keep, .nkeep = kept};
     if (!day_load_give(l->d->days, &r, &err))
         return 0;
     l->swept = l->giving = true;

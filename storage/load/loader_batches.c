@@ -687,6 +687,7 @@ static void resume(struct loader *l, struct lbatch *b)
         b->resume = NULL;
         b->merged = b->nparts;
         b->indexed = true;
+        b->rows = b->rejected = 0; /* the line that says that it is in says them, too */
         for (unsigned k = 0; k < b->nfiles; k++) {
             b->rows += b->file[k].rows;
             b->rejected += b->file[k].rejected;

@@ -187,6 +187,12 @@ unsigned loader_unfinished(const struct loader *l, uint64_t *batch, unsigned roo
     return n;
 }
 
+bool loader_in_place(const struct loader *l, uint64_t batch)
+{
+    const struct lbatch *b = loader_batch(l, batch);
+    return b && b->state == L_FINISHING;
+}
+
 void loader_memory(struct loader *l, uint64_t free_bytes)
 {
     bool low = l->c.throttle && (!l->memory_known || l->free_memory < l->c.throttle);

@@ -225,8 +225,11 @@ bool loader_configure(struct loader *l, const struct loader_config *c, struct er
 uint64_t loader_moving(const struct loader *l);
 /* The highest commit number given out. */
 uint64_t loader_commits(const struct loader *l);
-/* Batches that have begun and not ended, oldest first (merge directories to keep). */
+/* Batches that have begun and not ended, oldest first. */
 unsigned loader_unfinished(const struct loader *l, uint64_t *batch, unsigned room);
+/* All of it is in the database: nobody needs its merge directories any more, though it has not
+ * ended (a kill between the move and the deletion of what was replaced leaves them). */
+bool loader_in_place(const struct loader *l, uint64_t batch);
 void loader_key(uint64_t instance, uint64_t batch, char out[LOADER_KEY]);
 
 /* Decides and acts. mono: monotonic ns (timeouts), wall: UTC ns since 2000-01-01 (what is shown).

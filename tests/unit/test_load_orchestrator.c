@@ -1089,6 +1089,27 @@ static void restart(struct kit *k)
     kit_scan(k);
 }
 
+/* What batches that are in say that they brought. */
+static uint64_t rows_shown(struct kit *k)
+{
+    json_t *o = table(k, LOADER_BATCHES), *r;
+    const struct loader_column *c = loader_columns(LOADER_BATCHES);
+    size_t i, status = 0, rows = 0;
+    uint64_t sum = 0;
+    for (size_t n = 0; c[n].name; n++) {
+        status = strcmp(c[n].name, "status") ? status : n;
+        rows = strcmp(c[n].name, "rows") ? rows : n;
+    }
+    json_array_foreach(json_object_get(o, "rows"), i, r)
+    {
+        const char *is = json_string_value(json_array_get(r, status));
+        if (is && (!strcmp(is, "complete") || !strcmp(is, "partial")))
+            sum += (uint64_t)json_integer_value(json_array_get(r, rows));
+    }
+    json_decref(o);
+    return sum;
+}
+
 /* A history with a crash before its n-th change of a disk; then without. Returns whether there were
  * so many. */
 static bool crash_at(uint64_t n, uint64_t seed, bool power, bool trouble)
@@ -1147,6 +1168,9 @@ static bool crash_at(uint64_t n, uint64_t seed, bool power, bool trouble)
                      n, power, i, r.count[i]);
     assert_int_equal(r.rows, 40);
     assert_false(r.differ);
+    if (rows_shown(&k) != 40)
+        fail_msg("seed %" PRIu64 " crash %" PRIu64 " power %d: batches say %" PRIu64 " rows", seed,
+                 n, power, rows_shown(&k));
     kit_run(&k, 5 * NS_PER_S);
     assert_int_equal(names_in(&k, KIT_TMP), 0);
     kit_end(&k);
