@@ -10,6 +10,7 @@
 #include "storage/hdb_verify.h"
 #include "storage/content_hash.h"
 #include "storage/hdb_publish.h"
+#include "storage/load/task.h"
 #include "topo.h"
 
 #define SPACE_NS (NS_PER_S)
@@ -323,8 +324,13 @@ static bool run_job(struct day_write *w, struct day_outcome *out)
         return run_verify(w, out);
     const struct config *c = w->d->config;
     struct hdb_sym foreign;
-    if (!day_write_begin(w, j, &out->err))
+    if (!day_write_begin(w, j, &out->err)) {
+        /* What is wrong with the database is not wrong with the batch; and a publication that was
+         * begun must not count as one that never will be: whoever takes the lock finishes it. */
+        if (j->load && !load_retryable(out->err.code))
+            out->err.code = -EIO;
         return false;
+    }
     if (j->load)
         return day_load_run(w, out);
     int64_t *before = calloc(j->ntables + 1, sizeof *before);

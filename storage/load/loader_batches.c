@@ -583,12 +583,14 @@ void loader_interned(struct loader *l, uint64_t batch, int code, bool retryable,
     }
     char why[LOADER_WHY];
     snprintf(why, sizeof why, "its symbols: %.300s", text);
-    if (no_space(code))
-        alarm_set(l, LOADER_ALARM_SPACE, "sym", why);
-    else if (!retryable || ++b->interns > l->c.retries) {
+    b->interns++;
+    if (!no_space(code) && code != -EIO && (!retryable || b->interns > l->c.retries)) {
         batch_fail(l, b, L_FAILED, why);
         return;
     }
+    /* the disk or the database: it waits for people, who are told */
+    if (no_space(code) || b->interns > l->c.retries)
+        alarm_set(l, LOADER_ALARM_SPACE, "sym", why);
     snprintf(b->why, sizeof b->why, "%s", why);
     b->due = l->mono + backoff(l, no_space(code) ? 4 : b->interns);
     l->f.retries++;

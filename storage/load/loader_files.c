@@ -262,7 +262,7 @@ static void forget(struct loader *l, struct sfile *s)
     struct bfile *f = lmap_get(&l->batched, s->path);
     if (f && f->s == s)
         f->s = NULL;
-    if ((s->state == F_QUARANTINED || s->state == F_REFUSED) && !l->c.quarantine_directory)
+    if (!l->c.quarantine_directory)
         alarm_clear(l, LOADER_ALARM_QUARANTINE, s->path);
     gather_detach(l, s);
     lmap_remove(&l->files, s->path);

@@ -396,13 +396,27 @@ for i in range(1200): print('2026.11.05D12:00:00,X%d,1,1,N,' % i)" >"$work/many.
     drop "$work/b.csv"; until_file b.csv complete # the same content under another name is another file
     verified
     stop || die "the daemon's exit code"
+    # the database cannot be written to, for a reason that does not pass by itself: the batch waits, it does not fail,
+    # since a publication that was begun is finished by whoever comes next
+    start
+    until_is "the database" 300 sql "select count(*) from trade where date = '2026-11-06'"
+    cp "$HDB/pst$/publishing" "$work/publishing" && echo x >"$HDB/pst$/publishing"
+    files rows "$work/stuck.csv" 2026.11.06 10 7; drop "$work/stuck.csv"
+    until_raised load.space
+    is "a batch whose database is stuck" "$(file_of stuck.csv status)" read
+    p load | grep -q "TROUBLE.*publishing" || die "load does not say what it waits for: $(p load)"
+    cp "$work/publishing" "$HDB/pst$/publishing"
+    until_file stuck.csv complete
+    is "its rows" "$(sql "select count(*) from trade where date = '2026-11-06'")" 310
+    verified
+    stop || die "the daemon's exit code"
     # what another program wrote stays, unless existing_partition says otherwise
     rm -f "$HDB/2026.11.06/trade/.pstmeta"
     start
     files rows "$work/more.csv" 2026.11.06 10 3; drop "$work/more.csv"
     until_is "a batch into a partition of others" failed sh -c "'$bin/penstock' --socket '$work/s.sock' load files --all --json | python3 -c \"import json,sys; r=json.load(sys.stdin); c=[x[0] for x in r['columns']]; print([dict(zip(c,x))['status'] for x in r['rows'] if 'more.csv' in x][0])\""
     p load batches --all | grep -q "existing_partition" || die "no word of existing_partition: $(p load batches --all)"
-    is "rows of others" "$(sql "select count(*) from trade where date = '2026-11-06'")" 300
+    is "rows of others" "$(sql "select count(*) from trade where date = '2026-11-06'")" 310
     stop || die "the daemon's exit code"
     ;;
 generate) # a database to try things on: the defaults, other numbers, more dates beside them; by the loader's own tasks
