@@ -96,6 +96,9 @@ def compare(spec, rows, price, size):
     want = wanted(name, rows, syms, o, price, size)
     if KEYS[name][0] == "date":
         has = {k[1:]: v for k, v in has.items()}
+    if "open" in o:  # the last bars may be
+        for v in want.values():
+            del v["closed"]
     if has.keys() != want.keys():
         raise Different("%d keys, not %d: %s" % (len(has), len(want),
                                                  sorted(has.keys() ^ want.keys())[:3]))
