@@ -6,12 +6,13 @@
 #   moved the same, and the process is killed three times meanwhile: its streams begin again with their state
 #   iex   a real capture on the wire
 #   mon   .monPublic.sub, lists, sentences, the end of the day
+#   window while two dates are open, whoever joins has the bars of both
 . "$(dirname "$0")/lib.sh"
 name=$1
 SOURCE=$(cd "$(dirname "$0")/../.." && pwd)
 RING=64M PREALLOCATE=8M
 [ "$name" = iex ] && GROUPS_YAML='      - {group: "224.67.0.199:16642", feed: iex, line: A}' FEEDS='  - {name: iex, framing: iex-tp, decoder: iex, zone: America/New_York}'
-[ "$name" = mon ] && PORTS=" " FEEDS=" "
+case $name in mon | window) PORTS=" " FEEDS=" " ;; esac
 enter_namespace "$@"
 
 stream() { # FILE NAME KEY=VALUE...: a subscriber that stays
@@ -173,6 +174,33 @@ PY
     grep "update" "$work/day.json" | grep -q "$next\|${next//-/.}" || die "the new day's bar: $(cat "$work/day.json")"
     timeout 20 "$bin/penstock" --json --socket "$work/s.sock" stream ohlc table=px interval=0D00:00:00 --count 1 >"$work/new" || die "stream"
     grep -q '"trades":1,' "$work/new" && grep -q "$next\|${next//-/.}" "$work/new" || die "a new day's bar: $(cat "$work/new")"
+    stop
+    ;;
+window)
+    for ahead in 4 12 40; do # it must be up before the date ends
+        config "tables:
+  px: {columns: {time: timestamp, sym: symbol, price: float, size: long}}"
+        ends=$(($(date +%s) + ahead))
+        sed -i "/^ *$/d; /^feeds:/d; s/^calendar:.*/calendar: {zone: UTC, eod_time: \"$(date -ud "@$ends" +%T)\", late_window: 30m}/" "$work/p.yaml"
+        start
+        [ "$(date +%s)" -lt "$ends" ] && break
+        stop
+        rm -rf "$work/state" "$work/log"
+    done
+    sleep "$((ends - $(date +%s)))"
+    for _ in $(seq 200); do p eod | grep -q ' and ' && break; sleep 0.1; done
+    p eod | grep -q ' and ' || die "no two dates are open: $(p eod)"
+    before=$(date -ud "@$((ends - 20))" +%FT%T) after=$(date -ud "@$ends" +%FT%T.5)
+    printf "time,sym,price,size\n$before,A,10,1\n$after,A,20,1\n$before,A,11,1\n" >"$work/px.csv"
+    p publish px "$work/px.csv" >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"
+    stream day ohlc table=px interval=0D00:00:00
+    begun day
+    [ "$(grep -c '"state"' "$work/day.json")" = 2 ] || die "bars of two dates: $(cat "$work/day.json")"
+    printf "time,sym,price,size\n$before,A,12,1\n" >"$work/px.csv"
+    p publish px "$work/px.csv" >"$work/out" 2>&1 || die "publish: $(cat "$work/out")"
+    for _ in $(seq 100); do grep -q '"update"' "$work/day.json" && break; sleep 0.1; done
+    grep '"update"' "$work/day.json" | grep -q '"open":10,"high":12,"low":10,"close":12,"volume":3,"trades":3' ||
+        die "a late row of the older date: $(cat "$work/day.json")"
     stop
     ;;
 esac
