@@ -22,6 +22,8 @@ void cli_clients_line(json_t *s)
         printf(")");
     if (json_long(s, "behind"))
         printf("  catching up %s", count(s, "behind"));
+    if (json_long(s, "stream_clients"))
+        printf("  streams %s (%s clients)", count(s, "streams"), count(s, "stream_clients"));
     printf("  memory %s  kdb+ log %s", print_bytes(json_long(s, "memory")),
            json_text(s, "kdb_log"));
     if (json_long(s, "kdb_log_messages"))

@@ -433,10 +433,15 @@ json_t *server_brief(struct server *s)
 {
     struct server_figures f;
     struct kdb_live_figures k = {0};
+    struct rtp_manager_figures r = {0};
     server_figures(s, &f);
-    if (s)
+    if (s) {
         kdb_live_figures(s->kdb_live, &k);
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:s}", "connections",
+        rtp_manager_figures(s->manager, &r);
+    }
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:s}", "streams",
+                     (json_int_t)r.streams, "stream_clients", (json_int_t)r.clients,
+                     "stream_updates", (json_int_t)r.updates, "connections",
                      (json_int_t)f.connections, "consumers", (json_int_t)f.consumers, "slow",
                      (json_int_t)f.slow, "behind", (json_int_t)f.behind, "slowest_bytes",
                      (json_int_t)f.slowest_bytes, "slowest_id", (json_int_t)f.slowest_id,

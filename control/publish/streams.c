@@ -161,6 +161,7 @@ static bool push(struct stream_member *x, struct message *m)
     struct server *s = c->t->server;
     if (c->dead || !m)
         return false;
+    bool first = consumer_empty(&c->out); /* epoll is not asked when it takes more */
     if (!consumer_push_stream(&c->out, m)) {
         connection_kill(c, "no memory for what waits");
         publisher_grave(c);
@@ -171,7 +172,7 @@ static bool push(struct stream_member *x, struct message *m)
     x->bytes += m->len;
     uint64_t lag = c->out.lag_bytes + c->hold.lag_bytes, alert = load_relaxed(&s->alert),
              act = load_relaxed(&s->act);
-    if (!c->blocked || (alert && lag >= alert) || (act && lag >= act))
+    if (first || !c->blocked || (alert && lag >= alert) || (act && lag >= act))
         connection_dirty(c);
     return true;
 }
@@ -321,6 +322,7 @@ static void stall(struct connection *c)
         if (x->place && x->state == MEMBER_LIVE)
             x->state = MEMBER_STALLED;
     c->stalled = true;
+    connection_dirty(c); /* with nothing left it is drained now */
 }
 
 bool streams_policy(struct connection *c)

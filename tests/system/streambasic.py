@@ -110,7 +110,7 @@ class Told:
                 if self.name == "filter" and kind == "moved": since = None
                 continue
             assert position >= before, (self.id, position, before)
-            before = position
+            was, before = before, position
             passed = []
             while f < len(frames) and frames[f][1] <= position:
                 passed += [n for n in frames[f][2] if n % SYMS in ours]
@@ -127,7 +127,7 @@ class Told:
                 continue
             if kind == ".sa.snap" or self.mode == "full": have = {}
             for n in rows: have[n % SYMS] = n
-            assert have == truth, "stream %s at %d: %s" % (self.id, position, {k: (have.get(k), truth.get(k)) for k in ours if have.get(k) != truth.get(k)})
+            assert have == truth, "stream %s, %s (%s) at %d behind %d: %s; frames %s" % (self.id, kind, self.name, position, was, [(x[0], x[1], x[2]) for x in frames if x[1] > position - 400 and x[0] < position + 400], {k: (have.get(k), truth.get(k)) for k in ours if have.get(k) != truth.get(k)})
         return len(self.said)
 
 class Reader(threading.Thread):
