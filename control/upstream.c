@@ -246,6 +246,10 @@ const struct schema *upstream_table(struct upstream *u, const struct schema *the
     const struct schema *here = schema_set_find(u->d->schemas, there->name);
     (void)loose;
     bool built_in = !strcmp(there->name, "gap") || !strcmp(there->name, "undecoded");
+    if (config_rtp_table(u->d->config, there->name)) {
+        upstream_left_out(u, there->name, "processors write it here (rtp)");
+        return NULL;
+    }
     if (here && (declared(u, there->name) || built_in)) {
         if (alike(here, there, why))
             return here;
