@@ -510,6 +510,8 @@ static int work_process(struct rtp_pool *p, struct rtp_group *g, struct rtp_proc
         rtp_process_attach(p, x);
         return 1;
     }
+    if (x->attach_due)
+        x->since = p->now; /* it waits for us */
     if (x->pending && rtp_process_rows(p, x)) {
         watch_writing(p, x);
         return 1;

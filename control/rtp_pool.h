@@ -72,7 +72,10 @@ struct rtp_process {
     uint64_t restarts, refused;
     int64_t second; /* in which it has logged `lines` */
     unsigned lines;
-    char why[300]; /* ENDING: why it was ended by us */
+    int64_t cut_second; /* in which it has asked for `cuts` */
+    unsigned cuts;
+    bool ready_due; /* PLUGIN_DONE came: READY follows */
+    char why[300];  /* ENDING: why it was ended by us */
 };
 
 struct rtp_op { /* a plugin that is loaded or unloaded; one at a time */

@@ -5,9 +5,10 @@
 #include "core/clock.h"
 #include "rtp_pool.h"
 
-#define A_TURN     256 /* messages of one process in one round */
-#define LOG_LINES  20  /* a second, of one process */
-#define SETTLED_NS (100 * NS_PER_MS)
+#define A_TURN        256   /* messages of one process in one round */
+#define LOG_LINES     20    /* a second, of one process */
+#define CUTS_A_SECOND 2000u /* one that waits for memory asks each ms */
+#define SETTLED_NS    (100 * NS_PER_MS)
 
 /* ---- READY: does it bring what the configuration says? ---- */
 
@@ -101,6 +102,9 @@ static bool take_ready(struct rtp_pool *p, struct rtp_process *x, const struct r
     struct rtp_group *g = &p->group[x->g];
     if (x->state < RTP_STARTED || !x->said_hello || x->attach_due)
         return err_set(err, -EPROTO, "READY before it was attached");
+    if (x->state != RTP_STARTED && !x->ready_due) /* it costs us more than the process */
+        return err_set(err, -EPROTO, "READY that nobody asked for");
+    x->ready_due = false;
     json_t *ready = rtp_ready_check((const char *)m->body, m->length, err);
     if (!ready)
         return false;
@@ -250,6 +254,12 @@ static bool take_alone(struct rtp_pool *p, struct rtp_process *x, const struct w
     case RTP_WIRE_CUT_WANTED:
         if (x->cut || x->state != RTP_RUNNING)
             return err_set(err, -EPROTO, "a second cut");
+        if (x->cut_second != p->now / NS_PER_S) {
+            x->cut_second = p->now / NS_PER_S;
+            x->cuts = 0;
+        }
+        if (++x->cuts > CUTS_A_SECOND)
+            return err_set(err, -EPROTO, "more than %u cuts a second", CUTS_A_SECOND);
         x->cut = true;
         p->hooks.cut(p->hooks.arg, x->life);
         return true;
@@ -263,6 +273,9 @@ static bool take_alone(struct rtp_pool *p, struct rtp_process *x, const struct w
     case RTP_WIRE_BEAT:
         return take_beat(p, x, m, err);
     case RTP_WIRE_PLUGIN_DONE:
+        if (!x->op || m->head.id != x->op)
+            return err_set(err, -EPROTO, "an answer about a plugin that nobody asked for");
+        x->ready_due = true;
         rtp_printable(text, sizeof text, m->body, m->head.length);
         rtp_op_answered(p, x, m->head.id, text);
         return true;
@@ -318,5 +331,7 @@ int rtp_process_listen(struct rtp_pool *p, struct rtp_process *x)
         if (!ok)
             rtp_process_kill(p, x, "it broke the protocol: %.250s", err.text);
     }
+    if (n == A_TURN)
+        x->beat_at = p->now; /* more waits to be read: its beat may be among that */
     return n;
 }

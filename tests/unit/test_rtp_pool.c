@@ -693,8 +693,7 @@ static void test_memory(void **state)
     round_of(b, 0);
     struct fake *f = run(b, 0, 0);
     size_t n = 128 << 20; /* memory: 96M */
-    volatile char *p =
-        mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    volatile char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(p != MAP_FAILED);
     b->pool.group[0].process[0].pid = getpid();
     round_of(b, SECOND);
@@ -845,6 +844,12 @@ static void test_plugins(void **state)
     assert_int_equal(b->answered, 5);
     assert_string_equal(b->answer, "");
     assert_int_equal(json_array_size(g->plugins), 1); /* a later life loads it, too */
+    say_ready(f[0], CLEANER("float"));
+    round_of(b, 0);
+    assert_false(gone(f[0]));
+    say_ready(f[0], CLEANER("float")); /* once is enough */
+    round_of(b, 0);
+    assert_true(gone(f[0]));
     round_of(b, SECOND);
     struct fake *later = life(b, 1, 2);
     say(later, RTP_WIRE_HELLO, 0, 0, "test", 4);
@@ -903,6 +908,12 @@ static void test_cuts(void **state)
     rtp_pool_cut(&b->pool, f->life, NULL, "memory is being rebuilt");
     assert_int_equal(hear(f), RTP_WIRE_CUT_REFUSED);
     assert_string_equal(heard.body, "memory is being rebuilt");
+    for (unsigned i = 0; i < 1000; i++) { /* one that waits asks often: that is fine */
+        say(f, RTP_WIRE_CUT_WANTED, 0, 100, NULL, 0);
+        round_of(b, 1000000);
+        rtp_pool_cut(&b->pool, f->life, NULL, "wait");
+        assert_int_equal(hear(f), RTP_WIRE_CUT_REFUSED);
+    }
     say(f, RTP_WIRE_CUT_WANTED, 0, 100, NULL, 0);
     round_of(b, 0);
     ends(b, f, 9); /* with a cut on its way: it is given back */
