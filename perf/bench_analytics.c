@@ -7,6 +7,7 @@
  * Rows of a table time, sym, price, size (48 bytes a record), 1,000 symbols at random, frames of
  * 200 rows, a day's minute in all. Results are appended to columns and thrown away at each publish.
  * Subscriptions: one to everything; one, 100 or 1,000 symbols each by one; 100 different ones; and
+ * 10,000 to symbols that never come (symbols 0); and
  * 10,000 over the 100 (what the Query Manager shares, here computed 10,000 times). The plain loop
  * appends every row to the columns of one result and nothing else. Each figure is the median of
  * RUNS; every run checks the rows that came out.
@@ -151,7 +152,7 @@ static struct pst_text on_symbol(struct pst_rtp *r, uint32_t id)
 static uint32_t on_find(struct pst_rtp *r, const char *text, uint32_t len)
 {
     (void)r, (void)len;
-    return (uint32_t)atoi(text + 1);
+    return *text == 'X' ? PST_NULL_SYMBOL : (uint32_t)atoi(text + 1);
 }
 static int on_history(struct pst_rtp *r, const char *table, const struct pst_value *syms,
                       uint32_t n, bool last, void (*each)(void *, const struct pst_row *),
@@ -311,13 +312,15 @@ static int by_double(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* subs subscriptions: over `different` filters of `each` symbols (0: to everything). */
+/* subs subscriptions: over `different` filters of `each` symbols (0: to everything), or of one
+ * that never comes. */
+enum { NEVER = 1001 };
 static void measure(const char *name, unsigned subs, unsigned different, unsigned each,
                     const char *more)
 {
     unsigned p = 0;
     double took[64];
-    uint64_t nrows = subs > 1000 ? all_rows / 16 : all_rows;
+    uint64_t nrows = subs > 1000 && each != NEVER ? all_rows / 16 : all_rows;
     int64_t *uid = calloc(subs, sizeof *uid);
     while (strcmp(analytics[p]->name, name) != 0)
         p++;
@@ -325,9 +328,11 @@ static void measure(const char *name, unsigned subs, unsigned different, unsigne
         journal_time = time_of(0);
         for (unsigned i = 0; i < subs; i++) {
             char syms[1000] = "", *to = syms;
-            for (unsigned k = 0; k < each; k++)
+            for (unsigned k = 0; k < each && each != NEVER; k++)
                 to += sprintf(to, "%s%.7s", k ? "," : "",
                               names[(i % different * each + k) % SYMBOLS]);
+            if (each == NEVER)
+                sprintf(syms, "X%04u", i);
             uid[i] = subscribe(p, syms, more);
         }
         out_rows = out_publishes = 0;
@@ -351,9 +356,12 @@ static void measure(const char *name, unsigned subs, unsigned different, unsigne
     free(uid);
     qsort(took, runs, sizeof *took, by_double);
     double t = took[runs / 2];
-    uint64_t matched = each ? nrows * each * subs / SYMBOLS : nrows * subs;
+    uint64_t matched = each == NEVER ? 0 : each ? nrows * each * subs / SYMBOLS : nrows * subs;
     printf("%-10s %6u %9u %8u %12.1f %12llu %12.1f %10.2f\n", name, subs, different,
-           each ? each : SYMBOLS, t * 1e9 / (double)nrows, (unsigned long long)out_rows,
+           each == NEVER ? 0
+           : each        ? each
+                         : SYMBOLS,
+           t * 1e9 / (double)nrows, (unsigned long long)out_rows,
            out_rows ? t * 1e9 / (double)out_rows : 0, (double)nrows / t / 1e6);
     if (!strcmp(name, "filter") && !*more &&
         (out_rows > matched + matched / 5 || out_rows < matched - matched / 5)) {
@@ -425,6 +433,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < sizeof a / sizeof *a; i++) {
         measure(a[i].name, 1, 1, 0, a[i].more);
         measure(a[i].name, 1, 1, 1, a[i].more);
+        measure(a[i].name, 10000, 10000, NEVER, a[i].more);
         measure(a[i].name, 100, 100, 10, a[i].more);
         measure(a[i].name, 10000, 100, 10, a[i].more);
     }

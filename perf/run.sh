@@ -284,6 +284,22 @@ else
     skip "delimited text to columns" "bench_text: $(tail -1 "$f.err")"
 fi
 
+say "streaming analytics"
+f=$work/analytics
+if "$build/perf/bench_analytics" -n "$runs" >"$f" 2>"$f.err"; then
+    l=$(awk '/^plain loop/ { print $(NF) * 1e6 }' "$f")
+    for x in filter last ohlc; do
+        m=$(awk -v x=$x '$1 == x && $2 == 100 { print $(NF) * 1e6 }' "$f")
+        row "$x, 100 different subscriptions to all of 1,000 symbols" "M rows/s" 1e6 "$m" "$l" "$(ratio "$m" "$l")" ">= 5" \
+            "$(yes_if "${m:-0} >= 5e6")" "bench_analytics; limit: a bare loop from record to column"
+    done
+    m=$(awk '$1 == "filter" && $2 == 10000 && $4 == 0 { print $(NF) * 1e6 }' "$f")
+    row "rows that none of 10,000 subscriptions wants" "M rows/s" 1e6 "$m" "$l" "$(ratio "$m" "$l")" ">= 100" \
+        "$(yes_if "${m:-0} >= 100e6")" "bench_analytics"
+else
+    skip "streaming analytics" "bench_analytics: $(tail -1 "$f.err")"
+fi
+
 say "idle"
 f=$work/idle
 if times "$runs" "$f" perf/idle.sh $((quick ? 5 : 10)) adaptive; then
