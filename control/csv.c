@@ -110,8 +110,11 @@ uint32_t csv_row(const struct csv *c, const char *line, size_t len, int64_t now,
     const struct schema *s = c->schema;
     memset(out, 0, s->fixed);
     for (unsigned i = 0; i < s->ncols; i++)
-        if (!s->col[i].packet)
+        if (!s->col[i].packet) {
             type_put_null(out + s->col[i].offset, s->col[i].type);
+            if (s->col[i].type == PST_STRING) /* an empty one lies behind the fixed part, too */
+                put32(out + s->col[i].offset, s->fixed);
+        }
     uint32_t end = s->fixed;
     size_t at = 0;
     bool more = true;

@@ -32,7 +32,8 @@
  * ORDER. One thread of the process does everything, and a socket keeps the order. So: an UPDATE
  * that comes before a STATE of its UID is part of that state, one that comes behind it is not;
  * `value` of both is the journal's position behind the last frame that they are made from. An
- * UPDATE never comes before its SUBSCRIBED; behind an UNSUBSCRIBE some may still come. The process
+ * UPDATE never comes before its SUBSCRIBED; behind an UNSUBSCRIBE some may still come. A
+ * SUBSCRIBE that comes while processors' state is rebuilt from the log is answered when it is. It
  * does nothing else while it computes: a BEAT says that it has come round since the one before.
  * While penstockd does not read, the process waits in a send, and no BEAT comes either.
  *

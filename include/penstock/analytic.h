@@ -219,6 +219,12 @@ enum pst_pass { PST_DROP = 0, PST_PASS = 1 };
  * be NULL). pre: PST_PASS, perhaps with row->record replaced by what host->edit gave; PST_DROP: no
  * insert, no post. A row that passes is inserted into the derived table that the configuration
  * names for its table (`insert`). post gets the row as it came and as it passed.
+ *
+ * After a restart `begin` is called again and frames come from the first one of the day in which
+ * the journal's last row of the group was made, or of the earliest open date if that is before: rows
+ * that are in the journal are made again and go nowhere. So the rows of a frame may depend on the
+ * frames of its own and the open days only: what was kept of ended days must not matter. A processor
+ * that fails (not 0) ends its process.
  */
 struct pst_processor {
     const char *name, *about;

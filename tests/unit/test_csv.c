@@ -199,8 +199,12 @@ static void test_columns_left_out_are_null(void **state)
     for (unsigned i = 2; i < PST_COUNT(cols); i++) {
         static const uint8_t zero[16];
         const struct column *c = &schema.col[i];
-        bool none = c->type == PST_BOOLEAN || c->type == PST_GUID || c->type == PST_BYTE ||
-                    c->type == PST_STRING;
+        bool none = c->type == PST_BOOLEAN || c->type == PST_GUID || c->type == PST_BYTE;
+        if (c->type == PST_STRING) { /* empty, behind the fixed part: the appender asks for that */
+            assert_int_equal(le32(record + c->offset), schema.fixed);
+            assert_int_equal(le32(record + c->offset + 4), 0);
+            continue;
+        }
         assert_int_equal(!memcmp(record + c->offset, zero, type_width(c->type)), none);
     }
     header("time,sym");
