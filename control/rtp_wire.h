@@ -33,8 +33,8 @@
  * that comes before a STATE of its UID is part of that state, one that comes behind it is not;
  * `value` of both is the journal's position behind the last frame that they are made from. An
  * UPDATE never comes before its SUBSCRIBED; behind an UNSUBSCRIBE some may still come. A
- * SUBSCRIBE that comes while processors' state is rebuilt from the log is answered when it is. It
- * does nothing else while it computes: a BEAT says that it has come round since the one before.
+ * SUBSCRIBE that comes while processors' state is rebuilt from the log is answered when it is. The
+ * process does nothing else while it computes: a BEAT says that it has come round since the last.
  * While penstockd does not read, the process waits in a send, and no BEAT comes either.
  *
  * PARTS. What may be longer than a packet (READY, STATE, UPDATE, CALLED) comes as packets that each
