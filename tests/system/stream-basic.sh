@@ -21,7 +21,7 @@ start
 export ACCESS=$work/state/test.access.$(date -u +%Y.%m.%d)
 case $part in
 clients)
-    for c in ${PST_CASES:-forms cli joins kill slow}; do case_ $c; done
+    for c in ${PST_CASES:-forms cli joins kill slow many}; do case_ $c; done
     ;;
 library)
     # merged the same as changes and as full states, over a process that dies and a restart of the daemon

@@ -446,4 +446,35 @@ def modes():
         assert t["moved"] == 1 and t["states"] == 2, t
         assert t["have"] == {s: n - 1 - (n - 1 - int(s[1:])) % SYMS for s in t["syms"]}, (n, t)
 
-{"joins": joins, "kill": kill, "slow": slow, "forms": forms, "cli": cli, "publish": publish, "modes": modes, "rights": rights}[sys.argv[1]](*sys.argv[2:])
+# ---- many ----
+
+def many():
+    """10,000 subscriptions over 100 distinct: 100 computations; each client has what the journal says."""
+    begun = time.time()
+    clients = [Client(port=PORT, timeout=60) for _ in range(100)]
+    ids = {}
+    for i in range(100):
+        p = params([names[i % SYMS]], every=K(-16, i // SYMS * 10 ** 6))  # every is a parameter that makes them distinct
+        for c in clients: ids.setdefault(i, set()).add(subscribe(c, "last", p)["id"])
+    took = time.time() - begun
+    assert all(len(x) == 1 for x in ids.values()) and len(set.union(*ids.values())) == 100
+    brief = show("clients")["subscribers"]
+    assert brief["streams"] == 100 and brief["stream_clients"] == 10000, brief
+    g = show("rtp", "list")["groups"][0]
+    assert g["streams"] == 100 and g["clients"] == 10000, g
+    load = Load(pause=0.02, most=20)
+    load.start()
+    time.sleep(2)
+    n = load.stop()
+    end = {names[k]: n - 1 - (n - 1 - k) % SYMS for k in range(SYMS)}
+    got = 0
+    for c in random.sample(clients, 5):
+        have = {}
+        while (m := c.recv(0.5)):
+            cols = columns(m[2])
+            got += len(cols["sym"])
+            for s, v in zip(cols["sym"], np.asarray(cols["size"])): have[(m[1], s)] = int(v)
+        assert len(have) == 100 and all(v == end[s] for (_, s), v in have.items()), have
+    print("10,000 joined in %.1f s; %d rows published, %d rows to each client" % (took, n, got // 5))
+
+{"joins": joins, "kill": kill, "slow": slow, "forms": forms, "cli": cli, "publish": publish, "modes": modes, "rights": rights, "many": many}[sys.argv[1]](*sys.argv[2:])
