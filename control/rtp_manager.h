@@ -29,6 +29,9 @@
  * has clients (memory is being rebuilt, …) is asked again each second for a minute; then the stream
  * ends (notice `stopped`). One that nobody has got yet is refused at once, with the sentence.
  *
+ * One whose process ends five times (with clients: ten) while it begins or makes a state is given
+ * up: it would take the group's other streams along again and again.
+ *
  * PLACES. single: the first process that is up. round_robin: the next. least_loaded: the least busy
  * in tenths (its last beat), then the one with fewest streams. A stream stays where it is.
  *

@@ -78,7 +78,8 @@ struct rtp_stream {
     uint64_t behind_bytes;
     int64_t retry_at, give_up_at; /* 0: not now */
     char *doom;                   /* why it ends now */
-    int64_t since;                /* monotonic */
+    unsigned fatal; /* its process ended while it began, so often since it last had a state */
+    int64_t since;  /* monotonic */
     uint64_t updates, rows, bytes, states, moved;
 };
 

@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include "rtp_manager_parts.h"
 
+/* A stream that takes its process along whenever it begins is given up, for the others' sake. */
+#define FATAL_NEW    5u
+#define FATAL_OPENED 10u
+
 /* ---- ids of processes ---- */
 
 struct instance *place_by_uid(struct rtp_manager *m, unsigned g, unsigned k, int64_t uid)
@@ -256,24 +260,31 @@ void place_down(void *arg, unsigned g, unsigned k, uint64_t life, const char *wh
              : again                             ? "it goes on when it is up again"
                                                  : "it goes on when the group is started again");
     for (struct rtp_stream *s = grp->streams, *next; s; s = next) {
-        bool mine = false;
+        bool mine = false, began = false;
         next = s->next;
         for (unsigned i = 0; i < s->n; i++) {
             struct instance *x = &s->instance[i];
             if (x->k != k || x->state == INSTANCE_NONE)
                 continue;
             mine = true;
+            began |= x->state == INSTANCE_ASKED || x->snap;
             forget(m, x);
         }
         if (!mine)
             continue;
+        s->fatal += began;
         stream_drop_state(s);
         pause(m, s, text);
     }
     /* behind all of them: places are given by what the others hold now */
     for (struct rtp_stream *s = grp->streams, *next; s; s = next) {
         next = s->next;
-        if (!s->retry_at)
+        if (s->fatal >= (s->nopened ? FATAL_OPENED : FATAL_NEW)) {
+            snprintf(text, sizeof text, "its process ended %u times while it began: %.150s",
+                     s->fatal, why);
+            stream_stop(m, s, "stopped", text);
+        } else if (!s->retry_at) {
             stream_place(m, s);
+        }
     }
 }

@@ -145,6 +145,7 @@ static void stated(struct rtp_manager *m, struct rtp_stream *s, const struct rtp
     bool behind = s->nbehind != 0, threads[FACES][HUB_THREADS] = {0};
     stream_retried(m, s);
     s->states++;
+    s->fatal = 0;
     s->position = position > s->position ? position : s->position;
     manager_count(m, F_STATES, 1);
     /* those that are live get it as an update, and only they */

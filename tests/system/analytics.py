@@ -34,7 +34,9 @@ def wait(what, condition, seconds=20):
         assert time.time() < end, "waited in vain for %s" % (what() if callable(what) else what)
         time.sleep(0.02)
 def running(group, n=1):
-    wait("%s to run: %s" % (group, groups()), lambda: sum(p["state"] in ("runs", "running") for p in groups()[group]["processes"]) == n)
+    of = lambda: groups()[group]
+    wait(lambda: "%s to run: %s" % (group, (of()["why"], of()["trouble"], [(p["state"], p["pid"], p["restarts"]) for p in of()["processes"]])),
+         lambda: sum(p["state"] == "runs" for p in of()["processes"]) == n, 30)
 def error(words, f, *args, **kw):
     try: f(*args, **kw)
     except QError as e:
@@ -60,6 +62,11 @@ class Trades:
 class Truth:
     """Rows of trade in the order of the log, and what is below a position."""
     def __init__(self, log):
+        c = Client(path=os.environ["UNIX"])
+        marks = lambda: dict(zip(*c(".pst.watermark[]")))
+        all_ = marks()["committed"]
+        wait("the log to have what was published", lambda: marks()["durable"] >= all_, 60)
+        c.close()
         p = subprocess.Popen([BIN + "/penstock", "log", "dump", log, "trade", "--json"], stdout=subprocess.PIPE, text=True)
         self.pos, self.n, self.sym, self.size = [], [], [], []
         for line in p.stdout:

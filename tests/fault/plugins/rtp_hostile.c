@@ -24,7 +24,9 @@ static struct {
     int64_t uid;
     char how[32];
     int64_t size;
+    uint64_t wire;
 } sub[256];
+static uint64_t wire, wires; /* its id on the socket: the host numbers its subscriptions */
 
 static void packet_of(uint32_t magic, uint16_t version, uint16_t type, uint64_t id, uint64_t value,
                       const void *body, uint32_t length, uint32_t says)
@@ -97,28 +99,28 @@ static bool behave(struct pst_rtp *r, const char *how, int64_t uid, int64_t size
         for (uintptr_t p = (uintptr_t)&out;; p += 8)
             *(volatile uint64_t *)p = 0x6666666666666666;
     } else if (!strcmp(how, "magic")) {
-        packet_of(0x12345678, 1, RTP_WIRE_UPDATE, (uint64_t)uid, 1, rubbish, 100, 100);
+        packet_of(0x12345678, 1, RTP_WIRE_UPDATE, wire, 1, rubbish, 100, 100);
     } else if (!strcmp(how, "length")) {
-        packet_of(RTP_WIRE_MAGIC, RTP_WIRE_VERSION, RTP_WIRE_UPDATE, (uint64_t)uid, 1, rubbish, 100,
+        packet_of(RTP_WIRE_MAGIC, RTP_WIRE_VERSION, RTP_WIRE_UPDATE, wire, 1, rubbish, 100,
                   0x7fffffff);
     } else if (!strcmp(how, "type")) {
         packet(RTP_WIRE_START, 1, 1, rubbish, 8);
     } else if (!strcmp(how, "notable")) { /* bytes that are no table */
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, rubbish, 1000, 1000, 0, 3);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, rubbish, 1000, 1000, 0, 3);
     } else if (!strcmp(how, "atom")) {
         static const uint8_t atom[9] = {0xf9, 1, 0, 0, 0, 0, 0, 0, 0};
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, atom, 9, 9, 0, 1);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, atom, 9, 9, 0, 1);
     } else if (!strcmp(how, "deep")) { /* lists in lists in lists */
         for (uint32_t i = 0; i + 6 <= sizeof rubbish; i += 6)
             memcpy(rubbish + i, "\0\0\1\0\0\0", 6);
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, rubbish, 36000, 36000, 0, 1);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, rubbish, 36000, 36000, 0, 1);
     } else if (!strcmp(how, "huge")) { /* the first part of more than there may be */
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, rubbish, 1000, 0xfffffff0u, 0, 1);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, rubbish, 1000, 0xfffffff0u, 0, 1);
     } else if (!strcmp(how, "hole")) { /* parts that do not meet */
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, rubbish, 1000, 3000, 0, 1);
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, rubbish, 1000, 3000, 2000, 1);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, rubbish, 1000, 3000, 0, 1);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, rubbish, 1000, 3000, 2000, 1);
     } else if (!strcmp(how, "half")) { /* a whole that never ends, and other things in it */
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, rubbish, 1000, 3000, 0, 1);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, rubbish, 1000, 3000, 0, 1);
         packet(RTP_WIRE_BEAT, 1, 1, rubbish, sizeof(struct rtp_beat));
     } else if (!strcmp(how, "back")) { /* positions that go back */
         row(r, "", 0);
@@ -127,12 +129,11 @@ static bool behave(struct pst_rtp *r, const char *how, int64_t uid, int64_t size
             98, 0, 99, 11, 0, 3, 0,  0, 0, 's', 'y', 'm', 0,   'n', 0,  't', 'e', 'x', 't', 0,
             0,  0, 3,  0,  0, 0, 11, 0, 1, 0,   0,   0,   'x', 0,   7,  0,   1,   0,   0,   0,
             1,  0, 0,  0,  0, 0, 0,  0, 0, 0,   1,   0,   0,   0,   10, 0,   0,   0,   0,   0};
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, 1, empty, sizeof empty, sizeof empty, 0, 1);
+        part(RTP_WIRE_UPDATE, wire, 1, empty, sizeof empty, sizeof empty, 0, 1);
     } else if (!strcmp(how, "columns")) { /* a table, but not the one that was announced */
         static const uint8_t other[] = {98, 0, 99, 11, 0, 1, 0, 0, 0, 'z', 0, 0, 0, 1, 0, 0,
                                         0,  7, 0,  1,  0, 0, 0, 1, 0, 0,   0, 0, 0, 0, 0};
-        part(RTP_WIRE_UPDATE, (uint64_t)uid, (uint64_t)position, other, sizeof other, sizeof other,
-             0, 1);
+        part(RTP_WIRE_UPDATE, wire, (uint64_t)position, other, sizeof other, sizeof other, 0, 1);
     } else if (!strcmp(how, "stranger")) { /* for a stream that there is not */
         for (uint64_t i = 0; i < 100; i++)
             part(RTP_WIRE_UPDATE, 1000000 + i, (uint64_t)position, rubbish, 10, 10, 0, 1);
@@ -153,7 +154,7 @@ static bool behave(struct pst_rtp *r, const char *how, int64_t uid, int64_t size
     } else if (!strcmp(how, "rows")) { /* blocks of a group that has no processor */
         packet(RTP_WIRE_ROWS, 0, 1, rubbish, 8000);
     } else if (!strcmp(how, "logs")) {
-        for (int i = 0; i < 20000; i++)
+        for (int i = 0; i < 2000; i++)
             packet(RTP_WIRE_LOG, 0, 0, rubbish, 500);
     } else if (!strcmp(how, "flood")) { /* as much as it can, for ever */
         static char text[20000];
@@ -198,6 +199,7 @@ static int64_t subscribe(struct pst_rtp *r, const struct pst_map *map, void *dat
             sub[i].size = pst_map_get(map, "size")->value[0].i;
             if (!strncmp(how, "at_once_", 8))
                 behave(r, how + 8, sub[i].uid, sub[i].size);
+            sub[i].wire = strcmp(how, "same") ? ++wires : wires;
             return sub[i].uid;
         }
     return H->error(r, "there are 256 already");
@@ -225,7 +227,7 @@ static void rows(struct pst_rtp *r, const struct pst_frame *f, void *data)
     (void)data;
     position = (int64_t)f->end;
     for (int i = 0; i < 256; i++)
-        if (sub[i].uid)
+        if (sub[i].uid && (wire = sub[i].wire))
             behave(r, sub[i].how, sub[i].uid, sub[i].size);
 }
 
