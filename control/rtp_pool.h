@@ -74,8 +74,9 @@ struct rtp_process {
     unsigned lines;
     int64_t cut_second; /* in which it has asked for `cuts` */
     unsigned cuts;
-    bool ready_due; /* PLUGIN_DONE came: READY follows */
-    char why[300];  /* ENDING: why it was ended by us */
+    bool ready_due;                   /* PLUGIN_DONE came: READY follows */
+    char op_failed[RTP_SENTENCE + 1]; /* what PLUGIN_DONE said */
+    char why[300];                    /* ENDING: why it was ended by us */
 };
 
 struct rtp_op { /* a plugin that is loaded or unloaded; one at a time */

@@ -124,9 +124,11 @@ static bool take_ready(struct rtp_pool *p, struct rtp_process *x, const struct r
         x->state = RTP_READY;
         x->up_at = x->beat_at = p->now;
         rtp_process_go(p, x);
-    } else if (p->events && p->events->plugins) {
-        p->events->plugins(p->events->arg, x->g);
+        return true;
     }
+    if (p->events && p->events->plugins)
+        p->events->plugins(p->events->arg, x->g);
+    rtp_op_answered(p, x, x->op, x->op_failed);
     return true;
 }
 
@@ -240,7 +242,6 @@ static bool take_alone(struct rtp_pool *p, struct rtp_process *x, const struct w
                             .value = m->head.value,
                             .body = (const uint8_t *)m->body,
                             .length = m->head.length};
-    char text[RTP_SENTENCE + 1];
     switch (m->head.type) {
     case RTP_WIRE_HELLO:
         if (x->state != RTP_STARTED || x->said_hello)
@@ -275,9 +276,8 @@ static bool take_alone(struct rtp_pool *p, struct rtp_process *x, const struct w
     case RTP_WIRE_PLUGIN_DONE:
         if (!x->op || m->head.id != x->op)
             return err_set(err, -EPROTO, "an answer about a plugin that nobody asked for");
-        x->ready_due = true;
-        rtp_printable(text, sizeof text, m->body, m->head.length);
-        rtp_op_answered(p, x, m->head.id, text);
+        x->ready_due = true; /* then it is answered: what the group has is known */
+        rtp_printable(x->op_failed, sizeof x->op_failed, m->body, m->head.length);
         return true;
     case RTP_WIRE_LOG:
     case RTP_WIRE_DEBUGGED:

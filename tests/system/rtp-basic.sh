@@ -140,7 +140,7 @@ buffer_enabled: true"
     until_is runs state
     for f in die spin; do
         was=$(pid_of)
-        p rtp call shop $f 2>&1 | grep -q 'its process ended' || die "rtp call $f"
+        p rtp call shop $f >"$work/out" 2>&1; grep -q "its process ended" "$work/out" || die "rtp call $f: $(cat "$work/out")"
         until_is rtp.restarts p alarms
         for _ in $(seq 200); do now=$(pid_of) && [ "$now" != 0 ] && [ "$now" != "$was" ] && break; sleep 0.05; done
         until_is runs state

@@ -164,12 +164,16 @@ static int spin(struct pst_rtp *r, const struct pst_map *map, struct pst_result 
 static int eat(struct pst_rtp *r, const struct pst_map *map, struct pst_result *out, void *data)
 {
     (void)map, (void)out, (void)data;
+    static void *had[2000];
     for (size_t n = 0; n < 2000; n++) {
-        volatile char *p = malloc(1 << 20);
+        volatile char *p = had[n] = malloc(1 << 20);
         for (size_t i = 0; p && i < 1 << 20; i += 4096)
             p[i] = 1;
-        if (!p)
-            return pst_rtp_host->error(r, "no memory beyond %zu MB", n);
+        if (p)
+            continue;
+        for (size_t i = 0; i < n; i++)
+            free(had[i]);
+        return pst_rtp_host->error(r, "no memory beyond %zu MB", n);
     }
     return pst_rtp_host->error(r, "2 GB, and nobody said no");
 }
