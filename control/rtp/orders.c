@@ -17,7 +17,7 @@ PST_RTP_PLUGIN("orders", "1.0", "Trades and best bids and offers from ITCH order
 #define ROWS           64u /* that are looked at ahead: the three distances below are less */
 #define AHEAD_LEVEL    24u /* its slot is in the cache: fetch the level */
 #define AHEAD_SIDE     12u /* its level is: fetch the side that it may end in */
-#define DEFAULT_ORDERS 1000000u
+#define DEFAULT_ORDERS 65536u
 
 /* ---- where the columns are ---- */
 
@@ -27,8 +27,8 @@ PST_RTP_PLUGIN("orders", "1.0", "Trades and best bids and offers from ITCH order
     X(flags, INT)                                                                                  \
     X(type, CHAR)                                                                                  \
     X(side, CHAR)                                                                                  \
-    X(ref, LONG) X(newref, LONG) X(shares, LONG) X(price, FLOAT) X(match, LONG) X(printable, CHAR) \
-        X(cross, CHAR)
+    X(ref, LONG)                                                                                   \
+    X(newref, LONG) X(shares, LONG) X(price, FLOAT) X(match, LONG) X(printable, CHAR) X(cross, CHAR)
 
 struct place { /* of a column */
     uint16_t at;
@@ -67,6 +67,7 @@ static struct orders {
     struct source source[32];
     struct trade_at trade;
     struct bbo_at bbo;
+    bool tables; /* the two are known: they do not change while a process lives */
     uint32_t exec, hidden, cross, brk; /* symbols */
     uint32_t lost;                     /* ROW_BAD_BOOK once a range of the journal is lost */
     uint64_t room;
@@ -588,6 +589,7 @@ ORDERS_AHEAD void look_side(struct item *it)
 
 /* ---- the processor ---- */
 
+/* At the first frame: by then the daemon has declared them. */
 static bool tables_find(struct pst_rtp *r)
 {
     const struct pst_table *trade = pst_rtp_host->table(r, "trade");
@@ -598,8 +600,6 @@ static bool tables_find(struct pst_rtp *r)
                                    "processor of this group?",
                                    trade ? "bbo" : "trade"),
                false;
-    if (own.trade.table == trade && own.bbo.table == bbo)
-        return true;
     struct place p = {0};
     bool all = true;
 #define X(column, TYPE)                                                                            \
@@ -628,7 +628,7 @@ static int begin(struct pst_rtp *r, void *data)
     while (own.nstreams)
         stream_drop(own.nstreams - 1);
     own.nsources = own.lost = 0;
-    own.trade.table = NULL;
+    own.tables = false;
     const char *room = pst_rtp_host->option(r, "orders");
     char *end = NULL;
     own.room = room ? strtoull(room, &end, 10) : DEFAULT_ORDERS;
@@ -660,7 +660,7 @@ static inline int apply(struct pst_rtp *r, const struct pst_frame *f, const stru
 static int frame(struct pst_rtp *r, const struct pst_frame *f, void *data)
 {
     (void)data;
-    if (!tables_find(r))
+    if (!own.tables && !(own.tables = tables_find(r)))
         return -1;
     own.now = own.ahead = (struct origin){0};
     if (own.nsources > sizeof own.source / sizeof *own.source - 8)

@@ -20,7 +20,7 @@
  * STREAMS sessions, resets and days: orders_stream.h.
  *
  * Function orders(): a row for each stream: what it holds, memory, what it could not use.
- * Option `orders`: how many resting orders a stream has room for at first (1,000,000); it grows.
+ * Option `orders`: how many resting orders a stream has room for at first (65,536); it grows.
  */
 #ifndef PENSTOCK_ORDERS_H
 #define PENSTOCK_ORDERS_H

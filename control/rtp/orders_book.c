@@ -6,29 +6,27 @@
 #include <sys/mman.h>
 #include "orders_book.h"
 
-#define FIRST   4096u /* things that a pool has room for at first */
-#define HUGE    (2u << 20)
+#define FIRST   (8u << 20) /* bytes that a pool has room for at first; given when touched */
 #define SYM_MAX (1u << 27)
 
 /* ---- pools ---- */
 
-/* A pool that grows keeps its numbers; its address changes. */
+/* A pool that grows keeps its numbers; its address changes: pages move, bytes do not. */
 static bool pool_room(struct orders_pool *p, uint64_t n)
 {
     if (n <= p->room)
         return true;
-    uint64_t room = p->room ? p->room : FIRST;
+    uint64_t room = p->room ? p->room : FIRST / p->size;
     while (room < n)
         room *= 2;
-    if (room > UINT32_MAX)
+    void *at = room <= UINT32_MAX ? orders_pages(room * p->size) : NULL;
+    if (!at)
         return false;
-    void *at = p->room ? mremap(p->at, (size_t)p->room * p->size, room * p->size, MREMAP_MAYMOVE)
-                       : mmap(NULL, room * p->size, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED)
+    if (p->room && mremap(p->at, (size_t)p->room * p->size, (size_t)p->room * p->size,
+                          MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) {
+        munmap(at, room * p->size);
         return false;
-    if (room * p->size >= HUGE)
-        madvise(at, room * p->size, MADV_HUGEPAGE);
+    }
     p->at = at;
     p->room = (uint32_t)room;
     return true;
@@ -36,7 +34,7 @@ static bool pool_room(struct orders_pool *p, uint64_t n)
 static bool pool_init(struct orders_pool *p, uint32_t size)
 {
     *p = (struct orders_pool){.size = size, .used = 1};
-    return pool_room(p, FIRST);
+    return pool_room(p, 1);
 }
 static void pool_free(struct orders_pool *p)
 {

@@ -3,8 +3,10 @@
  * orders_map.h - the resting orders of one stream, by their reference: an open-addressing table of
  * 16-byte slots (four to a cache line), never more than 5/8 full: 26 to 51 bytes an order.
  *
- * It doubles without a pause: the old slots stay readable, each insert moves some of them, and
- * their memory is given back piece by piece as they are passed. One thread.
+ * It doubles without a pause: from half full on the next table's pages are touched, one at a time
+ * (all at once they would cost the kernel milliseconds); then the old slots stay readable, each
+ * insert moves some of them, and their memory is given back piece by piece as they are passed. One
+ * thread.
  */
 #ifndef PENSTOCK_ORDERS_MAP_H
 #define PENSTOCK_ORDERS_MAP_H
@@ -25,7 +27,9 @@ struct orders_map {
     uint64_t mask;
     uint32_t shift; /* 64 - log2(slots) */
     uint32_t old_shift;
-    uint64_t used, limit;
+    uint64_t used, limit, soon; /* soon: half of the slots; from there the next table is made */
+    struct orders_slot *next;
+    size_t next_touched;       /* bytes */
     struct orders_slot *old;   /* NULL: not growing */
     uint64_t old_mask, old_at; /* slots below old_at have been moved … */
     uint64_t old_gone;         /* … and below this one given back */
@@ -35,9 +39,12 @@ bool orders_map_init(struct orders_map *m, uint64_t orders); /* room for so many
 void orders_map_free(struct orders_map *m);
 size_t orders_map_bytes(const struct orders_map *m);
 
+/* Zeroed memory that is given when it is touched, in large pages where it is large. NULL. */
+void *orders_pages(size_t bytes);
+
 /* A slow path each. */
 struct orders_slot *orders_map_find_old(const struct orders_map *m, int64_t ref);
-bool orders_map_grow(struct orders_map *m); /* false: no memory */
+bool orders_map_full(struct orders_map *m); /* or nearly so. False: no memory */
 void orders_map_move(struct orders_map *m); /* some of the old slots */
 
 static inline uint64_t orders_hash(int64_t ref)
@@ -84,7 +91,7 @@ static inline bool orders_map_insert(struct orders_map *m, int64_t ref, uint32_t
 {
     if (__builtin_expect(m->old != NULL, 0))
         orders_map_move(m);
-    if (__builtin_expect(m->used >= m->limit, 0) && !orders_map_grow(m))
+    if (__builtin_expect(m->used >= m->soon, 0) && !orders_map_full(m))
         return false;
     uint64_t i = orders_home(ref, m->shift);
     while (m->slot[i].level)

@@ -38,8 +38,9 @@ enum orders_table { ORDERS_TRADE, ORDERS_BBO, ORDERS_TABLES };
     X(session, SYMBOL)                                                                             \
     X(seq, LONG)                                                                                   \
     X(type, SYMBOL)                                                                                \
-    X(price, FLOAT) X(size, LONG) X(side, CHAR) X(match, LONG) X(printable, BOOLEAN)               \
-        X(cross, CHAR) X(ref, LONG) X(flags, INT)
+    X(price, FLOAT)                                                                                \
+    X(size, LONG)                                                                                  \
+    X(side, CHAR) X(match, LONG) X(printable, BOOLEAN) X(cross, CHAR) X(ref, LONG) X(flags, INT)
 #define ORDERS_BBO_COLUMNS(X)                                                                      \
     X(time, TIMESTAMP)                                                                             \
     X(sym, SYMBOL)                                                                                 \
