@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * orders_map.h - the resting orders of one stream, by their reference: an open-addressing table of
- * 16-byte slots (four to a cache line), never more than 5/8 full: 26 to 51 bytes an order.
+ * 16-byte slots (four to a cache line), never more than 5/8 full: 26 to 51 bytes an order, and up
+ * to 51 more from half full on.
  *
  * It doubles without a pause: from half full on the next table's pages are touched, one at a time
  * (all at once they would cost the kernel milliseconds); then the old slots stay readable, each
