@@ -30,8 +30,8 @@ uint8_t *kdb_out_room(struct kdb_out *o, size_t n)
 
 void kdb_out_bytes(struct kdb_out *o, const void *p, size_t n)
 {
-    uint8_t *to = kdb_out_room(o, n);
-    if (to && n)
+    uint8_t *to = n ? kdb_out_room(o, n) : NULL;
+    if (to)
         memcpy(to, p, n);
 }
 

@@ -55,10 +55,10 @@ bool host_emit_start(struct host *h, const json_t *start, struct err *err)
         any |= h->processor[i].chosen;
     if (!any)
         return true;
-    e->records = aligned_alloc(64, RTP_BLOCK_BYTES + RECORD_MAX + 64);
+    e->records = aligned_alloc(64, pst_align_up(RTP_BLOCK_BYTES + RECORD_MAX, 64));
     e->texts = malloc(RTP_BLOCK_BYTES + 256);
-    e->scratch = aligned_alloc(64, RECORD_MAX + 64);
-    e->edited = aligned_alloc(64, RECORD_MAX + 64);
+    e->scratch = aligned_alloc(64, pst_align_up(RECORD_MAX, 64));
+    e->edited = aligned_alloc(64, pst_align_up(RECORD_MAX, 64));
     if (!e->records || !e->texts || !e->scratch || !e->edited)
         return err_set(err, -ENOMEM, "no memory for rows");
     if (!points(start, &e->progress))

@@ -278,7 +278,7 @@ static bool give_part(struct host *h, const struct cut_part *p, const struct pst
     r.packet = (struct packet_record){.bytes = sizeof r.packet, .sym = PST_NULL_SYMBOL};
     if (!rdb_part_open(&h->rdb, p->slot, p->table, (uint32_t)p->day, p->rows, &r.part, err))
         return false;
-    r.record = aligned_alloc(64, RECORD_MAX + 64);
+    r.record = aligned_alloc(64, pst_align_up(RECORD_MAX, 64));
     bool ok = r.record && schema_equal(&r.part.schema, r.table->schema) &&
               (n || last ? give_some(&r, syms, n, last) : give_all(&r));
     free(r.record);

@@ -174,7 +174,7 @@ static bool any_wanted(const struct host_wants *w, const struct found *in)
 static void stripe(struct host *h, struct pst_frame *f)
 {
     const size_t most = FRAME_MAX / sizeof(struct record) * (sizeof(struct packet_record) + 16);
-    if (!h->striped && !(h->striped = aligned_alloc(64, most)))
+    if (!h->striped && !(h->striped = aligned_alloc(64, pst_align_up(most, 64))))
         host_die(h, "no memory");
     uint8_t *to = h->striped;
     const struct packet_record *packet = NULL;

@@ -94,6 +94,7 @@ static inline void rk_kill(void)
         close(rk.fd);
     rk.pid = 0;
     rk.fd = -1;
+    wire_free(&rk.m);
     rtp_whole_free(&rk.whole);
 }
 

@@ -117,6 +117,7 @@ static void run(const struct schema *s, bool with_tag, struct source_progress *a
     bool closed;
     uint64_t ping = 0;
     ngot = nends = 0;
+    wire_free(&rk.m);
     for (;;) {
         if (!ping)
             rk_tell(RTP_WIRE_PING, 0, ping = ++rk.ids, NULL, 0);
