@@ -343,7 +343,7 @@ $CSV" "  other: {columns: {time: timestamp, sym: symbol, n: long}}" "symbols_max
     until_is "alarms of one kind" 64 listed
     until_is "those not listed" $((before + 16)) more
     sleep 0.5 # some rounds of checks: no file is two alarms
-    is "alarms of all kinds" "$(figure alarms "len(set(a['subject'] for a in r['raised'])) == len(r['raised'])")" True
+    is "alarms of all kinds" "$(figure alarms "len(set((a['code'], a['subject']) for a in r['raised'])) == len(r['raised'])")" True
     [ "$(p status | grep -c load.quarantined)" -le 6 ] || die "status is no screen: $(p status)"
     p load | grep -q "and more; " || die "load does not say that there are more: $(p load)"
     rm "$IN"/a_name*
