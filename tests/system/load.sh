@@ -32,7 +32,7 @@ ${3:-}"
 }
 files() { python3 "$here/loadfiles.py" "$@" || die "loadfiles.py $*"; }
 drop() { for f in "$@"; do cp -r "$f" "$IN/.arriving" && mv "$IN/.arriving" "$IN/$(basename "$f")" || die "drop $f"; done; } # complete when it is seen
-state() { p load batches --all --json | python3 -c "
+state() { p load batches --all --json | python3 -IS -c "
 import json, sys
 r = json.load(sys.stdin); c = [x[0] for x in r['columns']]
 for row in r['rows']:
@@ -52,7 +52,7 @@ loaded() { # N [SECONDS]: so many batches are in the database
     die "$n batches are loaded, not $1"
 }
 counter() { figure counters "[c['value'] for c in r['counters'] if c['name'] == '$1'][0]"; }
-raised() { p alarms --json | python3 -c 'import json,sys; print(" ".join(a["code"] for a in json.load(sys.stdin)["raised"]))'; }
+raised() { p alarms --json | python3 -IS -c 'import json,sys; print(" ".join(a["code"] for a in json.load(sys.stdin)["raised"]))'; }
 until_raised() { for _ in $(seq 150); do case " $(raised) " in *" $1 "*) return ;; esac; sleep 0.05; done; die "$1 was not raised: $(raised)"; }
 until_cleared() { for _ in $(seq 200); do case " $(raised) " in *" $1 "*) sleep 0.05 ;; *) return ;; esac; done; die "$1 was not cleared"; }
 sql() { p sql "$1" --format csv -q 2>"$work/err" | tail -n +2; }
@@ -66,11 +66,11 @@ until_is() { # WHAT WANTED COMMAND...
 }
 hashes() { # ROOT [TABLE]: date, rows and content hash of each of its partitions, as the markers say
     for t in "$1"/[12]*/"${2:-trade}"; do
-        echo "$(basename "$(dirname "$t")") $(head -1 "$t/.pstmeta" | python3 -c 'import json,sys; r=json.load(sys.stdin); print(r["rows"], r["hash"])')"
+        echo "$(basename "$(dirname "$t")") $(head -1 "$t/.pstmeta" | python3 -IS -c 'import json,sys; r=json.load(sys.stdin); print(r["rows"], r["hash"])')"
     done
 }
 verified() { "$bin/penstock" hdb verify --hash --database "${1:-$HDB}" >"$work/verify" || die "hdb verify: $(cat "$work/verify")"; }
-file_of() { p load files --all --json | python3 -c "
+file_of() { p load files --all --json | python3 -IS -c "
 import json, sys
 r = json.load(sys.stdin); c = [x[0] for x in r['columns']]
 for row in r['rows']:
@@ -115,7 +115,7 @@ $CSV"
     verified
     hashes "$HDB" >"$work/batch.hashes"
     is "dates" "$(wc -l <"$work/batch.hashes")" 3
-    [ "$(p load workers --json | python3 -c 'import json,sys; r=json.load(sys.stdin); c=[x[0] for x in r["columns"]]; print(len(r["rows"]))')" = 3 ] || die "not three workers"
+    [ "$(p load workers --json | python3 -IS -c 'import json,sys; r=json.load(sys.stdin); c=[x[0] for x in r["columns"]]; print(len(r["rows"]))')" = 3 ] || die "not three workers"
     stop || die "the daemon's exit code"
     # one sorted load of everything
     sorted() { mv "$HDB" "$work/hdb.$1"; mkdir "$work/old.$1"; mv "$work/state" "$work/log" "$IN" "$work/old.$1"; mkdir -p "$IN"; }
