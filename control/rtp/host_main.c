@@ -21,7 +21,8 @@
 #define QUIET_NS  NS_PER_S
 #define NAP_NS    (100 * NS_PER_US)
 #define LONG_NS   (500 * NS_PER_US)
-#define ASLEEP_NS (5 * NS_PER_MS) /* nobody wants rows */
+#define ASLEEP_NS (5 * NS_PER_MS)  /* nobody wants rows */
+#define FILES_NS  (20 * NS_PER_MS) /* files only: each look lists the directory */
 
 static struct host self;
 
@@ -110,6 +111,7 @@ static void loop(struct host *h)
             continue;
         }
         int64_t ns = !h->started             ? 100 * NS_PER_MS
+                     : !h->have_ring         ? FILES_NS
                      : host_journal_idle(h)  ? ASLEEP_NS
                      : end - last > QUIET_NS ? LONG_NS
                      : !host_emit_credit(h)  ? LONG_NS
