@@ -84,7 +84,14 @@ static void ended(struct rtp_pool *p, struct rtp_process *x, const char *how)
     char why[300];
     uint64_t life = x->life;
     bool told = x->told, wanted = !x->stopping && !p->closing, steady;
-    snprintf(why, sizeof why, "%s", *x->why ? x->why : how);
+    /* one that ends itself has said why; a signal has no words */
+    bool words = !*x->why && *x->last && !strncmp(how, "exit", 4);
+    snprintf(why, sizeof why, "%.80s%s%.200s", *x->why ? "" : how, words ? ": " : "",
+             words ? x->last : "");
+    if (*x->why)
+        snprintf(why, sizeof why, "%s", x->why);
+    if (words && !x->up_at) /* it could not begin: what it lacks is its plugins' affair */
+        snprintf(g->trouble, sizeof g->trouble, "%s", x->last);
     disconnect(x);
     if (x->pidfd >= 0)
         close(x->pidfd);

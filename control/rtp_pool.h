@@ -77,6 +77,7 @@ struct rtp_process {
     bool ready_due;                   /* PLUGIN_DONE came: READY follows */
     char op_failed[RTP_SENTENCE + 1]; /* what PLUGIN_DONE said */
     char why[300];                    /* ENDING: why it was ended by us */
+    char last[200]; /* line that it logged: its own last words, when it gives up */
 };
 
 struct rtp_op { /* a plugin that is loaded or unloaded; one at a time */

@@ -203,6 +203,8 @@ static void take_log(struct rtp_pool *p, struct rtp_process *x, const struct wir
         return;
     char text[520], line[600];
     rtp_printable(text, sizeof text, m->body, m->head.length);
+    if (m->head.type == RTP_WIRE_LOG)
+        snprintf(x->last, sizeof x->last, "%.199s", text);
     snprintf(line, sizeof line, "%s/%u (pid %d)%s: %s", p->group[x->g].c->name, x->k, (int)x->pid,
              m->head.type == RTP_WIRE_DEBUGGED ? " debug" : "", text);
     p->hooks.log(p->hooks.arg, line);

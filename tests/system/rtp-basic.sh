@@ -180,6 +180,14 @@ buffer_enabled: true"
     p topo | grep -q penstock-rtp || die topo
     p rtp bogus 2>/dev/null; [ $? = 2 ] || die "a wrong verb is no usage error"
     stop
+    # a processor that no plugin has: said, and nothing else suffers
+    sed -i 's/processors: \[shop\]/processors: [shops]/; s/start: manual/start: auto/' "$work/p.yaml"
+    start
+    until_is 'rtp.plugin  *shop: group shop: no plugin brings a processor shops' p alarms
+    until_is 'no plugin brings a processor shops' p rtp
+    p explain rtp.plugin | grep -q 'penstock rtp restart' || die "explain rtp.plugin"
+    trades 101 110 | p publish trade - >/dev/null || die "publish beside a group that does not start"
+    stop
     ;;
 once)
     configure "$tables

@@ -881,6 +881,14 @@ static void test_derived_tables_are_compared(void **state)
     assert_true(has(b->pool.group[0].trouble, "none of its plugins has a processor cleaner"));
     ends(b, f, 9);
     round_of(b, SECOND);
+    f = life(b, 0, 0); /* one that gives up by itself says why */
+    say(f, RTP_WIRE_HELLO, 0, 0, "test", 4);
+    say(f, RTP_WIRE_LOG, 0, 0, "no\nplugin", 9);
+    round_of(b, 0);
+    ends(b, f, 1 << 8);
+    assert_string_equal(b->pool.group[0].trouble, "no plugin");
+    assert_string_equal(b->pool.group[0].why, "exit code 1: no plugin");
+    round_of(b, SECOND);
     run(b, 0, 0);
     assert_string_equal(b->pool.group[0].trouble, "");
 }
