@@ -152,6 +152,16 @@ static void start(struct rtp_pool *p, struct rtp_process *x)
     p->hooks.spawn(p->hooks.arg, x->life);
 }
 
+/* Processes that are up or on their way: each looks at the ring by itself. */
+static int neighbours(const struct rtp_pool *p)
+{
+    int n = 0;
+    for (unsigned g = 0; g < p->groups; g++)
+        for (unsigned k = 0; k < RTP_PROCESSES_MAX; k++)
+            n += p->group[g].process[k].state != RTP_OFF;
+    return n;
+}
+
 void rtp_process_attach(struct rtp_pool *p, struct rtp_process *x)
 {
     struct rtp_group *g = &p->group[x->g];
@@ -179,13 +189,14 @@ void rtp_process_attach(struct rtp_pool *p, struct rtp_process *x)
         json_object_set_new(o, "subscriptions", tables);
     }
     bool striped = c->mode == CONFIG_RTP_BROADCAST;
-    json_t *own = json_pack("{s:s,s:i,s:i,s:i,s:b,s:O,s:o,s:o,s:o,s:o,s:I,s:s,s:s,s:b}", "group",
-                            c->name, "instance", (int)x->k, "stripe", striped ? (int)x->k : 0,
-                            "stripes", striped ? (int)c->processes : 1, "built_in", 1, "plugins",
-                            g->plugins, "processors", processors, "insert", insert, "libraries",
-                            libraries, "options", options, "memory", (json_int_t)c->memory,
-                            "buffer_start", c->buffer_start ? c->buffer_start : "", "buffer_end",
-                            c->buffer_end ? c->buffer_end : "", "debug", g->debug);
+    json_t *own =
+        json_pack("{s:s,s:i,s:i,s:i,s:i,s:b,s:O,s:o,s:o,s:o,s:o,s:I,s:s,s:s,s:b}", "group", c->name,
+                  "instance", (int)x->k, "stripe", striped ? (int)x->k : 0, "stripes",
+                  striped ? (int)c->processes : 1, "neighbours", neighbours(p), "built_in", 1,
+                  "plugins", g->plugins, "processors", processors, "insert", insert, "libraries",
+                  libraries, "options", options, "memory", (json_int_t)c->memory, "buffer_start",
+                  c->buffer_start ? c->buffer_start : "", "buffer_end",
+                  c->buffer_end ? c->buffer_end : "", "debug", g->debug);
     json_object_update(o, own);
     json_decref(own);
     char *text = json_dumps(o, JSON_COMPACT);

@@ -47,12 +47,14 @@
  * begins at START's point. A block is at most RTP_BLOCK_BYTES long. A block that penstockd refuses
  * ends the process; there is no message for it.
  *
- * ATTACH: {"group":NAME, "instance":k, "stripe":k, "stripes":n, "zone":…, "instance_id":HEX,
+ * ATTACH: {"group":NAME, "instance":k, "stripe":k, "stripes":n, "neighbours":n, "zone":…, "instance_id":HEX,
  *   "segments":[NAME of each descriptor in order: "ring","symbols","rdb"],
  *   "log":{"directories":[…],"prefix":…}, "subscriptions":[TABLE…] (absent: all),
  *   "plugins":[FILE…], "built_in":bool, "processors":[NAME…], "insert":{TABLE:DERIVED},
  *   "libraries":{ALIAS:FILE}, "options":{KEY:TEXT}, "memory":bytes, "buffer_start":FUNCTION,
  *   "buffer_end":FUNCTION, "debug":bool, "schemas":[TEXT of schema.h…]}
+ *   neighbours: processes of all groups when this one came, itself included: where they outnumber
+ *   the CPUs, each looks at the ring less often, so that penstockd's threads have theirs in time.
  *   A ring or RDB that could not be sealed is left out: the process then reads files only, and
  *   history() refuses.
  * READY:  {"plugins":[{"name","version","about","file"}], "failed":[{"file","error"}],

@@ -204,6 +204,7 @@ struct host {
     int fd;
     char group[64];
     uint32_t instance, stripe, stripes;
+    uint32_t crowd; /* processes like this one for each CPU, at least 1 */
     bool attached, started, stopping, debug;
     uint64_t memory;
     json_t *config; /* ATTACH */

@@ -2,6 +2,7 @@
 /* What the program and the library have in common: a host's beginning and end, its words. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
 #include <unistd.h>
 #include "core/clock.h"
 #include "core/trusted.h"
@@ -105,6 +106,10 @@ void host_configure(struct host *h, json_t *config)
     h->instance = (uint32_t)json_integer_value(json_object_get(config, "instance"));
     h->stripe = (uint32_t)json_integer_value(json_object_get(config, "stripe"));
     h->stripes = (uint32_t)json_integer_value(json_object_get(config, "stripes"));
+    cpu_set_t cpus;
+    unsigned n = sched_getaffinity(0, sizeof cpus, &cpus) ? 1 : (unsigned)CPU_COUNT(&cpus);
+    unsigned all = (unsigned)json_integer_value(json_object_get(config, "neighbours"));
+    h->crowd = all > n ? (all + n - 1) / n : 1;
     h->memory = (uint64_t)json_integer_value(json_object_get(config, "memory"));
     h->debug = json_is_true(json_object_get(config, "debug"));
     json_t *inserts = json_object_get(config, "insert"),

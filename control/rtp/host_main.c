@@ -106,16 +106,18 @@ static void loop(struct host *h)
             last = end;
             continue;
         }
-        if (end - last < EAGER_NS) {
+        if (end - last < EAGER_NS && h->crowd < 2) {
             cpu_relax();
             continue;
         }
         int64_t ns = !h->started             ? 100 * NS_PER_MS
                      : !h->have_ring         ? FILES_NS
                      : host_journal_idle(h)  ? ASLEEP_NS
-                     : end - last > QUIET_NS ? LONG_NS
-                     : !host_emit_credit(h)  ? LONG_NS
-                                             : NAP_NS;
+                     : end - last > QUIET_NS ? LONG_NS * h->crowd
+                     : !host_emit_credit(h)  ? LONG_NS * h->crowd
+                                             : NAP_NS * h->crowd;
+        if (ns > ASLEEP_NS && h->have_ring && h->started)
+            ns = ASLEEP_NS;
         due = due < NAP_NS ? NAP_NS : due;
         nap(h, due < ns ? due : ns);
     }

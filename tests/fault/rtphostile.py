@@ -38,7 +38,7 @@ class Beside(threading.Thread):
                 self.s.take()
                 time.sleep(self.pace)
         except Exception as e: self.error = e
-    def finish(self, loop=2):
+    def finish(self, loop=8):
         self.over = True
         self.join(20)
         assert self.error is None and not self.is_alive(), self.error
