@@ -10,7 +10,7 @@
 #include "publish/kdb_live.h"
 #include "publish/server.h"
 #include "wiring.h"
-#include "rtp.h"
+#include "rtp/rtp.h"
 #include "upstream.h"
 
 #define MINUTE (60 * NS_PER_S)

@@ -25,7 +25,7 @@
 #pragma once
 
 #include "append_wire.h"
-#include "client.h"
+#include "socket_client.h"
 #include "cmd.h"
 #include "core/record.h"
 #include "core/schema.h"

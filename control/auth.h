@@ -43,7 +43,7 @@
 #include "cmd.h"
 #include "config.h"
 #include "core/status.h"
-#include "stream.h"
+#include "byte_stream.h"
 #include "users.h"
 
 #define AUTH_QUEUE      1024u

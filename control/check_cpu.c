@@ -2,7 +2,7 @@
 /* check_cpu.c - processors and memory. */
 #include <dirent.h>
 #include "check_report.h"
-#include "cli_print.h"
+#include "print.h"
 
 struct user {
     const char *what;

@@ -3,7 +3,7 @@
 #include <time.h>
 #include "address.h"
 #include "check_report.h"
-#include "stream.h"
+#include "byte_stream.h"
 #include "users.h"
 
 #define SOON_DAYS 30

@@ -3,7 +3,7 @@
 #include <dirent.h>
 #include "check_report.h"
 #include "functions.h"
-#include "cli_print.h"
+#include "print.h"
 
 static void check_uring(struct check *k)
 {

@@ -25,7 +25,7 @@
 #include "check_report.h"
 #include "core/trusted.h"
 #include "functions.h"
-#include "stream.h"
+#include "byte_stream.h"
 #include "users.h"
 #include "dataplane/eal.h"
 

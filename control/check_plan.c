@@ -9,7 +9,7 @@
  * bytes.
  */
 #include "check_report.h"
-#include "cli_print.h"
+#include "print.h"
 
 #define MESSAGE_BYTES 80
 #define ROW_BYTES     100 /* of an ITCH order in columns, with feed columns and row list */

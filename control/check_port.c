@@ -2,7 +2,7 @@
 /* check_port.c - devices, interfaces, and who joins the groups. */
 #include <ctype.h>
 #include "check_report.h"
-#include "cli_print.h"
+#include "print.h"
 #include "dataplane/port.h"
 
 #define CAP_ADMIN 12 /* CAP_NET_ADMIN */

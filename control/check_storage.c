@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "check_report.h"
-#include "cli_print.h"
+#include "print.h"
 
 struct mount {
     char dir[256], type[32], options[512];

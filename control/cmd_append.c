@@ -9,7 +9,7 @@
 #include "core/civil.h"
 #include "core/clock.h"
 #include "daemon.h"
-#include "rtp.h"
+#include "rtp/rtp.h"
 #include "dataplane/batch.h"
 #include "dataplane/inject_rows.h"
 #include "wiring_parts.h"

@@ -4,7 +4,7 @@
 #include "cmd.h"
 #include "core/clock.h"
 #include "daemon.h"
-#include "rtp.h"
+#include "rtp/rtp.h"
 
 #define CALL_NS (60 * NS_PER_S)
 

@@ -15,7 +15,7 @@
 #include "query_pool.h"
 #include "topo.h"
 #include "wiring.h"
-#include "rtp.h"
+#include "rtp/rtp.h"
 #include "upstream.h"
 
 static const char *health(const struct daemon *d)

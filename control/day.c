@@ -2,7 +2,7 @@
 /* States of days, control's side: what closed, what is written, what may leave memory. */
 #include <errno.h>
 #include <limits.h>
-#include "cli_print.h"
+#include "print.h"
 #include "core/civil.h"
 #include "day_parts.h"
 #include "disks.h"

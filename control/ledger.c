@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include "cli_print.h"
+#include "print.h"
 #include <unistd.h>
 #include "core/civil.h"
 #include "core/clock.h"

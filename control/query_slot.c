@@ -17,8 +17,8 @@
 #include "query_pool_parts.h"
 #include "query_result.h"
 #include "query_sources.h"
-#include "rtp.h"
-#include "rtp/orders_tables.h"
+#include "rtp/rtp.h"
+#include "rtp/builtin/orders_tables.h"
 #include "shown.h"
 
 #define EVENT_HELPER     UINT32_MAX

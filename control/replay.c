@@ -3,7 +3,7 @@
 #include <ftw.h>
 #include <unistd.h>
 #include "calendar.h"
-#include "cli_print.h"
+#include "print.h"
 #include "core/civil.h"
 #include "daemon.h"
 #include "day.h"
@@ -94,7 +94,8 @@ static bool read_back(struct daemon *d, const struct replay_options *o, struct s
         struct record_walk w;
         const struct record *r;
         record_walk_start(&w, f);
-        while (shown < o->rows && f->kind == FRAME_DATA && frame_has_rows(f) && (r = record_walk_next(&w))) {
+        while (shown < o->rows && f->kind == FRAME_DATA && frame_has_rows(f) &&
+               (r = record_walk_next(&w))) {
             const struct schema *sc = dictionary_schema(&c.dict, r->table);
             if (sc)
                 render_row(&out, &c.dict, sc, f, r, w.packet, record_walk_seq(&w));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include "buffer.h"
-#include "cli_print.h"
+#include "print.h"
 #include "core/civil.h"
 #include "dataplane/divert.h"
 #include "day_parts.h"

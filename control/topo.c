@@ -4,7 +4,7 @@
 #include "helper.h"
 #include "loading.h"
 #include "query_pool.h"
-#include "rtp.h"
+#include "rtp/rtp.h"
 #include "topo.h"
 #include "wiring.h"
 

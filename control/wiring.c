@@ -7,7 +7,7 @@
 #include "initial.h"
 #include "publish/server.h"
 #include "topo.h"
-#include "rtp.h"
+#include "rtp/rtp.h"
 #include "upstream.h"
 #include "loading.h"
 #include "wiring_parts.h"

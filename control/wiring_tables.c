@@ -4,7 +4,7 @@
 #include "core/tables.h"
 #include "dataplane/decoder.h"
 #include "initial.h"
-#include "rtp.h"
+#include "rtp/rtp.h"
 #include "wiring_parts.h"
 
 static bool intern(struct daemon *d, struct schema *s, struct err *err)

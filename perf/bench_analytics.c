@@ -14,7 +14,7 @@
  */
 #include <getopt.h>
 #include <time.h>
-#include "control/rtp/builtin.h"
+#include "control/rtp/builtin/builtin.h"
 #include "penstock/values.h"
 
 #define SYMBOLS    1000u

@@ -18,7 +18,7 @@
 #include <math.h>
 #include <time.h>
 #include "tests/unit/orders_double.h"
-#include "control/rtp/orders_stream.h"
+#include "control/rtp/builtin/orders_stream.h"
 #include "sim/flow.h"
 
 static struct options {

@@ -23,7 +23,7 @@
 #include "publish/answer.h"
 #include "publish/consumer.h"
 #include "publish/fanout.h"
-#include "stream.h"
+#include "byte_stream.h"
 #include "users.h"
 
 struct job;

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "publish/dispatch_parts.h"
-#include "rtp_params.h"
+#include "rtp/rtp_params.h"
 
 #define BUCKETS_OF 4096u
 

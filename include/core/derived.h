@@ -37,7 +37,7 @@ enum {
     MONCPU_SWITCHES /* context switches that it did not ask for */
 };
 
-/* Until name is NULL (control/rtp/orders_tables.c). */
+/* Until name is NULL (control/rtp/builtin/orders_tables.c). */
 extern const struct derived_processor derived_processors[];
 
 static inline const struct derived_processor *derived_processor(const char *name)

@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "client.h"
+#include "socket_client.h"
 #include "core/ring.h"
 #include "core/tables.h"
 #include "storage/cursor.h"

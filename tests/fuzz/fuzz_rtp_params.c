@@ -4,7 +4,7 @@
  * char vectors are texts, the rest is an object. What is refused carries a sentence; what is taken
  * becomes a sound dictionary, which as parameters gives the same bytes again.
  */
-#include "control/rtp_params.h"
+#include "control/rtp/rtp_params.h"
 #include "support/guard.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

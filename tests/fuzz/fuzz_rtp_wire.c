@@ -4,7 +4,7 @@
  * first byte chooses, so that each body gets its share. */
 #include <sys/socket.h>
 #include <unistd.h>
-#include "rtp_wire.h"
+#include "rtp/rtp_wire.h"
 #include "storage/kdb_object.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

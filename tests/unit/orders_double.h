@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include "core/rows.h"
 #include "dataplane/decoder.h"
-#include "control/rtp/orders.h"
-#include "control/rtp/orders_tables.h"
+#include "control/rtp/builtin/orders.h"
+#include "control/rtp/builtin/orders_tables.h"
 
 #define OD_SYMBOLS 32768u
 #define OD_DAY     9820 /* 2026-11-20 */

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "control/rtp/builtin.h"
+#include "control/rtp/builtin/builtin.h"
 #include "rtp_double.h"
 
 #define FRAME_ROOM (1u << 20)

@@ -16,7 +16,7 @@
 #include "journal_kit.h"
 #include "append_check.h"
 #include "core/cut.h"
-#include "rtp_wire.h"
+#include "rtp/rtp_wire.h"
 #include "storage/kdb_object.h"
 #include "storage/rdb.h"
 

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include "alarms.h"
-#include "cli_print.h"
+#include "print.h"
 #include "core/nearest.h"
 #include "rates.h"
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include "orders_double.h"
 #include "orders_naive.h"
-#include "control/rtp/orders_stream.h"
+#include "control/rtp/builtin/orders_stream.h"
 #include "perf/sim/flow.h"
 #include "support/data.h"
 

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include "control/rtp_manager_parts.h"
+#include "control/rtp/rtp_manager_parts.h"
 #include "control/users_load.h"
 #include "core/clock.h"
 

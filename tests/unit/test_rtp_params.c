@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "control/rtp_params.h"
+#include "control/rtp/rtp_params.h"
 
 static json_t *declared(void)
 {

@@ -21,8 +21,8 @@
 #include "core/clock.h"
 #include "core/cut.h"
 #include "dataplane/batch.h"
-#include "rtp_params.h"
-#include "rtp_pool.h"
+#include "rtp/rtp_params.h"
+#include "rtp/rtp_pool.h"
 #include "storage/kdb_object.h"
 
 #define RING   (4u << 20)

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "control/rtp_wire.h"
+#include "control/rtp/rtp_wire.h"
 #include "storage/kdb_object.h"
 
 static struct err err;

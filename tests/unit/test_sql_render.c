@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "control/query_result.h"
-#include "control/sql_render.h"
+#include "control/cli/sql_render.h"
 #include "core/civil.h"
 
 #define ROWS 3

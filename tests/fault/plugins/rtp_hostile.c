@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "rtp_wire.h"
+#include "rtp/rtp_wire.h"
 
 #define H      pst_rtp_host
 #define SOCKET 3 /* helper_wire.h */
