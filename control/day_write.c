@@ -98,6 +98,7 @@ bool day_write_begin(struct day_write *w, struct day_job *j, struct err *err)
     if (!lock_database(w, err) || !hdb_refresh(w->hdb, err) ||
         !hdb_clean(w->io, w->hdb, &done, cleaned, w, err))
         return false;
+    hdb_lockfile_remove(w->io, w->d->config->hdb_lockfile); /* of a publication that had failed */
     w->clean_at = 0;
     count(w, done.loading);
     if (j && done.loading >= j->epoch)

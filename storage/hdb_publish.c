@@ -222,7 +222,10 @@ bool hdb_lockfile_make(struct io *io, const char *path, struct err *err)
 {
     char text[40];
     snprintf(text, sizeof text, "%d\n", (int)getpid());
-    return !path || !*path || write_file(io, path, text, false, err);
+    if (!path || !*path || write_file(io, path, text, false, err))
+        return true;
+    hdb_lockfile_remove(io, path); /* what is half made would keep readers out for nothing */
+    return false;
 }
 
 void hdb_lockfile_remove(struct io *io, const char *path)

@@ -144,7 +144,9 @@ static void intent_path(struct hdb *h, char out[1200], const char *more)
     snprintf(out, 1200, "%.1000s/%s/%s%s", hdb_root(h), HDB_SIDE_DIR, INTENT, more);
 }
 
-static bool intent_write(struct io *io, struct hdb *h, const struct plan *p, struct err *err)
+/* *named: it is there under its name, though perhaps not for good. */
+static bool intent_write(struct io *io, struct hdb *h, const struct plan *p, bool *named,
+                         struct err *err)
 {
     char path[1200], fresh[1200], dir[1200];
     size_t len = 0;
@@ -165,6 +167,7 @@ static bool intent_write(struct io *io, struct hdb *h, const struct plan *p, str
     free(text);
     if (r >= 0)
         r = io->ops->rename(io, fresh, path);
+    *named = r >= 0;
     if (r >= 0)
         r = io->ops->sync_dir(io, dir);
     return r >= 0 || failed(err, r, path, "written");
@@ -597,16 +600,24 @@ static bool publish(struct plan *p, struct io *io, struct hdb *h, const struct l
     if (!sync_dates(p, m, err) || !sync_above(p, err))
         return false;
     PST_FAULT("load.staged");
-    if (!intent_write(io, h, p, err))
+    bool named = false;
+    if (!hdb_lockfile_make(io, lockfile, err)) {
+        if (err->code != -ENOSPC && err->code != -EDQUOT)
+            err->code = -EIO; /* people mend it; the batch waits */
         return false;
+    }
+    if (!intent_write(io, h, p, &named, err)) {
+        if (!named)
+            hdb_lockfile_remove(io, lockfile);
+        return false;
+    }
     *published = true;
     PST_FAULT("load.intent");
-    if (!hdb_lockfile_make(io, lockfile, err))
-        return false;
     int64_t from = io->ops->monotonic(io);
     bool ok = put(p, err);
     out->seconds = (double)(io->ops->monotonic(io) - from) / 1e9;
-    hdb_lockfile_remove(io, lockfile);
+    if (ok) /* else names are between old and new until somebody has finished */
+        hdb_lockfile_remove(io, lockfile);
     out->tables = p->ntables;
     for (unsigned i = 0; i < p->ndates; i++) {
         out->exchanged += (unsigned)p->date[i].stage.exchanged;

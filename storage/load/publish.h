@@ -68,7 +68,9 @@ struct load_moved {
 };
 
 /* epoch: above all counted ones. schemas: the declared tables, for dates that are new. lockfile:
- * key hdb_lockfile, NULL = none. *published: the intent is written: the epoch is used, whatever the
+ * key hdb_lockfile, NULL = none: it is there before the intent and goes when the last name is as it
+ * will be; where an error or a crash comes between it stays, for who calls hdb_clean to remove
+ * behind it (ING-70). *published: the intent is written: the epoch is used, whatever the
  * verdict. */
 void load_publish(struct io *io, struct hdb *h, const struct load_move *m, uint64_t epoch,
                   const char *calendar, const struct schema *const *schemas, unsigned nschemas,

@@ -76,6 +76,36 @@ static void both_dates(struct rig *r)
     json_decref(o);
 }
 
+/* ING-70: no name of the database changes without the lockfile. */
+static char root[100], lockfile[120];
+
+static void assert_locked(const char *to)
+{
+    size_t n = strlen(root);
+    if (strncmp(to, root, n) || to[n] != '/' || !strncmp(to + n, "/pst$", 5) || strchr(to, '$'))
+        return; /* a stage, the intent */
+    if (access(lockfile, F_OK))
+        fail_msg("%s is renamed without the lockfile", to);
+}
+static int locked_rename(struct io *io, const char *from, const char *to)
+{
+    assert_locked(to);
+    return mortal_rename(io, from, to);
+}
+static int locked_exchange(struct io *io, const char *from, const char *to)
+{
+    assert_locked(from);
+    assert_locked(to);
+    return mortal_exchange(io, from, to);
+}
+static struct io *locked_io(struct mortal_io *m, struct io *real, unsigned die_at)
+{
+    struct io *io = mortal_make(m, real, die_at);
+    m->ops.rename = locked_rename;
+    m->ops.exchange = locked_exchange;
+    return io;
+}
+
 /* A process: database opened, lock taken, cleaned up, published. */
 static void attempt(struct rig *r, struct io *io, uint64_t epoch, struct load_moved *out)
 {
@@ -86,8 +116,11 @@ static void attempt(struct rig *r, struct io *io, uint64_t epoch, struct load_mo
     assert_non_null(h);
     *out = (struct load_moved){.verdict = LOAD_FAILED};
     int lock = hdb_lock(io, r->t.root, "test", &err);
-    if (lock >= 0 && hdb_clean(io, h, &done, NULL, NULL, &err) && hdb_refresh(h, &err))
-        load_publish(io, h, &r->move, epoch, "us", r->s, 3, NULL, &published, out);
+    bool clean = lock >= 0 && hdb_clean(io, h, &done, NULL, NULL, &err);
+    if (clean) /* as day_write_begin */
+        hdb_lockfile_remove(io, lockfile);
+    if (clean && hdb_refresh(h, &err))
+        load_publish(io, h, &r->move, epoch, "us", r->s, 3, lockfile, &published, out);
     else
         out->err = err;
     if (out->verdict == LOAD_DONE)
@@ -105,15 +138,17 @@ static uint64_t start(struct rig *r)
     struct hdb *h = hdb_open(r->t.root, &err);
     int lock = hdb_lock(r->t.k.io, r->t.root, "test", &err);
     assert_true(h && lock >= 0);
-    if (!hdb_clean(r->t.k.io, h, &done, NULL, NULL, &err))
+    struct mortal_io m;
+    if (!hdb_clean(locked_io(&m, r->t.k.io, 0), h, &done, NULL, NULL, &err))
         fail_msg("%s", err.text);
+    unlink(lockfile);
     hdb_unlock(r->t.k.io, lock);
     hdb_close(h);
     return done.loading;
 }
 
 /* 0: all old, 1: all new. */
-static int state(struct rig *r)
+static int state_of(struct rig *r)
 {
     int new = 0;
     for (int i = 0; i < TABLES; i++) {
@@ -137,6 +172,7 @@ static void put_back(struct rig *r)
     char cmd[400];
     snprintf(cmd, sizeof cmd, "rm -rf %s && cp -r %s %s", r->t.root, r->keep, r->t.root);
     assert_int_equal(system(cmd), 0);
+    unlink(lockfile);
     /* copies are other directories: the batch stands on them */
     for (int i = 0; i < TABLES; i++) {
         struct err err;
@@ -172,6 +208,8 @@ static void make(struct rig *r, bool fresh)
         kit_move_table(&r->t, &r->table[i], r->s[i % 2], result);
         json_decref(result);
     }
+    snprintf(root, sizeof root, "%s", r->t.root);
+    snprintf(lockfile, sizeof lockfile, "%s/hdb.lock", r->t.k.dir);
     snprintf(r->keep, sizeof r->keep, "%s/keep", r->t.k.dir);
     snprintf(cmd, sizeof cmd, "cp -r %s %s", r->t.root, r->keep);
     assert_int_equal(system(cmd), 0);
@@ -201,13 +239,13 @@ static void every_operation(struct rig *r, bool die)
 {
     struct mortal_io mortal;
     struct load_moved out;
-    unsigned n, old = 0, forward = 0, stride = getenv("PST_ALL") ? 1 : 5;
+    unsigned n, old = 0, forward = 0, stayed = 0, stride = getenv("PST_ALL") ? 1 : 5;
     put_back(r);
     attempt(r, mortal_make(&mortal, r->t.k.io, 0), 9, &out);
     unsigned late = mortal.changes > 60 ? mortal.changes - 60 : 1;
     for (n = 1;; n += n < late ? stride : 1) {
         put_back(r);
-        struct io *io = mortal_make(&mortal, r->t.k.io, n);
+        struct io *io = locked_io(&mortal, r->t.k.io, n);
         mortal.fail_once = !die;
         mortal.fail_code = -ENOSPC;
         if (r->no_exchange)
@@ -216,8 +254,13 @@ static void every_operation(struct rig *r, bool die)
         bool reached = mortal.changes >= n;
         if (out.verdict != LOAD_DONE)
             assert_true(strlen(out.err.text) > 10);
+        bool shut = !access(lockfile, F_OK), done = out.verdict == LOAD_DONE;
         uint64_t epoch = start(r);
-        int is = state(r);
+        int is = state_of(r);
+        /* who is shut out is so because something is left to be done; or its own removal failed */
+        if (!die && shut && !done)
+            assert_int_equal(is, 1);
+        stayed += !die && shut && done;
         assert_int_equal(epoch, is ? 9 : r->fresh ? 0 : 1);
         assert_true(is || out.verdict != LOAD_DONE);
         old += !is;
@@ -228,13 +271,14 @@ static void every_operation(struct rig *r, bool die)
         if (out.verdict != LOAD_DONE)
             fail_msg("operation %u: %s", n, out.err.text);
         assert_int_equal(out.already, is);
-        assert_int_equal(state(r), 1);
+        assert_int_equal(state_of(r), 1);
         assert_false(left(r));
         kit_check(&r->t, "two", 0, r->t.k.rows, -1);
         if (!reached)
             break;
     }
     assert_true(n > 60 && old > 10 && forward >= 2);
+    assert_true(stayed <= 2);
     print_message("%u operations, %u left the old, %u were finished by the next start\n", n, old,
                   forward);
 }
@@ -254,6 +298,31 @@ static void tables_that_exist(void **state)
     every_operation(&r, *(bool *)*state);
     r.no_exchange = true;
     every_operation(&r, *(bool *)*state);
+    kit_close(&r.t);
+}
+
+/* Where the lockfile cannot be made nothing is published, and the batch is asked for again. */
+static void no_lockfile(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct load_moved out;
+    make(&r, false);
+    put_back(&r);
+    snprintf(lockfile, sizeof lockfile, "%s/none/hdb.lock", r.t.k.dir);
+    attempt(&r, r.t.k.io, 9, &out);
+    assert_int_equal(out.verdict, LOAD_FAILED);
+    assert_int_equal(out.err.code, -EIO);
+    assert_non_null(strstr(out.err.text, "none/hdb.lock"));
+    assert_int_equal(start(&r), 1); /* no intent of it either */
+    assert_int_equal(state_of(&r), 0);
+    char dir[120];
+    snprintf(dir, sizeof dir, "%s/none", r.t.k.dir);
+    assert_false(mkdir(dir, 0755));
+    attempt(&r, r.t.k.io, 10, &out);
+    assert_int_equal(out.verdict, LOAD_DONE);
+    assert_int_equal(state_of(&r), 1);
+    assert_int_not_equal(access(lockfile, F_OK), 0);
     kit_close(&r.t);
 }
 
@@ -389,6 +458,7 @@ int main(void)
         cmocka_unit_test_prestate(a_date_that_is_new, &refuse),
         cmocka_unit_test_prestate(tables_that_exist, &die),
         cmocka_unit_test_prestate(tables_that_exist, &refuse),
+        cmocka_unit_test(no_lockfile),
         cmocka_unit_test(small_files_once),
         cmocka_unit_test(swept),
         cmocka_unit_test(intents),
