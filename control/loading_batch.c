@@ -186,6 +186,14 @@ static int give_sym(struct loading *l)
     l->giving = true;
     l->given = DAY_LOAD_SYM;
     in->step = LI_SYM;
+    if (in->fresh) {
+        char text[200];
+        snprintf(text, sizeof text,
+                 "batch %" PRIu64 ": %" PRIu64 " of its %" PRIu64
+                 " symbols are new: they are appended to sym",
+                 in->batch, in->fresh, in->symbols.count);
+        loading_log(l, text);
+    }
     return 1;
 }
 
@@ -343,9 +351,15 @@ static int take_answer(struct loading *l)
     l->giving = false;
     if (a.kind == DAY_LOAD_MOVE)
         answer_move(l, &a);
-    else if (a.kind == DAY_LOAD_SYM && l->intern.step == LI_SYM)
+    else if (a.kind == DAY_LOAD_SYM && l->intern.step == LI_SYM) {
+        if (!a.err.code && a.fresh) {
+            char text[200];
+            snprintf(text, sizeof text, "batch %" PRIu64 ": sym has %u names, %u of them new",
+                     l->intern.batch, a.symbols, a.fresh);
+            loading_log(l, text);
+        }
         intern_end(l, a.err.code, load_retryable(a.err.code), a.err.code ? a.err.text : "");
-    else if (a.err.code)
+    } else if (a.err.code)
         loading_log(l, a.err.text);
     day_load_answer_free(&a);
     return 1;

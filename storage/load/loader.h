@@ -223,6 +223,7 @@ struct ltask {
     char *column;
     char *what; /* for people */
     uint64_t size;
+    int pattern; /* of its file; -1 */
     unsigned fails, attempt;
     int fixed; /* static allocation: its worker; -1 */
     bool alone;

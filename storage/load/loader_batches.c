@@ -47,6 +47,7 @@ void batch_queue_read(struct loader *l, struct lbatch *b, unsigned k)
         task_add(l, f->verify ? T_VERIFY : T_READ, b,
                  file_estimate(l, f->name, f->size, f->pattern), text_of("%s", f->path));
     t->file = f;
+    t->pattern = f->pattern;
     t->fails = f->fails;
     if (f->verify)
         t->dir = text_of("%s", f->dir);
@@ -233,6 +234,8 @@ static void batch_ended(struct loader *l, struct lbatch *b, enum lstate state)
                  b->name, (long long)((b->ended - b->deadline) / NS_PER_S));
         alarm_set(l, LOADER_ALARM_DEADLINE, b->key, text);
     }
+    if (!l->nactive)
+        loader_log(l, "nothing to run");
     gather_dirty(l, b->gather);
 }
 

@@ -192,7 +192,7 @@ static void task_row(const struct loader *l, const struct ltask *t, struct out *
     if (full(o))
         return;
     bool done = t->end_wall != 0;
-    struct functions f = functions_of(l, t->file ? t->file->pattern : -1);
+    struct functions f = functions_of(l, t->pattern);
     json_t *const v[] = {number((int64_t)t->id),
                          some((int64_t)t->batch_id),
                          words(task_kind_name[t->kind]),
@@ -360,7 +360,7 @@ static void file_row(const struct loader *l, const struct sfile *s, struct out *
     row(o, v, PST_COUNT(v));
 }
 
-/* ING-12: the parts that a counted batch still expects. */
+/* ING-12: the parts that a counted batch still expects, and what will be done with them. */
 static void expected_rows(const struct loader *l, const struct gather *g, struct out *o)
 {
     const struct sfile *one = g->first;
@@ -380,26 +380,33 @@ static void expected_rows(const struct loader *l, const struct gather *g, struct
                          ? text_of("%.*s%u%.*s%u%s", (int)(first - g->key), g->key, i,
                                    (int)(second - first - 1), first + 1, one->parts, second + 1)
                          : text_of("part %u of %u of %s", i, one->parts, g->key);
+        int pattern = second ? -1 : one->pattern; /* its name is not known */
+        for (unsigned k = 0; second && k < l->c.nfiles && pattern < 0; k++)
+            if (load_name_match(l->c.file[k].match, name, NULL))
+                pattern = (int)k;
+        struct functions fn = functions_of(l, pattern);
+        char *key = text_of("%s %s", l->c.rule[g->rule].name, g->key);
         json_t *const v[] = {number((int64_t)++o->index),
                              json_null(),
                              words(l->c.staging[g->directory]),
                              words(name),
                              words("expected"),
-                             words(g->key),
+                             words(key),
                              json_null(),
                              number(i),
                              number(one->parts),
                              json_null(),
                              json_null(),
-                             json_null(),
-                             json_null(),
-                             json_null(),
-                             json_null(),
+                             words(pattern >= 0 ? l->c.file[pattern].name : NULL),
+                             fn.read,
+                             fn.post,
+                             fn.save,
                              json_null(),
                              json_null(),
                              json_null(),
                              json_null()};
         free(name);
+        free(key);
         row(o, v, PST_COUNT(v));
     }
     free(there);

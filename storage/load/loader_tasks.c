@@ -25,6 +25,7 @@ struct ltask *task_add(struct loader *l, enum tkind kind, struct lbatch *b, uint
                         .batch_id = b ? b->id : 0,
                         .size = size,
                         .what = what,
+                        .pattern = -1,
                         .fixed = -1,
                         .worker = -1};
     t->next = l->tasks;

@@ -74,12 +74,17 @@ struct kit {
     struct kit_trouble trouble;
     unsigned running, most_running;
     uint64_t free_memory;
+    uint64_t scale; /* of the bytes that workers say they wrote */
+    unsigned more;  /* columns beside price that are merged, and are nothing in the database */
+    /* What happens, in its order: "send" and "done" of a task, "intern", "move". */
+    void (*watch)(struct kit *k, const char *what, unsigned worker, const json_t *o);
     /* figures */
     uint64_t spawned, sent, finished, moved, reads, rejected, alarms[LOADER_ALARMS], logs, ticks;
     uint64_t raised[LOADER_ALARMS];
     unsigned hold;
     int64_t slow_intern;
     int64_t (*deadline)(void *arg, unsigned rule, int64_t begun);
+    unsigned interns, idle_lines;
     bool dead;      /* between a crash and the next start */
     uint64_t eods;  /* rows that came from elsewhere */
     uint64_t trace; /* of all that went out: two runs of a seed are equal */
@@ -250,13 +255,14 @@ static int kit_read(struct kit *k, const json_t *args, const char **why)
         date[10] = 0;
         snprintf(name, sizeof name, "%s/%s", dir, out[i].key);
         ok = ok && kit_put(io, name, out[i].t.p, out[i].t.n, false);
-        json_array_append_new(written,
-                              json_pack("{s:s,s:s,s:s,s:i,s:s,s:s,s:[[s,s,i,i],[s,s,i,i]]}", "date",
-                                        date, "table", out[i].key + 11, "path", out[i].key, "rows",
-                                        (int)out[i].rows, "symCol", "sym", "sortCol", "time",
-                                        "columns", "sym", "symbol", (int)out[i].t.n,
-                                        crc32c(0, out[i].t.p, out[i].t.n) & 0x7FFFFFFF, "price",
-                                        "float", (int)out[i].t.n, 0));
+        json_array_append_new(
+            written, json_pack("{s:s,s:s,s:s,s:i,s:s,s:s,s:[[s,s,I,i],[s,s,I,i],[s,s,I,i]]}",
+                               "date", date, "table", out[i].key + 11, "path", out[i].key, "rows",
+                               (int)out[i].rows, "symCol", "sym", "sortCol", "time", "columns",
+                               "sym", "symbol", (json_int_t)(out[i].t.n * k->scale),
+                               crc32c(0, out[i].t.p, out[i].t.n) & 0x7FFFFFFF, "time", "timestamp",
+                               (json_int_t)(8 * out[i].rows * k->scale), 0, "price", "float",
+                               (json_int_t)(out[i].t.n * k->scale), 0));
         free(out[i].t.p);
     }
     char *whole = kit_get(io, path);
@@ -296,7 +302,7 @@ static bool kit_check(struct kit *k, const char *dir, bool contents, json_t **re
         const json_t *c = json_array_get(json_object_get(w, "columns"), 0);
         snprintf(name, sizeof name, "%s/%s", dir, kit_str(w, "path"));
         char *p = kit_get(k->other_io, name);
-        ok = ok && p && strlen(p) == (size_t)json_integer_value(json_array_get(c, 2));
+        ok = ok && p && strlen(p) * k->scale == (size_t)json_integer_value(json_array_get(c, 2));
         if (ok && contents)
             ok = (crc32c(0, p, strlen(p)) & 0x7FFFFFFF) == json_integer_value(json_array_get(c, 3));
         free(p);
@@ -387,8 +393,14 @@ static int kit_index(struct kit *k, const json_t *args, json_t **result, const c
     snprintf(name, sizeof name, KIT_SIDE "/%s", batch);
     io->ops->sync_dir(io, name);
     io->ops->sync_dir(io, KIT_SIDE);
-    *result = json_pack("{s:i,s:s,s:[[s,s,i]]}", "rows", 1, "base", base, "columns", "price",
-                        "float", (int)strlen(text));
+    json_int_t bytes = (json_int_t)(strlen(text) * k->scale);
+    *result = json_pack("{s:i,s:s,s:[[s,s,I]]}", "rows", 1, "base", base, "columns", "price",
+                        "float", bytes);
+    for (unsigned i = 0; i < k->more; i++) {
+        snprintf(name, sizeof name, "c%u", i);
+        json_array_append_new(json_object_get(*result, "columns"),
+                              json_pack("[s,s,I]", name, "float", bytes));
+    }
     free(text);
     return ok ? 0 : -EIO;
 }
@@ -404,7 +416,8 @@ static int kit_merge(struct kit *k, const json_t *args, const char **why)
     char *to = kit_get(io, name);
     bool ok = text && to;
     *why = "there is no index";
-    if (ok) {
+    if (ok &&
+        !strcmp(json_string_value(json_array_get(json_object_get(args, "columns"), 0)), "price")) {
         snprintf(name, sizeof name, "%s.price", to);
         ok = kit_put(io, name, text, strlen(text), true);
         char *slash = strrchr(name, '/');
@@ -551,6 +564,11 @@ static bool kit_send(void *arg, unsigned w, uint64_t task, const char *json, siz
         fprintf(stderr, "          w%u %.150s\n", w, json);
     pst_must(k->worker[w].live);
     pst_must(!k->worker[w].busy);
+    if (k->watch) {
+        json_t *o = json_loads(json, 0, NULL);
+        k->watch(k, "send", w, o);
+        json_decref(o);
+    }
     k->sent++;
     k->worker[w].reads = strstr(json, "\"task\":\"read\"") != NULL;
     kit_busy(k, w, true);
@@ -578,6 +596,9 @@ static void kit_intern(void *arg, const struct loader_intern *i)
 {
     struct kit *k = arg;
     kit_trace(k, "intern", i->batch + i->n);
+    k->interns++;
+    if (k->watch)
+        k->watch(k, "intern", 0, NULL);
     for (unsigned n = 0; n < k->nevents; n++) /* one at a time */
         pst_must(k->event[n].kind != KIT_INTERNED && k->event[n].kind != KIT_MOVE);
     struct kit_event *e = kit_event(k, NS_PER_MS + k->slow_intern, KIT_INTERNED);
@@ -587,6 +608,8 @@ static void kit_move_hook(void *arg, const struct loader_move *m)
 {
     struct kit *k = arg;
     kit_trace(k, "move", m->batch ^ m->commit << 32);
+    if (k->watch)
+        k->watch(k, "move", 0, NULL);
     json_t *parts = json_array();
     for (unsigned n = 0; n < k->nevents; n++)
         pst_must(k->event[n].kind != KIT_INTERNED && k->event[n].kind != KIT_MOVE);
@@ -643,6 +666,7 @@ static void kit_log(void *arg, const char *text)
 {
     struct kit *k = arg;
     k->logs++;
+    k->idle_lines += strstr(text, "nothing to run") != NULL;
     if (getenv("KIT_TRACE"))
         fprintf(stderr, "          log %s\n", text);
 }
@@ -724,6 +748,7 @@ static void kit_defaults(struct kit *k, uint64_t seed)
     io_destroy(io);
     k->staging[0] = KIT_STAGE;
     k->free_memory = 8000000000ull;
+    k->scale = 1;
     k->rule[0] = (struct loader_rule){.name = "parts", .by = LOAD_BY_COUNT, .match = "*of*.csv"};
     k->rule[1] = (struct loader_rule){.name = "single", .by = LOAD_BY_EACH, .match = "each*.csv"};
     k->file[0] =
@@ -850,6 +875,8 @@ static void kit_done(struct kit *k, const struct kit_event *e)
     if (k->worker[e->worker].full)
         code = -ENOMEM, why = "no memory", retryable = true;
     kit_busy(k, e->worker, false);
+    if (k->watch)
+        k->watch(k, "done", e->worker, o);
     loader_worker_done(k->l, e->worker, e->id, code, retryable, result, why, 50000000);
     json_decref(result);
     json_decref(o);

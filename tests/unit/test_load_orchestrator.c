@@ -174,6 +174,293 @@ static void three_parts(void **state)
     kit_end(&k);
 }
 
+/* What a batch consists of: each worker is refreshed first, and again when `sym` has grown; reads
+ * side by side, each into a directory of its own; one interning behind all of them; an index task a
+ * table and date, its columns' merges behind it and beside each other; then the move (ING-18, 19,
+ * 37, 42, 51, 54, 57, 58, 65, 69, GAP-13). */
+#define STEPS_MORE 4u
+static struct steps {
+    unsigned generation[KIT_WORKERS], fresh[KIT_WORKERS]; /* 1 + interned batches; 0: not yet */
+    unsigned refreshes, reads, read, interned, indexes, merges, merged, moves;
+    unsigned beside; /* the most merges of one table that ran at once */
+    char running[KIT_WORKERS][200];
+    json_t *dirs, *indexed;
+    char first[200];
+} steps;
+
+static void watch_steps(struct kit *k, const char *what, unsigned w, const json_t *o)
+{
+    const json_t *args = json_object_get(o, "args");
+    const char *task = kit_str(o, "task"), *index = kit_str(args, "index");
+    if (!strcmp(what, "intern")) {
+        assert_int_equal(steps.read, 3);
+        steps.interned++;
+    } else if (!strcmp(what, "move")) {
+        assert_int_equal(steps.merged, steps.indexes * (1 + STEPS_MORE));
+        assert_int_equal(steps.merges, steps.merged);
+        steps.moves++;
+    } else if (!strcmp(what, "done")) {
+        steps.read += !strcmp(task, "read");
+        steps.merged += !strcmp(task, "merge");
+        *steps.running[w] = 0;
+        if (!strcmp(task, "index"))
+            json_object_set_new(steps.indexed, index, json_true());
+    } else {
+        assert_int_equal(json_object_size(o), 3); /* no more than that: not its size */
+        assert_true(json_is_object(args) && json_integer_value(json_object_get(o, "taskID")) > 0);
+        if (steps.generation[w] != k->worker[w].generation)
+            steps.fresh[w] = 0;
+        steps.generation[w] = k->worker[w].generation;
+        if (!strcmp(task, "refresh")) {
+            steps.refreshes++;
+            steps.fresh[w] = 1 + steps.interned;
+            return;
+        }
+        assert_int_equal(steps.fresh[w], 1 + steps.interned);
+        if (!strcmp(task, "read")) {
+            const char *dir = kit_str(args, "dir");
+            if (!steps.reads++)
+                snprintf(steps.first, sizeof steps.first, "%s", kit_str(args, "file"));
+            assert_true(*kit_str(args, "batch") && json_is_object(json_object_get(args, "recipe")));
+            assert_int_equal(strncmp(dir, KIT_TMP "/", strlen(KIT_TMP) + 1), 0);
+            assert_null(json_object_get(steps.dirs, dir));
+            json_object_set_new(steps.dirs, dir, json_true());
+        } else if (!strcmp(task, "index")) {
+            assert_int_equal(steps.interned, 1);
+            assert_int_equal(json_array_size(json_object_get(args, "files")), 3);
+            steps.indexes++;
+        } else {
+            unsigned n = 1;
+            assert_string_equal(task, "merge");
+            assert_non_null(json_object_get(steps.indexed, index));
+            assert_int_equal(json_array_size(json_object_get(args, "columns")), 1);
+            for (unsigned i = 0; i < KIT_WORKERS; i++)
+                n += !strcmp(steps.running[i], index);
+            steps.beside = n > steps.beside ? n : steps.beside;
+            snprintf(steps.running[w], sizeof steps.running[w], "%s", index);
+            steps.merges++;
+        }
+    }
+}
+
+/* Rows of a table as objects. */
+static json_t *objects(struct kit *k, enum loader_table t)
+{
+    json_t *o = table(k, t), *list = json_array(), *r;
+    const struct loader_column *c = loader_columns(t);
+    size_t i;
+    json_array_foreach(json_object_get(o, "rows"), i, r)
+    {
+        json_t *x = json_object();
+        for (size_t n = 0; c[n].name; n++)
+            json_object_set(x, c[n].name, json_array_get(r, n));
+        json_array_append_new(list, x);
+    }
+    json_decref(o);
+    return list;
+}
+static const json_t *find(const json_t *list, const char *key, const char *value)
+{
+    const json_t *r;
+    size_t i;
+    json_array_foreach(list, i, r)
+    {
+        char text[32];
+        const json_t *v = json_object_get(r, key);
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(v));
+        if (!strcmp(json_is_string(v) ? json_string_value(v) : text, value))
+            return r;
+    }
+    fail_msg("no %s %s", key, value);
+    return NULL;
+}
+static int64_t number_of(const json_t *r, const char *name)
+{
+    if (!json_is_integer(json_object_get(r, name)))
+        fail_msg("%s is no number", name);
+    return json_integer_value(json_object_get(r, name));
+}
+
+/* ING-10, 38: a worker that has a task, and its task, say so of each other. */
+static void assert_busy(struct kit *k, unsigned *seen)
+{
+    json_t *w = objects(k, LOADER_WORKERS), *t = objects(k, LOADER_TASKS), *r;
+    size_t i;
+    json_array_foreach(w, i, r)
+    {
+        char id[32];
+        bool busy = !strcmp(kit_str(r, "status"), "busy");
+        assert_int_equal(busy, json_is_integer(json_object_get(r, "taskID")));
+        assert_int_equal(busy, k->worker[i].busy);
+        if (!busy)
+            continue;
+        snprintf(id, sizeof id, "%lld", (long long)number_of(r, "taskID"));
+        const json_t *task = find(t, "taskID", id);
+        assert_string_equal(kit_str(task, "status"), "processing");
+        assert_string_equal(kit_str(task, "task"), kit_str(r, "task"));
+        assert_string_equal(kit_str(task, "worker"), kit_str(r, "worker"));
+        assert_true(number_of(task, "startTime") > 0);
+        assert_true(json_is_null(json_object_get(task, "endTime")) &&
+                    json_is_null(json_object_get(task, "success")));
+        ++*seen;
+    }
+    json_decref(w);
+    json_decref(t);
+}
+
+/* Bytes of the rows first … end - 1 that are of a part, as texts. */
+static int64_t part_bytes(unsigned end, unsigned date, bool trade, int64_t beside)
+{
+    int64_t n = 0;
+    for (unsigned i = 0; i < end; i++)
+        if (1 + i % 2 == date && (i % 3 != 0) == trade)
+            n += beside + (i < 10 ? 2 : i < 100 ? 3 : 4);
+    return n;
+}
+
+static void steps_of_a_batch(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    unsigned busy = 0, etas = 0;
+    kit_defaults(&k, 71);
+    steps = (struct steps){.dirs = json_object(), .indexed = json_object()};
+    k.watch = watch_steps;
+    k.scale = 1000000; /* so that sizes in MB are bytes here */
+    k.more = STEPS_MORE;
+    k.file[0].expansion = 1e6;
+    k.file[0].recipe = "{\"format\":\"plugin\",\"read\":\"a.so:r\",\"post_read\":\"a.so:p\","
+                       "\"save\":\"a.so:s\"}";
+    start(&k);
+    deliver(&k, "trades_2of3.csv", 100, 50);
+    deliver(&k, "trades_1of3.csv", 0, 100);
+    kit_run(&k, NS_PER_S / 10);
+    json_t *list = objects(&k, LOADER_FILES_SEEN);
+    const json_t *r = find(list, "file", "trades_3of3.csv"); /* ING-12 */
+    assert_string_equal(kit_str(r, "status"), "expected");
+    assert_string_equal(kit_str(r, "recipe"), "csv");
+    assert_string_equal(kit_str(r, "readFunction"), "a.so:r");
+    assert_string_equal(kit_str(r, "postRead"), "a.so:p");
+    assert_string_equal(kit_str(r, "saveFunction"), "a.so:s");
+    assert_string_equal(kit_str(r, "validationKey"),
+                        kit_str(find(list, "file", "trades_1of3.csv"), "validationKey"));
+    json_decref(list);
+    assert_true(loader_pause(k.l, 0, &err));
+    deliver(&k, "trades_3of3.csv", 150, 50);
+    kit_run(&k, NS_PER_S / 10);
+    json_t *p = loader_plan(k.l, NULL, 0, &err); /* the dry run says sizes and workers */
+    assert_non_null(p);
+    assert_int_equal(json_array_size(json_object_get(p, "files")), 3);
+    r = find(json_object_get(p, "files"), "file", KIT_STAGE "/trades_1of3.csv");
+    assert_int_equal(number_of(r, "estimate"), number_of(r, "size") * 1000000);
+    int64_t size = number_of(r, "size");
+    assert_int_equal(number_of(p, "budget"), 4200000000); /* 1.05, as memory is plenty */
+    json_decref(p);
+    assert_int_equal(k.sent, 0);
+    assert_true(loader_resume(k.l, 0, &err));
+    struct loader_figures f;
+    do {
+        kit_step(&k, NS_PER_S);
+        assert_busy(&k, &busy);
+        list = objects(&k, LOADER_BATCHES);
+        r = find(list, "batchID", "1");
+        double done = json_real_value(json_object_get(r, "progress"));
+        assert_true(done >= 0 && done <= 1);
+        etas += json_is_real(json_object_get(r, "eta"));
+        json_decref(list);
+        loader_figures(k.l, &f);
+    } while (f.active && k.now < 100 * NS_PER_S);
+    assert_rows(&k, 0, 200);
+    assert_true(busy > 10 && etas > 5);
+    assert_int_equal(steps.reads, 3);
+    assert_string_equal(steps.first, KIT_STAGE "/trades_1of3.csv"); /* largest first */
+    assert_int_equal(steps.interned, 1);
+    assert_int_equal(steps.indexes, 4);
+    assert_int_equal(steps.merges, 4 * (1 + STEPS_MORE));
+    assert_int_equal(steps.moves, 1);
+    assert_true(steps.refreshes >= 6);
+    assert_int_equal(steps.beside, 3);
+    kit_run(&k, NS_PER_S);
+    assert_int_equal(k.idle_lines, 1);
+    /* ING-11, 30, 49, 57, LDR-01: what is left of it to look at */
+    list = objects(&k, LOADER_TASKS);
+    r = find(list, "args", KIT_STAGE "/trades_1of3.csv");
+    assert_string_equal(kit_str(r, "status"), "complete");
+    assert_true(json_is_true(json_object_get(r, "success")));
+    assert_int_equal(number_of(r, "batchID"), 1);
+    assert_int_equal(number_of(r, "taskSize"), size);
+    assert_int_equal(number_of(r, "retries"), 0);
+    assert_true(number_of(r, "startTime") > 0);
+    assert_true(number_of(r, "endTime") > number_of(r, "startTime"));
+    assert_string_equal(kit_str(r, "readFunction"), "a.so:r");
+    assert_string_equal(kit_str(r, "postRead"), "a.so:p");
+    assert_string_equal(kit_str(r, "saveFunction"), "a.so:s");
+    assert_int_equal(strncmp(kit_str(r, "result"), KIT_TMP "/", strlen(KIT_TMP) + 1), 0);
+    int64_t id = number_of(r, "taskID");
+    for (unsigned i = 0; i < 4; i++) {
+        char what[60];
+        unsigned date = 1 + i / 2;
+        const char *name = i % 2 ? "trade" : "quote";
+        snprintf(what, sizeof what, "%s 2026.01.0%u", name, date);
+        assert_int_equal(number_of(find(list, "args", what), "taskSize"),
+                         part_bytes(200, date, i % 2, 8));
+        snprintf(what, sizeof what, "%s 2026.01.0%u price", name, date);
+        assert_int_equal(number_of(find(list, "args", what), "taskSize"),
+                         part_bytes(200, date, i % 2, 0) + (int64_t)strlen("commits 1 2\n"));
+    }
+    json_decref(list);
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)id);
+    list = objects(&k, LOADER_MEMORY);
+    r = find(list, "taskID", text);
+    assert_string_equal(kit_str(r, "task"), "read");
+    assert_int_equal(*kit_str(r, "worker"), 'w');
+    assert_int_equal(number_of(r, "taskSize"), size);
+    assert_true(number_of(r, "end") > number_of(r, "start"));
+    assert_true(json_real_value(json_object_get(r, "mb")) == 50);
+    json_decref(list);
+    list = objects(&k, LOADER_WORKERS);
+    int64_t processed = 0;
+    json_t *each;
+    size_t i;
+    json_array_foreach(list, i, each)
+    {
+        processed += number_of(each, "processed");
+        assert_true(number_of(each, "lastTask") > 0);
+    }
+    assert_int_equal(processed, k.sent);
+    json_decref(list);
+    /* how long the next one takes is known now */
+    deliver(&k, "next_1of2.csv", 200, 50);
+    kit_run(&k, NS_PER_S / 10);
+    p = loader_plan(k.l, NULL, 0, &err);
+    assert_non_null(p);
+    assert_true(json_number_value(json_object_get(p, "seconds")) > 0);
+    json_decref(p);
+    json_decref(steps.dirs);
+    json_decref(steps.indexed);
+    k.watch = NULL;
+    kit_end(&k);
+}
+
+/* No symbols: nothing is appended (ING-54). */
+static void no_symbols(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_defaults(&k, 72);
+    start(&k);
+    kit_deliver(&k, "i_1of1.csv", "");
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_cell(&k, LOADER_BATCHES, "batchID", "1", "status", "complete");
+    assert_int_equal(k.interns, 0);
+    deliver(&k, "j_1of1.csv", 0, 10);
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_int_equal(k.interns, 1);
+    kit_end(&k);
+}
+
 /* The same with a second batch read meanwhile: publications in turn. */
 static void two_batches(void **state)
 {
@@ -1428,6 +1715,8 @@ static void many_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(three_parts),
+                                       cmocka_unit_test(steps_of_a_batch),
+                                       cmocka_unit_test(no_symbols),
                                        cmocka_unit_test(two_batches),
                                        cmocka_unit_test(each_and_again),
                                        cmocka_unit_test(correction),
