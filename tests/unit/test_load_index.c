@@ -4,7 +4,9 @@
  * tiny files, two dates at once, a task that is told to stop; and the union of symbols.
  */
 #include <fcntl.h>
+#include <sys/stat.h>
 #include "batch_kit.h"
+#include "load/place.h"
 
 static const struct column_def columns[] = {{"time", PST_TIMESTAMP},
                                             {"sym", PST_SYMBOL},
@@ -173,6 +175,52 @@ static void tiny_files(void **state)
     kit_close(&t);
 }
 
+/* LDR-05: the smallest integers that hold the places; what is dropped stays so. */
+static void widths(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t rows;
+        unsigned width;
+    } at[] = {{127, 1},       {128, 2},        {32767, 2},         {32768, 4},
+              {INT32_MAX, 4}, {1ull << 31, 8}, {WD_DROPPED - 1, 8}};
+    for (unsigned i = 0; i < PST_COUNT(at); i++)
+        for (unsigned width = 1; width <= 8; width *= 2) {
+            struct load_place_file f;
+            json_t *o = json_pack("{s:i,s:I,s:I,s:s}", "width", (int)width, "rows",
+                                  (json_int_t)at[i].rows, "crc", (json_int_t)0, "boot", "b");
+            assert_int_equal(load_place_take(&f, o), width == at[i].width);
+            json_decref(o);
+        }
+    char dir[] = "/dev/shm/place.XXXXXX";
+    struct err err = {0};
+    struct io *io = io_posix_create(NULL);
+    assert_non_null(mkdtemp(dir));
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t n = (uint32_t)at[i].rows, *place = malloc(n * sizeof *place);
+        for (uint32_t k = 0; k < n; k++)
+            place[k] = k % 7 == 3 ? WD_DROPPED : n - 1 - k;
+        const struct wd_order o = {.rows = n, .place = place};
+        struct load_place_file f;
+        struct stat st;
+        char path[60];
+        void *map;
+        assert_true(load_place_write(io, dir, &o, &f, &err));
+        assert_int_equal(f.width, at[i].width);
+        snprintf(path, sizeof path, "%s/place", dir);
+        assert_false(stat(path, &st));
+        assert_int_equal(st.st_size, n * f.width);
+        const uint32_t *again = load_place_open(&f, dir, &map, &err);
+        assert_non_null(again);
+        assert_memory_equal(again, place, n * sizeof *place);
+        load_place_close(&f, map);
+        free(place);
+        unlink(path);
+    }
+    rmdir(dir);
+    io_destroy(io);
+}
+
 /* ---- symbols ---- */
 
 static void union_of_symbols(void **state)
@@ -247,9 +295,8 @@ int main(void)
 {
     setenv("PST_TEST_DIR", "/dev/shm", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(damage),     cmocka_unit_test(nothing_of_it),
-        cmocka_unit_test(tiny_files), cmocka_unit_test(union_of_symbols),
-        cmocka_unit_test(names),
+        cmocka_unit_test(damage), cmocka_unit_test(nothing_of_it),    cmocka_unit_test(tiny_files),
+        cmocka_unit_test(widths), cmocka_unit_test(union_of_symbols), cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

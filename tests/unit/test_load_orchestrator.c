@@ -201,7 +201,8 @@ static void watch_steps(struct kit *k, const char *what, unsigned w, const json_
         steps.moves++;
     } else if (!strcmp(what, "done")) {
         steps.read += !strcmp(task, "read");
-        steps.merged += !strcmp(task, "merge");
+        if (!strcmp(task, "merge"))
+            steps.merged += (unsigned)json_array_size(json_object_get(args, "columns"));
         *steps.running[w] = 0;
         if (!strcmp(task, "index"))
             json_object_set_new(steps.indexed, index, json_true());
@@ -231,14 +232,22 @@ static void watch_steps(struct kit *k, const char *what, unsigned w, const json_
             steps.indexes++;
         } else {
             unsigned n = 1;
+            const json_t *c;
+            size_t at;
             assert_string_equal(task, "merge");
             assert_non_null(json_object_get(steps.indexed, index));
-            assert_int_equal(json_array_size(json_object_get(args, "columns")), 1);
+            json_array_foreach(json_object_get(args, "columns"), at, c)
+            { /* each column of each table once */
+                char key[300];
+                snprintf(key, sizeof key, "%s %s", index, json_string_value(c));
+                assert_null(json_object_get(steps.dirs, key));
+                json_object_set_new(steps.dirs, key, json_true());
+                steps.merges++;
+            }
             for (unsigned i = 0; i < KIT_WORKERS; i++)
                 n += !strcmp(steps.running[i], index);
             steps.beside = n > steps.beside ? n : steps.beside;
             snprintf(steps.running[w], sizeof steps.running[w], "%s", index);
-            steps.merges++;
         }
     }
 }
@@ -405,9 +414,21 @@ static void steps_of_a_batch(void **state)
         snprintf(what, sizeof what, "%s 2026.01.0%u", name, date);
         assert_int_equal(number_of(find(list, "args", what), "taskSize"),
                          part_bytes(200, date, i % 2, 8));
-        snprintf(what, sizeof what, "%s 2026.01.0%u price", name, date);
-        assert_int_equal(number_of(find(list, "args", what), "taskSize"),
-                         part_bytes(200, date, i % 2, 0) + (int64_t)strlen("commits 1 2\n"));
+        /* a merge's is that of the columns that it holds; all have the same here */
+        int64_t column = part_bytes(200, date, i % 2, 0) + (int64_t)strlen("commits 1 2\n");
+        json_t *task;
+        size_t at;
+        unsigned merges = 0;
+        json_array_foreach(list, at, task)
+        {
+            if (strcmp(kit_str(task, "task"), "merge") ||
+                strncmp(kit_str(task, "args"), what, strlen(what)))
+                continue;
+            merges++;
+            assert_true(number_of(task, "taskSize") >= column);
+            assert_int_equal(number_of(task, "taskSize") % column, 0);
+        }
+        assert_in_range(merges, 3, 1 + STEPS_MORE);
     }
     json_decref(list);
     char text[32];

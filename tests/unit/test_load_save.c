@@ -215,6 +215,17 @@ static void check_part(const char *dir, const struct load_recipe *r, json_t *w)
     assert_int_equal(json_integer_value(json_object_get(w, "time_min")), m->least);
     assert_int_equal(json_integer_value(json_object_get(w, "time_max")), m->most);
     assert_int_equal(json_is_true(json_object_get(w, "time_sorted")), m->sorted);
+    /* ING-47 */
+    assert_string_equal(json_string_value(json_object_get(w, "symCol")), "sym");
+    assert_string_equal(json_string_value(json_object_get(w, "sortCol")), "time");
+    assert_non_null(json_string_value(json_object_get(w, "typ")));
+    json_t *symbols = json_object_get(w, "symbolCols");
+    unsigned nsymbols = 0;
+    for (unsigned c = 0; c < s->ncols; c++)
+        if (s->col[c].type == PST_SYMBOL)
+            assert_string_equal(json_string_value(json_array_get(symbols, nsymbols++)),
+                                s->col[c].name);
+    assert_int_equal(json_array_size(symbols), nsymbols);
     snprintf(path, sizeof path, "%s/%s", dir, json_string_value(json_object_get(w, "path")));
     json_t *columns = json_object_get(w, "columns");
     assert_int_equal(json_array_size(columns), s->ncols);
