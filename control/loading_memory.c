@@ -61,31 +61,35 @@ static uint64_t room(const char *directory, const char *max, const char *used)
     return limit > now ? limit - now : 0;
 }
 
-/* The least that any group above us leaves; UINT64_MAX: no limit. */
-static uint64_t group_free(void)
+uint64_t loading_group_free(const char *list, const char *mount)
 {
-    char groups[4096], dir[1200];
+    char groups[4096], dir[1200], top[200];
     uint64_t least = UINT64_MAX;
-    if (!read_file("/proc/self/cgroup", groups, sizeof groups))
+    if (!read_file(list, groups, sizeof groups))
         return least;
     for (char *line = strtok(groups, "\n"); line; line = strtok(NULL, "\n")) {
         const char *path = strrchr(line, ':');
         bool v2 = !strncmp(line, "0::", 3), v1 = strstr(line, ":memory:") != NULL;
         if (!path || (!v2 && !v1))
             continue;
-        snprintf(dir, sizeof dir, "/sys/fs/cgroup%s%.1000s", v1 ? "/memory" : "", path + 1);
-        const size_t top = strlen(v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup");
+        snprintf(top, sizeof top, "%.180s%s", mount, v1 ? "/memory" : "");
+        snprintf(dir, sizeof dir, "%s%.900s", top, path + 1);
         for (;;) {
             uint64_t n = v2 ? room(dir, "memory.max", "memory.current")
                             : room(dir, "memory.limit_in_bytes", "memory.usage_in_bytes");
             least = n < least ? n : least;
             char *slash = strrchr(dir, '/');
-            if (!slash || (size_t)(slash - dir) < top)
+            if (!slash || (size_t)(slash - dir) < strlen(top))
                 break;
             *slash = 0;
         }
     }
     return least;
+}
+
+static uint64_t group_free(void)
+{
+    return loading_group_free("/proc/self/cgroup", "/sys/fs/cgroup");
 }
 
 bool loading_memory_limited(void)

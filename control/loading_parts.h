@@ -175,6 +175,9 @@ json_t *loading_respond(struct loading *l, json_t *ask, struct err *err);
 uint64_t loading_free_memory(int source);
 uint64_t loading_total_memory(void);
 bool loading_memory_limited(void); /* has any control group above us a limit? */
+/* The least that any of a process's control groups, or one above them, leaves; UINT64_MAX: no
+ * limit. list: its /proc/PID/cgroup; mount: where control groups are mounted. */
+uint64_t loading_group_free(const char *list, const char *mount);
 
 /* loading.c */
 void loading_request(struct loading *l, struct loading_request *r); /* steals */

@@ -215,6 +215,16 @@ args = [r["data"]["args"] for r in map(json.loads, open(sys.argv[1])) if r.get("
 assert ["pause"] in args and ["resume"] in args, args
 assert any(a[0] == "add" and "--supersede" in a for a in args), args
 PY
+    # symbols that are new are appended in one go: what was there is copied first and keeps its codes
+    cp "$HDB/sym" "$work/sym"
+    printf 'time,sym,price,size,ex,note\n2026.11.05D10:00:00,ZNEW,1,1,N,\n2026.11.05D10:00:01,ANEW,1,1,N,\n' >"$work/new.csv"
+    drop "$work/new.csv"; until_file new.csv complete
+    cmp "$HDB/pst$/sym.2026.11.05" "$work/sym" || die "the copy of sym is not what it was: $(ls -l "$HDB/pst$")"
+    names() { tail -c +9 "$1" | tr '\0' '\n'; }
+    names "$HDB/sym" | head -n "$(names "$work/sym" | wc -l)" | cmp - <(names "$work/sym") || die "names of sym have other codes now"
+    is "names that sym got" "$(names "$HDB/sym" | tail -n 2 | sort | tr '\n' ' ')" "ANEW ZNEW "
+    grep -q "2 of its 3 symbols are new" "$work/daemon.log" && grep -q "sym has .* 2 of them new" "$work/daemon.log" || die "no word of the append: $(grep load: "$work/daemon.log")"
+    grep -q "load: nothing to run" "$work/daemon.log" || die "it does not say that nothing is to run: $(grep load: "$work/daemon.log")"
     stop || die "the daemon's exit code"
     ;;
 formats) # the real tick files with the row counts of their manifest; ITCH, a capture, a splayed table; packed in every way
