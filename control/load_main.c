@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include "core/clock.h"
 #include "helper_wire.h"
+#include "worker_sandbox.h"
 #include "load_feed.h"
 #include "load_plugin.h"
 #include "load_sandbox.h"
@@ -354,19 +355,11 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && !strcmp(argv[1], "--task"))
         return by_hand(argv[2]);
-    pid_t parent = argc == 2 ? (pid_t)atoi(argv[1]) : 0;
-    int type;
-    socklen_t len = sizeof type;
-    if (parent <= 0 || getsockopt(HELPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) ||
-        type != SOCK_SEQPACKET) {
-        fprintf(stderr,
-                "penstock-load is started by penstock-helper; by hand: penstock-load --task "
-                "FILE.json runs one task\n");
-        return 2;
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        return 0;
+    int code = worker_begin(argc, argv,
+                            "penstock-load is started by penstock-helper; by hand: penstock-load "
+                            "--task FILE.json runs one task");
+    if (code >= 0)
+        return code;
     say(LOAD_WIRE_HELLO, 0, PST_VERSION, strlen(PST_VERSION));
     listen_to();
 }

@@ -86,25 +86,14 @@ static int take_events(struct loading *l)
 static int take_questions(struct loading *l)
 {
     int n = 0;
-    for (;;) {
-        pthread_mutex_lock(&l->lock);
-        struct loading_question *q = l->questions;
-        while (q && q->taken)
-            q = q->next;
-        if (q)
-            q->taken = true;
-        pthread_mutex_unlock(&l->lock);
-        if (!q)
-            return n;
+    uint64_t id;
+    json_t *ask;
+    for (; questions_next(&l->questions, &id, &ask); n++) {
         struct err err = {0};
-        json_t *answer = loading_respond(l, q->ask, &err);
-        pthread_mutex_lock(&l->lock);
-        q->answer = answer;
-        q->err = err;
-        q->done = true;
-        pthread_mutex_unlock(&l->lock);
-        n++;
+        json_t *answer = loading_respond(l, ask, &err);
+        questions_done(&l->questions, id, answer, &err);
     }
+    return n;
 }
 
 static void count(struct loading *l)
@@ -356,6 +345,7 @@ bool loading_prepare(struct daemon *d, struct err *err)
     l->next_id = LOADING_IDS;
     l->nworkers = (unsigned)d->config->load.workers;
     pthread_mutex_init(&l->lock, NULL);
+    questions_init(&l->questions);
     for (unsigned i = 0; i < PST_COUNT(l->worker); i++)
         l->worker[i] = (struct loading_worker){.index = i, .fd = -1, .pidfd = -1};
     l->plan = loading_plan_new(d->config, err);
@@ -437,13 +427,7 @@ void loading_close(struct daemon *d)
         l->requests = r->next;
         request_free(r);
     }
-    while (l->questions) {
-        struct loading_question *q = l->questions;
-        l->questions = q->next;
-        json_decref(q->ask);
-        json_decref(q->answer);
-        free(q);
-    }
+    questions_free(&l->questions);
     for (unsigned i = 0; i < l->nalarms; i++) {
         free(l->alarm[i].subject);
         free(l->alarm[i].text);
@@ -566,73 +550,29 @@ void loading_tick(struct daemon *d)
 
 uint64_t loading_ask(struct loading *l, json_t *question, struct err *err)
 {
-    struct loading_question *q = l && l->running ? calloc(1, sizeof *q) : NULL;
-    if (!q) {
+    if (!l || !l->running) {
         json_decref(question);
         err_set(err, -ENODEV,
-                l ? "no memory"
+                l ? "the loader is not running"
                   : "there is no loader: the configuration has no `load:` section (README, "
                     "\"Loading files\")");
         return 0;
     }
-    q->ask = question;
-    pthread_mutex_lock(&l->lock);
-    struct loading_question **end = &l->questions;
-    while (*end)
-        end = &(*end)->next;
-    *end = q;
-    uint64_t id = q->id = ++l->next_question;
-    pthread_mutex_unlock(&l->lock);
-    wake(l);
+    uint64_t id = questions_ask(&l->questions, question, err);
+    if (id)
+        wake(l);
     return id;
-}
-
-/* Takes a question off the list once it is done; under the lock. */
-static struct loading_question *question_take(struct loading *l, uint64_t id)
-{
-    struct loading_question **p = &l->questions;
-    while (*p && (*p)->id != id)
-        p = &(*p)->next;
-    struct loading_question *q = *p;
-    if (!q || !q->done)
-        return NULL;
-    *p = q->next;
-    return q;
 }
 
 bool loading_answer(struct loading *l, uint64_t id, json_t **answer, struct err *err)
 {
-    pthread_mutex_lock(&l->lock);
-    struct loading_question *q = question_take(l, id), *forgotten = l->questions;
-    while (forgotten && !(forgotten->forgotten && forgotten->done))
-        forgotten = forgotten->next;
-    if (forgotten)
-        forgotten = question_take(l, forgotten->id);
-    pthread_mutex_unlock(&l->lock);
-    if (forgotten) {
-        json_decref(forgotten->ask);
-        json_decref(forgotten->answer);
-        free(forgotten);
-    }
-    if (!q)
-        return false;
-    *answer = q->answer;
-    if (!q->answer)
-        err_set(err, q->err.code ? q->err.code : -EIO, "%s", q->err.text);
-    json_decref(q->ask);
-    free(q);
-    return true;
+    return questions_answer(&l->questions, id, answer, err);
 }
 
 void loading_forget(struct loading *l, uint64_t id)
 {
-    if (!l)
-        return;
-    pthread_mutex_lock(&l->lock);
-    for (struct loading_question *q = l->questions; q; q = q->next)
-        if (q->id == id)
-            q->forgotten = true;
-    pthread_mutex_unlock(&l->lock);
+    if (l)
+        questions_forget(&l->questions, id);
 }
 
 json_t *loading_json(struct loading *l)

@@ -13,6 +13,7 @@
 #include "load/symbols.h"
 #include "load/watch.h"
 #include "loading.h"
+#include "questions.h"
 
 #define LOADING_RING_BYTES (4u << 20)
 #define LOADING_TEXTS      65536u /* of one symbol batch */
@@ -50,13 +51,6 @@ struct loading_request { /* thread -> control */
     uint64_t id; /* SPAWN: of the worker */
     json_t *env; /* RUN: ["NAME=value", …] */
     char batch[128];
-};
-struct loading_question {
-    struct loading_question *next;
-    uint64_t id;
-    json_t *ask, *answer;
-    struct err err;
-    bool taken, done, forgotten;
 };
 struct loading_alarm {
     enum loader_alarm kind;
@@ -124,14 +118,13 @@ struct loading {
     bool news; /* something happened since the last tick */
     struct loader_figures counted;
     char boot[64];
+    struct questions questions; /* of verbs and SQL */
 
     /* under lock */
     pthread_mutex_t lock;
     struct loading_event *inbox, **inbox_end;
     struct loading_request *requests, **requests_end;
     _Atomic bool requested; /* requests is not empty: relaxed look without the lock */
-    struct loading_question *questions;
-    uint64_t next_question;
     struct loading_alarm *alarm;
     unsigned nalarms, alarm_room;
     json_t *shown; /* never changed once it stands here */

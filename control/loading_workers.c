@@ -9,6 +9,7 @@
 #include "hdb.h"
 #include "load_wire.h"
 #include "loading_parts.h"
+#include "worker_memory.h"
 
 #define START_NS      (30 * NS_PER_S)
 #define CLOSED_NS     (NS_PER_S) /* for a process to end that has closed its socket */
@@ -306,22 +307,6 @@ int workers_listen(struct loading *l, unsigned index)
 
 /* ---- watching ---- */
 
-/* Memory of its own: what its limit is about. 0: it has gone. */
-static uint64_t anonymous(pid_t pid)
-{
-    char path[64], buf[4096];
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, buf, sizeof buf - 1) : -1;
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return 0;
-    buf[n] = 0;
-    const char *p = strstr(buf, "\nRssAnon:");
-    return p ? strtoull(p + 9, NULL, 10) * 1024 : 0;
-}
-
 void workers_watch(struct loading *l, int64_t now)
 {
     char why[200];
@@ -343,7 +328,7 @@ void workers_watch(struct loading *l, int64_t now)
         if (w->state != LW_READY || !w->memory || now - w->looked < LOOK_NS)
             continue;
         w->looked = now;
-        w->heap = anonymous(w->pid);
+        w->heap = worker_memory_held(w->pid);
         if (w->heap > w->memory / 100 * GRACE_PERCENT) {
             snprintf(why, sizeof why, "it held %.1f MB of memory and may use %.1f (worker_memory)",
                      (double)w->heap / 1e6, (double)w->memory / 1e6);

@@ -19,6 +19,7 @@
 #include "core/status.h"
 #include "core/tzone.h"
 #include "helper_wire.h"
+#include "worker_sandbox.h"
 #include "query_run.h"
 #include "query_sandbox.h"
 #include "query_wire.h"
@@ -323,18 +324,11 @@ static void dispatch(struct wire_message *m)
 
 int main(int argc, char **argv)
 {
-    pid_t parent = argc == 2 ? (pid_t)atoi(argv[1]) : 0;
-    int type;
-    socklen_t len = sizeof type;
-    if (parent <= 0 || getsockopt(HELPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) ||
-        type != SOCK_SEQPACKET) {
-        fprintf(stderr, "penstock-query is started by penstock-helper only; for a query without a "
-                        "daemon: penstock sql --database DIR\n");
-        return 2;
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        return 0;
+    int code = worker_begin(argc, argv,
+                            "penstock-query is started by penstock-helper only; for a query "
+                            "without a daemon: penstock sql --database DIR");
+    if (code >= 0)
+        return code;
     char hello[64];
     snprintf(hello, sizeof hello, "%s", PST_VERSION);
     say(WIRE_HELLO, 0, WIRE_VERSION, hello, strlen(hello));

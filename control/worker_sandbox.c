@@ -7,23 +7,17 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "helper_wire.h"
+#include "core/sanitized.h"
 
 #define FILES 4096u
 
@@ -58,7 +52,7 @@ bool worker_limits(const struct sandbox_limits *l, struct err *err)
     return limit(RLIMIT_CORE, 0, "RLIMIT_CORE", err) &&
            limit(RLIMIT_NOFILE, FILES, "RLIMIT_NOFILE", err) &&
            (!l->file || limit(RLIMIT_FSIZE, l->file, "RLIMIT_FSIZE", err)) &&
-           (!l->data || SANITIZED || limit(RLIMIT_DATA, l->data, "RLIMIT_DATA", err));
+           (!l->data || PST_SANITIZED || limit(RLIMIT_DATA, l->data, "RLIMIT_DATA", err));
 }
 
 /* Allowed as they are. */
@@ -158,7 +152,7 @@ static int rules(scmp_filter_ctx f, const struct sandbox_rules *r)
 
 bool worker_confine(const struct sandbox_rules *r, struct err *err)
 {
-    if (SANITIZED)
+    if (PST_SANITIZED)
         return true;
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int e = f ? rules(f, r) : -ENOMEM;
@@ -169,4 +163,18 @@ bool worker_confine(const struct sandbox_rules *r, struct err *err)
     if (f)
         seccomp_release(f);
     return !e || err_set(err, e, "seccomp: %s; %s does not run without it", strerror(-e), r->who);
+}
+
+int worker_begin(int argc, char **argv, const char *by_hand)
+{
+    pid_t parent = argc == 2 ? (pid_t)atoi(argv[1]) : 0;
+    int type;
+    socklen_t len = sizeof type;
+    if (parent <= 0 || getsockopt(HELPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) ||
+        type != SOCK_SEQPACKET) {
+        fprintf(stderr, "%s\n", by_hand);
+        return 2;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return getppid() == parent ? -1 : 0;
 }

@@ -36,3 +36,8 @@ struct sandbox_rules {
 bool worker_limits(const struct sandbox_limits *l, struct err *err);
 /* All threads, for good. */
 bool worker_confine(const struct sandbox_rules *r, struct err *err);
+
+/* The beginning of main in a program that penstock-helper starts with its own pid as the argument
+ * and the socket to penstockd at HELPER_FD: it ends with its parent. -1: go on; else the exit code,
+ * and what the program says by hand is on standard error. */
+int worker_begin(int argc, char **argv, const char *by_hand);

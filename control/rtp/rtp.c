@@ -123,6 +123,12 @@ static const struct schema *table(void *arg, const char *name)
     return s && !own && !s->feed && wiring_table_live(r->d, s->id) ? s : NULL;
 }
 
+static void question_done(struct rtp *r, uint64_t id, json_t *o, const struct err *err)
+{
+    questions_done(&r->questions, id, o, err);
+    ring_bell(r->need);
+}
+
 static void answer(void *arg, uint64_t ticket, const struct rtp_said *result, const char *why)
 {
     struct rtp *r = arg;
@@ -134,7 +140,7 @@ static void answer(void *arg, uint64_t ticket, const struct rtp_said *result, co
         err_set(&err, -EIO, "%.900s", why);
     else
         o = json_pack("{s:s}", "done", "done");
-    rtp_question_done(r, ticket, o, &err);
+    question_done(r, ticket, o, &err);
 }
 
 static void say(void *arg, const char *line)
@@ -177,47 +183,17 @@ static int take_news(struct rtp *r)
 
 static int take_questions(struct rtp *r)
 {
-    for (int n = 0;; n++) {
-        pthread_mutex_lock(&r->lock);
-        struct rtp_question *q = r->questions;
-        while (q && q->taken)
-            q = q->next;
-        if (q)
-            q->taken = true;
-        pthread_mutex_unlock(&r->lock);
-        if (!q)
-            return n;
+    int n = 0;
+    uint64_t id;
+    json_t *ask;
+    for (; questions_next(&r->questions, &id, &ask); n++) {
         struct err err = {0};
         bool later = false;
-        uint64_t id = q->id;
-        json_t *o = rtp_respond(r, id, q->ask, &later, &err);
+        json_t *o = rtp_respond(r, id, ask, &later, &err);
         if (!later)
-            rtp_question_done(r, id, o, &err);
+            question_done(r, id, o, &err);
     }
-}
-
-void rtp_question_done(struct rtp *r, uint64_t id, json_t *o, const struct err *err)
-{
-    struct rtp_question **at, *gone = NULL;
-    pthread_mutex_lock(&r->lock);
-    for (at = &r->questions; *at && (*at)->id != id; at = &(*at)->next)
-        ;
-    if (*at && (*at)->forgotten) {
-        gone = *at;
-        *at = gone->next;
-    } else if (*at) {
-        (*at)->answer = o;
-        (*at)->err = *err;
-        (*at)->done = true;
-        o = NULL;
-    }
-    pthread_mutex_unlock(&r->lock);
-    ring_bell(r->need);
-    json_decref(o);
-    if (gone) {
-        json_decref(gone->ask);
-        free(gone);
-    }
+    return n;
 }
 
 static int sockets(struct rtp *r)
@@ -346,6 +322,7 @@ bool rtp_prepare(struct daemon *d, struct err *err)
     r->news_end = &r->news;
     r->needs_end = &r->needs;
     pthread_mutex_init(&r->lock, NULL);
+    questions_init(&r->questions);
     if (!writes(c))
         return true;
     struct inject_options io = {.max_new_symbols = (uint32_t)c->max_new_symbols,
@@ -480,13 +457,7 @@ void rtp_close(struct daemon *d)
         r->needs = n->next;
         free(n);
     }
-    while (r->questions) {
-        struct rtp_question *q = r->questions;
-        r->questions = q->next;
-        json_decref(q->ask);
-        json_decref(q->answer);
-        free(q);
-    }
+    questions_free(&r->questions);
     json_decref(r->shown);
     json_decref(r->segments);
     if (r->wake >= 0)

@@ -105,74 +105,28 @@ int rtp_poll(struct daemon *d)
 uint64_t rtp_ask(struct daemon *d, json_t *request, struct err *err)
 {
     struct rtp *r = d->rtp;
-    struct rtp_question *q = r && r->running ? calloc(1, sizeof *q) : NULL;
-    if (!q) {
+    if (!r || !r->running) {
         json_decref(request);
-        err_set(err, -ENODEV, r ? "no memory" : "there are no real-time processes here");
+        err_set(err, -ENODEV,
+                r ? "real-time processes are not running"
+                  : "there are no real-time processes here");
         return 0;
     }
-    q->ask = request;
-    pthread_mutex_lock(&r->lock);
-    struct rtp_question **end = &r->questions;
-    while (*end)
-        end = &(*end)->next;
-    *end = q;
-    uint64_t id = q->id = ++r->next_question;
-    pthread_mutex_unlock(&r->lock);
-    uint64_t one = 1;
-    if (write(r->wake, &one, sizeof one) < 0)
+    uint64_t id = questions_ask(&r->questions, request, err), one = 1;
+    if (id && write(r->wake, &one, sizeof one) < 0)
         return id; /* it is looked at with the next round */
     return id;
 }
 
-/* Off the list; under the lock. NULL: it is not there, or not done and must be. */
-static struct rtp_question *take(struct rtp *r, uint64_t id, bool done)
-{
-    struct rtp_question **p = &r->questions;
-    while (*p && (*p)->id != id)
-        p = &(*p)->next;
-    struct rtp_question *q = *p;
-    if (!q || (done && !q->done))
-        return NULL;
-    *p = q->next;
-    return q;
-}
-
 bool rtp_answer(struct daemon *d, uint64_t id, json_t **answer, struct err *err)
 {
-    struct rtp *r = d->rtp;
-    if (!r)
-        return true;
-    pthread_mutex_lock(&r->lock);
-    struct rtp_question *q = take(r, id, true);
-    pthread_mutex_unlock(&r->lock);
-    if (!q)
-        return false;
-    *answer = q->answer;
-    if (!q->answer)
-        err_set(err, q->err.code ? q->err.code : -EIO, "%s", q->err.text);
-    json_decref(q->ask);
-    free(q);
-    return true;
+    return !d->rtp || questions_answer(&d->rtp->questions, id, answer, err);
 }
 
 void rtp_forget(struct daemon *d, uint64_t id)
 {
-    struct rtp *r = d->rtp;
-    struct rtp_question *done = NULL;
-    if (!r || !id)
-        return;
-    pthread_mutex_lock(&r->lock);
-    for (struct rtp_question *q = r->questions; q; q = q->next)
-        if (q->id == id)
-            q->forgotten = true;
-    done = take(r, id, true);
-    pthread_mutex_unlock(&r->lock);
-    if (!done)
-        return;
-    json_decref(done->ask);
-    json_decref(done->answer);
-    free(done);
+    if (d->rtp && id)
+        questions_forget(&d->rtp->questions, id);
 }
 
 /* ---- what is shown ---- */

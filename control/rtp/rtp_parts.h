@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include "core/thread.h"
 #include "daemon.h"
+#include "questions.h"
 #include "rtp.h"
 #include "rtp_pool.h"
 #include "wiring_parts.h"
@@ -31,14 +32,6 @@ struct rtp_need { /* thread -> control */
     enum rtp_need_kind kind;
     uint64_t life;
 };
-struct rtp_question {
-    struct rtp_question *next;
-    uint64_t id;
-    json_t *ask, *answer;
-    struct err err;
-    bool taken, done, forgotten;
-};
-
 /* One that uses CPU, and what it had used when last looked at. */
 struct rtp_cpu {
     pid_t id; /* of the thread, or of the process */
@@ -67,12 +60,12 @@ struct rtp {
     struct rtp_cpu cpu[RTP_CPU_MAX];
     unsigned ncpu;
 
+    struct questions questions; /* of verbs */
+
     /* under lock */
     pthread_mutex_t lock;
     struct rtp_news *news, **news_end;
     struct rtp_need *needs, **needs_end;
-    struct rtp_question *questions;
-    uint64_t next_question;
     json_t *shown; /* never changed once it stands here */
 };
 
@@ -88,4 +81,3 @@ void rtp_cpu(struct rtp *r, int64_t now);
 /* rtp.c */
 void rtp_need(struct rtp *r, enum rtp_need_kind kind, uint64_t life); /* the thread */
 void rtp_tell(struct rtp *r, struct rtp_news *n);                     /* control; steals */
-void rtp_question_done(struct rtp *r, uint64_t id, json_t *answer, const struct err *err);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "core/clock.h"
 #include "core/cut.h"
+#include "worker_memory.h"
 
 #define LOOK_NS       (NS_PER_S / 2)
 #define CLOSED_NS     NS_PER_S /* for a process to end that has closed its socket */
@@ -416,28 +417,12 @@ int rtp_pool_ready(struct rtp_pool *p, uint32_t data)
 
 /* ---- watching ---- */
 
-/* Memory of its own: what its limit is about. 0: it has gone. */
-static uint64_t anonymous(pid_t pid)
-{
-    char path[64], buf[4096];
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, buf, sizeof buf - 1) : -1;
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return 0;
-    buf[n] = 0;
-    const char *at = strstr(buf, "\nRssAnon:");
-    return at ? strtoull(at + 9, NULL, 10) * 1024 : 0;
-}
-
 static void watch_memory(struct rtp_pool *p, const struct rtp_group *g, struct rtp_process *x)
 {
     if (p->now - x->looked < LOOK_NS || !x->pid)
         return;
     x->looked = p->now;
-    x->heap = anonymous(x->pid);
+    x->heap = worker_memory_held(x->pid);
     if (x->heap > (uint64_t)g->c->memory / 100 * GRACE_PERCENT)
         rtp_process_kill(p, x, "it held %.1f MB of memory and may use %.1f (rtp.%s.memory)",
                          (double)x->heap / 1e6, (double)g->c->memory / 1e6, g->c->name);

@@ -16,20 +16,10 @@
 #include "journal_kit.h"
 #include "append_check.h"
 #include "core/cut.h"
+#include "core/sanitized.h"
 #include "rtp/rtp_wire.h"
 #include "storage/kdb_object.h"
 #include "storage/rdb.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
 
 static const struct column_def rk_twice[] = {{"time", PST_TIMESTAMP},
                                              {"sym", PST_SYMBOL},

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <malloc.h>
+#include "core/sanitized.h"
 #include "kdb/compress.h"
 #include "kdb/session.h"
 #include "kdb_golden.h"
@@ -366,9 +367,8 @@ static void largest(void **state)
 static void largest_written(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip(); /* their allocators touch what they give */
-#endif
+    if (PST_SANITIZED)
+        skip();            /* their allocators touch what they give */
     mallopt(M_PERTURB, 0); /* the test runner's: it would fill them */
     for (unsigned more = 0; more < 2; more++) {
         struct kdb_out o = {0};

@@ -12,20 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "core/sanitized.h"
 #include "load/input.h"
 #include "load_pack.h"
 
 /* Sanitizers make each of some 30,000 openings dear: they see every fifth. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define STEP 5
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define STEP 5
-#endif
-#endif
-#ifndef STEP
-#define STEP 1
-#endif
+#define STEP (PST_SANITIZED ? 5 : 1)
 
 static char root[] = "/tmp/penstock-test.input.XXXXXX";
 static struct packed text; /* what is packed: lines, some 3 kB */

@@ -19,18 +19,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "core/clock.h"
+#include "core/sanitized.h"
 #include "load_wire.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
 
 #define SCHEMA                                                                                     \
     "{\"id\":7,\"table\":\"trade\",\"feed\":false,\"columns\":[[\"time\",\"timestamp\"],"          \
@@ -299,7 +289,7 @@ static void test_refusals(void **state)
     assert_int_equal(json_integer_value(json_object_get(d.result, "rows")), 0);
     assert_int_equal(json_array_size(json_object_get(d.result, "written")), 0);
     json_decref(d.result);
-    if (!SANITIZED) { /* the limit makes malloc fail, the process goes on */
+    if (!PST_SANITIZED) { /* the limit makes malloc fail, the process goes on */
         run(4, misbehave("memory", ""), &d);
         assert_false(d.success);
         assert_non_null(strstr(d.error, "no memory after"));
@@ -372,7 +362,7 @@ static void test_deaths(void **state)
     struct wire_message m;
     (void)state;
     for (unsigned i = 0; i < PST_COUNT(deaths); i++) {
-        if (SANITIZED)
+        if (PST_SANITIZED)
             continue; /* no seccomp there, and its own handler of SIGSEGV */
         attach(0);
         tell(LOAD_WIRE_RUN, 1, misbehave(deaths[i].how, ""));

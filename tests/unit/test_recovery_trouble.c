@@ -6,6 +6,7 @@
  * nothing.
  */
 #include <malloc.h>
+#include "core/sanitized.h"
 #include "log_repair.h"
 #include "recovery_kit.h"
 
@@ -193,17 +194,6 @@ static void start_is(const struct small *s, const struct verdict *want, uint64_t
     (void)s;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 /* Every bit of a small log, one at a time. Of the headers, of which test_logscan turns every bit,
  * one in each 64 bytes; with PST_ALL=1 one of each byte. With a sanitizer, which has the same code
  * to look at each time, one bit of each byte. */
@@ -216,7 +206,7 @@ static void every_bit(void **state)
     small_log(&s);
     size_t step = getenv("PST_ALL") ? 1 : 64;
     for (size_t at = 0; at < s.k.len; at += at < LOG_PREAMBLE ? step : 1)
-        for (unsigned bit = at < LOG_PREAMBLE || SANITIZED ? at % 8 : 0; bit < 8; bit++) {
+        for (unsigned bit = at < LOG_PREAMBLE || PST_SANITIZED ? at % 8 : 0; bit < 8; bit++) {
             uint64_t hit = 0, end = s.k.position;
             for (unsigned i = 0; i < s.n; i++)
                 hit |= (uint64_t)(at >= s.w[i].at && at < s.w[i].at + s.w[i].length) << i;
@@ -243,7 +233,7 @@ static void every_bit(void **state)
                 snapshot_same(after);
             }
             wipe();
-            if (at < LOG_PREAMBLE || SANITIZED)
+            if (at < LOG_PREAMBLE || PST_SANITIZED)
                 break;
         }
     free(after);
@@ -259,7 +249,7 @@ static void every_length(void **state)
     struct snapshot *after = malloc(sizeof *after);
     assert_non_null(after);
     small_log(&s);
-    for (size_t len = 0; len <= s.k.len; len += SANITIZED ? 5 : 1) {
+    for (size_t len = 0; len <= s.k.len; len += PST_SANITIZED ? 5 : 1) {
         struct recovery_config cfg = trouble();
         uint64_t next = 0, end = FIRST;
         size_t good = len < LOG_PREAMBLE ? LOG_BLOCK : LOG_PREAMBLE;

@@ -249,7 +249,7 @@ static void dies(const char *how, int signal_or_0)
     }
     rk_expect(0);
     int status = rk_status();
-    if (!SANITIZED)
+    if (!PST_SANITIZED)
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal_or_0);
 }
 
@@ -300,7 +300,7 @@ static void test_loop(void **state)
 static void test_leak(void **state)
 {
     (void)state;
-    if (SANITIZED)
+    if (PST_SANITIZED)
         skip();
     json_decref(rk_attach(MISBEHAVE, ",\"memory\":33554432"));
     rk_start("{}");
@@ -311,7 +311,7 @@ static void test_leak(void **state)
 static void test_sandbox(void **state)
 {
     (void)state;
-    if (SANITIZED)
+    if (PST_SANITIZED)
         skip();
     static const char *const write_[] = {"what", "s", "write", NULL};
     static const char *const read_[] = {"what", "s", "read", NULL};

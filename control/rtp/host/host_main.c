@@ -9,11 +9,11 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/poll.h> /* poll.h is the data plane's */
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "core/clock.h"
 #include "helper_wire.h"
+#include "worker_sandbox.h"
 #include "host.h"
 #include "host_standalone.h"
 
@@ -127,18 +127,11 @@ int main(int argc, char **argv)
 {
     if (argc >= 2 && !strcmp(argv[1], "--standalone"))
         return host_standalone(argc - 1, argv + 1);
-    pid_t parent = argc == 2 ? (pid_t)atoi(argv[1]) : 0;
-    int type;
-    socklen_t len = sizeof type;
-    if (parent <= 0 || getsockopt(HELPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) ||
-        type != SOCK_SEQPACKET) {
-        fprintf(stderr, "penstock-rtp is started by penstock-helper; by hand: penstock-rtp "
-                        "--standalone (see --standalone --help)\n");
-        return 2;
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        return 0;
+    int code = worker_begin(argc, argv,
+                            "penstock-rtp is started by penstock-helper; by hand: penstock-rtp "
+                            "--standalone (see --standalone --help)");
+    if (code >= 0)
+        return code;
     struct host *h = &self;
     if (!host_new(h))
         return 1;
