@@ -226,8 +226,16 @@ static void watch_steps(struct kit *k, const char *what, unsigned w, const json_
             assert_int_equal(strncmp(dir, KIT_TMP "/", strlen(KIT_TMP) + 1), 0);
             assert_null(json_object_get(steps.dirs, dir));
             json_object_set_new(steps.dirs, dir, json_true());
+            json_object_set_new(steps.dirs, kit_str(args, "file"), json_string(dir));
         } else if (!strcmp(task, "index")) {
             assert_int_equal(steps.interned, 1);
+            for (unsigned i = 0; i < 3; i++) { /* in the order of parts, however they were read */
+                char file[60];
+                snprintf(file, sizeof file, KIT_STAGE "/trades_%uof3.csv", i + 1);
+                assert_string_equal(
+                    json_string_value(json_array_get(json_object_get(args, "files"), i)),
+                    kit_str(steps.dirs, file));
+            }
             assert_int_equal(json_array_size(json_object_get(args, "files")), 3);
             steps.indexes++;
         } else {
@@ -1083,6 +1091,39 @@ static void priority_and_deadline(void **state)
     kit_end(&k);
 }
 
+/* One worker: the order is exact. Priority, then the nearer deadline, then who came first. */
+static void urgency(void **state)
+{
+    (void)state;
+    struct kit k;
+    struct err err = {0};
+    static const char *const names[] = {"a_1of1.csv", "d_1of1.csv", "c_1of1.csv", "b_1of1.csv"};
+    kit_defaults(&k, 73);
+    k.c.workers = 1;
+    k.c.nrules = 4;
+    for (unsigned i = 0; i < 4; i++) {
+        static const char *const match[] = {"a*of*.csv", "b*of*.csv", "c*of*.csv", "d*of*.csv"};
+        k.rule[i] = (struct loader_rule){.name = match[i], .by = LOAD_BY_COUNT, .match = match[i]};
+    }
+    k.rule[1].priority = 5;
+    k.deadline = deadline_of;
+    start(&k);
+    assert_true(loader_pause(k.l, 0, &err));
+    for (unsigned i = 0; i < 4; i++) {
+        deliver(&k, names[i], i * 10, 10);
+        kit_run(&k, NS_PER_S / 10);
+    }
+    assert_true(loader_resume(k.l, 0, &err));
+    k.slow_intern = NS_PER_S;
+    assert_true(kit_idle(&k, 100 * NS_PER_S));
+    assert_rows(&k, 0, 40);
+    assert_cell(&k, LOADER_BATCHES, "batch", "b_#of#.csv", "commit", "1");
+    assert_cell(&k, LOADER_BATCHES, "batch", "c_#of#.csv", "commit", "2");
+    assert_cell(&k, LOADER_BATCHES, "batch", "a_#of#.csv", "commit", "3");
+    assert_cell(&k, LOADER_BATCHES, "batch", "d_#of#.csv", "commit", "4");
+    kit_end(&k);
+}
+
 /* DIF-14, GAP-22: urgent batches for ever, more than can be published: the other one gets in when
  * it has waited as long as its lower priority is worth, not before. */
 static void patience(void **state)
@@ -1756,6 +1797,7 @@ int main(void)
                                        cmocka_unit_test(finished_files),
                                        cmocka_unit_test(manifest_fails),
                                        cmocka_unit_test(priority_and_deadline),
+                                       cmocka_unit_test(urgency),
                                        cmocka_unit_test(patience),
                                        cmocka_unit_test(memory_limits),
                                        cmocka_unit_test(fixed_workers),
