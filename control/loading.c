@@ -434,6 +434,7 @@ void loading_close(struct daemon *d)
     }
     free(l->alarm);
     json_decref(l->shown);
+    json_decref(l->taken);
     if (l->epoll >= 0)
         close(l->epoll);
     if (l->temporary >= 0)
@@ -580,8 +581,14 @@ json_t *loading_json(struct loading *l)
     if (!l)
         return NULL;
     pthread_mutex_lock(&l->lock);
-    json_t *o = json_incref(l->shown);
+    json_t *o = l->shown;
+    l->shown = NULL;
     pthread_mutex_unlock(&l->lock);
+    if (o) {
+        json_decref(l->taken);
+        l->taken = o;
+    }
+    o = json_incref(l->taken);
     return o ? o : json_pack("{s:s}", "state", "starting");
 }
 

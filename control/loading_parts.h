@@ -127,11 +127,14 @@ struct loading {
     _Atomic bool requested; /* requests is not empty: relaxed look without the lock */
     struct loading_alarm *alarm;
     unsigned nalarms, alarm_room;
-    json_t *shown; /* never changed once it stands here */
+    json_t *shown; /* the newest, until control takes it: an object is one thread's */
     char hook_failed[400];
     int64_t hook_failed_at;
     pid_t pids[64];                              /* of workers */
     char stopped[sizeof((struct err *)0)->text]; /* why there is no orchestrator; "" = there is */
+
+    /* control's */
+    json_t *taken;
 };
 
 /* loading_config.c */

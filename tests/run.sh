@@ -15,16 +15,20 @@ export PST_SEED="${PST_SEED:-$(git rev-parse --short=7 HEAD 2>/dev/null || echo 
 
 tests/packages.sh test || exit 1
 
-# The programs that the tests of suite OF in DIR run.
+# What the tests of suite OF in DIR run and load: their own program, and what they depend on.
 programs() { # DIR OF
-    meson introspect "$1" --tests | python3 -c '
+    { meson introspect "$1" --tests && echo && meson introspect "$1" --targets; } | python3 -c '
 import json, os, sys
 top = os.path.abspath(sys.argv[1])
-print(*{os.path.relpath(t["cmd"][0], top) for t in json.load(sys.stdin)
-        if any(s.split(":")[-1] == sys.argv[2] for s in t["suite"]) and t["cmd"][0].startswith(top + "/")})' "$1" "$2"
+text, d = sys.stdin.read(), json.JSONDecoder()
+tests, end = d.raw_decode(text)
+targets, _ = d.raw_decode(text[end:].lstrip())
+files = {t["id"]: t["filename"][0] for t in targets}
+mine = [t for t in tests if any(s.split(":")[-1] == sys.argv[2] for s in t["suite"])]
+print(*sorted({os.path.relpath(f, top) for t in mine for f in [t["cmd"][0]] + [files[d] for d in t["depends"] if d in files] if f.startswith(top + "/")}))' "$1" "$2"
 }
 
-# setup DIR COMPILER OPTIONS...: all of it, or ${targets} and the programs of suite ${of}
+# setup DIR COMPILER OPTIONS...: all of it, or what the suite ${of} needs
 setup() {
     dir=$1 comp=$2
     shift 2
@@ -36,7 +40,7 @@ setup() {
         rm -f "$dir.log"
     fi
     # shellcheck disable=SC2086
-    ninja -j"$jobs" -C "$dir" ${targets:-} ${of:+$(programs "$dir" "$of")} >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
+    ninja -j"$jobs" -C "$dir" ${of:+$(programs "$dir" "$of")} >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
 }
 
 # Names of the tests that did not pass in the last run of DIR.
@@ -99,11 +103,10 @@ built build-test gcc --buildtype=release -Dfaults=true && {
 }
 built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
     suite build-asan --suite unit --suite fuzz --suite asan --num-processes "$jobs"
-targets="control/penstockd control/penstock control/penstock-helper control/penstock-query control/penstock-load perf/sim/penstock-sim tests/verify"
 of=tsan
 built build-tsan clang --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dperf=false &&
     suite build-tsan --suite tsan --num-processes 1
-targets= of=
+of=
 built build-clang clang --buildtype=release -Dtests=false
 
 echo "seed $PST_SEED, $skipped skipped"

@@ -459,6 +459,7 @@ void rtp_close(struct daemon *d)
     }
     questions_free(&r->questions);
     json_decref(r->shown);
+    json_decref(r->taken);
     json_decref(r->segments);
     if (r->wake >= 0)
         close(r->wake);

@@ -71,7 +71,6 @@ void rtp_close(struct daemon *d);
 /* ---- verbs, status, alarms ---- */
 
 json_t *rtp_status(const struct daemon *d); /* one line's worth; NULL: nothing configured or run */
-json_t *rtp_list(const struct daemon *d);   /* `penstock rtp list` */
 void rtp_pids(const struct daemon *d, json_t *list);
 json_t *rtp_writes(const struct daemon *d);      /* names of tables that its processors write */
 uint64_t rtp_ring_bytes(const struct daemon *d); /* 0: nothing here writes */

@@ -137,16 +137,14 @@ static json_t *shown(const struct daemon *d)
     if (!r)
         return NULL;
     pthread_mutex_lock(&r->lock);
-    json_t *o = json_incref(r->shown);
+    json_t *o = r->shown;
+    r->shown = NULL;
     pthread_mutex_unlock(&r->lock);
-    return o;
-}
-
-json_t *rtp_list(const struct daemon *d)
-{
-    json_t *o = shown(d), *list = json_incref(json_object_get(o, "groups"));
-    json_decref(o);
-    return list ? list : json_array();
+    if (o) {
+        json_decref(r->taken);
+        r->taken = o;
+    }
+    return json_incref(r->taken);
 }
 
 json_t *rtp_writes(const struct daemon *d)

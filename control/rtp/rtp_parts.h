@@ -66,7 +66,10 @@ struct rtp {
     pthread_mutex_t lock;
     struct rtp_news *news, **news_end;
     struct rtp_need *needs, **needs_end;
-    json_t *shown; /* never changed once it stands here */
+    json_t *shown; /* the newest, until control takes it: an object is one thread's */
+
+    /* control's */
+    json_t *taken;
 };
 
 /* rtp_verbs.c, on the thread. Done at once: the answer, or NULL and err. *later: hooks.answer tells
