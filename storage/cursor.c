@@ -277,6 +277,8 @@ static uint64_t ring_limit(const struct cursor *c)
         return load_acquire(&h->durable);
     case CURSOR_SUBMITTED:
         return load_acquire(&h->submitted);
+    case CURSOR_WRITTEN:
+        return load_acquire(&h->written);
     default:
         return ring_tail(c->cfg.ring);
     }

@@ -23,8 +23,8 @@
  * A restart mark whose old_end is the reader's position continues without a word: positions jump to
  * the lease's end. If the reader is below old_end, the rest is LOST first.
  *
- * LIMIT. With a ring: committed (the tail), submitted, or durable; no frame that ends above it is
- * returned, from whatever source. Without a ring the limit is what the files hold.
+ * LIMIT. With a ring: committed (the tail), submitted, written or durable; no frame that ends above
+ * it is returned, from whatever source. Without a ring the limit is what the files hold.
  *
  * HEADERS ONLY (for counters): of a data frame in the ring only the header and the packet records
  * are copied: cursor_runs then gives them, and *f is the bare 32 bytes. Everything else comes
@@ -57,7 +57,7 @@ enum cursor_verdict {
     CURSOR_END,
     CURSOR_ERROR
 };
-enum cursor_limit { CURSOR_COMMITTED, CURSOR_SUBMITTED, CURSOR_DURABLE };
+enum cursor_limit { CURSOR_COMMITTED, CURSOR_SUBMITTED, CURSOR_WRITTEN, CURSOR_DURABLE };
 
 struct cursor_file;
 struct cursor_config {

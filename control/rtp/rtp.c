@@ -80,9 +80,10 @@ static json_t *attach(void *arg, int *fds, unsigned *nfds)
     snprintf(instance, sizeof instance, "%016llx", (unsigned long long)r->d->instance_id);
     memcpy(fds, r->fds, r->nfds * sizeof *fds);
     *nfds = r->nfds;
-    return json_pack("{s:s,s:s,s:O,s:{s:o,s:s},s:o}", "zone", c->calendar.zone, "instance_id",
+    return json_pack("{s:s,s:s,s:O,s:{s:o,s:s,s:b},s:o}", "zone", c->calendar.zone, "instance_id",
                      instance, "segments", r->segments, "log", "directories", directories, "prefix",
-                     c->log_prefix, "schemas", query_sources_schemas(r->d));
+                     c->log_prefix, "synced", c->durability == CONFIG_DURABLE, "schemas",
+                     query_sources_schemas(r->d));
 }
 
 /* Which calendar owns each table: a block of rows is of one. NULL: there is only one. */

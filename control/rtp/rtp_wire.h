@@ -49,12 +49,15 @@
  *
  * ATTACH: {"group":NAME, "instance":k, "stripe":k, "stripes":n, "neighbours":n, "zone":…,
  * "instance_id":HEX, "segments":[NAME of each descriptor in order: "ring","symbols","rdb"],
- *   "log":{"directories":[…],"prefix":…}, "subscriptions":[TABLE…] (absent: all),
+ *   "log":{"directories":[…],"prefix":…,"synced":bool}, "subscriptions":[TABLE…] (absent: all),
  *   "plugins":[FILE…], "built_in":bool, "processors":[NAME…], "insert":{TABLE:DERIVED},
  *   "libraries":{ALIAS:FILE}, "options":{KEY:TEXT}, "memory":bytes, "buffer_start":FUNCTION,
  *   "buffer_end":FUNCTION, "debug":bool, "schemas":[TEXT of schema.h…]}
  *   neighbours: processes of all groups when this one came, itself included: where they outnumber
  *   the CPUs, each looks at the ring less often, so that penstockd's threads have theirs in time.
+ *   synced: rows of processors are made of what is synced only, else (false) of what is written: a
+ *   crash may take the end of one file and leave that of another, and no row may outlive what it
+ *   was made of.
  *   A ring or RDB that could not be sealed is left out: the process then reads files only, and
  *   history() refuses.
  * READY:  {"plugins":[{"name","version","about","file"}], "failed":[{"file","error"}],

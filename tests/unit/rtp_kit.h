@@ -99,8 +99,8 @@ static inline void rk_close(void)
 
 /* ---- the journal ---- */
 
-/* What was injected is journaled, and taken by the RDB. */
-static inline void rk_journal(void)
+/* What was injected is journaled, and taken by the RDB; rk_journal: and it is synced. */
+static inline void rk_journal_unsynced(void)
 {
     const struct frame *f;
     inject_rows_flush(&rk.w);
@@ -109,6 +109,10 @@ static inline void rk_journal(void)
     while ((f = kit_next(rk.k)))
         rdb_append(rk.rdb, rk.k->schemas, f);
     rdb_publish(rk.rdb);
+}
+static inline void rk_journal(void)
+{
+    rk_journal_unsynced();
     kit_drain(rk.k);
 }
 

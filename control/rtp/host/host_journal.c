@@ -18,6 +18,14 @@ static const struct packet_record no_packet = {.bytes = sizeof no_packet,
 
 /* ---- opening ---- */
 
+/* Processors see only what a crash cannot take while it leaves their rows. */
+static enum cursor_limit limit_of(const struct host *h, const json_t *log)
+{
+    if (!json_array_size(json_object_get(h->config, "processors")))
+        return CURSOR_COMMITTED;
+    return json_is_false(json_object_get(log, "synced")) ? CURSOR_WRITTEN : CURSOR_DURABLE;
+}
+
 bool host_journal_open(struct host *h, struct err *err)
 {
     const json_t *log = json_object_get(h->config, "log"), *v;
@@ -29,7 +37,7 @@ bool host_journal_open(struct host *h, struct err *err)
     struct cursor_config c = {.io = h->io,
                               .prefix = prefix ? prefix : "log",
                               .ring = h->have_ring ? &h->ring : NULL,
-                              .limit = CURSOR_COMMITTED,
+                              .limit = limit_of(h, log),
                               .headers_only = true, /* room for it; switched below */
                               .no_skim = h->have_symbols};
     json_array_foreach(json_object_get(log, "directories"), i, v)
