@@ -462,6 +462,7 @@ struct config {
     struct calendar main_calendar; /* named "default" */
     struct calendar *named;        /* of `calendars`, in their order; calendar i is named[i - 1] */
     struct config_arena *arena;
+    struct config *older; /* of a reload: the one before, whose texts may still be in use */
 };
 
 /* false, and one sentence in err; then *out is NULL. */

@@ -23,7 +23,6 @@
 #include "publish/server.h"
 #include "query_pool.h"
 #include "rtp/rtp.h"
-#include "rtp/rtp_manager.h"
 #include "socket.h"
 #include "start.h"
 #include "topo.h"
@@ -254,16 +253,6 @@ bool daemon_acknowledged(struct daemon *d, struct cmd_request *req, struct err *
 
 /* ---- life ---- */
 
-/* The groups of real-time processes, and who gives them their subscriptions. */
-static bool open_rtp(struct daemon *d, struct err *err)
-{
-    struct rtp_manager *m = server_manager(d->server);
-    if (!rtp_open(d, err) || !rtp_manager_link(m, rtp_link(d), err))
-        return false;
-    rtp_attach(d, rtp_manager_events(m));
-    return true;
-}
-
 bool daemon_open(struct daemon *d, const char *config_path, struct config *config, struct err *err)
 {
     d->config = config;
@@ -335,7 +324,7 @@ bool daemon_open(struct daemon *d, const char *config_path, struct config *confi
         sc.group = g->gr_gid;
     d->queries = query_pool_new(d, err);
     d->socket =
-        d->queries && server_open(d, err) && open_rtp(d, err) ? socket_open(&sc, err) : NULL;
+        d->queries && server_open(d, err) && rtp_open(d, err) ? socket_open(&sc, err) : NULL;
     if (d->socket && (!server_start(d, err) || !upstream_start(d, err) || !loading_start(d, err) ||
                       !rtp_start(d, err)))
         return false;
@@ -482,5 +471,9 @@ void daemon_free(struct daemon *d)
         symbols_close(&d->symbols);
     schema_set_free(d->schemas);
     status_destroy(d->status);
+    for (struct config *older; d->reloaded; d->reloaded = older) {
+        older = d->reloaded->older;
+        config_free(d->reloaded);
+    }
     config_free(d->config);
 }

@@ -57,7 +57,7 @@ struct daemon_feed {
 };
 
 struct daemon {
-    struct config *config;
+    struct config *config, *reloaded;
     const char *config_path;
     struct clock clock;
     struct status *status;

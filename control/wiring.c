@@ -264,6 +264,8 @@ json_t *wiring_reload(struct daemon *d, struct err *err)
         json_array_append_new(change[i].live ? live : later, json_string(change[i].key));
     struct config *c = d->config;
     config_take_live(c, next); /* its texts live as long as `next`, which is kept */
+    next->older = d->reloaded;
+    d->reloaded = next;
     for (uint32_t i = 0; i < c->feeds.count; i++) {
         const struct config_feed *f = config_feed_named(next, c->feeds.at[i].name);
         if (f)

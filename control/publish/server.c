@@ -82,11 +82,6 @@ static void wake(void *arg, unsigned thread)
     inbox_wake(&s->publisher[thread].inbox);
 }
 
-struct rtp_manager *server_manager(struct server *s)
-{
-    return s->manager;
-}
-
 bool server_open(struct daemon *d, struct err *err)
 {
     const struct config *c = d->config;

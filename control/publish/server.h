@@ -37,8 +37,6 @@ struct rtp_manager;
 
 /* Before the appender's thread starts: the inject rings of the publish threads. */
 bool server_prepare(struct daemon *d, struct err *err);
-/* The Query Manager: its events are the thread rtp's (rtp.h). */
-struct rtp_manager *server_manager(struct server *s);
 /* Opens everything; no thread runs yet. A port in use is no error: it is tried again. */
 bool server_open(struct daemon *d, struct err *err);
 bool server_start(struct daemon *d, struct err *err);
