@@ -82,12 +82,32 @@ static bool check_table(const struct config *c, const struct config_rtp *g, cons
          table);
 }
 
-static bool declared(const struct config *c, const char *table)
+static const struct config_table *declared(const struct config *c, const char *table)
 {
     for (uint32_t i = 0; i < c->tables.count; i++)
         if (!strcmp(c->tables.at[i].name, table))
-            return true;
-    return false;
+            return &c->tables.at[i];
+    return NULL;
+}
+
+/* Rows of one declared table are to go into another: it has no column that they do not. What comes
+ * from feeds and upstream, the process itself holds against its tables. */
+static bool check_columns(const struct config *c, const struct config_rtp *g,
+                          const struct config_rtp_insert *x, struct err *err)
+{
+    const struct config_table *from = declared(c, x->name), *into = declared(c, x->table);
+    for (uint32_t i = 0; from && i < into->columns.count; i++) {
+        const struct config_column *to = &into->columns.at[i], *had = NULL;
+        for (uint32_t k = 0; k < from->columns.count && !had; k++)
+            if (!strcmp(from->columns.at[k].name, to->name))
+                had = &from->columns.at[k];
+        if (!had || had->type != to->type)
+            FAIL(x->file_line,
+                 "rtp.%s.insert.%s: column %s of %s is %s in %s; give %s columns of %s", g->name,
+                 x->name, to->name, x->table, had ? "of another type" : "not", x->name, x->table,
+                 x->name);
+    }
+    return true;
 }
 
 static bool check_processors(const struct config *c, const struct config_rtp *g, struct err *err)
@@ -136,6 +156,8 @@ static bool check_processors(const struct config *c, const struct config_rtp *g,
         if (!strcmp(x->name, x->table))
             FAIL(x->file_line, "rtp.%s.insert.%s: is the same table; its rows are there already",
                  g->name, x->name);
+        if (!check_columns(c, g, x, err))
+            return false;
     }
     return true;
 }

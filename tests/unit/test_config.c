@@ -465,6 +465,25 @@ static void test_ipc_doors(void **state)
     }
 }
 
+/* Rows that a processor passes on must find their columns. */
+static void test_rtp_insert(void **state)
+{
+#define INSERT(columns)                                                                            \
+    "tables:\n"                                                                                    \
+    "  t: {columns: {time: timestamp, sym: symbol, px: float, n: long}}\n"                         \
+    "  u: {columns: {time: timestamp, sym: symbol, " columns "}}\n"                                \
+    "rtp:\n"                                                                                       \
+    "  - {name: g, plugins: [/x.so], vanilla: false, processors: [p], insert: {t: u}}\n"
+    struct config *c;
+    struct err e;
+    (void)state;
+    refuse(INSERT("bid: float"), "t.yaml:5: rtp.g.insert.t: column bid of u is not in t; give u");
+    refuse(INSERT("n: int"), "rtp.g.insert.t: column n of u is of another type in t");
+    if (!config_parse("t.yaml", INSERT("n: long"), strlen(INSERT("n: long")), &c, &e))
+        fail_msg("%s", e.text);
+    config_free(c);
+}
+
 static void test_errors_say_where_and_what(void **state)
 {
     (void)state;
@@ -914,6 +933,7 @@ int main(void)
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_ipc_doors),
+        cmocka_unit_test(test_rtp_insert),
         cmocka_unit_test(test_errors_say_where_and_what),
         cmocka_unit_test(test_calendars),
         cmocka_unit_test(test_errors_between_keys),
