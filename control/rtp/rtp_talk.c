@@ -96,6 +96,19 @@ static void failed_plugins(struct rtp_group *g, const json_t *ready)
     rtp_printable(g->trouble, sizeof g->trouble, text, strlen(text));
 }
 
+/* A function that the group names for buffering marks is missed now, not when the first one comes.
+ */
+static void named_functions(struct rtp_group *g, const json_t *ready)
+{
+    const struct {
+        const char *key, *name;
+    } named_by[] = {{"buffer_start", g->c->buffer_start}, {"buffer_end", g->c->buffer_end}};
+    for (unsigned i = 0; i < PST_COUNT(named_by) && !*g->trouble; i++)
+        if (named_by[i].name && !named(json_object_get(ready, "functions"), named_by[i].name))
+            snprintf(g->trouble, sizeof g->trouble, "%s: none of its plugins has a function %.64s",
+                     named_by[i].key, named_by[i].name);
+}
+
 static bool take_ready(struct rtp_pool *p, struct rtp_process *x, const struct rtp_said *m,
                        struct err *err)
 {
@@ -109,6 +122,7 @@ static bool take_ready(struct rtp_pool *p, struct rtp_process *x, const struct r
     if (!ready)
         return false;
     failed_plugins(g, ready);
+    named_functions(g, ready);
     struct err why = {0};
     if (g->derives && !processors(p, g, ready, &why)) {
         snprintf(g->trouble, sizeof g->trouble, "%.299s", why.text);

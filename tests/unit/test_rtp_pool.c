@@ -889,8 +889,9 @@ static void test_derived_tables_are_compared(void **state)
     assert_string_equal(b->pool.group[0].trouble, "no plugin");
     assert_string_equal(b->pool.group[0].why, "exit code 1: no plugin");
     round_of(b, SECOND);
-    run(b, 0, 0);
-    assert_string_equal(b->pool.group[0].trouble, "");
+    run(b, 0, 0); /* and a function for buffering marks that nobody brings is missed at once */
+    assert_string_equal(b->pool.group[0].trouble,
+                        "buffer_start: none of its plugins has a function began");
 }
 
 static void test_cuts(void **state)
