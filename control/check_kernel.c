@@ -75,10 +75,10 @@ static void check_rtp(struct check *k)
         const struct config_rtp *g = &k->config->rtp.at[i];
         for (uint32_t n = 0; n < g->plugins.count; n++)
             if (!k->machine->plugin(g->plugins.at[n], &why))
-                FIND(k, SAFE_RTP, g->name, check_text(k, "%s", why.text));
+                FIND(k, SAFE_RTP, g->name, check_text(k, "%s", why.text), "run without it");
         for (uint32_t n = 0; n < g->libraries.count; n++)
             if (!k->machine->plugin(g->libraries.at[n].file, &why))
-                FIND(k, SAFE_RTP, g->name, check_text(k, "%s", why.text));
+                FIND(k, SAFE_RTP, g->name, check_text(k, "%s", why.text), "not begin");
     }
 }
 

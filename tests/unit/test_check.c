@@ -530,7 +530,7 @@ static const struct change changes[] = {
     {CHECK_SAFE_RTP, METAL "rtp: {agg: {plugins: [/x/good.so, /x/bad.so]}}\n", 0, 0, 0,
      "rtp.agg: plugin /x/bad.so belongs to uid 4711"},
     {CHECK_SAFE_RTP, METAL "rtp: {agg: {libraries: {a: /x/bad.so}}}\n", 0, 0, 0,
-     "take it out of rtp.agg"},
+     "its processes would not begin"},
     {CHECK_SAFE_LOAD,
      METAL "load: {staging: [/data/in], files: {f: {match: x, table: t,"
            " post_read_function: '/x/bad.so:f'}}}\ndatabase: /data/hdb\n"
