@@ -120,6 +120,8 @@ static bool put_text(const struct declared *d, const char *text, size_t len, str
         v.null = d->type == PST_SYMBOL && !len;
     } else if (d->type == PST_CHAR && len == 1) {
         v.i = (uint8_t)*text;
+    } else if (d->type == PST_TIMESPAN && len == 1 && *text == '0') {
+        v.i = 0; /* in any unit */
     } else if (!literal_parse(d->type, text, len, &v)) {
         return wrong(d, err, text, len);
     }
@@ -229,8 +231,9 @@ static bool put_one(const struct declared *d, const struct kdb_object *o, struct
         memcpy(v.guid, o->data, 16);
         return put_value(out, PST_GUID, &v);
     }
+    bool none = d->type == PST_TIMESPAN && whole((uint8_t)type) && !kdb_object_long(o, 0);
     if (type < 1 || type > 19 || type == PST_GUID || type == KDB_DATETIME ||
-        !may_stand((uint8_t)type, d->type))
+        (!may_stand((uint8_t)type, d->type) && !none))
         return wrong_type(d, err, o);
     return put_number(d, o, 0, out, err);
 }

@@ -131,6 +131,22 @@ static void same_bytes(void **state)
     kdb_out_null(&a);
     assert_true(make(&a, &out, &err));
     assert_true(out.len == first.len && !memcmp(out.data, first.data, out.len));
+    /* nothing, in whatever unit; but no other number without one */
+    static const struct {
+        int64_t bar;
+        bool ok;
+    } numbers[] = {{0, true}, {1, false}};
+    for (unsigned i = 0; i < PST_COUNT(numbers); i++) {
+        head(&a, (const char *[]){"table", "bar"}, 2);
+        kdb_out_symbol(&a, "trade", 5);
+        kdb_out_long(&a, numbers[i].bar);
+        assert_int_equal(make(&a, &out, &err), numbers[i].ok);
+    }
+    char *zero = texts("table=trade bar=0", &err), *full = texts("table=trade bar=0D00:00", &err);
+    assert_non_null(zero);
+    assert_string_equal(zero, full);
+    free(zero);
+    free(full);
     /* collapsed: a dictionary of symbols only */
     a.len = 0;
     kdb_out_dict(&a, false);
