@@ -309,6 +309,7 @@ def forms():
                       ((".sa.subs[`last]",), "perhaps .sa.sub"), ((".sa.sub[`last;(enlist `tabel)!enlist `trade]",), "no parameter tabel, perhaps table"),
                       ((".sa.sub", Sym("last"), params(), options(mood=Sym("full"))), "perhaps mode"), ((".sa.sub", Sym("last"), params(), options(mode=5)), "`delta or `full"),
                       ((".sa.sub", Sym("last"), params(), options(group=Sym("x"))), "no group x"), ((".sa.sub", Sym("last"), Dict((Syms(["table", "every"]), [Sym("trade"), Sym("often")]))), "parameter every is a timespan such as"),
+                      ((".sa.sub", Sym("filter"), params(where="price>1\0,size>1")), "a NUL"),
                       ((".sa.sub", Sym("filter"), params(), options(mode=Sym("full"))), "no full state"), ((".sa.unsub[`x]",), "send .sa.unsub[id]"),
                       ((".sa.sub[`last;`table`syms!(`trade)]",), "as many values as keys"), ((".monPublic.nosuch[]",), "no streaming analytic .monPublic.nosuch; perhaps .monPublic.sub"),
                       (("last[`trade]",), "nyi:"), ((Sym("ohlcs"), Dict((Syms(["syms"]), [Syms(["A"])]))), "perhaps ohlc"), (("ohlc[`A]",), "no named query"), ((".sa.snap[1;2;3]",), "send (`.sa.upd; id; table; position)")]:

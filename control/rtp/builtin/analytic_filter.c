@@ -262,6 +262,8 @@ static int64_t subscribe(struct pst_rtp *r, const struct pst_map *map, void *dat
     if (where.len > WHERE_MAX || rows < 0 || rows > ROWS_MAX)
         return pst_rtp_host->error(r, "where has at most %u bytes, rows is 0 to %d.", WHERE_MAX,
                                    ROWS_MAX);
+    if (where.len && memchr(where.at, 0, where.len))
+        return pst_rtp_host->error(r, "where: a NUL stands in it.");
     memcpy(wanted.where, where.at, where.len);
     snprintf(id, sizeof id, "%s %s", table->name, wanted.where);
     if (!read_where(r, table, &wanted))
