@@ -485,6 +485,22 @@ static void test_history(void **state)
     rk_tell(RTP_WIRE_CUT_REFUSED, 0, 0, "the rdb is away", 15);
     rk_expect(RTP_WIRE_REFUSED);
     assert_non_null(strstr(rk.m.body, "the rdb is away"));
+    /* memory was full: a state out of it would not be that of its position */
+    for (unsigned closed = 0; closed < 2; closed++) {
+        rk_ask(RTP_WIRE_SUBSCRIBE, "test.held", all);
+        rk_expect(RTP_WIRE_CUT_WANTED);
+        struct cut *c = rk_cut();
+        struct cut_day d = {.day = KIT_DAY - (int)closed,
+                            .flags = CUT_DAY_INCOMPLETE | (closed ? CUT_DAY_CLOSED : 0)};
+        memcpy(c->part + c->nparts, &d, sizeof d);
+        c->flags |= CUT_INCOMPLETE;
+        rk_tell(RTP_WIRE_CUT, 0, 0, c, c->bytes);
+        free(c);
+        rk_expect(RTP_WIRE_CUT_DONE);
+        rk_expect(closed ? RTP_WIRE_SUBSCRIBED : RTP_WIRE_REFUSED);
+        if (!closed)
+            assert_non_null(strstr(rk.m.body, "memory lacks rows of the day"));
+    }
 }
 
 /* ---- timers, marks ---- */

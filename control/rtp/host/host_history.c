@@ -286,6 +286,15 @@ static bool give_part(struct host *h, const struct cut_part *p, const struct pst
                          r.table->schema->name);
 }
 
+/* A state that lacks rows would be told as the state of its position: none then. */
+static bool whole(const struct cut *c)
+{
+    for (uint32_t i = 0; c->flags & CUT_INCOMPLETE && i < c->ndays; i++)
+        if ((cut_days(c)[i].flags & (CUT_DAY_CLOSED | CUT_DAY_INCOMPLETE)) == CUT_DAY_INCOMPLETE)
+            return false;
+    return true;
+}
+
 int host_history(struct pst_rtp *r, const char *table, const struct pst_value *syms, uint32_t n,
                  bool last, void (*each)(void *, const struct pst_row *), void *arg)
 {
@@ -297,6 +306,10 @@ int host_history(struct pst_rtp *r, const char *table, const struct pst_value *s
         h->want_cut = true;
         return host_fail(r, -EAGAIN, "history: memory is asked first");
     }
+    if (!whole(h->cut))
+        return host_fail(r, -ENOMEM,
+                         "memory lacks rows of the day (rdb_memory), so there is no state; with "
+                         "history=0 it begins with what comes");
     host_tables_learn(h);
     int32_t day = INT32_MIN, was = h->day;
     while (!r->err.code && (day = open_day(h->cut, h, table, day)) != INT32_MAX) {
