@@ -179,6 +179,7 @@ struct host_emit {
 
 enum host_in { /* what a plugin is doing: what it may call, and what a crash says */
                HOST_IN_NOTHING,
+               HOST_IN_LOAD,
                HOST_IN_REGISTER,
                HOST_IN_SUBSCRIBE,
                HOST_IN_UNSUBSCRIBE,

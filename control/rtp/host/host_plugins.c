@@ -308,7 +308,10 @@ bool host_plugin_load(struct host *h, const char *file, struct err *err)
     struct pst_rtp *r = fresh(h, real);
     if (!r)
         return err_set(err, -ENOMEM, "plugin %s: no memory", file);
+    h->in_name = r->file;
+    h->in = HOST_IN_LOAD; /* its constructors run, or its pages are not there */
     r->handle = dlopen(real, RTLD_NOW | RTLD_LOCAL);
+    h->in = HOST_IN_NOTHING;
     if (!r->handle) {
         err_set(err, -EINVAL, "plugin %s cannot be loaded: %s", file, dlerror());
         host_plugin_forget(h, r);

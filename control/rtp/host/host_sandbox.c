@@ -35,6 +35,7 @@ bool host_sandbox_enter(struct err *err)
 static struct host *dying;
 
 static const char *const doings[] = {[HOST_IN_NOTHING] = "between plugins",
+                                     [HOST_IN_LOAD] = "being loaded",
                                      [HOST_IN_REGISTER] = "registering",
                                      [HOST_IN_SUBSCRIBE] = "in subscribe",
                                      [HOST_IN_UNSUBSCRIBE] = "in unsubscribe",
@@ -73,6 +74,9 @@ static void line_of(const char *what, int number)
         put(line, &n, " of plugin ");
         put(line, &n, dying->in_plugin->name);
         put(line, &n, ", ");
+        put(line, &n, dying->in_name);
+    } else if (dying->in == HOST_IN_LOAD) {
+        put(line, &n, ": ");
         put(line, &n, dying->in_name);
     }
     line[n++] = '\n';
