@@ -277,6 +277,7 @@ struct host {
 
     struct rtp_beat beat;
     int64_t next_beat, round_began, busy_began;
+    int64_t tidy; /* when memory of ended subscriptions goes back to the kernel; 0: none ended */
     int64_t wait_ns;
     /* standalone: instead of packets */
     void (*say)(struct host *, unsigned type, uint64_t id, uint64_t value, const void *body,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What penstockd says. */
 #include <errno.h>
+#include <malloc.h>
 #include <sys/poll.h> /* poll.h is the data plane's */
 #include <unistd.h>
 #include "core/clock.h"
@@ -325,6 +326,10 @@ void host_beat(struct host *h, uint64_t value)
     b->limit = h->have_ring ? ring_tail(&h->ring) : h->position;
     b->time = (uint64_t)h->time;
     b->busy_ns = (uint64_t)(now - h->busy_began - h->wait_ns);
+    if (h->tidy && now >= h->tidy) {
+        malloc_trim(0);
+        h->tidy = 0;
+    }
     b->heap = heap();
     b->subscriptions = h->nsubs;
     b->replaying = h->replaying;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Subscriptions: their beginning and end, snapshots, what is published to them. */
 #include <errno.h>
+#include "core/clock.h"
 #include "host.h"
 
-#define LINE 400
+#define LINE    400
+#define TIDY_NS (10 * NS_PER_S)
 
 static uint32_t bucket(const struct pst_rtp *r, int64_t own)
 {
@@ -236,6 +238,8 @@ bool host_unsubscribe(struct host *h, uint64_t uid)
     s->a->unsubscribe(s->plugin, s->own, s->a->data);
     host_leave(h, s->plugin);
     free_sub(s);
+    if (!h->tidy)
+        h->tidy = clock_monotonic() + TIDY_NS;
     return true;
 }
 
