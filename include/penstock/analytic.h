@@ -221,10 +221,10 @@ enum pst_pass { PST_DROP = 0, PST_PASS = 1 };
  * names for its table (`insert`). post gets the row as it came and as it passed.
  *
  * After a restart `begin` is called again and frames come from the first one of the day in which
- * the journal's last row of the group was made, or of the earliest open date if that is before: rows
- * that are in the journal are made again and go nowhere. So the rows of a frame may depend on the
- * frames of its own and the open days only: what was kept of ended days must not matter. A processor
- * that fails (not 0) ends its process.
+ * the journal's last row of the group was made, or of the earliest open date if that is before:
+ * rows that are in the journal are made again and go nowhere. So the rows of a frame may depend on
+ * the frames of its own and the open days only: what was kept of ended days must not matter. A
+ * processor that fails (not 0) ends its process.
  */
 struct pst_processor {
     const char *name, *about;
@@ -371,16 +371,17 @@ struct pst_rtp_plugin {
 
 /* Every plugin exports these three; PST_RTP_PLUGIN defines the first two. With PST_RTP_BUILTIN, a
  * name, several of them are linked into one program, which has the host's pointer itself. */
-extern const struct pst_rtp_host *pst_rtp_host;
 #ifndef PST_RTP_BUILTIN
-extern const struct pst_rtp_plugin pst_rtp_plugin;
-int pst_rtp_register(struct pst_rtp_registry *); /* 0 = loaded */
+extern PST_PLUGIN_EXPORT const struct pst_rtp_host *pst_rtp_host;
+extern PST_PLUGIN_EXPORT const struct pst_rtp_plugin pst_rtp_plugin;
+PST_PLUGIN_EXPORT int pst_rtp_register(struct pst_rtp_registry *); /* 0 = loaded */
 
 #define PST_RTP_PLUGIN(name, version, about)                                                       \
-    PST_PLUGIN_EXPORT const struct pst_rtp_plugin pst_rtp_plugin = {                               \
+    const struct pst_rtp_plugin pst_rtp_plugin = {                                                 \
         PST_RTP_ABI, (uint32_t)sizeof(struct pst_rtp_host), name, version, about};                 \
-    PST_PLUGIN_EXPORT const struct pst_rtp_host *pst_rtp_host;
+    const struct pst_rtp_host *pst_rtp_host;
 #else
+extern const struct pst_rtp_host *pst_rtp_host;
 #define PST_RTP_JOIN_(a, b) a##b
 #define PST_RTP_JOIN(a, b)  PST_RTP_JOIN_(a, b)
 #define pst_rtp_register    PST_RTP_JOIN(PST_RTP_BUILTIN, _register)

@@ -151,15 +151,15 @@ struct pst_plugin {
 };
 
 /* Every plugin exports these three; PST_PLUGIN defines the first two. */
-extern const struct pst_plugin pst_plugin;
-extern const struct pst_host *pst_host;         /* set before pst_plugin_register is called */
-int pst_plugin_register(struct pst_registry *); /* 0 = loaded */
-
 #define PST_PLUGIN_EXPORT __attribute__((visibility("default")))
+extern PST_PLUGIN_EXPORT const struct pst_plugin pst_plugin;
+extern PST_PLUGIN_EXPORT const struct pst_host *pst_host; /* set before pst_plugin_register */
+PST_PLUGIN_EXPORT int pst_plugin_register(struct pst_registry *); /* 0 = loaded */
+
 #define PST_PLUGIN(name, version, about)                                                           \
-    PST_PLUGIN_EXPORT const struct pst_plugin pst_plugin = {                                       \
-        PST_PLUGIN_ABI, (uint32_t)sizeof(struct pst_host), name, version, about};                  \
-    PST_PLUGIN_EXPORT const struct pst_host *pst_host;
+    const struct pst_plugin pst_plugin = {PST_PLUGIN_ABI, (uint32_t)sizeof(struct pst_host), name, \
+                                          version, about};                                         \
+    const struct pst_host *pst_host;
 
 #ifdef __cplusplus
 }

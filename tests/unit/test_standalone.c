@@ -10,8 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include <penstock/standalone.h>
@@ -290,6 +292,53 @@ static void test_program(void **state)
             answers);
 }
 
+/* Mistakes on its command line: one line that says what, and no answer to anybody. */
+static void test_program_mistakes(void **state)
+{
+    static const struct {
+        const char *arguments, *says;
+        int code;
+    } cases[] = {
+        {"--help", "penstock-rtp --standalone: streaming analytics without penstockd", 0},
+        {"--table 't: time timestamp, sym symbol, x flat'",
+         "penstock-rtp: --table t: column x: there is no type 'flat'", 2},
+        {"--table 't: time timestamp, sym'", "penstock-rtp: --table t: a column is a name", 2},
+        {"--table t", "penstock-rtp: --table t: no colon behind its name", 2},
+        {"--table 't: sym symbol'", "penstock-rtp: --table t: table t: every table starts", 2},
+        {"--csv t=/dev/null", "penstock-rtp: --csv t: there is no table t", 1},
+        {"--table 't: time timestamp, sym symbol' --csv t=/nowhere/x.csv",
+         "penstock-rtp: --csv /nowhere/x.csv: No such file or directory", 1},
+        {"--journal /nowhere", "penstock-rtp: journal /nowhere: No such file or directory", 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[1024], line[1024] = "";
+        snprintf(command, sizeof command, "%s --standalone %s 2>&1 </dev/null", PST_RTP,
+                 cases[i].arguments);
+        FILE *f = popen(command, "r");
+        assert_non_null(f);
+        if (!fgets(line, sizeof line, f) || strncmp(line, cases[i].says, strlen(cases[i].says)))
+            fail_msg("%s: %s", cases[i].arguments, line);
+        bool more = fgets(line, sizeof line, f);
+        while (fgets(line, sizeof line, f))
+            ;
+        assert_int_equal(more, !cases[i].code);
+        assert_int_equal(WEXITSTATUS(pclose(f)), cases[i].code);
+    }
+}
+
+/* The interface from C++, with hidden symbols. */
+static void test_cpp(void **state)
+{
+    char error[500];
+    struct pst_sa_config c = {.size = sizeof c, .no_builtin = 1};
+    (void)state;
+    sa = pst_sa_open(&c, error, sizeof error);
+    assert_non_null(sa);
+    if (pst_sa_load(sa, PST_RTP_CPP))
+        fail_msg("%s", pst_sa_error(sa));
+    pst_sa_close(sa);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_textbook),
@@ -297,6 +346,8 @@ int main(void)
                                        cmocka_unit_test(test_zpc),
                                        cmocka_unit_test(test_own_close),
                                        cmocka_unit_test(test_timers_and_debugging),
-                                       cmocka_unit_test(test_program)};
+                                       cmocka_unit_test(test_program),
+                                       cmocka_unit_test(test_program_mistakes),
+                                       cmocka_unit_test(test_cpp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

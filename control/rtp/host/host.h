@@ -216,6 +216,7 @@ struct host {
     struct symbols symbols;
     struct rdb_map rdb;
     bool have_ring, have_symbols, have_rdb, have_cursor;
+    bool standalone; /* in a program of one's own */
     struct cursor cursor;
     char *dirs[CURSOR_DIRS], *prefix;
     uint64_t position;

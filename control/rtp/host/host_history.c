@@ -47,6 +47,10 @@ bool host_cut_take(struct host *h, struct err *err)
 {
     if (h->cut)
         return true;
+    if (!h->have_rdb && h->standalone)
+        return err_set(err, -ENOTSUP,
+                       "there are no rows in memory without penstockd: subscribe without them "
+                       "(history=0)");
     if (!h->have_rdb)
         return err_set(err, -ENOTSUP,
                        "the rows in memory are not to be had (the kernel could not seal them: set "

@@ -2,6 +2,7 @@
 /* The streaming interface in a program of one's own: include/penstock/standalone.h. */
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <penstock/standalone.h>
 #include "core/clock.h"
 #include "csv.h"
@@ -93,12 +94,15 @@ static bool begin(struct pst_sa *s, struct err *err)
         return err_set(err, -ENOMEM, "no memory");
     h->say = say;
     h->peer = s;
+    h->standalone = true;
     json_t *log = s->c.journal ? json_pack("{s:[s],s:s}", "directories", s->c.journal, "prefix",
                                            s->c.prefix ? s->c.prefix : "log")
                                : json_object();
     host_configure(h,
                    json_pack("{s:s,s:o,s:o,s:b}", "group", "standalone", "options",
                              options_json(s->c.options), "log", log, "built_in", !s->c.no_builtin));
+    if (s->c.journal && access(s->c.journal, R_OK | X_OK))
+        return err_set(err, -errno, "journal %.300s: %s", s->c.journal, strerror(errno));
     if (s->c.journal ? !host_journal_open(h, err) : !dictionary_init(&h->cursor.dict, err))
         return false;
     host_tables_learn(h);

@@ -286,11 +286,6 @@ static bool feed(struct source *s)
 {
     static char text[65536];
     size_t n = 0, head;
-    if (!s->f && !(s->f = fopen(s->file, "re"))) {
-        fprintf(stderr, "penstock-rtp: %s: %s\n", s->file, strerror(errno));
-        *s = sources[--nsources];
-        return true;
-    }
     if (!*s->head && !fgets(s->head, sizeof s->head, s->f))
         return false;
     n = head = (size_t)snprintf(text, sizeof text, "%s", s->head);
@@ -301,6 +296,21 @@ static bool feed(struct source *s)
     if (pst_sa_csv(sa, s->table, text, n) < 0)
         fprintf(stderr, "penstock-rtp: %s: %s\n", s->file, pst_sa_error(sa));
     pst_sa_flush(sa);
+    return true;
+}
+
+/* Files are opened and tables known before anybody is answered. */
+static bool open_sources(void)
+{
+    for (unsigned i = 0; i < nsources; i++) {
+        if (pst_sa_csv(sa, sources[i].table, "time,sym\n", 9) < 0)
+            fprintf(stderr, "penstock-rtp: --csv %s: %s\n", sources[i].table, pst_sa_error(sa));
+        else if (!(sources[i].f = fopen(sources[i].file, "re")))
+            fprintf(stderr, "penstock-rtp: --csv %s: %s\n", sources[i].file, strerror(errno));
+        else
+            continue;
+        return false;
+    }
     return true;
 }
 
@@ -368,28 +378,37 @@ static bool table(char *text)
     struct pst_column c[SCHEMA_COLUMNS_MAX];
     unsigned n = 0;
     char *colon = strchr(text, ':'), *save = NULL;
-    if (!colon)
+    if (!colon) {
+        fprintf(stderr, "penstock-rtp: --table %s: no colon behind its name\n", text);
         return false;
+    }
     *colon = 0;
     for (char *w = strtok_r(colon + 1, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
         char *name = w + strspn(w, " "), *blank = strchr(name, ' ');
-        if (!blank || n == SCHEMA_COLUMNS_MAX)
+        if (!blank || n == SCHEMA_COLUMNS_MAX) {
+            fprintf(stderr, "penstock-rtp: --table %s: %s\n", text,
+                    blank ? "too many columns" : "a column is a name and a type");
             return false;
+        }
         *blank = 0;
         c[n].name = name;
-        if (!(c[n++].type = type_by_name(blank + 1 + strspn(blank + 1, " "))))
+        blank += 1 + strspn(blank + 1, " ");
+        if (!(c[n++].type = type_by_name(blank))) {
+            fprintf(stderr, "penstock-rtp: --table %s: column %s: there is no type '%s'\n", text,
+                    name, blank);
             return false;
+        }
     }
     if (pst_sa_table(sa, text, c, n))
-        fprintf(stderr, "penstock-rtp: %s\n", pst_sa_error(sa));
+        fprintf(stderr, "penstock-rtp: --table %s: %s\n", text, pst_sa_error(sa));
     else
         return true;
     return false;
 }
 
-static int usage(void)
+static int usage(FILE *to, int code)
 {
-    fprintf(stderr,
+    fprintf(to,
             "penstock-rtp --standalone: streaming analytics without penstockd\n"
             "  --plugin FILE.so        may be repeated\n"
             "  --table 'NAME: COLUMN TYPE, ...'   time timestamp and sym symbol first\n"
@@ -400,21 +419,18 @@ static int usage(void)
             "  --no-built-in  --debug\n"
             "a client says lines of JSON: {\"sub\":NAME,\"params\":{NAME:TEXT}}, {\"unsub\":ID},\n"
             "{\"snapshot\":ID}, {\"call\":NAME,\"params\":{}}, {\"rows\":TABLE,\"csv\":TEXT}, "
-            "{\"list\":true}\n");
-    return 2;
+            "{\"list\":true}, {\"debug\":true}\n");
+    return code;
 }
 
 int host_standalone(int argc, char **argv)
 {
-    static const struct option options[] = {{"plugin", required_argument, NULL, 'p'},
-                                            {"table", required_argument, NULL, 't'},
-                                            {"csv", required_argument, NULL, 'c'},
-                                            {"journal", required_argument, NULL, 'j'},
-                                            {"option", required_argument, NULL, 'o'},
-                                            {"listen", required_argument, NULL, 'l'},
-                                            {"no-built-in", no_argument, NULL, 'n'},
-                                            {"debug", no_argument, NULL, 'd'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"plugin", required_argument, NULL, 'p'}, {"table", required_argument, NULL, 't'},
+        {"csv", required_argument, NULL, 'c'},    {"journal", required_argument, NULL, 'j'},
+        {"option", required_argument, NULL, 'o'}, {"listen", required_argument, NULL, 'l'},
+        {"no-built-in", no_argument, NULL, 'n'},  {"debug", no_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     char *plugins[64], *tables[64], error[500], *equals;
     const char *pairs[65] = {NULL}, *socket_path = NULL;
     unsigned nplugins = 0, ntables = 0, npairs = 0;
@@ -442,11 +458,13 @@ int host_standalone(int argc, char **argv)
             c.no_builtin = 1;
         else if (o == 'd')
             debug = true;
+        else if (o == 'h')
+            return usage(stdout, 0);
         else
-            return usage();
+            return usage(stderr, 2);
     }
     if (optind < argc)
-        return usage();
+        return usage(stderr, 2);
     signal(SIGPIPE, SIG_IGN);
     for (unsigned i = 0; i < CLIENTS; i++)
         clients[i].in = -1;
@@ -458,12 +476,14 @@ int host_standalone(int argc, char **argv)
     pst_sa_debug(sa, debug);
     for (unsigned i = 0; i < ntables; i++)
         if (!table(tables[i]))
-            return usage();
+            return 2;
     for (unsigned i = 0; i < nplugins; i++)
         if (pst_sa_load(sa, plugins[i])) {
             fprintf(stderr, "penstock-rtp: %s\n", pst_sa_error(sa));
             return 1;
         }
+    if (!open_sources())
+        return 1;
     if (socket_path ? !listen_at(socket_path) : !greet(0, 1, 0)) {
         fprintf(stderr, "penstock-rtp: %s: %s\n", socket_path ? socket_path : "no memory",
                 strerror(errno));
