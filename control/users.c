@@ -346,7 +346,8 @@ static bool same(const struct user *a, const struct user *b)
            a->sql == b->sql && a->durable_only == b->durable_only && a->partial == b->partial &&
            a->marks_eod == b->marks_eod && a->marks_eoi == b->marks_eoi &&
            a->marks_buffer == b->marks_buffer && a->rows == b->rows && a->bytes == b->bytes &&
-           a->timeout == b->timeout && a->policy == b->policy && a->n_networks == b->n_networks &&
+           a->timeout == b->timeout && a->streams == b->streams && a->policy == b->policy &&
+           a->n_networks == b->n_networks &&
            (!a->n_networks ||
             !memcmp(a->networks, b->networks, a->n_networks * sizeof *a->networks));
 }

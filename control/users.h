@@ -22,6 +22,8 @@
  *   rows       largest answer in rows (default: query_rows; never more than it)
  *   bytes      largest answer in bytes (default 2G, the most that kdb+ IPC takes here)
  *   timeout    longest query (default: query_timeout; never more than it)
+ *   streams    most computations of streaming analytics that it has begun and that run (default
+ *              1000); joining one that runs counts for nobody
  *   policy     what happens when it reads too slowly: disconnect, catchup, conflate, skip
  *              (default: consumer_policy)
  *   durable_only  whether it sees only what is synced to disk (default false)
@@ -57,6 +59,7 @@
 #define USER_NAME_MAX     63u /* bytes; no ':' (kdb+'s separator), no control characters */
 #define USER_EXTERNAL     "external"
 #define USER_POLICY_UNSET (-1)
+#define USER_STREAMS      1000 /* unless its rules say otherwise */
 
 /* In the order of key consumer_policy. */
 enum user_policy { USER_DISCONNECT, USER_CATCHUP, USER_CONFLATE, USER_SKIP };
@@ -78,6 +81,7 @@ struct user {
     int64_t rows;    /* 0: query_rows */
     int64_t bytes;   /* of one answer */
     int64_t timeout; /* ns; 0: query_timeout */
+    int64_t streams; /* computations; 0: as many as there may be */
     int policy;      /* enum user_policy, or USER_POLICY_UNSET: consumer_policy */
     const struct network *networks;
     uint32_t n_networks; /* 0: anywhere */

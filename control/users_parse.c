@@ -48,7 +48,7 @@ struct rules {
     struct yaml_node_s *group_names;
     struct user_names set[3]; /* tables, publish, calls */
     bool sql, durable_only, partial, marks[3], has_mark[3];
-    int64_t rows, bytes, timeout;
+    int64_t rows, bytes, timeout, streams;
     int policy;
     struct network *networks;
     uint32_t n_networks;
@@ -270,6 +270,7 @@ static bool read_value(struct reader *r, enum key k, yaml_node_t *n, const char 
     void *at = k == KEY_rows           ? (void *)&x->rows
                : k == KEY_bytes        ? (void *)&x->bytes
                : k == KEY_timeout      ? (void *)&x->timeout
+               : k == KEY_streams      ? (void *)&x->streams
                : k == KEY_policy       ? (void *)&x->policy
                : k == KEY_durable_only ? (void *)&x->durable_only
                : k == KEY_partial      ? (void *)&x->partial
@@ -581,6 +582,7 @@ static bool make_user(struct reader *r, struct rules *x, uint32_t number, struct
                        .external = !strcmp(x->scram, USER_EXTERNAL),
                        .sql = true,
                        .bytes = INT32_MAX,
+                       .streams = USER_STREAMS,
                        .policy = USER_POLICY_UNSET,
                        .marks_eod = mark(&g, 0),
                        .marks_eoi = mark(&g, 1),
@@ -593,6 +595,8 @@ static bool make_user(struct reader *r, struct rules *x, uint32_t number, struct
         u->bytes = f->bytes;
     if ((f = first(&g, KEY_timeout)))
         u->timeout = f->timeout;
+    if ((f = first(&g, KEY_streams)))
+        u->streams = f->streams;
     if ((f = first(&g, KEY_policy)))
         u->policy = f->policy;
     if ((f = first(&g, KEY_durable_only)))

@@ -157,6 +157,7 @@ struct kdb_stream {
     uint8_t policy;        /* enum kdb_policy */
     bool texts;            /* char vectors are texts as on a command line */
     int64_t id;            /* null: none given */
+    int64_t ref;           /* of SUB: the client's own number of it; null: none */
 };
 
 struct kdb_request {

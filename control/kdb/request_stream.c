@@ -70,17 +70,22 @@ static const char *option_read(struct kdb_stream *s, unsigned option, const stru
         w = word_of(v, policies, PST_COUNT(policies));
         s->policy = (uint8_t)(w < 0 ? 0 : w == 2 ? KDB_POLICY_SKIP : w);
         return w < 0 ? "`disconnect or `resync" : NULL;
-    default:
+    case 3:
         if (v->type != -PST_BOOLEAN)
             return "a boolean";
         s->texts = kdb_object_long(v, 0) != 0;
+        return NULL;
+    default:
+        if (v->type != -PST_LONG && v->type != -PST_INT)
+            return "a number of your own";
+        s->ref = kdb_object_long(v, 0);
         return NULL;
     }
 }
 
 static bool options_read(struct kdb_request *r, const struct kdb_object *dict)
 {
-    static const char *const options[] = {"mode", "group", "policy", "texts"};
+    static const char *const options[] = {"mode", "group", "policy", "texts", "ref"};
     struct kdb_items parts;
     struct kdb_texts key;
     struct values v;
@@ -106,8 +111,8 @@ static bool options_read(struct kdb_request *r, const struct kdb_object *dict)
         const char *wanted = f < PST_COUNT(options) ? option_read(&r->stream, f, &v.item) : NULL;
         if (f == PST_COUNT(options))
             request_unknown(r,
-                            "domain: .sa.sub has no option %.40s%s%s; it has mode, group, policy"
-                            " and texts",
+                            "domain: .sa.sub has no option %.40s%s%s; it has mode, group, "
+                            "policy, texts and ref",
                             key.text, near ? ", perhaps " : "", near ? near : "");
         else if (wanted)
             request_unknown(r, "type: .sa.sub's option %s is %s", options[f], wanted);
@@ -134,6 +139,7 @@ enum kdb_call stream_call(struct args *a, const char *name, uint32_t len)
     if (len > 64)
         return request_unknown(r, "length: an analytic's name has at most 64 letters");
     r->function = (struct kdb_text){.text = name, .len = len};
+    r->stream.ref = PST_NULL_LONG;
     if (!dict_at(a, first, &r->args) || !dict_at(a, first + 1, &options) ||
         !options_read(r, &options))
         return r->call;

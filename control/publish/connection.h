@@ -141,6 +141,7 @@ struct connection {
     struct stream_member *streams;
     uint32_t nstreams;
     uint64_t stream_token; /* of the ask that is waited for; 0: none */
+    int64_t stream_ref;    /* the client's number of it */
     bool stalled;          /* some stand still */
 
     /* lists of the thread */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests about streaming analytics. */
+#include <errno.h>
 #include "publish/dispatch_parts.h"
 #include "publish/streams.h"
 
@@ -63,8 +64,11 @@ bool dispatch_stream(struct connection *c, const struct kdb_request *r)
                    : refuse(c, err.text);
     default:
         if (c->port == DOOR_HDB)
-            return refuse(c, "streams are at the tickerplant's port; this is the hdb's");
-        return streams_add(c, r, &err) ? held(c) : refuse(c, err.text);
+            err_set(&err, -ENOTSUP, "streams are at the tickerplant's port; this is the hdb's");
+        else if (streams_add(c, r, &err))
+            return held(c);
+        streams_refused(c, r->stream.ref, err.text);
+        return true;
     }
 }
 
@@ -84,6 +88,7 @@ static bool ask_as(struct connection *c, const struct kdb_request *r, const stru
     struct kdb_request s = *r;
     struct err err;
     s.args = *dict;
+    s.stream.ref = PST_NULL_LONG;
     if (!streams_add(c, &s, &err))
         return false;
     held(c);

@@ -230,6 +230,7 @@ bool streams_add(struct connection *c, const struct kdb_request *r, struct err *
         free(x);
         return false;
     }
+    c->stream_ref = r->stream.ref;
     if (r->stream.policy != KDB_POLICY_DEFAULT)
         c->policy = r->stream.policy - 1;
     struct stream_member **b = &s->token[x->token % BUCKETS_OF];
@@ -394,16 +395,27 @@ static void reply(struct connection *c, struct message *m)
     }
 }
 
-static void notice(struct connection *c, uint64_t face, const char *kind, const char *text)
+/* ref: null, or a fifth item. */
+static void notice(struct connection *c, uint64_t face, const char *kind, const char *text,
+                   int64_t ref)
 {
     struct kdb_out o = {0};
     size_t begun = kdb_frame_begin(&o, KDB_ASYNC);
-    kdb_out_list(&o, 4);
+    kdb_out_list(&o, ref == PST_NULL_LONG ? 4 : 5);
     kdb_out_symbol(&o, ".sa.notice", 10);
     kdb_out_long(&o, face ? (int64_t)face : PST_NULL_LONG);
     kdb_out_symbol(&o, kind, strlen(kind));
     kdb_out_chars(&o, text, strlen(text));
+    if (ref != PST_NULL_LONG)
+        kdb_out_long(&o, ref);
     dispatch_send(c, &o, kdb_frame_end(&o, begun));
+}
+
+void streams_refused(struct connection *c, int64_t ref, const char *text)
+{
+    dispatch_refuse(c, "%s", text);
+    if (!dispatch_is_sync(c) && !c->dead)
+        notice(c, 0, "refused", text, ref);
 }
 
 static struct connection *waiting(struct publisher *p, struct stream_event *e)
@@ -437,6 +449,8 @@ static void opened(struct publisher *p, struct stream_event *e)
     entry.text = text;
     access_log(p->server->access, &entry);
     reply(c, e->message);
+    if (!dispatch_is_sync(c) && !c->dead && c->stream_ref != PST_NULL_LONG)
+        notice(c, e->face, "subscribed", x->name, c->stream_ref);
     if (!c->dead && (old = of_face(c, e->face))) { /* twice on one connection: it has it already */
         leave(c, x);
         streams_again(c, (int64_t)e->face);
@@ -456,9 +470,7 @@ static void refused(struct publisher *p, struct stream_event *e)
     if (c) {
         if (!strncmp(text, "access:", 7))
             dispatch_deny(c, "stream", x ? x->name : "");
-        dispatch_refuse(c, "%s", text);
-        if (!dispatch_is_sync(c))
-            notice(c, 0, "refused", text);
+        streams_refused(c, c->stream_ref, text);
     }
     if (x)
         take_out(x->c, x);
@@ -499,7 +511,8 @@ static void stated(struct publisher *p, struct stream_event *e)
         bool asked = c->stream_token == x->token && c->answer;
         if (x->resync)
             notice(c, x->face, "resync",
-                   "it was too slow: what waited was thrown away, the state follows");
+                   "it was too slow: what waited was thrown away, the state follows",
+                   PST_NULL_LONG);
         x->resync = false;
         x->state = MEMBER_LIVE;
         if (asked && dispatch_is_sync(c)) {

@@ -54,6 +54,9 @@ int streams_take(struct publisher *p);
 /* Asks for one. False: err; nothing comes. True: OPENED or REFUSED comes, for c->stream_token. */
 struct kdb_request;
 bool streams_add(struct connection *c, const struct kdb_request *r, struct err *err);
+/* The answer of one that is refused: an error, or for who does not wait a notice. ref: its number
+ * for the client, or null. */
+void streams_refused(struct connection *c, int64_t ref, const char *text);
 /* LIST or SHOW: the reply comes, for c->stream_token. */
 bool streams_ask(struct connection *c, enum stream_ask_kind kind, struct err *err);
 /* face PST_NULL_LONG: all. False: there is none. */

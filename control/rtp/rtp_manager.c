@@ -144,6 +144,40 @@ struct rtp_stream *stream_of(struct rtp_manager *m, uint64_t wire_id)
     return s;
 }
 
+/* ---- who began how many ---- */
+
+static struct beginner **beginner(struct rtp_manager *m, const struct user *u)
+{
+    struct beginner **b = &m->beginners;
+    while (*b && strcmp((*b)->name, u->name) != 0)
+        b = &(*b)->next;
+    return b;
+}
+
+static bool begins(struct rtp_manager *m, struct rtp_stream *s, const struct user *u)
+{
+    if (!u->streams)
+        return true;
+    struct beginner **b = beginner(m, u);
+    if (!*b && !(*b = calloc(1, sizeof **b)))
+        return false;
+    snprintf((*b)->name, sizeof(*b)->name, "%s", u->name);
+    (*b)->streams++;
+    s->by = *b;
+    return true;
+}
+
+static void begun_ends(struct rtp_manager *m, struct rtp_stream *s)
+{
+    if (!s->by || --s->by->streams)
+        return;
+    struct beginner **b = &m->beginners;
+    while (*b != s->by)
+        b = &(*b)->next;
+    *b = s->by->next;
+    free(s->by);
+}
+
 static void stream_free(struct rtp_stream *s)
 {
     stream_drop_state(s);
@@ -160,7 +194,8 @@ static void stream_free(struct rtp_stream *s)
 
 static struct rtp_stream *stream_new(struct rtp_manager *m, unsigned g, const char *name,
                                      const char *user, struct kdb_out *params, uint32_t hash,
-                                     const json_t *analytic, const char *tables)
+                                     const json_t *analytic, const char *tables,
+                                     const struct user *by)
 {
     struct group *grp = &m->group[g];
     struct rtp_stream *s = calloc(1, sizeof *s);
@@ -169,7 +204,7 @@ static struct rtp_stream *stream_new(struct rtp_manager *m, unsigned g, const ch
     s->n = grp->mode == RTP_BROADCAST ? grp->processes : 1;
     s->instance = calloc(s->n, sizeof *s->instance);
     s->tables = tables ? strdup(tables) : NULL;
-    if (!s->instance || (tables && !s->tables)) {
+    if (!s->instance || (tables && !s->tables) || !begins(m, s, by)) {
         stream_free(s);
         return NULL;
     }
@@ -225,6 +260,7 @@ void stream_end(struct rtp_manager *m, struct rtp_stream *s)
     m->streams--;
     m->params_bytes -= s->nparams;
     unsigned g = s->g;
+    begun_ends(m, s);
     stream_free(s);
     manager_want(m, g);
 }
@@ -399,6 +435,7 @@ static void open_in(struct rtp_manager *m, unsigned g, const json_t *analytic, s
     struct err err = {0};
     struct kdb_object given;
     struct rtp_group_facts facts;
+    struct beginner **by;
     char why[400], *tables = NULL;
     const char *user = json_is_true(json_object_get(analytic, "per_user")) ? a->user->name : "";
     if (a->len)
@@ -429,11 +466,18 @@ static void open_in(struct rtp_manager *m, unsigned g, const json_t *analytic, s
     else if (m->members >= RTP_CLIENTS_MAX || (!s && m->streams >= RTP_STREAMS_MAX))
         snprintf(why, sizeof why, "limit: %u streams and %u clients of them are the most",
                  RTP_STREAMS_MAX, RTP_CLIENTS_MAX);
+    else if (!s && a->user->streams && *(by = beginner(m, a->user)) &&
+             (*by)->streams >= a->user->streams)
+        snprintf(why, sizeof why,
+                 "limit: %u computations run that the user %s began, the most that it may (streams "
+                 "in the users file); join one that runs, or leave one",
+                 (*by)->streams, a->user->name);
     else if (!s && m->params_bytes + params.len > RTP_PARAMS_ALL)
         snprintf(why, sizeof why, "limit: the parameters of all streams hold %u MiB",
                  RTP_PARAMS_ALL >> 20);
     bool fresh = !s;
-    if (!*why && !s && !(s = stream_new(m, g, a->name, user, &params, hash, analytic, tables)))
+    if (!*why && !s &&
+        !(s = stream_new(m, g, a->name, user, &params, hash, analytic, tables, a->user)))
         snprintf(why, sizeof why, "wsfull");
     if (*why) {
         manager_refuse(m, a->thread, a->token, why);

@@ -20,6 +20,13 @@
 
 enum instance_state { INSTANCE_NONE, INSTANCE_ASKED, INSTANCE_LIVE };
 
+/* A user who began streams that run. */
+struct beginner {
+    struct beginner *next;
+    uint32_t streams;
+    char name[USER_NAME_MAX + 1];
+};
+
 struct rtp_stream;
 struct instance {
     struct rtp_stream *s;
@@ -62,6 +69,7 @@ struct rtp_stream {
     uint32_t seq, hash;
     unsigned g;
     char name[RTP_NAME_MAX + 1], user[64];
+    struct beginner *by; /* NULL: who has no limit */
     uint8_t *params;
     uint32_t nparams;
     char *tables;          /* stream_event.text */
@@ -122,6 +130,7 @@ struct rtp_manager {
     struct pending *pending, **pending_last;
     struct rtp_stream *by_number[STREAM_BUCKETS], *by_key[STREAM_BUCKETS];
     struct member *member[MEMBER_BUCKETS];
+    struct beginner *beginners;
     uint32_t streams, members, unopened, retrying;
     uint64_t params_bytes;
     uint64_t next_number, next_face;

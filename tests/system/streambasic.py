@@ -318,7 +318,18 @@ def forms():
     assert c(".sa.unsub[]") is None and len(c(".sa.streams[]")["id"]) == 0
     while c.recv(0.2): pass
     c.send(".sa.sub", Sym("lastt"), params())  # nobody waits for an answer
-    assert c.recv(2)[2] == "refused"
+    m = c.recv(2)
+    assert m[2] == "refused" and len(m) == 4, m
+    c.send(".sa.sub", Sym("lastt"), params(), options(ref=7)) # unless it gave the request a number
+    m = c.recv(2)
+    assert m[2] == "refused" and "perhaps last" in m[3] and m[4] == 7, m
+    c.send(".sa.sub", Sym("last"), params(), options(ref=8))
+    m = c.recv(2)
+    assert m[2] == "subscribed" and m[3] == "last" and m[4] == 8, m
+    state = c.recv(2)
+    assert state[0] == ".sa.snap" and state[1] == m[1], state
+    assert c(".sa.unsub[]") is None
+    while c.recv(0.1): pass
     c.send(Sym(".sa.sub"), Sym("last"), params())
     m = c.recv(2)
     assert m[0] == ".sa.snap", m

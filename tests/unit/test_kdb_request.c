@@ -129,6 +129,8 @@ static const char *show(void)
         put("%s%s%s%.*s", modes[r.stream.mode], policies[r.stream.policy],
             r.stream.texts ? " texts" : "", (int)r.stream.group.len,
             r.stream.group.text ? r.stream.group.text : "");
+        if (r.stream.ref != PST_NULL_LONG)
+            put(" ref=%lld", (long long)r.stream.ref);
         break;
     }
     case KDB_CALL_SA_UNSUB:
@@ -495,6 +497,7 @@ static void streams(void **state)
          "sa-sub last table=symbol:1 syms=symbol:2 fullagg");
     text(".sa.sub[`cpu;(enlist `syms)!enlist `a`b;(enlist `policy)!enlist `resync]",
          "sa-sub cpu syms=symbol:2 resync");
+    text(".sa.sub[`cpu;()!();(enlist `ref)!enlist 7]", "sa-sub cpu ref=7");
     text(".sa.sub[`cpu]", "sa-sub cpu");
     text(".sa.sub[`cpu;()!();::]", "sa-sub cpu");
     text(".sa.sub[`ohlc;`a`b`c!(1;2.5;\"x y\")]", "sa-sub ohlc a=long:1 b=float:1 c=char:3");
@@ -514,8 +517,8 @@ static void streams(void **state)
          "unknown type: send the parameters in a list: (\".sa.sub\"; `name; "
          "`key1`key2!(value1; value2)), as many values as keys");
     text(".sa.sub[`last;()!();(enlist `mod)!enlist `full]",
-         "unknown domain: .sa.sub has no option mod, perhaps mode; it has mode, group, policy and "
-         "texts");
+         "unknown domain: .sa.sub has no option mod, perhaps mode; it has mode, group, policy, "
+         "texts and ref");
     text(".sa.unsub[`a]",
          "unknown type: send .sa.unsub[id], id from .sa.sub's answer; of all: .sa.unsub[]");
     text(".u.nosuch[]", "unknown nyi: no function or named query .u.nosuch; q is not evaluated "

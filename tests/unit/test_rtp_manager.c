@@ -1005,6 +1005,40 @@ static void rights(void **state)
     assert_true(strstr(client[j].text, "whole state") != NULL);
 }
 
+/* A user may begin so many, and no more; joining what runs counts for nobody. */
+static void limit_of_user(void **state)
+{
+    (void)state;
+    static struct user few = {.name = "few", .streams = 2};
+    few.tables.all = few.calls.all = true;
+    world_up();
+    unsigned other = opens_as(&all_user, "mine", "quote", 0), a = opens_as(&few, "count", NULL, 0),
+             b = opens_as(&few, "mine", "trade", 0), c = opens_as(&few, "mine", "other", 0),
+             d = opens_as(&few, "count", NULL, 0), e = opens_as(&all_user, "count", NULL, 0),
+             f = opens_as(&all_user, "mine", "more", 0);
+    settle();
+    assert_int_equal(client[c].state, REFUSED);
+    assert_non_null(strstr(client[c].text, "limit: 2 computations run that the user few began"));
+    const unsigned live[] = {other, a, b, d, e, f};
+    for (unsigned i = 0; i < PST_COUNT(live); i++)
+        assert_int_equal(client[live[i]].state, LIVE);
+    asks(b, STREAM_CLOSE); /* with its last client it is over */
+    settle();
+    unsigned again = opens_as(&few, "mine", "other", 0);
+    settle();
+    assert_int_equal(client[again].state, LIVE);
+    asks(a, STREAM_CLOSE); /* others have it: it runs, and counts */
+    asks(d, STREAM_CLOSE);
+    settle();
+    unsigned more = opens_as(&few, "mine", "trade", 0);
+    settle();
+    assert_int_equal(client[more].state, REFUSED);
+    asks(e, STREAM_CLOSE);
+    asks(again, STREAM_CLOSE);
+    settle();
+    assert_int_equal(w.m->beginners == NULL, 1);
+}
+
 static void on_demand(void **state)
 {
     (void)state;
@@ -1212,6 +1246,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(deaths, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(rights, setup, teardown),
+        cmocka_unit_test_setup_teardown(limit_of_user, setup, teardown),
         cmocka_unit_test_setup_teardown(on_demand, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile, setup, teardown),
         cmocka_unit_test_setup_teardown(thread_behind, setup, teardown),

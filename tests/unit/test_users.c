@@ -267,6 +267,7 @@ static void test_rules(void **state)
                "    policy: skip\n"
                "    durable_only: true\n"
                "    partial: true\n"
+               "    streams: 5\n"
                "    sql: false\n"
                "    groups: desk\n"
                "    networks: 127.0.0.1\n"
@@ -292,9 +293,10 @@ static void test_rules(void **state)
                 user_may_publish(b, "orders"));
     assert_int_equal(b->publish.count, 3);
     assert_true(b->rows == 10 && b->bytes == 1 << 20 && b->timeout == 1000000000);
-    assert_true(b->policy == USER_SKIP && b->durable_only && b->partial && !b->sql);
+    assert_true(b->policy == USER_SKIP && b->durable_only && b->partial && !b->sql &&
+                b->streams == 5);
     assert_false(user_may_read(c, "trade") || user_may_publish(c, "trade"));
-    assert_true(user_may_call(c, "vwap") && c->sql && !c->partial &&
+    assert_true(user_may_call(c, "vwap") && c->sql && !c->partial && c->streams == USER_STREAMS &&
                 c->policy == USER_POLICY_UNSET);
     assert_true(user_may_come(c, &far) && c->rows == 0 && c->timeout == 0);
     size_t l1, c1, l2, c2;
