@@ -82,7 +82,7 @@ static bool level_of(struct cmd_request *req, const char *level, struct err *err
                : !strcmp(level, "written")         ? ACK_WRITTEN
                                                    : ACK_SUBMITTED;
     return !level || req->ack != ACK_SUBMITTED || !strcmp(level, "submitted") ||
-           err_set(err, -EINVAL, "level '%.20s' is none of submitted, written, durable", level);
+           err_set(err, -EINVAL, "level '%.20s' is not submitted, written or durable", level);
 }
 
 /* The texts of a block in control's own numbering. False: some was refused. */

@@ -89,7 +89,7 @@ static json_t *publish(struct cmd_request *req, struct err *err)
                : !strcmp(level, "written")         ? ACK_WRITTEN
                                                    : ACK_SUBMITTED;
     if (level && req->ack == ACK_SUBMITTED && strcmp(level, "submitted")) {
-        err_set(err, -EINVAL, "level '%.20s' is none of submitted, written, durable", level);
+        err_set(err, -EINVAL, "level '%.20s' is not submitted, written or durable", level);
         return NULL;
     }
     struct csv c;

@@ -138,7 +138,7 @@ json_t *loading_respond(struct loading *l, json_t *ask, struct err *err)
     if (!strcmp(verb, "snapshot")) /* its columns are known in any case */
         return snapshot(l);
     if (!l->loader) {
-        err_set(err, -ENODEV, "the loader does not run: %.300s", l->stopped);
+        err_set(err, -ENODEV, "the loader is not running: %.300s", l->stopped);
         return NULL;
     }
     if (!strcmp(verb, "status"))

@@ -52,7 +52,7 @@ bool query_answer_read(struct query_answer *a, json_t *request, struct err *err)
             a->kind = (enum query_answer_kind)k;
     if ((kind && !a->kind) || !texts(a->may_read) || !texts(a->may_call) || !texts(tables) ||
         !texts(json_object_get(request, "syms")) || json_array_size(tables) > PST_COUNT(a->table))
-        return err_set(err, -EPROTO, "a request that is none");
+        return err_set(err, -EPROTO, "a request without sense");
     if (a->kind == QUERY_ANSWER_SQL || a->kind == QUERY_ANSWER_CALL) {
         a->table[0] = "";
         a->n = 1;

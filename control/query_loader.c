@@ -94,7 +94,7 @@ static bool read_table(struct query_loader_table *t, json_t *o, int32_t date, st
         const char *column = json_string_value(json_array_get(x, 0));
         uint8_t type = type_of(json_string_value(json_array_get(x, 1)));
         if (!column || !type || i >= PST_COUNT(t->col))
-            return err_set(err, -EPROTO, "%s: a column that is none", t->name);
+            return err_set(err, -EPROTO, "%s: an unsound column", t->name);
         snprintf(t->names[i], sizeof t->names[0], "%s", column);
         for (char *p = t->names[i]; *p; p++) /* as SQL has names that are not quoted */
             *p = (char)tolower((unsigned char)*p);

@@ -261,7 +261,7 @@ static void take_cut(const struct wire_message *m)
         if (c)
             memcpy(c, m->body, m->head.length);
         if (!c || !cut_ok(c, m->head.length))
-            give_up("a cut that is none");
+            give_up("an unsound cut");
     }
     pthread_mutex_lock(&shared.lock);
     if (shared.busy && m->head.id == shared.id) {

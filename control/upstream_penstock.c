@@ -345,7 +345,7 @@ static bool schema(struct upstream *u, const struct kdb_object *o, struct err *e
     struct schema s;
     const char *json = kdb_object_text(o, &len);
     if (!json || !schema_from_json(&s, json, len, err))
-        return err_set(err, -EBADMSG, "a schema of it is none");
+        return err_set(err, -EBADMSG, "one of its schemas is unsound");
     return schema_set_add(u->dict.schemas, &s, err);
 }
 

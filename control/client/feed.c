@@ -429,7 +429,7 @@ int pst_subscribe(pst_client *c, const struct pst_subscription *given, int timeo
         return client_fail(c, -EINVAL, "size is not set: begin with PST_SUBSCRIPTION_INIT");
     memcpy(&s, given, given->size < sizeof s ? given->size : sizeof s);
     if (s.from > PST_FROM_POSITION || s.policy > PST_POLICY_SKIP || s.via > PST_VIA_NETWORK)
-        return client_fail(c, -EINVAL, "via, from or policy is none of its values");
+        return client_fail(c, -EINVAL, "via, from or policy has a value that it does not take");
     if (s.via == PST_VIA_SHARED && !shareable(c, &s))
         return client_fail(
             c, -EINVAL,

@@ -476,7 +476,8 @@ int pst_stream_open(pst_client *c, const struct pst_stream_options *given, pst_s
         return client_fail(c, -EINVAL, "size is not set: begin with PST_STREAM_OPTIONS_INIT");
     memcpy(&o, given, given->size < sizeof o ? given->size : sizeof o);
     if (!o.name || !*o.name || o.policy > PST_POLICY_SKIP)
-        return client_fail(c, -EINVAL, "name is missing, or policy is none of its values");
+        return client_fail(c, -EINVAL,
+                           "name is missing, or policy has a value that it does not take");
     for (unsigned i = 0; i < o.nparams; i++)
         if (!o.params[i] || !strchr(o.params[i], '='))
             return client_fail(c, -EINVAL, "a parameter is written key=value, not %s",

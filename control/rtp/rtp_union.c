@@ -73,7 +73,8 @@ bool rtp_result_fits(const void *body, size_t n, const json_t *columns, const js
         int16_t stands = type == PST_STRING ? KDB_LIST : type;
         if (!d || !same_name(&c, i, json_string_value(json_array_get(d, 0))) ||
             c.at[i].type != stands)
-            return err_set(err, -EPROTO, "a result whose column %u is none of the declared", i + 1);
+            return err_set(err, -EPROTO, "a result whose column %u is not among those declared",
+                           i + 1);
     }
     return true;
 }

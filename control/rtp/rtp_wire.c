@@ -221,7 +221,7 @@ static bool key_ok(const json_t *key, const json_t *columns, struct err *err)
             json_array_foreach(columns, k, c) there |= json_equal(name, json_array_get(c, 0));
             ok = ok && there && json_is_string(name) && rtp_name_ok(json_string_value(name));
         }
-    return ok || bad(err, "key is none of its columns");
+    return ok || bad(err, "key is not one of its columns");
 }
 
 static bool names_ok(const json_t *list, size_t most)
@@ -297,7 +297,7 @@ static bool each(const json_t *root, const char *key, bool (*ok)(const json_t *,
     size_t i;
     const json_t *o, *list = json_object_get(root, key);
     if (!json_is_array(list) || json_array_size(list) > RTP_ANALYTICS_MAX)
-        return bad(err, "list of what it brings is none, or too long");
+        return bad(err, "list of what it brings is not a list, or too long");
     bool good = true;
     json_t *seen = json_object();
     json_array_foreach(list, i, o)

@@ -33,5 +33,5 @@ bool rtp_result_check(const void *body, size_t n, uint32_t rows, struct err *err
     if (!kdb_table_each(&t, column_ok, NULL))
         return err_set(err, -EPROTO, "a result with a column that is no vector of a sound name");
     return t.rows == rows ||
-           err_set(err, -EPROTO, "a result of %u rows that says %u", t.rows, rows);
+           err_set(err, -EPROTO, "a result of %u rows that says it has %u", t.rows, rows);
 }

@@ -150,8 +150,7 @@ static bool one_row(struct load_records *r, const struct record *row,
     for (unsigned tries = 0;; tries++) {
         uint32_t heap = b->heap_bytes;
         if (!put_row(r, t, row, packet, seq, &full))
-            return err_set(err, -EPROTO, "%s: a decoder wrote a row that is none: a bug",
-                           r->c.path);
+            return err_set(err, -EPROTO, "%s: a decoder wrote an unsound row: a bug", r->c.path);
         if (!full)
             break;
         b->heap_bytes = heap;

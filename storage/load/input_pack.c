@@ -48,9 +48,9 @@ static const char *gzip_reason(int rc)
 {
     switch (rc) {
     case ISAL_INVALID_BLOCK:
-        return "a deflate block that is none";
+        return "an invalid deflate block";
     case ISAL_INVALID_SYMBOL:
-        return "a deflate symbol that is none";
+        return "an invalid deflate code";
     case ISAL_INVALID_LOOKBACK:
         return "a reference before the beginning";
     case ISAL_INVALID_WRAPPER:

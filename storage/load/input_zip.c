@@ -198,7 +198,7 @@ static int64_t zip_end(struct load_unpack *u, struct load_raw *raw, struct err *
 {
     if (u->left || u->plain != u->entry.plain || u->crc != u->entry.crc) {
         raw_damaged(raw, err,
-                    "what was unpacked has not the CRC or the size that the archive says");
+                    "what was unpacked does not have the CRC or the size that the archive says");
         return -1;
     }
     u->ended = true;

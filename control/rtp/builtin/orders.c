@@ -106,8 +106,9 @@ static __attribute__((noinline)) const struct source *source_make(struct pst_rtp
                 s->match.there && s->side.there &&
                 (s->is_order ? s->newref.there && s->printable.there : s->cross.there);
     if (!s->usable)
-        pst_rtp_host->log(r, "orders: table %s has other columns than a feed's; its rows are left",
-                          t->name);
+        pst_rtp_host->log(
+            r, "orders: table %s has other columns than a feed's; its rows are passed over",
+            t->name);
     return s;
 }
 static inline const struct source *source_of(struct pst_rtp *r, const struct pst_table *t)

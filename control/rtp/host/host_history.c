@@ -33,7 +33,7 @@ static int cut_ask(struct host *h, struct err *err)
     host_wait(h, cut_came);
     if (!h->cut) {
         err_set(err, -EAGAIN, "%s",
-                *h->cut_refused ? h->cut_refused : "the rows in memory are not to be had");
+                *h->cut_refused ? h->cut_refused : "the rows in memory are not available");
         return -1;
     }
     if (h->cut->flags & CUT_REBUILDING) {
@@ -53,7 +53,7 @@ bool host_cut_take(struct host *h, struct err *err)
                        "(history=0)");
     if (!h->have_rdb)
         return err_set(err, -ENOTSUP,
-                       "the rows in memory are not to be had (the kernel could not seal them: set "
+                       "the rows in memory are not available (the kernel could not seal them: set "
                        "hugepages: off)");
     host_emit_flush(h, false);
     int64_t end = clock_monotonic() + BEHIND_NS;

@@ -31,7 +31,7 @@ void host_schemas(struct host *h, const json_t *list)
         struct err err = {0};
         if (!json_is_string(v) ||
             !schema_from_json(&s, json_string_value(v), json_string_length(v), &err))
-            host_die(h, "a schema that is none: %s", err.text);
+            host_die(h, "an unsound schema: %s", err.text);
         host_table_teach(h, &s);
     }
     host_tables_learn(h);
@@ -151,7 +151,7 @@ static void take_cut(struct host *h, const struct wire_message *m)
     if (h->cut)
         memcpy(h->cut, m->body, m->head.length);
     if (!h->cut || !cut_ok(h->cut, m->head.length))
-        host_die(h, "a cut that is none");
+        host_die(h, "an unsound cut");
 }
 
 static void stop(struct host *h)

@@ -375,7 +375,7 @@ bool host_plugin_unload(struct host *h, const char *name, struct err *err)
                        r->subs == 1 ? "" : "s");
     for (unsigned k = 0; k < h->nprocessors; k++)
         if (h->processor[k].plugin == r && h->processor[k].chosen)
-            return err_set(err, -EBUSY, "plugin %s has the processor %s, which runs", r->name,
+            return err_set(err, -EBUSY, "plugin %s has the processor %s, which is running", r->name,
                            h->processor[k].p->name);
     host_flush_plugins(h, r);
     h->nplugins--;
@@ -439,7 +439,7 @@ bool host_processors_begin(struct host *h, struct err *err)
         host_enter(h, p->plugin, HOST_IN_BEGIN, p->p->name);
         int code = p->p->begin(p->plugin, p->p->data);
         if (!host_leave(h, p->plugin) || code)
-            return err_set(err, -EIO, "processor %s does not begin: %s", p->p->name,
+            return err_set(err, -EIO, "processor %s does not start: %s", p->p->name,
                            p->plugin->err.code ? p->plugin->err.text : "it says no reason");
     }
     return true;

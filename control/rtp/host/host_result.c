@@ -36,7 +36,7 @@ static bool key_of(struct pst_result *t, const char *key, struct err *err)
         while (n && i < t->ncolumns && (strncmp(t->column[i].name, key, n) || t->column[i].name[n]))
             i++;
         if (n && (i == t->ncolumns || t->nkeys == PST_KEYS_MAX))
-            return err_set(err, -EINVAL, "the key %.*s is none of its columns", (int)n, key);
+            return err_set(err, -EINVAL, "the key %.*s is not one of its columns", (int)n, key);
         for (uint32_t k = 0; n && k < t->nkeys; k++)
             if (t->key[k] == i)
                 return err_set(err, -EINVAL, "the key names %.*s twice", (int)n, key);
