@@ -429,6 +429,37 @@ for i in range(1200): print('2026.11.05D12:00:00,X%d,1,1,N,' % i)" >"$work/many.
     is "rows of others" "$(sql "select count(*) from trade where date = '2026-11-06'")" 310
     stop || die "the daemon's exit code"
     ;;
+many) # thousands of files of a row each are one batch like any other: whole, exact, tidied up. 10,000 with PST_ALL=1
+    n=${PST_ALL:+10000}; n=${n:-1000}
+    configure "  workers: 2
+  finished: move
+  finished_directory: $work/done
+  batches:
+    tiny: {match: \"t_{i}of{M}.csv\"}
+  files:
+$CSV"
+    start
+    files tiny "$work/tiny" "$n"
+    find "$work/tiny" -name 't_*' -exec mv -t "$IN" {} +
+    end=$((SECONDS + 100)) saw=0
+    while [ $SECONDS -le $end ]; do
+        got=$(sql 'select count(*) from trade')
+        [ "$got" = "$n" ] && break
+        [ "$got" = 0 ] || die "$got rows of $n are seen"
+        saw=$((saw + 1))
+        sleep 0.1
+    done
+    is "rows" "$got" "$n"
+    [ $saw -ge 1 ] || die "nobody asked before it was in"
+    is "rows and their sums by date" "$(sql 'select date, count(*), sum(size) from trade group by date order by date' | tr '\n' ' ')" \
+        "$(seq "$n" | awk '{d = 2 + $1 % 3; c[d]++; s[d] += $1} END {for (d = 2; d < 5; d++) printf "2026.11.%02d,%d,%d ", d, c[d], s[d]}')"
+    until_is "the batch" "complete,$n,1" sql "select status, files, commit from pst_batches"
+    until_is "files that were moved" "$n" sh -c "find '$work/done' -name '*.csv' | wc -l"
+    until_is "what is left of them" 0 sh -c "find '$IN' -mindepth 2 | wc -l"
+    until_is "files that are still listed" 0 sql 'select count(*) from pst_files'
+    verified
+    stop || die "the daemon's exit code"
+    ;;
 generate) # a database to try things on: the defaults, other numbers, more dates beside them; by the loader's own tasks
     cd "$work" || die cd
     day() { date -u -d "-$1 day" +%Y.%m.%d; }

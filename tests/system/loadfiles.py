@@ -3,6 +3,7 @@
 """loadfiles.py: files for the loader, and what must come of them.
 
   loadfiles.py rows FILE DATE N [SEED]       a CSV file of N trades of that date
+  loadfiles.py tiny DIR N                    N files of a row, over three dates, parts of one batch
   loadfiles.py paper DIR DATE N1 N2 N3       the white paper's batch: three parts of N x 10 rows, rows that are there
                                              before, and all of it as one sorted file
   loadfiles.py watch PENSTOCK WORK OLD NEW   asks for the rows again and again until WORK/enough is there: each answer
@@ -41,6 +42,13 @@ def write(path, rows):
 def rows(path, day, n, seed=1):
     r = random.Random(int(seed))
     write(path, [row(r, day) for _ in range(int(n))])
+
+
+def tiny(out, n):
+    os.makedirs(out)
+    for i in range(1, int(n) + 1):
+        with open("%s/t_%dof%s.csv" % (out, i, n), "w") as f:
+            f.write(HEADER + "%s,S%d,%d,%d,N,\n" % (stamp("2026.11.0%d" % (2 + i % 3), 15 * 3600 * 10**9 + i), i % 50, i, i))
 
 
 def paper(out, day, *sizes):
@@ -82,4 +90,4 @@ def watch(penstock, work, old, new):
 
 
 if __name__ == "__main__":
-    {"rows": rows, "paper": paper, "watch": watch}[sys.argv[1]](*sys.argv[2:])
+    {"rows": rows, "tiny": tiny, "paper": paper, "watch": watch}[sys.argv[1]](*sys.argv[2:])
