@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * buffer.h - buffering events as operators see them (BUF-01…13): control's half of
+ * buffer.h - buffering events as operators see them: control's half of
  * dataplane/divert.h.
  *
  *   start    checks (enabled, id new today, one at a time), loads the buffer function, prepares its
@@ -10,7 +10,7 @@
  *            (buffer_end, status abandoned, with the reason); files of ended events that a crash
  *            left with their live names are renamed
  *
- * An event's id is new on its trading date (GAP-04). What files there are of it is known from the
+ * An event's id is new on its trading date. What files there are of it is known from the
  * directories at the start and from the log's news afterwards: nothing here reads a disk while the
  * daemon runs, but buffer_replayed, which renames.
  *

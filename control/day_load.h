@@ -21,7 +21,7 @@
 struct day;
 
 enum day_load_kind {
-    DAY_LOAD_SYM = 1, /* ING-53, 54: `sym` backed up, then extended up to `ids` in one append */
+    DAY_LOAD_SYM = 1, /* `sym` backed up, then extended up to `ids` in one append */
     DAY_LOAD_MOVE,    /* publish.h; with move.discard: the merge directories go */
     DAY_LOAD_SWEEP,   /* once after a start: merge directories of batches that nobody claims go */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The built-in buffer function `late`: rows whose time is older than a cutoff (BUF-04, TP-30).
+ * The built-in buffer function `late`: rows whose time is older than a cutoff.
  *
  *   cutoff   an instant; or age: so long before the event was started (90s, 30m, 2h, 1d)
  *   tables   only these, by name; separated by , or |. Unset: all

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * interval.h - when the intervals of the interval stream begin and end (intraday_freq, eoi_offset;
- * TP-13, GAP-01). Pure functions; any thread.
+ * interval.h - when the intervals of the interval stream begin and end (intraday_freq, eoi_offset).
+ * Pure functions; any thread.
  *
  * A trading date is divided by its own calendar. An interval begins where the date does, and
  * wherever the local clock reads midnight of the date + offset + a multiple of freq minutes; it

@@ -11,15 +11,15 @@
  *                                    <─  RUN     {"task":"read","args":{…}}   id = taskID
  *     BEAT   {"rows","bytes","total","mb"}   ─►  once a second while a task runs
  *                                    <─  STOP                                 ends the task soon
- *     DONE   {"success":true,"mb":n,"seconds":x,"result":{…}}, or "in_file":true instead of a
- * result that is too large: it is <dir>/result.json or
- * {"success":false,"mb":n,"seconds":x,"error":"…","code":n,"retryable":b}   ─► LOG    text ─►  at
- * most 10 a second; the receiver limits too
+ *     DONE   {"success":true,"mb":n,"seconds":x,"result":{…}}          ─►  "in_file":true instead
+ *                                              of a result that is too large: <dir>/result.json
+ *     DONE   {"success":false,"mb":n,"seconds":x,"error":"…","code":n,"retryable":b}  ─►
+ *     LOG    text                    ─►  at most 10 a second; the receiver limits too
  *
  * One task at a time; messages of a task that is over are ignored. THE WORKER IS HOSTILE to
  * penstockd: it runs foreign code and reads foreign files. load_beat_parse and load_done_parse
  * check every member; paths in a result are built by penstockd from its own names, never taken.
- * penstockd is trusted by the worker.
+ * penstockd is trusted by the worker. THREADS: as worker_wire.h.
  *
  * ATTACH: {"name": "w1", "memory": bytes (RLIMIT_DATA; 0 = none), "directories": [those below which
  * it may write], "plugins": [files], "log": true}.
@@ -75,7 +75,7 @@ static inline bool load_wire_send(int fd, enum load_wire_type type, uint64_t id,
 
 struct load_beat {
     uint64_t rows, bytes, total;
-    uint64_t heap; /* bytes; "mb" on the wire has one decimal (LDR-01, 02: MB are 1e6 bytes) */
+    uint64_t heap; /* bytes; "mb" on the wire has one decimal (MB are 1e6 bytes) */
 };
 struct load_done {
     bool success, retryable;

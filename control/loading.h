@@ -21,7 +21,7 @@
  * directories that we named. A worker's memory is limited twice: RLIMIT_DATA, which it sets from
  * ATTACH, and its RssAnon in /proc, looked at each half second: above worker_memory by a tenth it
  * is killed and the task tried again. The limits of control groups above us count as the memory
- * there is (load.memory). Each worker is used for one batch (ING-73). Ids of workers at the helper:
+ * there is (load.memory). Each worker is used for one batch. Ids of workers at the helper:
  * LOADING_IDS and up.
  *
  * INTERNING a batch: union of the files' symbols, those that the instance does not know counted

@@ -167,7 +167,7 @@ void loading_batch_close(struct loading *l);
 /* loading_ask.c */
 json_t *loading_respond(struct loading *l, json_t *ask, struct err *err);
 
-/* loading_memory.c: free bytes as ING-31's F, by key load.memory; 0: not known. */
+/* loading_memory.c: free bytes as plan.h's F, by key load.memory; 0: not known. */
 uint64_t loading_free_memory(int source);
 uint64_t loading_total_memory(void);
 bool loading_memory_limited(void); /* has any control group above us a limit? */

@@ -91,7 +91,7 @@ struct appender_open {
     int64_t from; /* the instant at which it began: rows of earlier times are late */
 };
 
-/* The interval that the journal stands in at the start (TP-13). */
+/* The interval that the journal stands in at the start. */
 struct appender_interval {
     bool on;         /* eoi marks are wanted */
     int64_t from;    /* the instant at which it began */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * divert.h - buffering events in the appender: while one is active, a pure mask
- * (penstock/functions.h, BUF-04) picks rows of each data frame before it is sealed, and those go,
+ * (penstock/functions.h) picks rows of each data frame before it is sealed, and those go,
  * in frames of the event's own stream, into the same journal: as durable as any, but no part of the
  * day until they are replayed (stream_is_buffer).
  *
@@ -28,7 +28,7 @@
  * SEVERAL EVENTS. Masks are asked in the order in which the events were started; the first that
  * takes a row gets it. Each sees all rows of the frame.
  *
- * LIMIT (GAP-03), in bytes of frames in one file. Before a frame would pass it:
+ * LIMIT, in bytes of frames in one file. Before a frame would pass it:
  *   spill   a buffer_start mark with status "spilled" and the number of the next file; the log
  *           turns to it there
  *   pass    a buffer_start mark with status "passthrough"; the event's rows are left alone from

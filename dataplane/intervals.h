@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * intervals.h - the appender's intervals (TP-13, GAP-01): when one ends, and its eoi mark. A part
+ * intervals.h - the appender's intervals: when one ends, and its eoi mark. A part
  * of appender.c, see there; the appender's thread.
  *
  * Control says where the journal stands at the start (appender_config.interval) and in the due list

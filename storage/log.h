@@ -48,7 +48,7 @@
  * EVENTS (core/event.h). A buffer_start mark opens the file of its event, whose frames may be of
  * any day; one with status spilled turns to the next file; buffer_end is the file's last frame.
  * When it and all others of the event are closed, END written and synced, they are renamed to
- * .complete and the directory is synced (GAP-05); what fails is tried again each retry_interval,
+ * .complete and the directory is synced; what fails is tried again each retry_interval,
  * and at the start.
  *
  * THREADS. log_create, log_destroy: control, while the thread does not run. log_work,

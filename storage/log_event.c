@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files of buffering events: which marks open and close them, and their names when the event is
- * over (GAP-05: END frame, sync, rename, sync of the directory).
+ * over (END frame, sync, rename, sync of the directory).
  */
 #include "core/event.h"
 #include "log_internal.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * penstock hdb generate: a historical database of option quotes to try things on (EX-01). Made by
+ * penstock hdb generate: a historical database of option quotes to try things on. Made by
  * the loader's own tasks - a file a date is read, indexed, merged and published - in this process,
  * without a daemon; what comes out is what `penstock load` makes of the same files. The same
  * arguments on the same day give the same rows.

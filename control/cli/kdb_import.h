@@ -80,6 +80,6 @@ bool kdb_import_schema(struct kdb_import *m, const struct schema *s, struct err 
 bool kdb_import_declare(struct kdb_import *m, struct err *err);
 bool kdb_import_learn(struct kdb_import *m, struct import_file *f, struct err *err);
 bool kdb_import_rows(struct kdb_import *m, struct import_file *f, struct err *err);
-/* The sound messages as a log of their own, byte for byte (LOG-13). */
+/* The sound messages as a log of their own, byte for byte. */
 bool kdb_import_repair(struct kdb_import *m, struct import_file *f, const char *to,
                        struct err *err);

@@ -51,7 +51,7 @@ static inline bool days_eod(const struct frame *f, char name[DAYS_NAME])
 }
 
 /*
- * An eoi mark: the end of an interval of the interval stream (TP-13, GAP-01).
+ * An eoi mark: the end of an interval of the interval stream.
  *   {"calendar":"default","day":"2026.11.23","from":STAMP,"to":STAMP,"next":"2026.11.23.0930"}
  * The interval [from, to) of trading date `day` has ended; `next` is the date and the minute that
  * the files of the one behind it carry in their names (the local time at which it starts). All

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bars.h - time bars over streams.h: which bar a row falls into, when a bar is closed, what becomes
- * of it at the end of the day. The analytic adds its statistic: its struct begins with struct
- * pst_bar, its topic with struct pst_bars.
+ * of it at the end of the day. Threads and ownership are those of streams.h. The analytic adds its
+ * statistic: its struct begins with struct pst_bar, its topic with struct pst_bars.
  *
  * A BAR is of one symbol and one trading date and holds the rows whose time lies in [start, start +
  * interval); starts are multiples of the interval since 2000-01-01 UTC. Interval 0: one bar for the

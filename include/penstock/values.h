@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * values.h - values, parameters, columns and rows that are kept, for plugins of
- * penstock/analytic.h: a header alone. Out of memory ends the process, as a crash does.
+ * penstock/analytic.h: a header alone. All of it is for the thread that makes the plugin's calls.
+ * Out of memory ends the process, as a crash does.
  */
 #ifndef PENSTOCK_VALUES_H
 #define PENSTOCK_VALUES_H

@@ -12,7 +12,7 @@
  * {batch} may stand several times; the pieces are joined with a space. Numbers take all digits that
  * stand there, * and {batch} as few characters as possible. Letters compare exactly.
  *
- * THE KEY OF A BATCH (ING-15…17), in its directory and under its rule:
+ * THE KEY OF A BATCH, in its directory and under its rule:
  *     count     the pieces of {batch}; without one, the name with its <i>of<M> replaced by
  *               `#of#`, so that parts differ in nothing else. A pattern without {i} and {M}: the
  *               last <digits>of<digits> of the name (`of` in any case).
@@ -22,7 +22,7 @@
  *               named like the suffix): all files of the rule.
  *     each      one batch of all files that are complete at the same time; each stands for itself
  *
- * MANIFESTS (ING-16), at most LOAD_MARKER_BYTES:
+ * MANIFESTS, at most LOAD_MARKER_BYTES:
  *     sha256sum, md5sum, sha1sum, sha512sum     `HEX  name` or `HEX *name`, one a line; # comments
  *     their --tag form                          `SHA256 (name) = HEX`
  *     JSON   {"files":[{"name":"a.csv","sha256":"HEX","size":123}, …]}: md5 sha1 sha256 sha512;

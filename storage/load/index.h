@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * index.h - the task `index`: the order of the rows of one (date, table) of a batch (ING-59…64).
+ * index.h - the task `index`: the order of the rows of one (date, table) of a batch.
  *
  *   existing partition ┐
  *   file 1, file 2, …  ┴─► order by symbol TEXT (null first), time (null first), arrival
@@ -15,7 +15,7 @@
  * belongs, so that publishing is a rename (publish.h; q and hdb.h never look into names that end in
  * `$`). What an earlier run left there is removed. `.d` is missing until the batch is published.
  *
- * PLACE (ING-62, 63, LDR-05): the permutation as its inverse: integer r says where row r goes, rows
+ * PLACE: the permutation as its inverse: integer r says where row r goes, rows
  * counted through the existing partition and then the files; all ones: nowhere (a keyed table's row
  * that a later one replaced). Width: 1 byte below 128 rows, 2 below 32,768, 4 below 2^31, else 8.
  * No header. Scattering by it reads and writes every cache line once where gathering by the grade
@@ -29,7 +29,7 @@
  * that does not fit is written in several passes); 16 to 32 more for rows that are sorted, at most
  * args.memory, or one symbol's, at a time; 9 to 17 in keyed tables.
  *
- * CONTENT HASH (GAP-15, ING-61): the existing partition's and the sums of the files' results, where
+ * CONTENT HASH: the existing partition's and the sums of the files' results, where
  * that is exact: no keys, no converted column, no mix of rows with and without receive times. Else
  * it is computed again from all columns here.
  *

@@ -83,7 +83,7 @@ uint64_t load_input_size(const struct load_input *in);     /* of the file */
 uint64_t load_input_consumed(const struct load_input *in); /* of its bytes; any thread */
 uint64_t load_input_produced(const struct load_input *in); /* decompressed; any thread */
 /* Of the file's own bytes, once the last piece was taken: with the size, what tells a file that is
- * delivered again from one that is corrected (GAP-16). Not a cryptographic one. */
+ * delivered again from one that is corrected. Not a cryptographic one. */
 struct hash128 load_input_hash(const struct load_input *in);
 /* The same of a file that nobody reads: CRC-32C and CRC-64 of each LOAD_PIECE of it, chained. */
 bool load_file_hash(const char *path, uint64_t *size, struct hash128 *hash, struct err *err);

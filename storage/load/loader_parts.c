@@ -82,7 +82,7 @@ static void check_merged(struct loader *l, struct lbatch *b, struct lpart *p)
     l->wake = true;
 }
 
-/* One merge task a column (ING-57b), as the index task lists them. */
+/* One merge task a column, as the index task lists them. */
 void part_indexed(struct loader *l, struct lbatch *b, struct lpart *p, json_t *index)
 {
     const json_t *columns = json_object_get(index, "columns"), *c;

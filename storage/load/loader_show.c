@@ -360,7 +360,7 @@ static void file_row(const struct loader *l, const struct sfile *s, struct out *
     row(o, v, PST_COUNT(v));
 }
 
-/* ING-12: the parts that a counted batch still expects, and what will be done with them. */
+/* The parts that a counted batch still expects, and what will be done with them. */
 static void expected_rows(const struct loader *l, const struct gather *g, struct out *o)
 {
     const struct sfile *one = g->first;

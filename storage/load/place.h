@@ -9,7 +9,7 @@
 #include "partition.h"
 
 struct load_place_file {
-    unsigned width; /* bytes an integer (LDR-05) */
+    unsigned width; /* bytes an integer */
     uint64_t rows, bytes;
     uint32_t crc;  /* CRC-32C, seed 0: checked in another boot, as the file is not synced */
     char boot[40]; /* of the kernel that was running */

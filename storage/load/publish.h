@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * publish.h - a batch becomes part of the database (ING-69…71, GAP-14): all its dates and tables
+ * publish.h - a batch becomes part of the database: all its dates and tables
  * under one epoch, or none of them.
  *
  *   <disk>/pst$/load/<batch>/<date>/<table>/   what index and merge made: synced columns, .pstmeta
@@ -13,10 +13,10 @@
  *              it is
  *   stale      a table that exists is not the one that was merged (load_base): nothing is done, the
  *              tables are named; index and merge them again
- *   else       epoch and time into each .pstmeta, `.d` (the last file of a table), a date that is
- * new gets the declared tables that the batch does not have, empty; all is synced; the intent is
- * written; then a new date is renamed into place, and in a date that exists each table is exchanged
- * (or renamed in, if it is new there); directories are synced
+ *   else       epoch and time into each .pstmeta, `.d` (the last file of a table); a date that is
+ *              new gets the declared tables that the batch does not have, empty; all is synced; the
+ *              intent is written; then a new date is renamed into place, and in a date that exists
+ *              each table is exchanged (or renamed in, if it is new there); directories are synced
  *
  * load_publish_finish does the renames that a crash or an error left undone. hdb_clean calls it, so
  * whoever takes the lock next - the daemon at its start, an end of day, a verb - finishes first. A
@@ -32,7 +32,7 @@
  * MARKER: .pstmeta's source {instance, "load", first, end}, commits counted from 1 in the order of
  * publication, joined into one range. They are no journal positions (hdb_meta.h).
  *
- * Owner: who holds the database's lock; all through struct io.
+ * THREADS: that of whoever holds the database's lock, which owns all of it; all through struct io.
  */
 #pragma once
 
@@ -70,7 +70,7 @@ struct load_moved {
 /* epoch: above all counted ones. schemas: the declared tables, for dates that are new. lockfile:
  * key hdb_lockfile, NULL = none: it is there before the intent and goes when the last name is as it
  * will be; where an error or a crash comes between it stays, for who calls hdb_clean to remove
- * behind it (ING-70). *published: the intent is written: the epoch is used, whatever the
+ * behind it. *published: the intent is written: the epoch is used, whatever the
  * verdict. */
 void load_publish(struct io *io, struct hdb *h, const struct load_move *m, uint64_t epoch,
                   const char *calendar, const struct schema *const *schemas, unsigned nschemas,

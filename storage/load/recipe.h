@@ -46,7 +46,7 @@
  *    "file_pattern":"{sym}_{date}.csv*"   * and ? as in a shell; {NAME} sets that column, {date}
  *                                         the date (and is one), {i} and {M} nothing (digits)
  *    "constants":{"ex":"N"}               columns that the file has not got
- *    "optional":["cond"]                  columns that may be missing: null (GAP-15). "*" = all but
+ *    "optional":["cond"]                  columns that may be missing: null. "*" = all but
  *                                         time and sym
  *    "rejects":0, "partial":false         bad rows that are put aside; beyond: the file fails, or
  *                                         (partial) goes on

@@ -10,14 +10,14 @@
  *
  * Column files hold load_width(type) bytes a row in the layout of a load_block: types.h's values;
  * PST_SYMBOL as uint32_t codes of `symbols`; PST_STRING as int64_t ends, cumulative, in
- * `<column>#` (the texts one after the other). There is no column `date` (ING-44).
+ * `<column>#` (the texts one after the other). There is no column `date`.
  *
- * WHY CODES, NOT TEXTS (ING-43 writes raw symbols so that no worker touches the enumeration).
+ * WHY CODES, NOT TEXTS. So no worker touches the enumeration.
  * Codes of the file's own dictionary keep that property: nothing is shared, `sym` is not opened.
  * But the index and merge tasks then translate a code once a distinct text and not once a row, the
- * files are a third as large, and the distinct symbols (ING-46) are there without a second pass.
+ * files are a third as large, and the distinct symbols are there without a second pass.
  *
- * RESULT (ING-47), also the task's answer:
+ * RESULT, also the task's answer:
  *   {"format":1, "file":"name", "bytes":n, "unpacked":n, "compression":"gzip", "hash":"32 hex",
  *    "modified":ns, "boot":"uuid", "recipe":"name",
  *    "rows":n, "rejected":n, "seconds":x, "reader":"text",

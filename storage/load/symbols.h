@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * symbols.h - the symbols of a batch: the union of its files' distinct texts (ING-46, 50), and the
+ * symbols.h - the symbols of a batch: the union of its files' distinct texts, and the
  * database's `sym` as index and merge tasks read it.
  *
  * UNION, in penstockd (thread `loader`). Each read task leaves <dir>/symbols (save.h: texts with
@@ -11,7 +11,7 @@
  *     load_symbols_file(&s, "<dir>/symbols", limit, &err)      each file; -E2BIG beyond the limit
  *     load_symbols_sort(&s, &err)                              by text, as bytes
  *     for (i = 0; i < s.count; i++) load_symbols_text(&s, i, &len) → the appender
- *     load_symbols_free(&s)                                    (ING-55)
+ *     load_symbols_free(&s)
  *
  * When the frames with the new ones are durable, day_load_sym (control/day_load.h) makes the
  * writedown thread back `sym` up and extend it in one synced append; then index tasks may run.

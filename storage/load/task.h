@@ -5,7 +5,7 @@
  * A task is idempotent: it may be run again after any crash, with the same arguments, and replaces
  * what an earlier run left. It writes below the directories of its arguments only.
  *
- *   refresh  {}                                      the worker is fresh: says its limits (ING-58)
+ *   refresh  {}                                      the worker is fresh: says its limits
  *   read     save.h: load_read_run
  *   index    index.h                                 merge   merge.h
  */

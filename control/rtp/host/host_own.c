@@ -20,7 +20,7 @@ static int set_debug(struct pst_rtp *r, const struct pst_map *map, struct pst_re
     return pst_rtp_host->add(r, out, &was);
 }
 
-/* Id -> parameters (SA-06), of all plugins of the process. */
+/* Id -> parameters, of all plugins of the process. */
 static int subscriptions(struct pst_rtp *r, const struct pst_map *map, struct pst_result *out,
                          void *data)
 {
