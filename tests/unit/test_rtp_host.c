@@ -371,6 +371,21 @@ static void test_functions(void **state)
     assert_int_equal(rk.beat.calls, 7);
 }
 
+/* A group whose library is not there does not begin. */
+static void test_missing_library(void **state)
+{
+    (void)state;
+    static const char attach[] =
+        "{\"group\":\"test\",\"segments\":[],\"log\":{\"directories\":[],\"prefix\":\"log\"},"
+        "\"plugins\":[],\"schemas\":[],\"libraries\":{\"mine\":\"/nowhere/x.so\"}}";
+    rk_tell(RTP_WIRE_ATTACH, 0, 0, attach, sizeof attach - 1);
+    rk_expect(0);
+    int status = rk_status();
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    if (!strstr(rk.log, "library") || !strstr(rk.log, "/nowhere/x.so"))
+        fail_msg("%s", rk.log);
+}
+
 static void test_debugging(void **state)
 {
     (void)state;
@@ -611,14 +626,23 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-        T(test_textbook),      T(test_refusals),
-        T(test_events),        T(test_snapshot_order),
-        T(test_wrong_results), T(test_crashes),
-        T(test_loop),          T(test_leak),
-        T(test_sandbox),       T(test_functions),
-        T(test_debugging),     T(test_plugins),
-        T(test_history),       T(test_timers_and_marks),
-        T(test_stripes),       T(test_buffer_functions),
+        T(test_textbook),
+        T(test_refusals),
+        T(test_events),
+        T(test_snapshot_order),
+        T(test_wrong_results),
+        T(test_crashes),
+        T(test_loop),
+        T(test_leak),
+        T(test_sandbox),
+        T(test_functions),
+        T(test_missing_library),
+        T(test_debugging),
+        T(test_plugins),
+        T(test_history),
+        T(test_timers_and_marks),
+        T(test_stripes),
+        T(test_buffer_functions),
         T(test_protocol)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -385,6 +385,8 @@ static void test_pre_and_post(void **state)
         assert_int_equal(got[i].note, i % 2);
         assert_int_equal(got[i].day, KIT_DAY);
     }
+    static const char *const posts[] = {"what", "s", "posts", NULL};
+    assert_int_equal(rk_call("test.try", posts), 90); /* it fails where it did not get both rows */
 }
 
 /* ---- failures ---- */

@@ -21,6 +21,7 @@ static struct pst_result *out, *other;
 
 /* ---- test.rows: each row of trade, as an event ---- */
 
+static int64_t posts; /* rows that test.pre's post got */
 static int64_t begin(struct pst_rtp *r, const struct pst_map *map, void *data)
 {
     const struct pst_list *l = pst_map_get(map, "how");
@@ -208,6 +209,8 @@ static int f_try(struct pst_rtp *r, const struct pst_map *map, struct pst_result
                       marks[PST_MARK_EOD] * 100 + marks[PST_MARK_BUFFER_START] * 10 + marks[0]);
     if (!strcmp(what, "event"))
         return *event ? H->error(r, "%s", event) : answer(r, to, 0);
+    if (!strcmp(what, "posts"))
+        return answer(r, to, posts);
     if (!strcmp(what, "closes"))
         return answer(r, to, closes * 100 + H->subscriptions(r));
     if (!strcmp(what, "option"))
@@ -310,7 +313,6 @@ static int twice_frame(struct pst_rtp *r, const struct pst_frame *f, void *data)
 
 /* ---- the processor test.pre: drops small ones, doubles the others ---- */
 
-static int64_t posts;
 static int pre(struct pst_rtp *r, struct pst_row *row, void *data)
 {
     uint32_t c = (uint32_t)pst_table_find(row->table, "size");
