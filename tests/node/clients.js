@@ -72,7 +72,27 @@ async function fails(con, words, ...args) {
     // many requests at once: each answer belongs to its own
     const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => ask(pub, "s)select " + i + " i from trade limit 1")));
     answers.forEach((a, i) => assert.strictEqual(a[0].i, i));
-    for (const c of [pub, sub, all]) c.close(() => {});
+    // a stream: node-q takes each message that is no upd for the answer to its next k(), so there is always one that waits
+    const stream = await connect(user), told = [];
+    const next = () => stream.k((err, m) => { told.push(err || m); next(); });
+    const asked = ask(stream, ".sa.sub", nodeq.symbol("last"), { table: nodeq.symbol("trade"), syms: nodeq.symbols(["AAPL", "IBM"]) });
+    next();
+    const last = await asked;
+    assert.strictEqual(last.name, "last");
+    assert.deepStrictEqual(last.key, ["sym"]);
+    await until("the state of the stream", () => told.length === 1);
+    await ask(pub, ".u.upd", nodeq.symbol("trade"), [nodeq.symbol("MSFT"), nodeq.float(9.5), nodeq.long(Long.fromNumber(1))]);
+    for (const size of [71, 72])
+        await ask(pub, ".u.upd", nodeq.symbol("trade"), [nodeq.symbol("IBM"), nodeq.float(7.5), nodeq.long(Long.fromNumber(size))]);
+    await until("what changed it", () => JSON.stringify(told[told.length - 1]).includes("72"));
+    const state = new Map();
+    told.forEach(([kind, id, [keys, values]], i) => {
+        assert.deepStrictEqual([kind, id], [i ? ".sa.upd" : ".sa.snap", last.id]);
+        keys.forEach((k, n) => state.set(k.sym, [values[n].price, values[n].size]));
+        assert(!i || keys.every((k) => k.sym === "IBM")); // and nothing of MSFT
+    });
+    assert.deepStrictEqual([...state], [["AAPL", [249.75, 999]], ["IBM", [7.5, 72]]]);
+    for (const c of [pub, sub, all, stream]) c.close(() => {});
     console.log("node-q: ok");
     process.exit(0);
 })().catch((e) => { console.error(e); process.exit(1); });
