@@ -12,7 +12,7 @@
  *             "memory": bytes for the column buffers (0 = 512 MiB), "buffered": b}
  * Result:    {"columns": [[name, bytes, seconds], …], "rows", "bytes", "seconds"}
  *
- * THREADS: any; it ends the one that it starts. Errors: -EBADMSG a column of a file is damaged;
+ * THREADS: any; a call owns what it opens. Errors: -EBADMSG a column of a file is damaged;
  * -ESTALE the index is not there or damaged, or the existing partition is no longer the one that
  * was indexed: run index and all merges of this (date, table) again.
  */
