@@ -30,6 +30,7 @@ stop() { [ -n "$daemon" ] && kill "$daemon" 2>/dev/null && wait "$daemon" 2>/dev
 trap 'stop; rm -rf "$work"' EXIT
 mkdir "$work/data" "$work/out"
 "$build/perf/load_data" -n "$rows" "$work/data" >&2 || exit 1
+sync "$work"/data/*.csv # else the kernel writes them out while the first batch writes its columns
 lib=
 [ -z "$duck" ] || lib=$(tests/oracle/install.sh "$build/duckdb") || { echo "skipped: duckdb" >&2; lib=; }
 
