@@ -106,6 +106,7 @@ struct wiring {
     bool bells;
     struct bell_board board;
     struct bell appender_bell, log_bell, rdb_bell, publish_bell[8];
+    _Atomic uint32_t turn; /* to run the appender's rounds */
 };
 
 const struct decoder_ops *wiring_decoder(const struct config_feed *f); /* NULL = none */
@@ -129,6 +130,15 @@ bool wiring_feed_split(const struct daemon *d, const struct config_feed *f);
 void wiring_bells(struct daemon *d);
 void wiring_bells_close(struct wiring *w);
 struct bell *wiring_bell(struct daemon *d, struct bell *b, uint32_t waits, int fd);
+/* The appender's thread where there are bells, arg = the wiring: its rounds are taken in turns.
+ * From wiring_turn_open on, when that thread has been started, until wiring_turn_close, which waits
+ * for the round that goes on, a publish thread may take them too: */
+extern const struct thread_ops wiring_appender_ops;
+void wiring_turn_open(struct wiring *w);
+void wiring_turn_close(struct wiring *w);
+/* From that publish thread, when it may have offered batches, which ring no bell by themselves:
+ * rounds of the appender on this thread, or the bell. Nothing to do where there are no bells. */
+void wiring_append(struct daemon *d, unsigned publisher);
 
 /* wiring_damage.c: damage found behind the start. */
 bool wiring_late_open(struct wiring *w, struct err *err);

@@ -311,8 +311,9 @@ bool wiring_start_rx(struct daemon *d, struct err *err)
         enum wait_kind wait = w->nports                         ? waits[d->config->wait]
                               : d->config->wait == CONFIG_SLEEP ? WAIT_SLEEP
                                                                 : WAIT_ADAPTIVE;
-        thread_define(&l->thread, d->status, name, &rx_ops, &l->rx, &d->clock, wait,
-                      topo_thread(name)->nice, l->cpu);
+        bool turns = w->bells && !i;
+        thread_define(&l->thread, d->status, name, turns ? &wiring_appender_ops : &rx_ops,
+                      turns ? (void *)w : &l->rx, &d->clock, wait, topo_thread(name)->nice, l->cpu);
         if (!i)
             l->thread.bell = wiring_bell(d, &w->appender_bell, BELL_BATCH, -1);
         l->running = l->dpdk ? eal_launch(l->cpu, lcore_main, &l->thread, err)
@@ -320,11 +321,14 @@ bool wiring_start_rx(struct daemon *d, struct err *err)
         if (!l->running)
             return false;
     }
+    if (w->bells)
+        wiring_turn_open(w);
     return true;
 }
 
 static void join_lcores(struct wiring *w)
 {
+    wiring_turn_close(w);
     for (unsigned i = 0; i < w->nlcores; i++)
         store_release(&w->lcore[i].thread.stop, true);
     for (unsigned i = 0; i < w->nlcores; i++) {

@@ -358,6 +358,13 @@ static int inputs(struct publisher *p)
     return n;
 }
 
+/* What publishers sent in this turn becomes frames, so that this turn's consumers get it. */
+static void append(struct publisher *p)
+{
+    intake_flush(p->intake);
+    wiring_append(p->server->daemon, p->index);
+}
+
 static int read_lanes(struct publisher *p)
 {
     int n = 0;
@@ -390,7 +397,6 @@ static int read_lanes(struct publisher *p)
 static int updates(struct publisher *p)
 {
     int n = 0;
-    intake_flush(p->intake);
     p->intake_busy = intake_step(p->intake);
     struct connection *list = p->waiting;
     p->waiting = NULL;
@@ -417,7 +423,6 @@ static int updates(struct publisher *p)
             publisher_grave(c);
         }
     }
-    intake_flush(p->intake);
     return n;
 }
 
@@ -597,14 +602,18 @@ int publisher_work(void *arg)
     p->time = clock_now(&p->server->daemon->clock);
     int did = events(p);
     did += inputs(p);
+    append(p);
     p->flushed = p->soon = false;
     did += read_lanes(p);
     did += updates(p);
+    append(p); /* what waited for room */
     int64_t from = p->flushed ? clock_monotonic() : 0;
-    did += outputs(p);
+    int sent = outputs(p);
+    did += sent;
     if (p->flushed) {
         int64_t now = clock_monotonic(), took = now - from;
         p->flush_after = took < PACE_FROM ? 0 : now + (2 * took < PACE_MOST ? 2 * took : PACE_MOST);
+        p->thread.gives_way = sent && now - p->now < PACE_FROM;
     }
     house(p);
     bury(p);

@@ -19,6 +19,7 @@
 #define ACT_DEFAULT        (256ull << 20) /* consumer_disconnect_size 0 */
 #define DESCRIPTORS_OTHERS 200u
 #define IDLE_US            500
+#define SLICE_US           100
 #define PUBLISHER_FIRST    32 /* `source` of the first publish thread's frames; lcores stay below */
 
 /* ---- rings ---- */
@@ -205,6 +206,7 @@ bool server_start(struct daemon *d, struct err *err)
                       -1);
         p->thread.idle_us = IDLE_US;
         p->thread.bell = p->bell;
+        p->thread.slice_us = SLICE_US;
         if (!thread_start(&p->thread, err))
             return false;
     }

@@ -30,6 +30,25 @@ void thread_define(struct thread *t, struct status *st, const char *name,
     t->cpu = cpu;
 }
 
+/* The fields of Linux's struct sched_attr as of its first version. */
+struct fair_attr {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+
+/* Linux 6.12 and later; before, and where it is refused, slices are as long as everyone's. */
+static void set_slice(const struct thread *t)
+{
+    errno = 0;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    struct fair_attr a = {.size = sizeof a, .nice = nice, .runtime = (uint64_t)t->slice_us * 1000};
+    if (!errno && sched_getscheduler(0) == SCHED_OTHER)
+        syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
 void thread_begin(struct thread *t)
 {
     pid_t tid = (pid_t)syscall(SYS_gettid);
@@ -37,6 +56,8 @@ void thread_begin(struct thread *t)
     pthread_setname_np(pthread_self(), t->status->name);
     if (t->nice)
         setpriority(PRIO_PROCESS, (id_t)tid, t->nice); /* may be refused: then it runs as it is */
+    if (t->bell && t->slice_us)
+        set_slice(t);
     if (t->cpu >= 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
@@ -90,8 +111,19 @@ int thread_round(struct thread *t)
     return did;
 }
 
+static void give_way(struct thread *t)
+{
+    t->gives_way = false;
+    sched_yield();
+    uint64_t now = clock_ticks();
+    t->house_at += (int64_t)((double)(now - t->last_ticks) * t->ns_per_tick);
+    t->last_ticks = now;
+}
+
 void thread_wait(struct thread *t, int did)
 {
+    if (pst_unlikely(t->gives_way) && t->bell)
+        give_way(t);
     if (pst_unlikely(t->armed && did)) {
         t->armed = false;
         bell_disarm(t->bell);

@@ -14,6 +14,11 @@
  * bell rings, 1 ms at most, or as long as it would have slept otherwise doze      sleeps 10 ms: for
  * readers that nobody waits for nap       sleeps 100 ms: for what is due once a second
  *
+ * A thread with a bell that always has something to do would keep the CPU, while those it works
+ * for, on the same machine, wait for theirs until its slice is over (milliseconds). Where work()
+ * says so (gives_way) others run before the next round. That costs the rest of the slice, so such a
+ * thread has a short one (slice_us), with which it is also sooner at work where others are busy.
+ *
  * The 10,000 rounds are earned: each busy round allows 100 more, so that a lone tick mark on an
  * idle machine does not cost 10,000 polls. A wake-up is dear on a virtual machine (9 to 19 us
  * measured on a bare loop of sleeps): the number of them is what an idle daemon costs.
@@ -55,6 +60,8 @@ struct thread {
     int idle_us;       /* adaptive: the sleep after a second without work; 200 */
     struct bell *bell; /* NULL: none; set before the start */
     int pace_us;       /* with a bell: the sleep after work, so that a stream comes in pieces; 0 */
+    int slice_us;      /* with a bell: the scheduler's slice; 0: everyone's */
+    bool gives_way;    /* with a bell: work() has made work for others, who should get the CPU */
     bool armed;
     _Atomic bool stop;
     pthread_t id;

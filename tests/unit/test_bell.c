@@ -6,7 +6,9 @@
 #include <cmocka.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "core/thread.h"
 
@@ -149,12 +151,45 @@ static void a_thread_looks_again_before_it_sleeps(void **state)
     assert_int_equal(slept, 0);
 }
 
+static void a_thread_gives_way_once(void **state)
+{
+    (void)state;
+    static struct status st;
+    static struct clock clock;
+    struct thread_ops ops = {.work = work, .sleep = sleeps};
+    static struct bell_board own;
+    struct bell bell = {0};
+    struct thread t;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    thread_define(&t, &st, "polite", &ops, NULL, &clock, WAIT_ADAPTIVE, 0, -1);
+    bell_hang(&own, &bell, BELL_TAIL, -1);
+    t.bell = &bell;
+    t.slice_us = 100;
+    thread_begin(&t); /* a short slice changes neither its policy nor its nice value */
+    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice);
+
+    slept = 0;
+    t.gives_way = true;
+    thread_wait(&t, 1); /* there is more to do: no sleep */
+    assert_false(t.gives_way);
+    assert_false(t.armed);
+    assert_int_equal(slept, 0);
+    int64_t house = t.house_at;
+    t.gives_way = true; /* others' time counts for what is due */
+    uint64_t from = t.last_ticks;
+    thread_wait(&t, 1);
+    assert_true(t.last_ticks > from);
+    assert_true(t.house_at > house);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_ring_is_lost),
         cmocka_unit_test(only_what_is_waited_for),
         cmocka_unit_test(a_thread_looks_again_before_it_sleeps),
+        cmocka_unit_test(a_thread_gives_way_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
