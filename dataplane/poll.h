@@ -18,8 +18,9 @@
  * and what is due by then (ends of day, timers of feeds) happens before it.
  *
  * Owner: the lcore or thread that calls rx_round (core/thread.h's work); several may in turns, as
- * long as one round is over, and seen, before the next (control/wiring_bells.c). rx_init and rx_add_port
- * run before it starts. Control may read `finished` and use `commands` and each port's groups.
+ * long as one round is over, and seen, before the next (control/wiring_bells.c). rx_init and
+ * rx_add_port run before it starts. Control may read `finished` and use `commands` and each port's
+ * groups.
  *
  * Figures: rx.* counters, status.drop and ports[].taken. With several lcores (`shared`) the common
  * ones are added atomically, once a burst.
