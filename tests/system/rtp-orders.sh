@@ -77,7 +77,7 @@ real)
     ;;
 sim)
     start
-    send --messages 150000 --rate 30000 --symbols 150 --resting 3000 &
+    send --messages 100000 --rate 30000 --symbols 150 --resting 3000 &
     sender=$!
     kills=0
     while kill -0 "$sender" 2>/dev/null; do

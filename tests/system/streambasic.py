@@ -476,7 +476,7 @@ def many():
     assert g["streams"] == 100 and g["clients"] == 10000, g
     load = Load(pause=0.02, most=20)
     load.start()
-    time.sleep(2)
+    time.sleep(1)
     n = load.stop()
     end = {names[k]: n - 1 - (n - 1 - k) % SYMS for k in range(SYMS)}
     got = 0
