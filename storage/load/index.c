@@ -122,14 +122,12 @@ static int larger_first(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
-/* Columns that are left, the largest first: all but that of symbols. */
+/* Columns that are left, the largest first. */
 static json_t *columns_left(const struct load_unit *u, const struct wd_order *o)
 {
     json_t *one[SCHEMA_COLUMNS_MAX], *all = json_array();
     unsigned n = 0;
-    for (unsigned c = 0; c < u->target.ncols; c++) {
-        if (c == 1)
-            continue;
+    for (unsigned c = 2; c < u->target.ncols; c++) {
         uint64_t bytes = kdb_file_bytes(u->target.col[c].type, o->placed);
         for (unsigned i = u->merge; i < u->nsources && u->target.col[c].type == PST_STRING; i++) {
             char path[1300];
@@ -231,17 +229,19 @@ static bool keys_done(struct keys *k, struct err *err)
     return k->ok || err_set(err, k->err.code, "%s", k->err.text);
 }
 
-/* While the disk takes the column of symbols the processor does what needs no disk. */
+/* While the disk takes a column the processor does what needs no disk. */
 static bool make_files(struct load_unit *u, struct made *m, struct keys *k, struct err *err)
 {
-    static const unsigned keys[] = {1};
+    static const unsigned keys[] = {0, 1};
     struct wd_order *o = &m->order;
+    uint64_t bytes;
     load_progress_add(u->progress, o->rows, 0);
-    bool ok = load_place_write(u->io, u->index, o, &m->place, err) &&
+    bool ok = load_unit_column(u, o, 0, o->ngroups == 1, &bytes, err) &&
+              load_place_write(u->io, u->index, o, &m->place, err) &&
               load_walk_write(u->io, u->index, o, err) && content(u, o, &m->sum, err) &&
-              keys_done(k, err) && load_unit_sync(u, keys, 1, err) &&
+              keys_done(k, err) && load_unit_sync(u, keys, 2, err) &&
               write_meta(u, o, &m->sum, &m->hash, err);
-    m->bytes = ok ? k->bytes : 0;
+    m->bytes = ok ? bytes + k->bytes : 0;
     return ok;
 }
 
@@ -275,7 +275,6 @@ static json_t *describe(const struct load_unit *u, const struct made *m, const j
     json_object_set_new(d, "merged", json_boolean(u->merge));
     json_object_set_new(d, "base", json_string(u->base));
     json_object_set_new(d, "walk", json_boolean(o->walk != NULL));
-    json_object_set_new(d, "single", json_boolean(o->ngroups == 1));
     json_object_set_new(d, "place", load_place_json(&m->place));
     return d;
 }

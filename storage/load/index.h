@@ -5,7 +5,8 @@
  *   existing partition ┐
  *   file 1, file 2, …  ┴─► order by symbol TEXT (null first), time (null first), arrival
  *                          ├─► <index>/place, <index>/index.json     for the merge tasks
- *                          └─► column `sym`, .pstpart, .pstmeta        in the merge directory
+ *                          └─► columns `time` and `sym`, .pstpart, .pstmeta   in the merge
+ * directory
  *
  * Order, columns, keyed tables and bytes are those of writedown.h: the same code makes them.
  * Existing rows arrive before the files', files in the order given.
@@ -24,8 +25,9 @@
  * while their rows are counted out to the symbols' places; only symbols whose times descend then
  * (an existing partition with later rows, files out of order) are sorted.
  *
- * MEMORY: 4 bytes a row, and 16 MB for the column of symbols; 16 to 32 more for rows that are
- * sorted, at most args.memory, or one symbol's, at a time; 9 to 17 in keyed tables.
+ * MEMORY: 4 bytes a row, and a buffer for the column that is being written (args.memory; a column
+ * that does not fit is written in several passes); 16 to 32 more for rows that are sorted, at most
+ * args.memory, or one symbol's, at a time; 9 to 17 in keyed tables.
  *
  * CONTENT HASH: the existing partition's and the sums of the files' results, where
  * that is exact: no keys, no converted column, no mix of rows with and without receive times. Else
@@ -38,7 +40,7 @@
  *    "index": directory for place and index.json (made; below the load's temporary directory),
  *    "existing": "refuse" | "merge" | "supersede"      key existing_partition
  *    "supersede": true                                 a correction: what exists is replaced
- *    "memory": bytes for buffers (0 = 512 MiB), "buffered": b (default false),
+ *    "memory": bytes for the column buffer (0 = 512 MiB), "buffered": b (default false),
  *    "threads": n (default 1; more where other workers have nothing to do meanwhile)}
  *
  * A table that exists is merged when Penstock wrote it (its .pstmeta names a source) or has no rows
@@ -48,8 +50,7 @@
  *   {"date","table","rows": in the partition, "added": rows of the files, "existing": rows,
  *    "merged": b, "replaced": b, "base": identity for load_move_table,
  * "hash","time_min","time_max", "sorted": rows that had to be sorted, "width": 4, "bytes": written,
- * "seconds", "columns": [[name, type, bytes], …]}    those left for merge tasks, the largest first:
- * all but `sym`
+ * "seconds", "columns": [[name, type, bytes], …]}    those left for merge tasks, the largest first
  *
  * Errors besides the disk's: -ENOENT a file's result is missing, -EBADMSG damaged (run that read
  * again), -ENOKEY a symbol is not in `sym` (intern first), -ESTALE the partition was replaced while
@@ -59,7 +60,7 @@
 
 #include "task.h"
 
-#define LOAD_INDEX_FORMAT 2 /* 1: the index task wrote `time`, too; its merges run as before */
+#define LOAD_INDEX_FORMAT 1
 #define LOAD_SIDE_DIR     "pst$/load" /* below each disk */
 #define LOAD_BATCH_MAX    64u         /* bytes of a batch's key: letters, digits, '-', '_', '.' */
 #define LOAD_BASE_TEXT    80u

@@ -45,7 +45,7 @@ static bool columns(struct load_unit *u, const json_t *names, unsigned *col, uns
     {
         const char *t = json_string_value(name);
         int c = t ? schema_column(&u->target, t) : -1;
-        if (c < 0 || c == 1 || *n == SCHEMA_COLUMNS_MAX)
+        if (c < 2 || *n == SCHEMA_COLUMNS_MAX)
             return err_set(err, -EINVAL, "merge: table %s has no column %.48s to be merged",
                            u->schema.name, t ? t : "?");
         col[(*n)++] = (unsigned)c;
@@ -70,13 +70,12 @@ static bool move_columns(struct load_unit *u, const json_t *d, const json_t *nam
     int64_t from = clock_monotonic();
     bool ok =
         columns(u, names, col, &n, err) && (!needs_symbols(u, col, n) || load_unit_symbols(u, err));
-    uint8_t sorted = json_is_true(json_object_get(d, "single")); /* all of one symbol */
     if (ok && json_is_true(json_object_get(d, "walk")))
         ok = load_walk_read(u->index, o, u->source, u->nsources, err);
     for (unsigned i = 0; ok && i < n; i++) {
         int64_t begun = clock_monotonic();
         uint64_t one;
-        ok = load_unit_column(u, o, col[i], col[i] ? 0 : sorted, &one, err);
+        ok = load_unit_column(u, o, col[i], 0, &one, err);
         load_unit_forget(u);
         load_progress_add(u->progress, o->placed, 0);
         bytes += one;
@@ -102,7 +101,7 @@ static json_t *read_index(const char *dir, struct err *err)
     snprintf(path, sizeof path, "%s/%s", dir, LOAD_INDEX_JSON);
     json_t *d = json_load_file(path, 0, &je);
     json_int_t format = json_integer_value(json_object_get(d, "format"));
-    if (json_is_object(d) && format >= 1 && format <= LOAD_INDEX_FORMAT)
+    if (json_is_object(d) && format == LOAD_INDEX_FORMAT)
         return d;
     if (format > LOAD_INDEX_FORMAT)
         err_set(err, -ENOTSUP, "%s: is of format %lld, this program reads up to %d", path,

@@ -2,11 +2,11 @@
 /*
  * merge.h - the task `merge`: columns of one (date, table) of a batch to their places.
  *
- * Each column but `sym`, which the index task has written: the existing partition's values first,
- * then each file's, permuted by <index>/place, symbols enumerated, missing ones typed nulls,
- * narrower types widened; written to the merge directory in large aligned writes past the
- * page cache, and synced. One column at a time: several tasks may merge different columns of one
- * table at once, and a task that is given several fills one while the other is being written.
+ * Each column: the existing partition's values first, then each file's, permuted by <index>/place,
+ * symbols enumerated, missing ones typed nulls, narrower types widened; written to the
+ * merge directory in large aligned writes past the page cache, and synced. One column at a time:
+ * several tasks may merge different columns of one table at once, and a task that is given several
+ * fills one while the other is being written.
  *
  * Arguments: {"index": directory that the index task filled, "columns": [names],
  *             "memory": bytes for the column buffers (0 = 512 MiB), "buffered": b}

@@ -9,8 +9,7 @@
  *     ready      all reads done (barrier); one batch at a time goes on, oldest first
  *     interning  commit number; hook intern: its symbols get their codes   -> loader_interned
  *     indexing   one index task a (table, date)                            tasks: refresh, index
- *     merging    one merge task a column but `sym`, which the index task writes, as soon as ITS
- *                index is there; both run mixed
+ *     merging    one merge task a column, as soon as ITS index is there; both run mixed
  *     moving     written and synced, then hook move                        -> loader_moved
  *     finishing  loaded: files kept, moved or deleted; temporaries removed; hook finished
  *     complete | partial | failed | cancelled

@@ -221,54 +221,6 @@ static void widths(void **state)
     io_destroy(io);
 }
 
-/* The index task leaves `time` to a merge task, which may run after a crash and more than once; it
- * is marked as ascending where all rows are of one symbol. */
-static void time_is_merged(void **state)
-{
-    (void)state;
-    for (uint32_t symbols = 1; symbols <= 2; symbols++) {
-        struct kit t;
-        struct err err = {0};
-        kit_open(&t);
-        const struct schema *s = table(&t);
-        for (uint32_t i = 0; i < 100; i++)
-            wk_row(&t.k, s, 5 + i % symbols, (int64_t)i * 1000);
-        wk_frame(&t.k, FRAME_DATA, LK_DAY);
-        kit_file(&t, 0, 100);
-        json_t *args = kit_args(&t, s, "time", 1), *out, *c;
-        if (!load_index_run(args, NULL, &out, &err))
-            fail_msg("%s", err.text);
-        size_t i;
-        bool listed = false;
-        json_array_foreach(json_object_get(out, "columns"), i, c)
-        {
-            listed |= !strcmp(json_string_value(json_array_get(c, 0)), "time");
-        }
-        assert_true(listed);
-        json_decref(out);
-        char dir[1200], path[1300];
-        uint8_t got[KDB_VECTOR_HEADER], want[KDB_VECTOR_HEADER];
-        assert_true(load_merge_dir(t.root, "time", LK_DAY, "t", dir));
-        snprintf(path, sizeof path, "%s/time", dir);
-        assert_int_not_equal(access(path, F_OK), 0);
-        json_t *m = json_pack("{s:O,s:[ss]}", "index", json_object_get(args, "index"), "columns",
-                              "time", "v");
-        for (int again = 0; again < 2; again++) {
-            if (!load_merge_run(m, NULL, &out, &err))
-                fail_msg("%s", err.text);
-            json_decref(out);
-            int fd = open(path, O_RDONLY);
-            assert_int_equal(read(fd, got, sizeof got), sizeof got);
-            close(fd);
-            kdb_vector_header(want, PST_TIMESTAMP, symbols == 1, 100);
-            assert_memory_equal(got, want, sizeof got);
-        }
-        json_decref(m);
-        json_decref(args);
-        kit_close(&t);
-    }
-}
-
 /* ---- symbols ---- */
 
 static void union_of_symbols(void **state)
@@ -343,10 +295,8 @@ int main(void)
 {
     setenv("PST_TEST_DIR", "/dev/shm", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(damage),         cmocka_unit_test(nothing_of_it),
-        cmocka_unit_test(tiny_files),     cmocka_unit_test(widths),
-        cmocka_unit_test(time_is_merged), cmocka_unit_test(union_of_symbols),
-        cmocka_unit_test(names),
+        cmocka_unit_test(damage), cmocka_unit_test(nothing_of_it),    cmocka_unit_test(tiny_files),
+        cmocka_unit_test(widths), cmocka_unit_test(union_of_symbols), cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
