@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wiring_parts.h - what the wiring_*.c files share. Nobody else includes it but cmd_publish.c and
- * cmd_append.c.
+ * wiring_parts.h - what the wiring_*.c files share. Nobody else includes it but cmd_publish.c,
+ * cmd_append.c and rtp/rtp.c.
  */
 #pragma once
 

@@ -11,6 +11,7 @@
 #include "query_sources.h"
 #include "rtp_parts.h"
 #include "topo.h"
+#include "wiring_parts.h"
 
 #define EVENT_WAKE    UINT32_MAX
 #define EVENT_MANAGER (UINT32_MAX - 1)
@@ -103,6 +104,22 @@ static json_t *calendars(const struct rtp *r)
     return o;
 }
 
+/* Which tables the rows of each feed are of: a processor may need all of a session that lives on
+ * over an end of day. */
+static json_t *feeds(const struct rtp *r)
+{
+    const struct config *c = r->d->config;
+    json_t *o = json_object();
+    for (size_t i = 0; i < c->feeds.count; i++) {
+        const struct decoder_ops *ops = wiring_decoder(&c->feeds.at[i]);
+        json_t *list = json_array();
+        for (unsigned k = 0; ops && k < ops->ntables; k++)
+            json_array_append_new(list, json_string(ops->tables[k].name));
+        json_object_set_new(o, c->feeds.at[i].name, list);
+    }
+    return o;
+}
+
 static json_t *start_facts(void *arg)
 {
     struct rtp *r = arg;
@@ -111,8 +128,8 @@ static json_t *start_facts(void *arg)
         int32_t open = load_relaxed(&r->d->wiring->appender.days.open[c]);
         day = open < day ? open : day;
     }
-    return json_pack("{s:o,s:i,s:o*}", "schemas", query_sources_schemas(r->d), "day", (int)day,
-                     "calendars", calendars(r));
+    return json_pack("{s:o,s:i,s:o,s:o*}", "schemas", query_sources_schemas(r->d), "day", (int)day,
+                     "feeds", feeds(r), "calendars", calendars(r));
 }
 
 static const struct schema *table(void *arg, const char *name)

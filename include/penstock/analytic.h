@@ -223,15 +223,21 @@ enum pst_pass { PST_DROP = 0, PST_PASS = 1 };
  * After a restart `begin` is called again and frames come from the first one of the day in which
  * the journal's last row of the group was made, or of the earliest open date if that is before:
  * rows that are in the journal are made again and go nowhere. So the rows of a frame may depend on
- * the frames of its own and the open days only: what was kept of ended days must not matter. A
- * processor that fails (not 0) ends its process.
+ * the frames of its own and the open days only: what was kept of ended days must not matter. With
+ * PST_SESSIONS they may also depend on the earlier days of feeds' sessions that were still live
+ * when the day before ended (a session that runs on over an end of day): frames come from the date
+ * on which the oldest such session began, or from the oldest that the log still holds, which the
+ * log says. A processor that fails (not 0) ends its process.
  */
+enum pst_processor_flags {
+    PST_SESSIONS = 1 /* its state goes by sessions of the feeds of its `tables` */
+};
 struct pst_processor {
     const char *name, *about;
     const char *const *tables; /* NULL-terminated; NULL: those of the group's `subscriptions` */
     const struct pst_derived *derived;
     uint32_t nderived;
-    uint32_t reserved;
+    uint32_t flags;                             /* enum pst_processor_flags */
     int (*begin)(struct pst_rtp *, void *data); /* state is empty; 0, or -1. May be NULL */
     int (*frame)(struct pst_rtp *, const struct pst_frame *, void *data);
     int (*pre)(struct pst_rtp *, struct pst_row *, void *data);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # rtp-orders.sh CASE: the processor orders from the wire to trade and bbo, row by row against tests/system/orders.py.
 #   real   the real ITCH slice; the process is killed and the daemon restarted on the way; memory, then the database
+#   night  the real slice as one session over three dates, the process and the daemon killed in each
 #   sim    the simulator's flow, live; the process is killed again and again
 . "$(dirname "$0")/lib.sh"
 name=$1
@@ -9,7 +10,7 @@ RING=64M PREALLOCATE=8M LEVEL=written
 enter_namespace "$@"
 orders="python3 $SOURCE/tests/system/orders.py"
 slice=${PST_DATA:-$SOURCE/../shared/data}/itch50/itch_runk_locate13_10k.bin
-if [ "$name" = real ] && [ ! -d "${PST_DATA:-$SOURCE/../shared/data}" ]; then skip "no real captures (PST_DATA names another folder)"; fi
+if [ "$name" != sim ] && [ ! -d "${PST_DATA:-$SOURCE/../shared/data}" ]; then skip "no real captures (PST_DATA names another folder)"; fi
 
 config "database: $work/db
 rtp:
@@ -73,6 +74,59 @@ real)
     for _ in $(seq 100); do [ -d "$work/db/${today//-/.}/bbo" ] && break; sleep 0.1; done
     [ -d "$work/db/${today//-/.}/bbo" ] || die "no partition of bbo"
     compare "$today" sorted
+    stop
+    ;;
+night)
+    # one session over three dates, its day ended twice under it: what rests stays known through deaths
+    want "$slice"
+    start
+    packets 1 3000
+    settle || die "the ledger does not settle"
+    p eod run --yes >"$work/eod" 2>&1 || die "end of day: $(cat "$work/eod")"
+    packets 3001 5000
+    settle || die "the ledger does not settle"
+    kill_process # its source stands in the second date; the adds are in the first
+    packets 5001 6000
+    settle || die "the ledger does not settle"
+    p eod run "$(date -d "$today + 1 day" +%Y.%m.%d)" --yes >"$work/eod" 2>&1 || die "end of day: $(cat "$work/eod")"
+    stop || die "stop"
+    start # nothing of the third date is there yet
+    packets 6001 8000
+    settle || die "the ledger does not settle"
+    kill -9 "$daemon"; wait "$daemon" 2>/dev/null; daemon=
+    start
+    packets 8001 10000
+    until_derived "$trades" "$bbos"
+    for kind in trade bbo; do
+        columns=$columns_bbo
+        [ $kind = bbo ] || columns=$columns_trade
+        ask "SELECT $columns FROM $kind ORDER BY seq" >"$work/got.$kind"
+        $orders same "$work/want.$kind" "$work/got.$kind" || die "$kind differs from the reference"
+    done
+    [ "$(ask "SELECT count(distinct date) FROM bbo" | tail -1)" = 3 ] || die "not three dates"
+    [ "$(ask "SELECT count(*) FROM bbo WHERE flags > 2" | tail -1)" = 0 ] || die "flags"
+    ! grep -q "holds nothing before" "$work/daemon.log" || die "said of a log that is whole"
+    # a group that is new makes rows of the open date only, from books that know what rests since the first
+    third=$(date -d "$today + 2 days" +%F)
+    trades2=$(ask "SELECT count(*) FROM trade WHERE date = '$third'" | tail -1) bbos2=$(ask "SELECT count(*) FROM bbo WHERE date = '$third'" | tail -1)
+    [ "$trades2" -gt 0 ] && [ "$bbos2" -gt 0 ] || die "no rows of $third"
+    stop || die "stop"
+    sed -i 's/- name: orders$/- name: second/' "$work/p.yaml"
+    start
+    trades=$((trades + trades2)) bbos=$((bbos + bbos2))
+    until_derived "$trades" "$bbos"
+    for kind in trade bbo; do
+        columns=$columns_bbo twice=$bbos2
+        [ $kind = bbo ] || columns=$columns_trade twice=$trades2
+        [ "$(ask "SELECT $columns FROM $kind WHERE date = '$third'" | tail -n +2 | sort | uniq -d | wc -l)" = "$twice" ] ||
+            die "a new group makes other rows of $kind"
+    done
+    # the first date's log is away: said once, and it goes on
+    mkdir "$work/away"; mv "$work"/log/*"${today//-/.}"* "$work/away/" || die "which file is $today's? $(ls "$work/log")"
+    kill_process
+    for _ in $(seq 100); do [ "$(p rtp call second orders --csv 2>/dev/null | wc -l)" -gt 1 ] && break; sleep 0.1; done
+    [ "$(grep -c "holds nothing before" "$work/daemon.log")" = 1 ] || die "the missing start is not said once"
+    until_derived "$trades" "$bbos"
     stop
     ;;
 sim)

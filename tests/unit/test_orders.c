@@ -440,6 +440,12 @@ static void losses(void **s)
     od_close();
 }
 
+static uint32_t streams(void)
+{
+    od_counts();
+    return od.nshown;
+}
+
 static void sessions(void **s)
 {
     (void)s;
@@ -475,21 +481,40 @@ static void sessions(void **s)
     executed(1, 3, 9);
     trade_is("exec", 3, 3, 9);
     bbo_is(NAN, 0, 3, 4);
-    where.session = "U"; /* the next day's: all of the day before is given up, without rows */
+    where.session = "U"; /* the next day's: those of the day before may still run on */
     where.flags = 0;
     add(1, 'B', 1, 10000);
     bbo_is(1, 1, NAN, 0);
-    od_counts();
-    assert_int_equal(od.nshown, 1);
-    where.session = "S#2"; /* its order is forgotten; the print stays */
+    assert_int_equal(streams(), 4);
+    where.session = "S#2"; /* and this one does: its order is known */
     where.flags = ROW_LATE_DAY;
     executed(1, 1, 10);
-    trade_is("exec", NAN, 1, 10);
-    where.session = "U"; /* the same name on the next day */
+    trade_is("exec", 3, 1, 10);
+    bbo_is(NAN, 0, 3, 3);
+    where.session = "V"; /* beside U, of the same day: nothing ends */
     where.flags = 0;
+    add(1, 'B', 1, 10000);
+    bbo_is(1, 1, NAN, 0);
+    assert_int_equal(streams(), 5);
+    where.session = "U"; /* the same name on the next day: S and T were idle since the last one */
     where.day++;
     add(1, 'B', 3, 20000);
     bbo_is(2, 3, NAN, 0);
+    assert_int_equal(streams(), 3);
+    where.session =
+        "W"; /* a day later S#2 was idle, too: its order is forgotten, the print stays */
+    where.day++;
+    add(1, 'B', 1, 10000);
+    bbo_is(1, 1, NAN, 0);
+    assert_int_equal(streams(), 2);
+    where.session = "S#2";
+    where.flags = ROW_LATE_DAY;
+    executed(1, 1, 10);
+    struct came unknown = trade_is("exec", NAN, 1, 10);
+    assert_int_equal(flags(&unknown), ROW_LATE_DAY | ROW_MAYBE_BAD_BOOK);
+    where.session = "U";
+    where.flags = 0;
+    where.day--;
     where.day--; /* and one of the day before, of that name */
     deleted(1);
     executed(1, 1, 11);

@@ -179,11 +179,18 @@ static struct orders_stream *stream_make(struct pst_rtp *r, const struct pst_fra
     if (own.now.session != PST_NULL_SYMBOL)
         text = pst_rtp_host->symbol(r, own.now.session);
     struct origin now = own.now;
+    bool turns = !late_day; /* the feed's next day begins */
+    for (uint32_t i = 0; i < own.nstreams; i++)
+        turns &= own.stream[i]->feed != now.feed || own.stream[i]->day != f->day;
     for (uint32_t i = 0; i < own.nstreams && !late_day;) {
-        if (own.stream[i]->feed == now.feed && own.stream[i]->day < f->day)
+        struct orders_stream *o = own.stream[i];
+        bool before = o->feed == now.feed && o->day < f->day;
+        if (before && ((turns && o->idle) || o->session == now.session)) {
             stream_drop(i);
-        else
-            i++;
+            continue;
+        }
+        o->idle |= before && turns;
+        i++;
     }
     if (own.nstreams == ORDERS_STREAMS) {
         uint32_t i = 0;
@@ -200,6 +207,7 @@ static struct orders_stream *stream_make(struct pst_rtp *r, const struct pst_fra
         return NULL;
     }
     s->late_day = late_day;
+    s->bad_book = late_day && it->row.seq > 1 ? ROW_BAD_BOOK : 0;
     for (uint32_t i = 0; i < own.nstreams; i++) {
         struct orders_stream *o = own.stream[i];
         if (orders_stream_older(o, s) && !o->retired && stream_retire(r, o, it)) {
@@ -254,6 +262,10 @@ stream_of(struct pst_rtp *r, const struct pst_frame *f, const struct item *it, i
     }
     if (!s && !(s = stream_make(r, f, it)))
         *error = -1;
+    if (s) {
+        s->idle = 0;
+        o->flags |= s->bad_book;
+    }
     o->stream = s;
     return s;
 }
@@ -740,6 +752,7 @@ static const struct pst_processor processor = {
     .tables = inputs,
     .derived = orders_derived,
     .nderived = ORDERS_TABLES,
+    .flags = PST_SESSIONS,
     .begin = begin,
     .frame = frame,
     .mark = mark,

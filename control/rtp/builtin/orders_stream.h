@@ -6,14 +6,17 @@
  * A stream is (feed, session, day); the day is that of its first row. References and match numbers
  * mean something only within it.
  *
- *   a new day            streams of the feed's earlier days are given up, without rows: the new
- *                        day's tables begin empty
+ *   a new day            the feed's next day begins with books of its own. A stream of the same
+ *                        session is given up, without rows; others may run on over the end of their
+ *                        day: they are given up when a further day begins and they had no rows
+ *                        since the last one
  *   a session reset      (text "S", then "S#1", "S#2", …) the older epoch is retired: its books are
  *                        told to be empty (bbo), its orders still resolve the executions that come
  *                        late over another line; adds of a retired stream are not taken
  *   several sessions     of one feed at once, different texts: each has its books
  *   late_day             rows of a day that was closed belong to the stream they belong to; it goes
- *                        on, however long
+ *                        on, however long. One whose first row is such and not the session's first:
+ *                        what rested before is not known, its rows say maybe_bad_book
  */
 #ifndef PENSTOCK_ORDERS_STREAM_H
 #define PENSTOCK_ORDERS_STREAM_H
@@ -36,6 +39,8 @@ struct orders_stream {
     int32_t day;
     uint32_t epoch;
     uint8_t base_len, retired, late_day; /* late_day: its first row was one */
+    uint8_t idle;                        /* a day began since its last row */
+    uint32_t bad_book;                   /* bit of the column flags of all its rows, or 0 */
     char base[ORDERS_TEXT];
     struct orders_map map;
     struct orders_books books;

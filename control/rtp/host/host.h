@@ -8,6 +8,7 @@
  *   host_messages.c  what penstockd says
  *   host_out.c       what is said to it: packets, queued, sent in batches; standalone: to its peers
  *   host_journal.c   the cursor: frames and marks to plugins and processors
+ *   host_sessions.c  how far back it begins, for sessions that ran on over an end of day
  *   host_tables.c    tables by id and name; which of them are wanted by whom
  *   host_symbols.c   symbols: of the journal, and texts that it does not have yet; stripes
  *   host_plugins.c   loading, registering, what READY says
@@ -418,8 +419,15 @@ unsigned host_journal_step(struct host *h, uint64_t to);
 void host_frame(struct host *h, const struct frame *f); /* one frame to everybody */
 bool host_journal_idle(const struct host *h);           /* nobody wants rows */
 
+/* host_sessions.c. The cursor stands at the first frame of `day`: back to where the sessions began
+ * that were live then. What lies before the day is state, and makes no rows. */
+void host_sessions_seek(struct host *h, const json_t *start, int32_t day);
+
 /* host_emit.c */
 bool host_emit_start(struct host *h, const json_t *start, struct err *err);
+/* Reading begins further back, for state only: what is made of frames below `position` goes
+ * nowhere. */
+void host_emit_from(struct host *h, uint64_t position);
 void host_emit_frame(struct host *h, const struct frame *f); /* its rows begin */
 void host_emit_done(struct host *h, uint64_t end);           /* and end */
 void host_emit_flush(struct host *h, bool even_empty);

@@ -71,6 +71,15 @@ bool host_emit_start(struct host *h, const json_t *start, struct err *err)
     return true;
 }
 
+void host_emit_from(struct host *h, uint64_t position)
+{
+    struct source_point p = source_point(position, 0);
+    if (source_cmp(p, h->emit.skip_to) > 0)
+        h->emit.skip_to = p;
+    if (position > h->replay_to)
+        h->replay_to = position;
+}
+
 /* ---- a block ---- */
 
 static bool have_credit(struct host *h)

@@ -93,7 +93,9 @@ bool host_journal_start(struct host *h, const json_t *start, struct err *err)
             from = of_point != INT32_MIN && of_point < from ? of_point : from;
         }
         /* no file of that day: all there is, or for a new source what is still to come */
-        if (!cursor_seek_day(&h->cursor, from)) {
+        if (cursor_seek_day(&h->cursor, from)) {
+            host_sessions_seek(h, start, from);
+        } else {
             if (h->replay_to || !h->cursor.files)
                 seek_first(h);
             else
