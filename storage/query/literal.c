@@ -230,7 +230,8 @@ bool literal_interval(const char *text, size_t len, int64_t *ns, int64_t *months
         struct in before = s;
         if (digits(&s, 1, 5, &clock) && s.p < s.end && *s.p == ':') {
             s = before;
-            if (!parse_clock(&s, &clock) || __builtin_add_overflow(clock, d * PST_DAY_NS, &clock) ||
+            if (!parse_clock(&s, &clock) || __builtin_mul_overflow(d, PST_DAY_NS, &d) ||
+                __builtin_add_overflow(clock, d, &clock) ||
                 __builtin_add_overflow(*ns, sign * clock, ns)) {
                 return false;
             }

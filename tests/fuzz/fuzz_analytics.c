@@ -17,7 +17,8 @@ static const struct pst_column columns[] = {
     {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL},  {"price", PST_FLOAT},  {"size", PST_LONG},
     {"venue", PST_SYMBOL},   {"text", PST_STRING}, {"open", PST_BOOLEAN}, {"side", PST_CHAR},
     {"lot", PST_SHORT},      {"rate", PST_REAL},   {"at", PST_TIMESPAN},  {"id", PST_GUID},
-    {"flags", PST_BYTE},     {"day", PST_DATE}};
+    {"flags", PST_BYTE},     {"day", PST_DATE},
+    {"clock", PST_TIME},     {"month", PST_MONTH}};
 
 static void rows(struct rtp_double *d, const struct pst_table *t, int64_t time)
 {

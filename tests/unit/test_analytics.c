@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <penstock/values.h>
 #include "rtp_double.h"
 
 #define SECOND   INT64_C(1000000000)
@@ -613,7 +614,11 @@ static void parameters(void **state)
                {"filter", "table=trade where=price>abc", "abc is no value for column price"},
                {"filter", "table=trade where=size>1.5", "1.5 is no value for column size"},
                {"filter", "table=trade where=venue>XNAS", "column venue has a type that"},
-               {"filter", "table=trade where=time>5", "column time has a type that"},
+               {"filter", "table=trade where=time>5", "5 is no value for column time"},
+               {"filter", "table=trade where=time='2026.11.23", "is no value for column time"},
+               {"filter", "table=trade where=time=date'2026.11.23'x", "is no value for column"},
+               {"filter", "table=trade where=time=day'2026.11.23'", "is no value for column time"},
+
                {"filter", "table=trade rows=10001", "rows is 0 to 10000"},
                {"last", "table=trade by=prize", "has no column prize that a key can have"},
                {"last", "table=trade columns=prize", "has no column prize"},
@@ -716,6 +721,61 @@ static void crossings(void **state)
     assert_int_equal(heard.n, 2);
     lines_free(&heard);
     double_unsubscribe(d, "threshold", uid);
+    finish();
+}
+
+/* Conditions on columns of dates and times. */
+static void temporal(void **state)
+{
+    static const struct pst_column columns[] = {
+        {"time", PST_TIMESTAMP}, {"sym", PST_SYMBOL}, {"expiry", PST_DATE}, {"month", PST_MONTH},
+        {"age", PST_TIMESPAN},   {"at", PST_MINUTE},  {"sec", PST_SECOND},  {"clock", PST_TIME}};
+    static const struct {
+        const char *where, *syms;
+    } want[] = {{"time>=2026.11.23D00:00:01", "BC"},
+                {"time<timestamp'2026-11-23T01:00:01+01:00'", "A"},
+                {"time>2026.11.23D00:00:00.5,time<=2026.11.23D00:00:01", "B"},
+                {"time<>2026.11.23", "BC"},
+                {"expiry=2026.11.23|date'2026-11-25'", "AC"},
+                {"expiry>2026-11-23", "BC"},
+                {"month<2026.12m", "AB"},
+                {"age>=1s", "BC"},
+                {"age<interval'2s'", "AB"},
+                {"age=0D00:00:02", "C"},
+                {"at>=00:01", "BC"},
+                {"sec='00:00:02'", "C"},
+                {"clock<=time'00:00:00.001'", "AB"}};
+    (void)state;
+    begin();
+    double_on_publish(d, hear, NULL);
+    const struct pst_table *t = double_table(d, "option", columns, COUNT(columns));
+    for (unsigned i = 0; i < COUNT(want); i++) {
+        char given[200], got[8] = "";
+        snprintf(given, sizeof given, "table=option columns=sym where=%s", want[i].where);
+        int64_t uid = double_subscribe(d, "filter", given);
+        if (uid < 0)
+            fail_msg("%s: %s", want[i].where, double_error(d));
+        for (int k = 0; k < 4; k++) { /* A, B, C, and a row of nulls */
+            struct pst_value v[COUNT(columns)];
+            for (unsigned c = 0; c < COUNT(columns); c++)
+                v[c] = k < 3 ? pst_int_value(columns[c].type, k) : pst_null_value(columns[c].type);
+            v[1] = text(PST_SYMBOL, (const char *[]){"A", "B", "C", "N"}[k]);
+            if (k < 3) {
+                v[0].i = DAY0 * 86400 * SECOND + k * SECOND;
+                v[2].i = DAY0 + k;
+                v[3].i = 26 * 12 + 9 + k;
+                v[4].i = k * SECOND;
+            }
+            double_row(d, t, v);
+        }
+        double_frame(d, now, today);
+        for (unsigned k = 0; k < heard.n && k < 4; k++)
+            strncat(got, strchr(heard.at[k], ' ') + 1, 1);
+        lines_free(&heard);
+        if (strcmp(got, want[i].syms) != 0)
+            fail_msg("%s: %s, not %s", want[i].where, got, want[i].syms);
+        double_unsubscribe(d, "filter", uid);
+    }
     finish();
 }
 
@@ -898,8 +958,9 @@ static void objects(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(comes_and_goes), cmocka_unit_test(parameters), cmocka_unit_test(shared),
-        cmocka_unit_test(crossings),      cmocka_unit_test(versions),   cmocka_unit_test(bounded),
-        cmocka_unit_test(rates),          cmocka_unit_test(textbook),   cmocka_unit_test(objects)};
+        cmocka_unit_test(comes_and_goes), cmocka_unit_test(parameters), cmocka_unit_test(temporal),
+        cmocka_unit_test(shared),         cmocka_unit_test(crossings),  cmocka_unit_test(versions),
+        cmocka_unit_test(bounded),        cmocka_unit_test(rates),      cmocka_unit_test(textbook),
+        cmocka_unit_test(objects)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,13 @@
  *
  * CONDITIONS: column op value, separated by commas, all of which must hold; op is = <> < <= > >=;
  * with = and <> several values may be given, `venue=XNAS|ARCA`. Texts are compared by their bytes,
- * and only with = and <>. A null matches no condition.
+ * and only with = and <>. Dates and times are written as in SQL (penstock/temporal.h), with or
+ * without quotes and the type's name before them: `time>=2026.11.23D14:30`,
+ * `time<timestamp '2026-11-23 09:30:00-05:00'`, `expiry=2026-12-18`. A null matches no condition.
  */
 #include <penstock/streams.h>
+#include <penstock/temporal.h>
+#include <strings.h>
 
 PST_RTP_PLUGIN("filter", "1.0", "Rows of a table.")
 
@@ -49,7 +53,26 @@ static bool is_text(uint32_t type)
 }
 static bool whole(uint32_t type)
 {
-    return pst_is_whole(type) || type == PST_BOOLEAN || type == PST_CHAR;
+    return pst_is_whole(type) || type == PST_BOOLEAN || type == PST_CHAR || pst_is_temporal(type);
+}
+
+/* timestamp '2026-11-23 09:30' is what stands between the quotes. */
+static bool read_temporal(uint32_t type, const char *p, size_t n, int64_t *v)
+{
+    static const char *const words[] = {"timestamp", "date",   "time",  "timespan", "interval",
+                                        "second",    "minute", "month", ""};
+    const char *quote = memchr(p, '\'', n);
+    if (!quote)
+        return pst_temporal(type, p, n, v);
+    size_t word = (size_t)(quote - p), i = 0;
+    while (word && p[word - 1] == ' ')
+        word--;
+    while (i < sizeof words / sizeof *words &&
+           (strlen(words[i]) != word || strncasecmp(words[i], p, word) != 0))
+        i++;
+    const char *end = p + n - 1;
+    return i < sizeof words / sizeof *words && end > quote && *end == '\'' &&
+           pst_temporal(type, quote + 1, (size_t)(end - quote - 1), v);
 }
 
 static bool read_value(uint32_t type, const char *p, size_t n, struct pst_value *v)
@@ -60,6 +83,8 @@ static bool read_value(uint32_t type, const char *p, size_t n, struct pst_value 
         v->text = (struct pst_text){p, (uint32_t)n};
         return true;
     }
+    if (pst_is_temporal(type))
+        return read_temporal(type, p, n, &v->i);
     if (!n || n >= sizeof text)
         return false;
     memcpy(text, p, n);
@@ -298,7 +323,8 @@ static const struct pst_parameter parameters[] = {
     {"table", PST_SYMBOL, NULL, "table of the journal"},
     {"syms", PST_SYMBOL | PST_LIST, "", "symbols; none: all"},
     {"columns", PST_SYMBOL | PST_LIST, "", "columns; none: all"},
-    {"where", PST_STRING, "", "conditions, like price>=100.5,venue=XNAS|ARCA"},
+    {"where", PST_STRING, "",
+     "conditions, like price>=100.5,venue=XNAS|ARCA,time>=2026.11.23D14:30"},
     {"rows", PST_LONG, "0", "how many last rows the state is that a client begins with"}};
 static const struct pst_analytic analytic = {
     .name = "filter",
