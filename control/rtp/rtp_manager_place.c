@@ -222,9 +222,26 @@ void place_up(void *arg, unsigned g, unsigned k, uint64_t life)
     manager_again(m, g);
 }
 
-/* What its clients have is not continued. */
-static void pause(struct rtp_manager *m, struct rtp_stream *s, const char *text)
+/* Up to where all has been told: the lowest position of its processes. 0: nothing yet. */
+static uint64_t told(const struct rtp_stream *s)
 {
+    uint64_t low = UINT64_MAX;
+    for (unsigned i = 0; i < s->n; i++)
+        low = s->instance[i].position < low ? s->instance[i].position : low;
+    return low < s->position ? low : s->position;
+}
+
+/* What its clients have is not continued. Events are not told again: from where on is said; the
+ * position of the next state is where the hole ends. */
+static void pause(struct rtp_manager *m, struct rtp_stream *s, const char *why, uint64_t from)
+{
+    char text[500];
+    snprintf(text, sizeof text, "%s", why);
+    if (s->columns && !json_array_size(s->key) && !s->full && s->nopened && from)
+        snprintf(
+            text, sizeof text,
+            "%s; events behind position %llu, up to that of the next state, are not told again",
+            why, (unsigned long long)from);
     for (unsigned f = 0; f < FACES; f++) {
         if (!s->face[f].members)
             continue;
@@ -261,6 +278,7 @@ void place_down(void *arg, unsigned g, unsigned k, uint64_t life, const char *wh
                                                  : "it goes on when the group is started again");
     for (struct rtp_stream *s = grp->streams, *next; s; s = next) {
         bool mine = false, began = false;
+        uint64_t from = told(s);
         next = s->next;
         for (unsigned i = 0; i < s->n; i++) {
             struct instance *x = &s->instance[i];
@@ -274,7 +292,7 @@ void place_down(void *arg, unsigned g, unsigned k, uint64_t life, const char *wh
             continue;
         s->fatal += began;
         stream_drop_state(s);
-        pause(m, s, text);
+        pause(m, s, text, from);
     }
     /* behind all of them: places are given by what the others hold now */
     for (struct rtp_stream *s = grp->streams, *next; s; s = next) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cases of stream-basic.sh. Rows of trade are numbered (size n, sym S<n % SYMS>); the truth is read from the
 log's bytes here, frame by frame, so that what a client has can be held against the journal at every position."""
-import glob, json, os, random, signal, struct, subprocess, sys, threading, time
+import glob, json, os, random, re, signal, struct, subprocess, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
 import numpy as np
 from kdbclient import Client, Dict, K, QError, Sym, Syms, Table, encode
@@ -96,7 +96,9 @@ class Told:
             self.moved += m[2] == "moved"
             self.resync += m[2] == "resync"
             assert m[2] != "stopped", m
-            self.said.append((m[2], None, None))
+            behind = re.search(r"events behind position (\d+), up to that of the next state", m[3]) if m[2] == "moved" else None
+            assert m[2] != "moved" or bool(behind) == (self.name == "filter"), m
+            self.said.append((m[2], None, behind and int(behind[1])))
             return
         assert m[0] in (".sa.snap", ".sa.upd"), m
         n = [int(x) for x in np.asarray(columns(m[2])["size"])]
@@ -107,7 +109,12 @@ class Told:
         have, truth, f, before, since, got = None, {}, 0, 0, None, []
         for kind, position, rows in self.said:
             if position is None:
-                if self.name == "filter" and kind == "moved": since = None
+                if self.name == "filter" and kind == "moved":
+                    since, k = None, f
+                    assert rows >= before, "the hole begins before what was told"
+                    while k < len(frames) and frames[k][1] <= rows:
+                        assert not [n for n in frames[k][2] if n % SYMS in ours], "something before the hole was not told"
+                        k += 1
                 continue
             assert position >= before, (self.id, position, before)
             was, before = before, position
