@@ -5,12 +5,14 @@
  * every session of the feeds (dataplane/feed.h); those that are live have a date on which they
  * began.
  */
+#include <sys/poll.h> /* poll.h is the data plane's */
 #include "core/civil.h"
 #include "core/clock.h"
 #include "host.h"
 
 #define STATES_NS     (5 * NS_PER_S) /* behind an end of day, every session's state is said within */
 #define STATES_FRAMES 20000u
+#define STATES_WAITS  200u /* of 10 ms */
 
 /* Do rows of the feed go to a processor whose state belongs to sessions? */
 static bool feed_matters(const struct host *h, const json_t *tables)
@@ -50,7 +52,7 @@ static int32_t session_day(const struct host *h, const json_t *feeds, const stru
 
 /* Where the date before `day` ended for good: behind its last eod mark its file was closed, and
  * the states of all sessions follow. Without such a file: the start of the day's own. */
-static uint64_t day_begins(struct host *h, int32_t day)
+static uint64_t day_begins(struct host *h, int32_t day, bool *ended)
 {
     const struct cursor *c = &h->cursor;
     const struct cursor_file *last = NULL;
@@ -64,6 +66,7 @@ static uint64_t day_begins(struct host *h, int32_t day)
             (!last || x->day > last->header.day || x->first > last->header.first))
             last = c->file[i];
     }
+    *ended = last != NULL;
     if (last && logscan_open(&s, h->io, last->path, c->instance, &err)) {
         logscan_to_end(&s, &time);
         at = s.position;
@@ -83,15 +86,20 @@ static int32_t sessions_from(struct host *h, const json_t *start, int32_t day)
     const struct frame *f;
     int32_t from = day;
     int64_t end = INT64_MAX;
-    bool any = false;
+    bool any = false, ended, stated = false;
+    unsigned waits = 0;
     const char *name;
     json_t *tables;
     json_object_foreach((json_t *)feeds, name, tables) any |= feed_matters(h, tables);
     if (!any)
         return day;
-    cursor_seek(&h->cursor, day_begins(h, day));
+    cursor_seek(&h->cursor, day_begins(h, day, &ended));
     for (unsigned i = 0; i < STATES_FRAMES; i++) {
         enum cursor_verdict v = cursor_next(&h->cursor, &f);
+        if (v == CURSOR_WAIT && ended && !stated && waits++ < STATES_WAITS) {
+            poll(NULL, 0, 10); /* the date ended just now: what follows is not synced yet */
+            continue;
+        }
         if (v == CURSOR_WAIT || v == CURSOR_END || v == CURSOR_ERROR)
             break;
         if (v != CURSOR_FRAME)
@@ -100,6 +108,9 @@ static int32_t sessions_from(struct host *h, const json_t *start, int32_t day)
             end = f->time + STATES_NS;
         if (f->time > end)
             break;
+        unsigned type;
+        uint32_t len;
+        stated |= f->kind == FRAME_MARK && frame_mark(f, &type, &len) && type == MARK_STATE;
         int32_t began = session_day(h, feeds, f);
         from = began < from ? began : from;
     }
