@@ -87,7 +87,7 @@ static void ended(struct rtp_pool *p, struct rtp_process *x, const char *how)
     bool told = x->told, wanted = !x->stopping && !p->closing, steady;
     /* one that ends itself has said why; a signal has no words */
     bool words = !*x->why && *x->last && !strncmp(how, "exit", 4);
-    snprintf(why, sizeof why, "%.80s%s%.200s", *x->why ? "" : how, words ? ": " : "",
+    snprintf(why, sizeof why, "%.160s%s%.130s", *x->why ? "" : how, words ? ": " : "",
              words ? x->last : "");
     if (*x->why)
         snprintf(why, sizeof why, "%s", x->why);
@@ -122,7 +122,7 @@ static void ended(struct rtp_pool *p, struct rtp_process *x, const char *how)
         snprintf(g->why, sizeof g->why, "%s", why);
         g->why_at = p->now;
     }
-    bool again = wants_processes(p, g);
+    bool again = wants_processes(p, g) && !p->gone;
     p->news = true;
     if (!p->closing)
         say_end(p, g, x, why, again);

@@ -679,10 +679,15 @@ static void test_back_off(void **state)
     ends(b, f, 1 << 8);
     round_of(b, SECOND / 10);
     assert_int_equal(x->state, RTP_ASKED);
+    run(b, 0, 0);
     /* the helper goes: all are gone, nothing is started */
     struct helper_event e = {.kind = HELPER_GONE};
-    snprintf(e.text, sizeof e.text, "the helper is gone");
+    snprintf(e.text, sizeof e.text,
+             "penstock-helper is gone, signal 9 (Killed): nothing can be started until penstockd is "
+             "restarted");
     rtp_pool_event(&b->pool, &e);
+    assert_string_equal(b->why, e.text);
+    assert_false(b->again);
     round_of(b, 100 * SECOND);
     assert_int_equal(x->state, RTP_OFF);
 }
