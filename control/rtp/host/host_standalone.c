@@ -135,7 +135,11 @@ struct pst_sa *pst_sa_open(const struct pst_sa_config *c, char *error, uint32_t 
         }
     }
     snprintf(error, room, "%s", err.text);
-    free(s);
+    if (s) {
+        host_free(&s->h);
+        free(s->frame);
+        free(s);
+    }
     return NULL;
 }
 
