@@ -682,9 +682,10 @@ static void test_back_off(void **state)
     run(b, 0, 0);
     /* the helper goes: all are gone, nothing is started */
     struct helper_event e = {.kind = HELPER_GONE};
-    snprintf(e.text, sizeof e.text,
-             "penstock-helper is gone, signal 9 (Killed): nothing can be started until penstockd is "
-             "restarted");
+    snprintf(
+        e.text, sizeof e.text,
+        "penstock-helper is gone, signal 9 (Killed): nothing can be started until penstockd is "
+        "restarted");
     rtp_pool_event(&b->pool, &e);
     assert_string_equal(b->why, e.text);
     assert_false(b->again);
