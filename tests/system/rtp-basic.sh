@@ -4,6 +4,7 @@
 #   cpu      mon_cpu: rows of monCPU, each thread and process, so often
 #   shop     a plugin's pre- and post-processor, its functions, buffering hooks, verbs, crashes
 #   once     each derived row once: its process and the daemon are killed while rows come, dates end
+#   full     the log's disk fills while rows are derived: nothing twice, nothing lost, also over kills then
 #   derive   a replay takes derived rows as logged; with --derive the processors make them again
 . "$(dirname "$0")/lib.sh"
 name=$1
@@ -15,7 +16,7 @@ configure() { # LINES
     config "$1"
     sed -i '/^ *$/d; /^feeds:/d; s/^calendar:.*/calendar: {zone: UTC}/' "$work/p.yaml"
 }
-ask() { p sql "$1" --format csv -q | tail -n +2; }
+rows_of() { p sql "$1" --format csv -q | tail -n +2; }
 until_is() { # WHAT COMMAND...: until its output has WHAT
     what=$1; shift
     for _ in $(seq 200); do "$@" 2>/dev/null | grep -q -- "$what" && return; sleep 0.05; done
@@ -54,8 +55,8 @@ print(json.load(sys.stdin)["groups"][0]["processes"][0]["pid"])'; }
 fact() { p rtp call shop facts --json | python3 -c "import json,sys
 r = json.load(sys.stdin); print(r['rows'][0][[c[0] for c in r['columns']].index('$1')])"; }
 until_rows() { # TABLE N
-    for _ in $(seq 400); do [ "$(ask "SELECT count(*) FROM $1")" = "$2" ] && return; sleep 0.05; done
-    die "$1 has $(ask "SELECT count(*) FROM $1") rows, not $2: $(p rtp)"
+    for _ in $(seq 400); do [ "$(rows_of "SELECT count(*) FROM $1")" = "$2" ] && return; sleep 0.05; done
+    die "$1 has $(rows_of "SELECT count(*) FROM $1") rows, not $2: $(p rtp)"
 }
 # Is each row there once? Of n trades: those with a price in clean, and one aggregate each, whose
 # volume has grown by the trade's size.
@@ -63,8 +64,8 @@ each_once() { # TRADES
     passed=$(trades 1 "$1" | awk -F, 'NR > 1 && $2 > 0' | wc -l)
     until_rows clean "$passed"
     until_rows aggregate "$passed"
-    [ "$(ask 'SELECT count(*) FROM trade')" = "$1" ] || die "$(ask 'SELECT count(*) FROM trade') trades"
-    ask 'SELECT size FROM clean ORDER BY size' >"$work/have"
+    [ "$(rows_of 'SELECT count(*) FROM trade')" = "$1" ] || die "$(rows_of 'SELECT count(*) FROM trade') trades"
+    rows_of 'SELECT size FROM clean ORDER BY size' >"$work/have"
     trades 1 "$1" | awk -F, 'NR > 1 && $2 > 0 { print $3 }' | sort -n | diff -q - "$work/have" >/dev/null ||
         die "clean does not hold each row once"
 }
@@ -73,17 +74,17 @@ case $name in
 cpu)
     configure "mon_cpu: 200ms"
     start
-    until_is '[1-9]' ask 'SELECT count(*) FROM "monCPU" WHERE sym = '"'rtp'"
+    until_is '[1-9]' rows_of 'SELECT count(*) FROM "monCPU" WHERE sym = '"'rtp'"
     sleep 2
     # so often: no fewer than one a thread each 200 ms, and no more
-    n=$(ask "SELECT count(*) FROM \"monCPU\" WHERE sym = 'control'")
+    n=$(rows_of "SELECT count(*) FROM \"monCPU\" WHERE sym = 'control'")
     [ "$n" -ge 7 ] && [ "$n" -le 40 ] || die "$n rows of control in about two seconds"
-    [ "$(ask "SELECT count(*) FROM \"monCPU\" WHERE cpu < 0 OR cpu > 110 OR server <> 'test'")" = 0 ] ||
+    [ "$(rows_of "SELECT count(*) FROM \"monCPU\" WHERE cpu < 0 OR cpu > 110 OR server <> 'test'")" = 0 ] ||
         die "shares beyond a CPU, or another server"
     # a thread that works shows: the RDB and the log have rows of this table to write
     p topo --json >"$work/topo.json"
     for t in $(python3 -c 'import json,sys; print(*[t["name"] for t in json.load(open(sys.argv[1]))["threads"]])' "$work/topo.json"); do
-        until_is '[1-9]' ask "SELECT count(*) FROM \"monCPU\" WHERE sym = '$t'"
+        until_is '[1-9]' rows_of "SELECT count(*) FROM \"monCPU\" WHERE sym = '$t'"
     done
     p topo | grep -q inject.rtp || die "no ring inject.rtp in topo"
     p ledger >/dev/null || die "the ledger does not balance: $(p ledger)"
@@ -117,9 +118,9 @@ buffer_enabled: true"
     until_rows aggregate 36
     printf 'sym,bid,ask\nS1,9.5,12\nS1,9,11\n' | p publish quote - >/dev/null || die publish
     until_rows aggregate 38
-    [ "$(ask "SELECT volume, high, low, bid, ask, spread FROM aggregate WHERE sym = 'S1' ORDER BY time DESC, bid DESC, ask LIMIT 1")" = "$(ask "SELECT sum(size), max(price), min(price), 9.5, 11.0, 1.5 FROM trade WHERE sym = 'S1' AND price > 0")" ] ||
+    [ "$(rows_of "SELECT volume, high, low, bid, ask, spread FROM aggregate WHERE sym = 'S1' ORDER BY time DESC, bid DESC, ask LIMIT 1")" = "$(rows_of "SELECT sum(size), max(price), min(price), 9.5, 11.0, 1.5 FROM trade WHERE sym = 'S1' AND price > 0")" ] ||
         die "aggregate: $(p sql "SELECT * FROM aggregate WHERE sym = 'S1'")"
-    [ "$(p rtp call shop volume syms=S1 --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["rows"][0][1])')" = "$(ask "SELECT sum(size) FROM trade WHERE sym = 'S1' AND price > 0")" ] || die "rtp call volume"
+    [ "$(p rtp call shop volume syms=S1 --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["rows"][0][1])')" = "$(rows_of "SELECT sum(size) FROM trade WHERE sym = 'S1' AND price > 0")" ] || die "rtp call volume"
     # derived rows are rows like others: tail, kdb+ subscribers, ledger
     p tail clean --count 1 2>/dev/null | grep -q . || die "tail"
     p ledger >/dev/null || die "the ledger does not balance: $(p ledger)"
@@ -221,6 +222,43 @@ database: $work/hdb"
     trades $((n + 1)) $((n + 200)) | p publish trade - >/dev/null || die publish
     n=$((n + 200))
     each_once $n
+    p ledger >/dev/null || die "the ledger does not balance: $(p ledger)"
+    stop
+    ;;
+full)
+    . "$(dirname "$0")/../fault/disklib.sh"
+    disk_make tmpfs 32
+    configure "$tables
+$(group "    subscriptions: [trade]")
+retry_interval: 100ms
+alarms: {clear_after: 500ms, disk_full_in: 0}"
+    start
+    until_is runs state
+    trades 1 2000 | p publish trade - >/dev/null || die publish
+    n=2000
+    for k in 1 2 3; do
+        cat /dev/zero >"$disk/fill" 2>/dev/null # up to the last byte
+        trades $((n + 1)) $((n + 40000)) | p publish trade - >"$work/published" 2>&1 & others=$!
+        n=$((n + 40000))
+        alarms_come log.stalled
+        case $k in
+        2) kill -9 "$(pid_of)"; sleep 0.3; until_is runs state ;;
+        3) kill -9 "$daemon"; wait "$daemon" 2>/dev/null
+            wait "$others" && die "published while the log stood still"
+            others= ;;
+        esac
+        rm "$disk/fill"
+        [ -z "$others" ] || wait "$others" || die "publish: $(cat "$work/published")"
+        others=
+    done
+    # of the third batch those that were logged: they are in order
+    start
+    until_is runs state
+    n=$(rows_of 'SELECT count(*) FROM trade')
+    [ "$n" -ge 82000 ] || die "$n trades, acknowledged were 82000"
+    each_once "$n"
+    trades $((n + 1)) $((n + 1000)) | p publish trade - >/dev/null || die publish
+    each_once $((n + 1000))
     p ledger >/dev/null || die "the ledger does not balance: $(p ledger)"
     stop
     ;;

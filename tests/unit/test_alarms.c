@@ -175,8 +175,8 @@ static void test_long_subjects(void **state)
     }
     for (int64_t now = S; now < 4 * S; now += S)
         for (unsigned k = 0; k < 3; k++)
-            alarm_check(&a, now, ALARM_LOAD_QUARANTINED, subject[k], true, 0, "%s%s", "x" + k % 2,
-                        subject[k]);
+            alarm_check(&a, now, ALARM_LOAD_QUARANTINED, subject[k], true, 0, "%s%s",
+                        k % 2 ? "" : "x", subject[k]);
     assert_int_equal(a.n, 3);
     assert_int_equal(raised, 3);
     for (unsigned k = 0; k < 3; k++) {
