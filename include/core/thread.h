@@ -10,9 +10,10 @@
  *             after a second of them idle_us (200),
  *             after five seconds without any work twice that
  *   sleep     sleeps 500 us after each empty round
- *   bell      an adaptive thread that has a bell: after one more empty round it sleeps until the
- * bell rings, 1 ms at most, or as long as it would have slept otherwise doze      sleeps 10 ms: for
- * readers that nobody waits for nap       sleeps 100 ms: for what is due once a second
+ *   doze      sleeps 10 ms: for readers that nobody waits for
+ *   nap       sleeps 100 ms: for what is due once a second
+ * An adaptive thread with a bell sleeps after one more empty round until the bell rings, 1 ms at
+ * most, or as long as it would have slept otherwise.
  *
  * A thread with a bell that always has something to do would keep the CPU, while those it works
  * for, on the same machine, wait for theirs until its slice is over (milliseconds). Where work()
