@@ -4,7 +4,8 @@
  *
  * OPEN       {"cmd":"append","args":[{"source":S}]}\n            S may be left out: no source
  *   reply    {"ok":true,"result":{"position":P,"row":R,"have":[[p,r,p2,r2],…],
- *             "tables":[{"schema":SCHEMA,"calendar":c,"open":"2026.11.22"},…],"dates":true,"instance":"00c0…"}}
+ *             "tables":[{"schema":SCHEMA,"calendar":c,"open":"2026.11.22"},…],"dates":true,
+ *             "instance":"00c0…"}}
  *   The point at which the source stands (0, 0 where it is new) and what lies beyond it already
  *   (source.h: islands), when all that was sent before has been taken; every table that takes rows
  *   from this peer, SCHEMA as in a schema frame (schema.h), whose ids and layouts the records must
@@ -14,7 +15,7 @@
  *
  * ROWS       {"cmd":"append","args":[{"source":S,"bytes":N,"level":L}]}\n, then N bytes at once
  *   L is submitted, written or durable (the default). N: 8 … APPEND_MAX, a multiple of 8, of at
- * most APPEND_BLOCKS blocks back to back:
+ *   most APPEND_BLOCKS blocks back to back:
  *
  *     struct append_block | texts { u8 length, text }… padded with zeros to 8 | records
  *
@@ -22,11 +23,11 @@
  *   their own block, from 0, or null. A block holds either plain rows or runs (packet record first)
  *   and all its rows belong to tables of one calendar. It becomes one frame, or several where dates
  *   or streams of its rows differ. day: the date that its rows belong to (only level admin; a
- * closed one: the earliest open date, flagged late_day); 0: by each row's time, as with `publish`;
- * runs must say it. Packet records get the flag replayed. With a source each block leads from
- * (after, after_row) to (position, row): the first begins where the source stands, each further one
- * where the one before it ended, none reaches into an island. A block without records only moves
- * the source. Without a source all four are 0.
+ *   closed one: the earliest open date, flagged late_day); 0: by each row's time, as with
+ *   `publish`; runs must say it. Packet records get the flag replayed. With a source each block
+ *   leads from (after, after_row) to (position, row): the first begins where the source stands,
+ *   each further one where the one before it ended, none reaches into an island. A block without
+ *   records only moves the source. Without a source all four are 0.
  *
  *   reply    {"ok":true,"result":{"rows":n,"late":n,"level":L,"position":J}}: the rows stand below
  *            the journal's position J, which has reached L. late: rows whose date was closed.
@@ -66,7 +67,7 @@ struct append_block {
     uint32_t texts_bytes; /* with their padding */
     uint64_t after, position;
     uint32_t after_row, row;
-    uint16_t day; /* days since 2000-01-01 */
+    uint16_t day;   /* days since 2000-01-01 */
     uint16_t flags; /* enum append_flag */
     uint16_t zero[2];
 };

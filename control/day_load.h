@@ -5,8 +5,8 @@
  *
  *   loader: day_load_give(y, &request)   one at a time; copied
  *     control (day_tick): when the journal is durable up to request.position, the database is
- * loaded and the writedown thread is idle, the request is given to it. Before rebuilds, behind ends
- *       of day that wait, unless the loader holds them (day_load_hold)
+ *       loaded and the writedown thread is idle, the request is given to it. Before rebuilds,
+ *       behind ends of day that wait, unless the loader holds them (day_load_hold)
  *       writedown thread: under the database's lock
  *     control: MOVE that is DONE: the epoch is counted (queries see the batch from here on), a
  *       `loaded` line for each (date, table) goes to the catalogue: such partitions are ours

@@ -11,10 +11,10 @@
  *   pcap     pcap and pcapng: packet parser, group, descriptor, sessions and arbitration of the
  *            lines, exactly as `penstockd --replay` runs them on a virtual clock of packet times;
  *            so the same rows and content hashes. What no line has becomes rows of `gap`. A
- * session's date is the recipe's where it has one, else that of its first packet in feed_zone. A
- * capture that ends within a record is cut short; with `partial` it is taken as far as it goes.
- * Facts in the result: packets, other (not the feed's), snapped, gaps, lost, duplicates, malformed,
- * note.
+ *            session's date is the recipe's where it has one, else that of its first packet in
+ *            feed_zone. A capture that ends within a record is cut short; with `partial` it is
+ *            taken as far as it goes. Facts in the result: packets, other (not the feed's),
+ *            snapped, gaps, lost, duplicates, malformed, note.
  *
  * Memory: the feed's windows (8 MiB a line), one frame, one block a table. One thread.
  */

@@ -5,7 +5,7 @@
  *
  *     penstock-load PARENT-PID            started by penstock-helper, its socket at descriptor 3
  *     penstock-load --task FILE.json      by hand: runs {"task":KIND,"args":{…}}, prints the
- * result; no sandbox but the memory limit ("memory": bytes)
+ *                                         result; no sandbox but the memory limit ("memory": bytes)
  *
  * Two threads of its own: the main one listens to penstockd and sends beats with the task's real
  * figures, whatever the task does; the runner runs tasks. What ends penstockd's side ends this

@@ -9,7 +9,7 @@
  *   - the date's partitions have been read back in this process, rows and content hash, and hold at
  *     least the rows that were written (by the writedown thread, when it has nothing else to do)
  *   - it is not the newest of its stream, nothing writes it, no buffering event that is active
- * began below its end, and the ledger, the reader of the start and the RDB are behind its end
+ *     began below its end, and the ledger, the reader of the start and the RDB are behind its end
  *   - every older file is gone: what is left of the log is one stretch
  * Files of buffering events are never touched. What goes becomes the prepared next file, if there
  * is none and it is large enough, else it is unlinked; at most one file a call. It is said on

@@ -14,11 +14,13 @@
  *
  * Keys of a user (users.def; all but scram also of a group):
  *   scram      verifier of the password, as PostgreSQL writes it (scram.h), or external: the
- * program at ipc.validator says at each login whether the password is right (validator.h); must be
- * given groups     groups whose rules it has too; groups may name groups tables     tables it may
- * read, by query and by subscription: all, none (default) or a list publish    tables it may
- * publish to: all, none (default) or a list calls      named queries it may call: all (default),
- * none or a list sql        whether it may ask in SQL (default true); named queries are `calls`
+ *              program at ipc.validator says at each login whether the password is right
+ *              (validator.h); must be given
+ *   groups     groups whose rules it has too; groups may name groups
+ *   tables     tables it may read, by query and by subscription: all, none (default) or a list
+ *   publish    tables it may publish to: all, none (default) or a list
+ *   calls      named queries it may call: all (default), none or a list
+ *   sql        whether it may ask in SQL (default true); named queries are `calls`
  *   rows       largest answer in rows (default: query_rows; never more than it)
  *   bytes      largest answer in bytes (default 2G, the most that kdb+ IPC takes here)
  *   timeout    longest query (default: query_timeout; never more than it)

@@ -8,9 +8,11 @@
  * disk), 8,000 symbols of which few have most rows, as the column files of FILES read tasks: each
  * of the whole day (among), one behind the other (follow), or in no order. -e: so many of them are
  * loaded before, so that the batch is merged with an existing partition. -m: the column buffer; -b:
- * through the page cache (default: past it). index   order, place file, columns time and sym, side
- * files merge   each other column memcpy  as many bytes as the task reads and writes, once through
- * memory, the faults included Medians of RUNS; the input is in the page cache.
+ * through the page cache (default: past it).
+ *   index   order, place file, columns time and sym, side files
+ *   merge   each other column
+ *   memcpy  as many bytes as the task reads and writes, once through memory, the faults included
+ * Medians of RUNS; the input is in the page cache.
  */
 #include <fcntl.h>
 #include <ftw.h>

@@ -9,8 +9,8 @@
  *         durable
  * nats    JetStream, file storage: as many PUBs, then as many acknowledgements. Up to version 2.9
  *         they promise that the server has written, not synced (it syncs every 2 minutes);
- * from 2.10 on `sync_interval: always` syncs each The servers listen on loopback. Lines as
- * bench_ack's.
+ *         from 2.10 on `sync_interval: always` syncs each
+ * The servers listen on loopback. Lines as bench_ack's.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>

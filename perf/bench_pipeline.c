@@ -2,8 +2,8 @@
 /*
  * bench_pipeline - wire to durable log on two cores:
  *
- *   packets in memory ─► rx (CPU 0): parse, two lines, ITCH, rows, CRC ─► ring ─► log (CPU 1) ─►
- * disk
+ *   packets in memory ─► rx (CPU 0): parse, two lines, ITCH, rows, CRC ─► ring
+ *                     ─► log (CPU 1) ─► disk
  *
  * Everything between the port and the file is what penstockd runs; the packets are the simulator's
  * order flow, looped, with sequence numbers that go on. The source waits while the ring is full, so

@@ -5,12 +5,15 @@
  *   build/perf/bench_publish [-n RUNS] [-s SYMBOLS] [-r ROWS]
  *
  * The journal is in memory: rows of a table time, sym, price, size, side, venue (56 bytes a
- * record), symbols at random, frames of 64 KiB as the appender seals them. Subscriptions: none
- * nobody all       every consumer takes the whole table: one encoding, shared one       consumer k
- * takes symbol k (mod SYMBOLS) other     every consumer takes a symbol that never comes where every
- * consumer takes price > x, another x each: evaluated for each columns   every consumer takes time,
- * sym, price * size: one encoding, computed once flush: frames between two flushes (a row's way
- * ends with its message's). Each figure is the median of RUNS; ns are of one row of the journal.
+ * record), symbols at random, frames of 64 KiB as the appender seals them. Subscriptions:
+ *   none      nobody
+ *   all       every consumer takes the whole table: one encoding, shared
+ *   one       consumer k takes symbol k (mod SYMBOLS)
+ *   other     every consumer takes a symbol that never comes
+ *   where     every consumer takes price > x, another x each: evaluated for each
+ *   columns   every consumer takes time, sym, price * size: one encoding, computed once
+ * flush: frames between two flushes (a row's way ends with its message's).
+ * Each figure is the median of RUNS; ns are of one row of the journal.
  * Every run checks the rows that came out.
  */
 #include <getopt.h>

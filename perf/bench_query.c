@@ -9,8 +9,9 @@
  * the figures are medians, ratio = query / loop. The answers of both must agree. `first` is the
  * first query over a database of 1,000 dates, with a predicate that leaves one, that leaves all.
  *
- *   bench_query [--rows N] [--quick] [--runs N] [--threads N] [--dir DIR] [--duckdb LIB] [--only
- * NAME] Exit 1 when an answer differs or a ratio is above its limit.
+ *   bench_query [--rows N] [--quick] [--runs N] [--threads N] [--dir DIR] [--duckdb LIB]
+ *               [--only NAME]
+ * Exit 1 when an answer differs or a ratio is above its limit.
  */
 #include <errno.h>
 #include <fcntl.h>

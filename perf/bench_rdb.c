@@ -10,8 +10,9 @@
  *   cold    append into memory that the kernel has not given yet
  *   again   append into the extents of a day that was released
  *   limit   the bare traffic of append: frames read once, as many bytes as the columns and lists
- * have written once, in one stream, by plain stores Each is the median of `-n` runs. Every run
- * checks rows and a sum over a column and the lists against the frames. Exit 1 when one differs.
+ *           have written once, in one stream, by plain stores
+ * Each is the median of `-n` runs. Every run checks rows and a sum over a column and the lists
+ * against the frames. Exit 1 when one differs.
  */
 #include <getopt.h>
 #include "bench_front.h"

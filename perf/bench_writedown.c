@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_writedown - an end of day beside its limits, in the same run and directory:
- *   build/perf/bench_writedown [-n ROWS] [-r RUNS] [-t THREADS] [-b] [-m MB] [-d DIRECTORY] [-q
- * LIBDUCKDB]
+ *   build/perf/bench_writedown [-n ROWS] [-r RUNS] [-t THREADS] [-b] [-m MB] [-d DIRECTORY]
+ *                              [-q LIBDUCKDB]
  *
  * Rows of a feed's order table (12 columns, 81 bytes on disk), 8,000 symbols of which few have most
  * rows, go into an RDB; then

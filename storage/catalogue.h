@@ -11,9 +11,11 @@
  *    "database":B}                        all but the first three may be missing (version 1)
  *   {"epoch":E,"root":PATH}               publications counted so far in that database
  *   {"loaded":{"date":N,"table":NAME,"epoch":E,"batch":KEY,"commit":C}}   a batch of the loader
- * went into it: it is ours anything else is ignored A torn or damaged last line is cut off at the
- * next append; damaged lines elsewhere are skipped and counted. When more than half of many lines
- * is stale, opening rewrites the file (temporary, synced, renamed).
+ *                                         went into it: it is ours
+ *   anything else is ignored
+ * A torn or damaged last line is cut off at the next append; damaged lines elsewhere are skipped
+ * and counted. When more than half of many lines is stale, opening rewrites the file (temporary,
+ * synced, renamed).
  *
  * THREADS: control only (and recovery before threads start). Appends are synced before they return,
  * unless `post` is set: then the lines are handed to it, and one other thread writes them with

@@ -5,10 +5,11 @@
  *
  *   <root>/sym                                the enumeration's texts
  *   <root>/par.txt                            optional: directories (disks), one a line, relative
- * to root <disk>/<YYYY.MM.DD>/<table>/.d            names of the columns in order; without it no
- * table <disk>/<YYYY.MM.DD>/<table>/<column>      kdb_file.h <disk>/<YYYY.MM.DD>/<table>/.pstmeta
- * .pstpart   hdb_meta.h Names that end in '$' or start with '.' are never looked at (staging,
- * backups: hdb_publish.h).
+ *                                             to root
+ *   <disk>/<YYYY.MM.DD>/<table>/.d            names of the columns in order; without it no table
+ *   <disk>/<YYYY.MM.DD>/<table>/<column>      kdb_file.h
+ *   <disk>/<YYYY.MM.DD>/<table>/.pstmeta .pstpart   hdb_meta.h
+ * Names that end in '$' or start with '.' are never looked at (staging, backups: hdb_publish.h).
  *
  * Lazy: hdb_open reads par.txt and one directory a disk; a table's schema is read from its newest
  * date, a partition's `.d` and .pstmeta when it is first asked for, a column when it is first used.
@@ -17,8 +18,9 @@
  * is HDB_MISSING there: typed nulls, nothing rewritten. Where an older date has another type, it is
  * widened if that loses nothing:
  *     boolean, byte -> short, int, long, real, float     short -> int, long, real, float
- *     int -> long, float     real -> float     date -> timestamp     minute -> second, time,
- *     timespan     second -> time, timespan     time -> timespan
+ *     int -> long, float                                 real -> float
+ *     date -> timestamp                                  minute -> second, time, timespan
+ *     second -> time, timespan                           time -> timespan
  * (null to null; an integer's infinity is the value it is), else it is refused with a sentence
  * naming column, date and both types, as is a column of a kind that is not read, and a symbol
  * column that is enumerated over another domain than sym. Columns that only older dates have are

@@ -7,17 +7,17 @@
  * .pstmeta   one line of JSON, then a line "crc32c XXXXXXXX" of the first line's bytes:
  *   {"format":1,"table":"trade","date":"2026.11.23","calendar":"us","rows":123,
  *    "columns":[["time","timestamp"],…],"feed":true,"keys":["sym"],
- *    "sorted":"sym,time","hash":"32 hex digits","captured":false,"sources":[{"instance":"16 hex
- * digits","kind":"eod",
- *    "first":0,"end":8812},…],"epoch":17,"symbols":5003,"time_min":…,"time_max":…,"written":…,"producer":"penstock
- * 0.1.0"} unknown members are ignored; a higher format is refused by name. Integers beyond 2^53
- * never occur but in instance (hex), times and positions, which jansson keeps as 64-bit integers.
+ *    "sorted":"sym,time","hash":"32 hex digits","captured":false,
+ *    "sources":[{"instance":"16 hex digits","kind":"eod","first":0,"end":8812},…],
+ *    "epoch":17,"symbols":5003,"time_min":…,"time_max":…,"written":…,"producer":"penstock 0.1.0"}
+ *   unknown members are ignored; a higher format is refused by name. Integers beyond 2^53 never
+ *   occur but in instance (hex), times and positions, which jansson keeps as 64-bit integers.
  *
  * .pstpart   the parted index: where each symbol's rows lie.
  *   head 32 bytes: magic "PSTPART1", groups u64, rows u64, flags u32 (bit 0: time ascends in every
  *   group), crc u32 (CRC-32C, seed 0, of the whole file with these 4 bytes zero);
  *   then groups times struct hdb_group in file order; then groups times u32: numbers of the groups
- * by ascending sym index (null first), for the binary search; then zero to a multiple of 8.
+ *   by ascending sym index (null first), for the binary search; then zero to a multiple of 8.
  *
  * Threads: plain values. Errors: one sentence naming the file.
  */

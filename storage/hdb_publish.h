@@ -3,17 +3,20 @@
  * hdb_publish.h - how a partition becomes visible: staged beside, synced, then one rename.
  *
  *   <disk>/<date>.mark$        says that <date>$ is ours: JSON line with who and when. Written and
- * synced before the stage, removed after it is gone <disk>/<date>$/<table>/    the stage: complete
- * table directories, not seen by any reader <root>/pst$/lock           flock of whoever changes the
- * database (daemon or verb)
+ *                              synced before the stage, removed after it is gone
+ *   <disk>/<date>$/<table>/    the stage: complete table directories, not seen by any reader
+ *   <root>/pst$/lock           flock of whoever changes the database (daemon or verb)
  *
  * Publishing: every file and directory of the stage is synced, then
  *   a date that is new   <date>$ is renamed to <date>: all tables appear at once
  *   a date that exists   table by table: a table that is new there is renamed into it, one that
- * exists is exchanged (renameat2 RENAME_EXCHANGE), so that readers see the old or the new one,
- * never neither; the old one, now in the stage, is deleted where the filesystem cannot exchange:
- * old -> <date>$/<table>.old$, new -> <date>/<table>; a reader may miss the table for that moment,
- * and `note` says so in one sentence then the parent directories are synced and the stage removed.
+ *                        exists is exchanged (renameat2 RENAME_EXCHANGE), so that readers see the
+ *                        old or the new one, never neither; the old one, now in the stage, is
+ *                        deleted
+ *   where the filesystem cannot exchange: old -> <date>$/<table>.old$, new -> <date>/<table>; a
+ *                        reader may miss the table for that moment, and `note` says so in one
+ *                        sentence
+ * then the parent directories are synced and the stage removed.
  *
  * A crash at any point leaves old or new; hdb_clean (at start, before each publish) deletes stages
  * whose mark is there, finishes an interrupted exchange without RENAME_EXCHANGE (puts the old table

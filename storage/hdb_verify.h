@@ -6,17 +6,20 @@
  *
  * Per table of a date:
  *   names        `.d` is a list of distinct names; a directory without it, a file that it does not
- * name file         every column's file is there and well formed; nothing behind its last value
+ *                name
+ *   file         every column's file is there and well formed; nothing behind its last value
  *   length       all columns have the same number of rows
  *   type         a type that a query cannot read as the table's newest one; booleans are 0 or 1
  *   enumeration  indexes lie in sym (or are null)
  *   order        by symbol text, null first, then time (if .pstmeta says sorted); attribute s is
- * true parted       each symbol's rows are together: q can apply p# ("p# ready"). Else a note meta
- * .pstmeta: checksum, format, date, table, rows, columns, times index        .pstpart: checksum,
- * and equal to what the columns say hash         (asked for) the content hash of the rows equals
- * the one noted when they were written missing      a table that other dates have (a note; `hdb
- * fill` writes it empty) and of the database: sym (a torn tail, a text that stands twice), dates on
- * two disks.
+ *                true
+ *   parted       each symbol's rows are together: q can apply p# ("p# ready"). Else a note
+ *   meta         .pstmeta: checksum, format, date, table, rows, columns, times
+ *   index        .pstpart: checksum, and equal to what the columns say
+ *   hash         (asked for) the content hash of the rows equals the one noted when they were
+ *                written
+ *   missing      a table that other dates have (a note; `hdb fill` writes it empty)
+ * and of the database: sym (a torn tail, a text that stands twice), dates on two disks.
  *
  * Owner: one thread. Cost: every page once; with the hash about 20 ns a row and column.
  */

@@ -5,20 +5,23 @@
  * Source: the kdb+ format page, section 4 (kdb+ 3.0 to 4.1, 64 bit, little endian). Shapes:
  *   A  ff 01            a serialized object: `sym`, `.d`, an empty nested column
  *   B  fe 20            16-byte header, then a raw vector; with type 87 the ends of a list of
- * strings C  fe <name>        enumeration with 32-bit indexes (kdb+ 3.0-3.5); read only D  fd 20
- * 4096-byte page, then 64-bit indexes of an enumeration legacy  ff 20       vectors of kdb+ 2.x;
- * read only kxzipped            any of the above in compressed blocks: stored, q IPC, gzip, snappy,
- * LZ4; read only
+ *                       strings
+ *   C  fe <name>        enumeration with 32-bit indexes (kdb+ 3.0-3.5); read only
+ *   D  fd 20            4096-byte page, then 64-bit indexes of an enumeration
+ *   legacy  ff 20       vectors of kdb+ 2.x; read only
+ *   kxzipped            any of the above in compressed blocks: stored, q IPC, gzip, snappy, LZ4;
+ *                       read only
  *
  * Reading hands values out as the query wants them, whatever the shape:
  *   fixed types   `values`: rows * type_width, as in memory and in the log (guid in textual order)
  *   PST_SYMBOL    `values`: rows int64_t indexes into the enumeration's domain, null PST_NULL_LONG,
  *                 NOT checked against the domain (that is the caller's, with its own sym)
  *   PST_STRING    `values`: rows int64_t ends, ascending, in `bytes`; row i is [ends[i-1],
- * ends[i]). Checked at open: ascending and inside `bytes` Files up to KDB_COPY_MAX are read, larger
- * ones mapped read-only; so are compressed, 32-bit and misaligned ones after unpacking. A mapped
- * file that another process truncates kills the reader with SIGBUS: only query processes and verbs
- * map; Penstock replaces files and never truncates them.
+ *                 ends[i]). Checked at open: ascending and inside `bytes`
+ * Files up to KDB_COPY_MAX are read, larger ones mapped read-only; so are compressed, 32-bit and
+ * misaligned ones after unpacking. A mapped file that another process truncates kills the reader
+ * with SIGBUS: only query processes and verbs map; Penstock replaces files and never truncates
+ * them.
  *
  * Errors: one sentence naming the file. -ENOENT: no such file; -ENOTSUP: valid, but of a kind that
  * is not read (anymap, encrypted, datetime, a list of something else than char); -EBADMSG: damaged.
@@ -111,8 +114,8 @@ unsigned kdb_width(uint8_t type);
  * name is replaced by O_TRUNC: only ever in a staged directory).
  *   symbols: values are int64_t indexes into `sym`, null PST_NULL_LONG
  *   strings: write_at takes int64_t cumulative ends; write_bytes the text at its byte offset in
- * `#`. Without rows the file becomes q's empty list and `#` goes; a `#` without text gets one byte
- * that no row uses, as it must be mappable
+ *            `#`. Without rows the file becomes q's empty list and `#` goes; a `#` without text
+ *            gets one byte that no row uses, as it must be mappable
  */
 struct kdb_writer {
     struct io *io;

@@ -8,7 +8,7 @@
  *              left the journal, 0 while a daemon runs; a log that ends elsewhere is not all there
  *   lock       flock'd while a daemon runs; text: pid, instance name, heartbeat. A second lock of
  *              the same name lies in log_directory, so that two state directories cannot share
- * logs.
+ *              logs.
  *
  * THREADS: control. The appender must be told lease_end (it stops below it); control renews when
  * less than half is left, long before: 1 TiB at 4 GB/s is 4 minutes.

@@ -20,11 +20,14 @@
  * CONTENT: a sequence of frames (core/frame.h), nothing between them.
  *
  *   offset 0     HEADER  frame of exactly 4096 bytes   } the same bytes twice: one torn block
- *   offset 4096  HEADER  frame of exactly 4096 bytes   } loses neither. Body: struct
- * log_file_header 8192 ..      SCHEMA  frames: one JSON text each (as in a schema frame), every
- * live table version SYMBOLS frames: body as the payload of a symbol frame: u32 first id, u32
- * number, then number x { u8 length, text }; together ids 0 .. n-1 where n = the ids interned below
- * header.first STATE   frames: body = a whole `state` mark frame (header, CRC, payload) repeated
+ *   offset 4096  HEADER  frame of exactly 4096 bytes   } loses neither.
+ *                        Body: struct log_file_header
+ *   8192 ..      SCHEMA  frames: one JSON text each (as in a schema frame), every live table
+ *                        version
+ *                SYMBOLS frames: body as the payload of a symbol frame: u32 first id, u32 number,
+ *                        then number x { u8 length, text }; together ids 0 .. n-1 where n = the ids
+ *                        interned below header.first
+ *                STATE   frames: body = a whole `state` mark frame (header, CRC, payload) repeated
  *                        from the journal: the latest set below header.first, so that sequences and
  *                        decoder state of every (feed, session) are known without older files
  *                journal frames: the ring's bytes, positions rising; only frames of this file's

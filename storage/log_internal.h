@@ -5,9 +5,9 @@
  * of it: the log thread, but where said otherwise.
  *
  * lane: one (stream, day, minute) being written: reads the ring from `cursor`, takes the frames
- * that are its own, up to close_at; has a file (`out`) or is looking for one. Of one stream and day
- * only one is open: an eoi mark closes those of the interval stream. out:  one open file. A lane
- * may leave it behind (closing: END frame, sync, close).
+ *       that are its own, up to close_at; has a file (`out`) or is looking for one. Of one stream
+ *       and day only one is open: an eoi mark closes those of the interval stream.
+ * out:  one open file. A lane may leave it behind (closing: END frame, sync, close).
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 #define LOG_LANES   16
 #define LOG_OUTS    24
 #define LOG_DONE    16  /* ended events whose files have their live names still */
-#define LOG_KEYS    16   /* (stream, day, minute) whose last suffix is remembered */
+#define LOG_KEYS    16  /* (stream, day, minute) whose last suffix is remembered */
 #define LOG_WRITES  256 /* buffers at most: depth + 2 for each open file */
 #define LOG_DELTAS  65536u
 #define LOG_EVENTS  256u

@@ -7,7 +7,8 @@
  *   one copy lost     written again from the other
  *   torn tail         copied to <file>.torn-<offset>, cut off
  *   damaged ranges    all sound frames go into a new file of the same name; what was there stands
- * in <file>.damaged, whole. Positions stay: what is lost is lost to every reader
+ *                     in <file>.damaged, whole. Positions stay: what is lost is lost to every
+ *                     reader
  *
  * Everything is synced before a name changes, so that a crash leaves the old file or the new one.
  * Owner: one thread.

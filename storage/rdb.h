@@ -26,7 +26,8 @@
  * frame again does nothing.
  *   LOST     cursor: a range of positions stands nowhere. Every open day is flagged RDB_DAY_LOST
  *            with the bytes; reading goes on behind. (The log has not got it either: writing from
- * memory or from the log is the same.) An EOD mark may have been in it: `take` is asked again.
+ *            memory or from the log is the same.) An EOD mark may have been in it: `take` is asked
+ *            again.
  *   REWOUND  the journal was taken back to `old` by a restart and goes on at `new`. Day slots whose
  *            rows all lie below `old` stay. Those with later rows are void: closed, shown by no
  *            later cut, and the cursor is sent back to the first of their frames; the rows that are

@@ -3,8 +3,8 @@
  * recovery.h - what a start finds in the log, before any thread runs. DESIGN section 5, Recovery.
  *
  *   recovery_run     finds the end, saves torn tails aside, restores symbols and schemas, says
- * where every (feed, session) goes on. Reads the newest file's small frames, the last stretch of
- * the journal and each file's tail, not the log
+ *                    where every (feed, session) goes on. Reads the newest file's small frames, the
+ *                    last stretch of the journal and each file's tail, not the log
  *   recovery_verify_rest  the rest of the log, step by step, for a thread of low priority
  *
  * THE END. old_end is the end of the last valid frame over all files. After a clean stop (the last
@@ -207,9 +207,9 @@ struct recovery {
     bool clean;
     uint64_t old_end, start;
     int64_t last_time; /* of the last frame; INT64_MIN when empty */
-    int32_t
-        open_day; /* recovery_open_day of "default", or, where the log is of a version that does
-                   * not say, the newest daily file's or the one after its eod mark; -1 unknown */
+    int32_t open_day; /* recovery_open_day of "default", or, where the log is of a version that does
+                       * not say, the newest daily file's or the one after its eod mark; -1 unknown
+                       */
     int32_t closed_day; /* newest day with an eod mark of any calendar; -1 none */
     struct recovery_calendar *calendar;
     uint32_t calendars;

@@ -6,8 +6,8 @@
  *   link.c     connecting, sending, receiving             publish.c  rows, tickets
  *   query.c    calls that wait for their answer           rows.c     values of rows
  *   stream.c   streaming analytics
- *   feed.c     subscriptions over the network             shared.c, shared_attach.c  the journal's
- * ring
+ *   feed.c     subscriptions over the network             shared.c, shared_attach.c
+ *                                                                    the journal's ring
  *
  * Nothing here locks: a client is one thread's. Only `wake` is written elsewhere.
  */

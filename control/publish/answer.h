@@ -14,12 +14,14 @@
  * inside is not looked at.
  *
  *   ANSWER_SQL, NAMED, COUNT, SNAP   one response: a table; COUNT a long; SNAP of several tables a
- * dictionary ANSWER_KEYED                     an async message for each table, its object the keyed
- * table: answer_object gives the object's bytes, to be put into the reply where an empty schema
- * stands otherwise (kdb/reply.h) ANSWER_SNAPSHOT                  async messages (`upd; table;
- * rows), to be sent behind the reply of .pst.sub; then the stream starts at `position` All tables
- * of one request are of one cut: of `position`, below which every row is in it and above which none
- * is.
+ *                                    dictionary
+ *   ANSWER_KEYED                     an async message for each table, its object the keyed table:
+ *                                    answer_object gives the object's bytes, to be put into the
+ *                                    reply where an empty schema stands otherwise (kdb/reply.h)
+ *   ANSWER_SNAPSHOT                  async messages (`upd; table; rows), to be sent behind the
+ *                                    reply of .pst.sub; then the stream starts at `position`
+ * All tables of one request are of one cut: of `position`, below which every row is in it and above
+ * which none is.
  *
  * WHO SEES WHAT. Tables that the user may not read do not exist for the query: not in tables,
  * views, named queries or SHOW TABLES. The tier says which of the two stores it sees. Rows beyond
@@ -93,9 +95,9 @@ struct answer {
     uint64_t position; /* of the cut */
     uint64_t rows;
     int64_t queued_ns, run_ns, memory; /* memory: most bytes of the query's arena */
-    uint64_t query;      /* its number in `penstock queries`; 0: it never ran */
-    int fd;              /* the memfd, for sendfile: [0, bytes) */
-    struct answer *next; /* private, as what follows */
+    uint64_t query;                    /* its number in `penstock queries`; 0: it never ran */
+    int fd;                            /* the memfd, for sendfile: [0, bytes) */
+    struct answer *next;               /* private, as what follows */
     struct answers *owner;
     bool counted;
 };

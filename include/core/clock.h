@@ -5,8 +5,8 @@
  *
  * A `struct clock` is passed in everywhere:
  *   real     TSC read + a calibration (ticks -> UTC) that control renews every 100 ms under a
- * seqlock; where the TSC is not invariant, clock_gettime virtual  a value that replay or a test
- * sets; it never goes backwards
+ *            seqlock; where the TSC is not invariant, clock_gettime
+ *   virtual  a value that replay or a test sets; it never goes backwards
  *
  * clock_now: any thread, no system call with an invariant TSC. clock_calibrate: control thread
  * only. Quality: CLOCK_DOUBTFUL for one second after the wall clock was seen to step by more than 1

@@ -27,13 +27,18 @@
  * ERRORS. Functions that return int: >= 0 is success, else -errno of the list below; those that
  * return a pointer: NULL. pst_error(client) is the sentence for the last failure of that client,
  * pst_open_error() for pst_open's (of the calling thread). Both are the library's and stay until
- * the next call. -EINVAL        an argument is wrong; nothing was done -ETIMEDOUT     the time is
- * over; the call may be repeated -EINTR         pst_wake -ENOTCONN      not connected now, and no
- * reconnect_limit attempt is left -ENOBUFS       queue_bytes wait to be sent already: pst_step,
- * then again -EREMOTEIO     the daemon refused: the sentence is its own -ECONNABORTED  the
- * connection ended before the answer came: it is not known whether the daemon took it -EBUSY this
- * client is of the other kind -EPROTO        the daemon sent what cannot be understood; the
- * connection was closed -EACCES        user or password were refused, or this user may not attach
+ * the next call.
+ *     -EINVAL        an argument is wrong; nothing was done
+ *     -ETIMEDOUT     the time is over; the call may be repeated
+ *     -EINTR         pst_wake
+ *     -ENOTCONN      not connected now, and no reconnect_limit attempt is left
+ *     -ENOBUFS       queue_bytes wait to be sent already: pst_step, then again
+ *     -EREMOTEIO     the daemon refused: the sentence is its own
+ *     -ECONNABORTED  the connection ended before the answer came: it is not known whether the
+ *                    daemon took it
+ *     -EBUSY         this client is of the other kind
+ *     -EPROTO        the daemon sent what cannot be understood; the connection was closed
+ *     -EACCES        user or password were refused, or this user may not attach
  *     -ENOMEM
  *
  * TIMES are nanoseconds since 2000-01-01T00:00Z (pst_now). Types, widths and nulls: types.h.
@@ -121,9 +126,10 @@ int64_t pst_now(void);
  *     m month, d date, u minute, v second, t time: int32_t
  *     g guid const uint8_t[16]
  *     pst_publish_row(c, "trade", PST_DURABLE, &ticket, "psfj", pst_now(), "AAPL", 187.2,
- * (int64_t)100) Without the first column (time) the daemon puts the time of arrival. Rows of the
- * same table, format and level travel together: a row is sent when batch_rows are there, at
- * pst_flush, pst_wait, or when another table, format or level follows. ticket (may be NULL): what
+ *                     (int64_t)100)
+ * Without the first column (time) the daemon puts the time of arrival. Rows of the same table,
+ * format and level travel together: a row is sent when batch_rows are there, at pst_flush,
+ * pst_wait, or when another table, format or level follows. ticket (may be NULL): what
  * pst_wait and on_ack name. Rows that travel together share it.
  */
 int pst_publish_row(pst_client *c, const char *table, enum pst_level level, uint64_t *ticket,

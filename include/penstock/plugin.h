@@ -15,9 +15,9 @@
  *         struct pst_rows *rows;
  *         if (pst_host->sql(call, "SELECT count(*) FROM trade WHERE sym = $1", &arg[0], 1, &rows))
  *             return -1;                                  // the error is the query's already
- *         struct pst_value n = {.type = PST_LONG, .i = ((const int64_t
- * *)rows->column[0].values)[0]}; return pst_host->append(call, &n);              // one row of the
- * result
+ *         struct pst_value n = {.type = PST_LONG,
+ *                               .i = ((const int64_t *)rows->column[0].values)[0]};
+ *         return pst_host->append(call, &n);              // one row of the result
  *     }
  *
  *     static const struct pst_parameter parameters[] = {{"symbol", PST_SYMBOL, NULL, "which one"}};

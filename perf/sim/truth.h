@@ -8,9 +8,11 @@
  *   len       u32  bytes that follow the 32-byte head
  *   seq       u64  sequence number; CME, B3: of the packet; 0 = unsequenced
  *   sent      i64  UTC ns since 1970: market time at which its packet was made, before a line's
- * delay lines     u32  bit n: line n (in --line order) really carried it, intact flags     u32
- * TRUTH_... bytes          the message: without its length prefix for MoldUDP64 and IEX-TP, with
- * its own length field(s) for Cboe, CME and B3
+ *                  delay
+ *   lines     u32  bit n: line n (in --line order) really carried it, intact
+ *   flags     u32  TRUTH_...
+ *   bytes          the message: without its length prefix for MoldUDP64 and IEX-TP, with its own
+ *                  length field(s) for Cboe, CME and B3
  *
  * Records of several streams (Cboe units) are interleaved; within a session seq never falls. CME
  * and B3 idle packets appear as records only where they take a sequence number (CME template 12).

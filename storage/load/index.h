@@ -5,8 +5,8 @@
  *   existing partition ┐
  *   file 1, file 2, …  ┴─► order by symbol TEXT (null first), time (null first), arrival
  *                          ├─► <index>/place, <index>/index.json     for the merge tasks
- *                          └─► columns `time` and `sym`, .pstpart, .pstmeta   in the merge
- * directory
+ *                          └─► columns `time` and `sym`, .pstpart, .pstmeta
+ *                                                                 in the merge directory
  *
  * Order, columns, keyed tables and bytes are those of writedown.h: the same code makes them.
  * Existing rows arrive before the files', files in the order given.
@@ -49,8 +49,9 @@
  * Result:
  *   {"date","table","rows": in the partition, "added": rows of the files, "existing": rows,
  *    "merged": b, "replaced": b, "base": identity for load_move_table,
- * "hash","time_min","time_max", "sorted": rows that had to be sorted, "width": 4, "bytes": written,
- * "seconds", "columns": [[name, type, bytes], …]}    those left for merge tasks, the largest first
+ *    "hash","time_min","time_max", "sorted": rows that had to be sorted, "width": 4,
+ *    "bytes": written, "seconds",
+ *    "columns": [[name, type, bytes], …]}    those left for merge tasks, the largest first
  *
  * Errors besides the disk's: -ENOENT a file's result is missing, -EBADMSG damaged (run that read
  * again), -ENOKEY a symbol is not in `sym` (intern first), -ESTALE the partition was replaced while

@@ -3,10 +3,11 @@
  * save.h - the read task: a delivered file becomes column files in the task's private directory.
  *
  *   <dir>/result.json                         written last, by rename: without it the task is
- * undone <dir>/symbols                             the file's distinct symbols: texts with their
- * NUL, the k-th (from 1) is code k; 0 is null (dict.h) <dir>/rejects bad rows, tab separated: line,
- * column, reason, text <dir>/<YYYY.MM.DD>/<table>/<column>       raw values, no header, in the
- * order of the file
+ *                                             undone
+ *   <dir>/symbols                             the file's distinct symbols: texts with their NUL,
+ *                                             the k-th (from 1) is code k; 0 is null (dict.h)
+ *   <dir>/rejects                             bad rows, tab separated: line, column, reason, text
+ *   <dir>/<YYYY.MM.DD>/<table>/<column>       raw values, no header, in the order of the file
  *
  * Column files hold load_width(type) bytes a row in the layout of a load_block: types.h's values;
  * PST_SYMBOL as uint32_t codes of `symbols`; PST_STRING as int64_t ends, cumulative, in
@@ -26,13 +27,13 @@
  *                "rows":n,"sum":"32 hex","full":"32 hex","captured":n,
  *                "time_min":ns,"time_max":ns,"time_sorted":b,"first":row,
  *                "symCol":"sym","sortCol":"time","symbolCols":[…],
- *                "columns":[["name","type",bytes,crc], ["text","string",bytes,crc,bytes#,crc#],
- * …]}]} crc: CRC-32C, seed 0. `sum` and `full` as content_sum (content_hash.h): both as
- * hash128_text, rows summed in the read task while they are in the cache; all loaded rows count as
- * captured: receive times in a file are data. `first`: rows of that table in the file before the
- * first one of this date (for people). written is in ascending (table, date). Empty files give rows
- * 0, written []. load_result_check compares a directory with it: sizes in the same boot, CRCs in
- * another one.
+ *                "columns":[["name","type",bytes,crc],
+ *                           ["text","string",bytes,crc,bytes#,crc#], …]}]}
+ * crc: CRC-32C, seed 0. `sum` and `full` as content_sum (content_hash.h): both as hash128_text,
+ * rows summed in the read task while they are in the cache; all loaded rows count as captured:
+ * receive times in a file are data. `first`: rows of that table in the file before the first one of
+ * this date (for people). written is in ascending (table, date). Empty files give rows 0, written
+ * []. load_result_check compares a directory with it: sizes in the same boot, CRCs in another one.
  *
  * KEYED TABLES: `sum` is that of all rows; the partition keeps the last of each key, so its hash is
  * computed again from the merged columns (merge.h).

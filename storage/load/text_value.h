@@ -8,22 +8,24 @@
  *   `point` and `thousands` as configured; `scale` is applied to the decimal, not to a rounded
  *   double: 1674100 * 0.0001 is the double nearest to 167.41.
  * OTHERS   boolean 0 1 t f true false yes no y n (any case) · byte 0x1f or decimal · char one byte
- * · guid 32 hex digits, hyphens anywhere between them.
+ *   · guid 32 hex digits, hyphens anywhere between them.
  *
  * TIMES are read by the column's format (enum load_time of recipe.h):
  *   auto, iso, ymd
  *     dates    2024-08-05 2024.08.05 2024/08/05 20240805 5-Aug-2024; 05/08/2024 and 5.8.24 only
- * with `date_format` (dmy, mdy; ymd for 24/08/05): which of day and month comes first cannot be
- * seen, and a file that is read the wrong way round looks right on 12 days a month. Years of two
- * digits: 69 ... 99 are 1969 ... 1999, the others 20xx (POSIX). clock    09:30 09:30:00
- * 09:30:00.123456789 (or a comma), 093000[.n] 093000123 behind a date, 9:30:00 PM. Between date and
- * clock: T t D _ a blank, a '-' too behind 20240805. offset   Z +02 +02:00 -0500, behind a clock:
- * then the zone is not asked. auto, digits alone: by their number, a fraction allowed where there
- * is a unit: 8   YYYYMMDD             14  YYYYMMDDHHMMSS           17  YYYYMMDDHHMMSSmmm 9, 10
- * seconds, 12, 13 milliseconds, 15, 16 microseconds, 18, 19 nanoseconds since 1970: 1973-03-03 to
- * 2286-11-20 in each. Any other number is refused: set the format. epoch_*, day_*, kdb_ns, clock as
- * their names say. Digits finer than a nanosecond are refused. pattern  strptime's letters
- * (recipe.h). A time of day in a timestamp column is of the row's `day` (the partition's date).
+ *              with `date_format` (dmy, mdy; ymd for 24/08/05): which of day and month comes first
+ *              cannot be seen, and a file that is read the wrong way round looks right on 12 days a
+ *              month. Years of two digits: 69 ... 99 are 1969 ... 1999, the others 20xx (POSIX).
+ *     clock    09:30 09:30:00 09:30:00.123456789 (or a comma), 093000[.n] 093000123 behind a date,
+ *              9:30:00 PM. Between date and clock: T t D _ a blank, a '-' too behind 20240805.
+ *     offset   Z +02 +02:00 -0500, behind a clock: then the zone is not asked.
+ *   auto, digits alone: by their number, a fraction allowed where there is a unit:
+ *     8   YYYYMMDD             14  YYYYMMDDHHMMSS           17  YYYYMMDDHHMMSSmmm
+ *     9, 10 seconds, 12, 13 milliseconds, 15, 16 microseconds, 18, 19 nanoseconds since 1970:
+ *     1973-03-03 to 2286-11-20 in each. Any other number is refused: set the format.
+ *   epoch_*, day_*, kdb_ns, clock as their names say. Digits finer than a nanosecond are refused.
+ *   pattern  strptime's letters (recipe.h).
+ * A time of day in a timestamp column is of the row's `day` (the partition's date).
  *
  * ZONES. Without an offset of its own a text is read by the clocks of `zone`. An hour that the
  * clocks show twice means its first occurrence; an hour that they skip is moved forward by the

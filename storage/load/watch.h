@@ -18,8 +18,10 @@
  * EVENTS go to `event`, from load_watch_step, in an order that makes sense for each file:
  *   SEEN      it is there and not complete yet (or being written again)
  *   COMPLETE  size, mtime, dev, ino are those that it was complete with. Told again when any of
- * them is another one. GONE      the name is gone REFUSED   a symbolic link, a device, a pipe …:
- * `why` The first scan's files carry `old`, so that newly_only can be decided by who listens.
+ *             them is another one.
+ *   GONE      the name is gone
+ *   REFUSED   a symbolic link, a device, a pipe …: `why`
+ * The first scan's files carry `old`, so that newly_only can be decided by who listens.
  *
  * COST. inotify makes most steps free: one read of the descriptor. A scan, every scan_interval (and
  * at start, after an overflow of the queue, and of a directory that came back), lists the directory

@@ -4,9 +4,8 @@
  * over batches of rows that the caller holds as plain arrays: the query engine's expressions
  * without a query. The fan-out's subscriptions are its user.
  *
- *   filter_new(schema, where, columns, ...)      parses and binds: SELECT columns FROM t WHERE
- * where filter_rows(f, &batch, sel, &n, &err)        which rows pass, and what the computed columns
- * are
+ *   filter_new(schema, where, columns, ...)    parses and binds: SELECT columns FROM t WHERE where
+ *   filter_rows(f, &batch, sel, &n, &err)      which rows pass, and what the computed columns are
  *
  * where: conditions as SQL has them; commas between them mean AND, and IN may be followed by kdb+'s
  * `A`B, as kdb+ users write. columns: SQL's select list. Either may be empty: all rows; no outputs.

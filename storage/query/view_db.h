@@ -4,7 +4,7 @@
  *
  *   db = view_db_new(rdb map or NULL, symbol table or NULL, hdb or NULL, &err)
  *   for each query:  view_db_cut(db, cut, &err);  env.tables = view_db_catalogue(db);
- * query_run(...)
+ *                    query_run(...)
  *
  * A (table, day) is read where the cut says (core/cut.h): from the RDB if one of its parts stands
  * in cut->part[], else from the HDB; from both, the partition first, when a batch was loaded into a

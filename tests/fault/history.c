@@ -3,14 +3,15 @@
  * history - what a log directory tells about a daemon that was killed again and again.
  *
  *   history watch SOCKET FILE   maps the daemon's sealed ring, waits until that process is gone,
- * and appends "start durable written": what it had announced by then history recover DIR one
- * recovery as a start does it, symbols and all; touches DIR history check DIR FILE      checks,
- * over every file of DIR, the torn tails saved aside included, and the announcements of FILE:
+ *                               and appends "start durable written": what it had announced by then
+ *   history recover DIR         one recovery as a start does it, symbols and all; touches DIR
+ *   history check DIR FILE      checks, over every file of DIR, the torn tails saved aside
+ *                               included, and the announcements of FILE:
  *     - no position names two frames, and no two frames overlap
  *     - all that an incarnation had announced as written is in the log, without a hole
  *     - a position follows the one before, or a restart mark that names it
  *     - of every (feed, session) the sequences go on: each on-time row and each gap begins where
- * the one before ended; so nothing is doubled, and every sequence is a row or lies in a gap
+ *       the one before ended; so nothing is doubled, and every sequence is a row or lies in a gap
  *     - behind each restart mark at most one `down` gap a session, and it comes first
  *     - a late row lies in a gap and comes once
  *   Prints one line of figures; exit 0 = all holds, 1 = not (the first 20 faults are named).

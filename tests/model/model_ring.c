@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ring's protocol, on the production header, in a memory that may show any stale value
- * (weak.h): copy     a reader that is not guarded: a copy that ring_copy calls OK holds what was
- * written guard    the log, which reads in place: its bytes are never overwritten before it lets go
+ * (weak.h):
+ *   copy     a reader that is not guarded: a copy that ring_copy calls OK holds what was written
+ *   guard    the log, which reads in place: its bytes are never overwritten before it lets go
  * and the mistakes that must be found, each as a mutant of the same header.
  */
 #define RING_SLACK 0u /* overwrite as soon as allowed: the tightest ring */

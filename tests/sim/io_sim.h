@@ -17,9 +17,10 @@
  *   sim_power_cut   of a copy: each pending change dropped, applied, or (bytes) torn by sectors of
  *                   512 bytes; descriptors, locks and the page cache are gone
  *   sim_kill        of a copy: the process is gone, the kernel is not: what was in flight happens
- * or does not; what was pending stays pending sim_ordered: names and sizes reach the device in the
- * order they were made (a journalling filesystem), and any sync takes all earlier ones along;
- * without it each goes its own way, as POSIX allows.
+ *                   or does not; what was pending stays pending
+ *   sim_ordered     names and sizes reach the device in the order they were made (a journalling
+ *                   filesystem), and any sync takes all earlier ones along; without it each goes
+ *                   its own way, as POSIX allows.
  *
  * FAULTS are rules (struct sim_fault): of the operations that match, `skip` pass, `times` are hit.
  * An operation that fails with an error may have happened in part: a failed write leaves some of

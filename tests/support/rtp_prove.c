@@ -4,10 +4,12 @@
  * (prove.counts), and can be computed again from the rows of `trade` (time, sym, n, size) below a
  * position.
  *
- *   prove.last   newest row of each symbol; key sym                       parameters of all: syms,
- * mod (rows whose n prove.sum    rows and sum of size of each symbol since the day began     is a
- * multiple), full prove.timer  as sum, published by timer prove.rows   each row, as an event
+ *   prove.last   newest row of each symbol; key sym
+ *   prove.sum    rows and sum of size of each symbol since the day began
+ *   prove.timer  as sum, published by timer
+ *   prove.rows   each row, as an event
  *   prove.mine   as last, never shared between users
+ * Parameters of all: syms, mod (rows whose n is a multiple), full.
  *
  * Processor prove.total: for each row of `trade` one of `total` (n, the day's sum of size of its
  * symbol, the row's number in the day), for each tenth n one of `tens`. Function prove.counts.

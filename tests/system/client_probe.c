@@ -4,9 +4,11 @@
  *
  *   client_probe publish ADDRESS FROM TO [resend]       rows whose `size` is FROM ... TO-1, durable
  *   client_probe subscribe ADDRESS WAY N [SECONDS]      until N rows came; each `size` must follow
- * the WAY: network, shared, place, each with an optional /day, /begin, /catchup, /slow, /tellN
- * (says so at N rows) client_probe query ADDRESS SQL                      one number client_probe
- * watermark ADDRESS
+ *                                                       the one before. WAY: network, shared,
+ *                                                       place, each with an optional /day, /begin,
+ *                                                       /catchup, /slow, /tellN (says so at N rows)
+ *   client_probe query ADDRESS SQL                      one number
+ *   client_probe watermark ADDRESS
  *
  * The subscriber prints: rows first last holes repeats lost rewound disconnects, and exits 0 when
  * neither holes nor repeats were there but those that were told.

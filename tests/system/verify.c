@@ -14,7 +14,7 @@
  *   - each row's fields, time, sym and table equal the second decoder's reading of the sent bytes
  *     (raw: the bytes of `undecoded` equal the sent message)
  *   - exact: the gaps are exactly the sequences that no line carried intact; superset: at least
- * these
+ *     these
  *   - nothing was journaled that was not sent, and no gap names what was never numbered
  *     (before_start gaps excepted)
  *   - rows of `undecoded` with reason divergent are copies of messages that some line carried with
@@ -51,7 +51,7 @@ struct session {
     char text[80];
     struct message *m;
     size_t n, cap;
-    size_t at;     /* raw: next message to match within a packet */
+    size_t at;        /* raw: next message to match within a packet */
     uint64_t last[2]; /* of on-time rows, by stream */
     struct refdecode ref;
     bool known[65536]; /* locates whose stock some row has named */

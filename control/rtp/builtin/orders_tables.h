@@ -8,12 +8,14 @@
  *   feed, session, seq   the message that it was made from
  *   type       exec (E, C: an order of the book), hidden (P), cross (Q), break (B)
  *   price      E: the order's; C, P, Q: the message's own. Null: break, or an order that is not
- * known size       shares; null: break side       of the resting order, B or S (P: as the venue
- * says it); blank: cross, break, unknown match      the venue's number of the match, unique in a
- * session; of a break: of what is broken printable  false: not to be counted (C with N: a cross
- * counts it), and breaks cross      of crosses: O opening, C closing, H halt or IPO, I intraday;
- * else blank ref        reference of the order; null: cross, break flags      of the message
- * (core/record.h): 64, maybe_bad_book, once something was lost
+ *              known
+ *   size       shares; null: break
+ *   side       of the resting order, B or S (P: as the venue says it); blank: cross, break, unknown
+ *   match      the venue's number of the match, unique in a session; of a break: of what is broken
+ *   printable  false: not to be counted (C with N: a cross counts it), and breaks
+ *   cross      of crosses: O opening, C closing, H halt or IPO, I intraday; else blank
+ *   ref        reference of the order; null: cross, break
+ *   flags      of the message (core/record.h): 64, maybe_bad_book, once something was lost
  *
  * bbo     one row whenever one of the four numbers of a book changed, a book being (feed, sym)
  *   time, sym, feed, seq   of the message that changed it

@@ -5,7 +5,7 @@
  * lines of JSON, on a unix socket or on standard input.
  *
  *   {"sub": NAME, "params": {NAME: TEXT}}   {"id": n} then {"id": n, "state": [ROW…]}, and from
- * then on {"id": n, "update": [ROW…]}
+ *                                           then on {"id": n, "update": [ROW…]}
  *   {"unsub": n}  {"snapshot": n}           {"ok": true}; {"id": n, "state": [ROW…]}
  *   {"call": NAME, "params": {…}}           {"result": [ROW…]}
  *   {"rows": TABLE, "csv": TEXT}            {"ok": true, "rows": n}
