@@ -109,6 +109,11 @@ static bool offers(const struct inject *q)
     return load_relaxed(&q->head) != load_relaxed(&q->tail);
 }
 
+bool wiring_offers(struct daemon *d, unsigned publisher)
+{
+    return offers(&d->wiring->publisher[publisher]);
+}
+
 void wiring_append(struct daemon *d, unsigned publisher)
 {
     struct wiring *w = d->wiring;

@@ -139,6 +139,8 @@ void wiring_turn_close(struct wiring *w);
 /* From that publish thread, when it may have offered batches, which ring no bell by themselves:
  * rounds of the appender on this thread, or the bell. Nothing to do where there are no bells. */
 void wiring_append(struct daemon *d, unsigned publisher);
+/* Are rows of this publish thread not appended yet? Its thread. */
+bool wiring_offers(struct daemon *d, unsigned publisher);
 
 /* wiring_damage.c: damage found behind the start. */
 bool wiring_late_open(struct wiring *w, struct err *err);

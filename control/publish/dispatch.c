@@ -162,6 +162,7 @@ static bool end_of_day(struct connection *c, const struct kdb_request *r)
         dispatch_refuse(c, "access: .u.endofday is for users who may publish to every table");
         return true;
     }
+    publisher_settle(c->t); /* rows that came before belong to the day */
     snprintf(x.text, sizeof x.text, "%d", (int)r->date);
     if (!inbox_push(&s->control, &x)) {
         dispatch_refuse(c, "wsfull");

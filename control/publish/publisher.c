@@ -23,6 +23,7 @@
  * when that took long, twice as much time goes to reading before the next flush: rows gather, and a
  * thousand consumers with work for more than one core get larger messages instead of a growing
  * backlog. A flush that costs little is followed by the next at once. */
+#define SETTLE_NS  (50 * NS_PER_MS)
 #define PACE_FROM  (100 * NS_PER_US)
 #define PACE_MOST  (10 * NS_PER_MS)
 #define PACE_BYTES (8u << 20) /* of journal read since the last flush: enough */
@@ -363,6 +364,16 @@ static void append(struct publisher *p)
 {
     intake_flush(p->intake);
     wiring_append(p->server->daemon, p->index);
+}
+
+void publisher_settle(struct publisher *p)
+{
+    int64_t until = clock_monotonic() + SETTLE_NS;
+    append(p);
+    while (wiring_offers(p->server->daemon, p->index) && clock_monotonic() < until) {
+        nanosleep(&(struct timespec){0, 20 * NS_PER_US}, NULL);
+        append(p);
+    }
 }
 
 static int read_lanes(struct publisher *p)

@@ -125,6 +125,9 @@ struct server {
 };
 
 int publisher_work(void *publisher);
+/* What its publishers have sent so far is in the journal (or the appender took nothing for 50 ms):
+ * before control is asked for what has to stand behind it. Its thread. */
+void publisher_settle(struct publisher *p);
 /* The connection of that number, also a dead one; NULL: none. */
 struct connection *publisher_find(struct publisher *p, uint64_t id);
 void publisher_grave(struct connection *c); /* it is dead: buried at the end of the turn */

@@ -262,6 +262,7 @@ buffer_function: nonesuch"
     config ""; start
     complete 9
     grep -q "event 9 was active and cannot go on: buffer_enabled is false" "$work/daemon.log" || die "not said"
+    durable
     p log dump "$LOGDIR" --marks | grep -q abandoned || die "no mark of it"
     # replays, killed at each end
     stop || die "exit code"

@@ -334,6 +334,7 @@ check_interval: 100ms"
     is "port" "$(figure topo 'r["ports"][0]["name"]')" left
     is "lines of x and y" "$(figure feeds '[l["name"] for f in r["feeds"] for l in f["lines"]]')" "['P', 'A']"
     is "sessions of y" "$(figure "feed y" '[s["session"] for s in r["feed"]["sessions"]]')" "['S1', 'S2']"
+    durable
     p log dump --json | python3 -c '
 import datetime, json, sys
 rows = [r for r in map(json.loads, sys.stdin) if r["table"].startswith("itch_")]
@@ -404,6 +405,7 @@ print("A raw " + packet(7, 1, 2).hex())')" "$(python3 -c '
 event = b"S" + bytes(4) + int(34200e9).to_bytes(6, "big") + b"Q"
 print("A raw " + (b"S1        " + (500).to_bytes(8, "big") + (1).to_bytes(2, "big") + (34202).to_bytes(4, "big") + b"\x55" + len(event).to_bytes(2, "big") + b"\0" + event).hex())')"
     until_is "rows" 3 figure "feed itch" 'r["feed"]["decoded"]'
+    durable
     is "gap before the first number" "$(p log dump --json | python3 -c '
 import json, sys
 print([(r["first"], r["last"], r["reason"]) for r in map(json.loads, sys.stdin) if r["table"] == "gap"])')" "[(5, 6, 'before_start')]"

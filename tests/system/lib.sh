@@ -95,6 +95,15 @@ stop() { # a clean stop; $? of the daemon
 # field JSON-COMMAND EXPRESSION(python): for figures; python3 reads the JSON as `r`
 figure() { cmd=$1; shift; p $cmd --json | python3 -IS -c "import json,sys; r=json.load(sys.stdin); print($*)"; }
 
+durable() { # until what stands in the journal by now stands on the disk: a dump of a live log reads files one by one
+    local tail until=$(($(date +%s) + 20))
+    tail=$(figure status 'r["log"]["tail"]')
+    until [ "$(figure status 'r["log"]["durable"]')" -ge "$tail" ]; do
+        [ "$(date +%s)" -lt $until ] || die "not durable within 20 s: position $tail"
+        sleep 0.02
+    done
+}
+
 settle() { # until the ledger has caught up with everything, balanced; else fails after a deadline
     for _ in $(seq 200); do
         if p ledger --json >"$work/ledger.json" 2>/dev/null &&

@@ -208,6 +208,7 @@ $CSV"
     for t in tasks workers files batches memory; do p load $t >"$work/out" && [ -s "$work/out" ] || die "load $t: $(cat "$work/out")"; done
     p topo | grep -q loader && p topo | grep -q penstock-load || die "topo"
     grep -q "^load " <(p status) || die "status: $(p status)"
+    durable
     "$bin/penstock" log dump "$work/log" --json --kind mark >"$work/dump" || die "log dump"
     python3 - "$work/dump" <<'PY' || die "operator marks"
 import json, sys
