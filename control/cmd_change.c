@@ -104,9 +104,10 @@ json_t *cmd_attach(struct cmd_request *req, struct err *err)
     char streamer[128] = ""; /* its socket lies beside ours */
     if (c->log_streamer && strcmp(c->log_streamer, c->instance))
         snprintf(streamer, sizeof streamer, "%.80s/%.40s.sock", c->run_directory, c->log_streamer);
-    return json_pack("{s:s,s:s?,s:s,s:b,s:o,s:o*,s:s*,s:s*}", "log_directory",
+    return json_pack("{s:s,s:s?,s:s,s:b,s:I,s:o,s:o*,s:s*,s:s*}", "log_directory",
                      d->config->log_directory, "spill_directory", d->config->spill_directory,
                      "log_prefix", d->config->log_prefix, "include_columns", c->include_columns,
-                     "schemas", schemas, "shown", shown_json(c), "log_streamer", c->log_streamer,
+                     "written", (json_int_t)load_acquire(&d->ring.head->written), "schemas",
+                     schemas, "shown", shown_json(c), "log_streamer", c->log_streamer,
                      "log_streamer_socket", *streamer ? streamer : NULL);
 }

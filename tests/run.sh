@@ -10,7 +10,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 jobs=$(nproc)
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 idle=
 export PST_SEED="${PST_SEED:-$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1)}"
 
 tests/packages.sh test || exit 1
@@ -35,12 +35,12 @@ setup() {
     if [ -d "$dir" ]; then
         meson configure "$dir" "$@" >/dev/null || return 1
     else
-        CC=$comp CXX=$(echo "$comp" | sed 's/gcc/g++/;s/clang$/clang++/') meson setup "$dir" "$@" >"$dir.log" 2>&1 ||
-            { cat "$dir.log"; return 1; }
+        CC=$comp CXX=$(echo "$comp" | sed 's/gcc/g++/;s/clang$/clang++/') $idle meson setup "$dir" "$@" >"$dir.log" 2>&1 ||
+            { cat "$dir.log"; rm -rf "$dir"; return 1; }
         rm -f "$dir.log"
     fi
     # shellcheck disable=SC2086
-    ninja -j"$jobs" -C "$dir" ${of:+$(programs "$dir" "$of")} >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
+    $idle ninja -j"$jobs" -C "$dir" ${of:+$(programs "$dir" "$of")} >"$dir/build.log" 2>&1 || { tail -40 "$dir/build.log"; return 1; }
 }
 
 # Names of the tests that did not pass in the last run of DIR.
@@ -96,18 +96,29 @@ built() { # a build that fails is a failed test
     if setup "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "build failed: $1"; return 1; fi
 }
 
+build_asan() { "$1" build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false; }
+build_clang() { "$1" build-clang clang --buildtype=release -Dtests=false; }
+# The next builds, with what CPU the system tests leave: SCHED_IDLE gives way to them at once. What fails here
+# is built, and said, again.
+ahead() {
+    idle="chrt --idle 0"
+    build_asan setup
+    build_clang setup
+}
+
 built build-test gcc --buildtype=release -Dfaults=true && {
     suite build-test --suite unit --suite model --suite sim --num-processes "$jobs"
+    ahead >/dev/null 2>&1 &
     # each in namespaces of its own; most wait more than they compute
-    retry=1 suite build-test --suite system --suite fault --num-processes $((jobs < 4 ? jobs : 4))
+    retry=1 suite build-test --suite system --suite fault --num-processes $((jobs < 4 ? jobs + 1 : 4))
+    wait
 }
-built build-asan clang --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dperf=false &&
-    suite build-asan --suite unit --suite fuzz --suite asan --num-processes "$jobs"
+build_asan built && suite build-asan --suite unit --suite fuzz --suite asan --num-processes "$jobs"
 of=tsan
 built build-tsan clang --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false -Dperf=false &&
-    suite build-tsan --suite tsan --num-processes 1
+    suite build-tsan --suite tsan --num-processes "$jobs"
 of=
-built build-clang clang --buildtype=release -Dtests=false
+build_clang built
 
 echo "seed $PST_SEED, $skipped skipped"
 echo "$passed passed, $failed failed"

@@ -242,7 +242,9 @@ static bool of_daemon(struct cli *c, struct log_where *w, int *code)
     snprintf(dir[0], sizeof dir[0], "%s", json_text(r, "log_directory"));
     snprintf(dir[1], sizeof dir[1], "%s", json_text(r, "spill_directory"));
     snprintf(prefix, sizeof prefix, "%s", json_text(r, "log_prefix"));
-    *w = (struct log_where){{dir[0], *dir[1] ? dir[1] : NULL}, prefix, true};
+    *w = (struct log_where){{dir[0], *dir[1] ? dir[1] : NULL}, prefix, true, 0};
+    if (!*json_text(r, "log_streamer")) /* whose files these are, and how far, is not ours to say */
+        w->to = (uint64_t)json_long(r, "written");
     bool known = cli_shown(c, r);
     json_decref(r);
     *code = EXIT_USAGE;
@@ -278,10 +280,14 @@ int cli_log(struct cli *c, int argc, char **argv)
             fprintf(stderr, "penstock: %s: %s\n", a.path, strerror(errno));
             return EXIT_USAGE;
         }
-        w = (struct log_where){{a.path, NULL}, a.prefix, S_ISDIR(st.st_mode)};
+        w = (struct log_where){{a.path, NULL}, a.prefix, S_ISDIR(st.st_mode), 0};
     }
-    if (!strcmp(a.verb, "dump"))
+    if (!strcmp(a.verb, "dump")) {
+        /* what several files of a live log have beyond may be in one of them and not yet in another */
+        if (w.to && w.to < a.dump.to)
+            a.dump.to = w.to;
         return log_dump(c, &w, &a.dump);
+    }
     struct io *io = io_posix_create(&err);
     if (!io || !log_files_find(&fs, &w, io)) {
         io_destroy(io);

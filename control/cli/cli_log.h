@@ -16,6 +16,7 @@ struct log_where {
     const char *path[LOG_DIRS]; /* a file or directories; NULL ends */
     const char *prefix;
     bool directory;
+    uint64_t to; /* of a running daemon: its files held everything up to here when asked; or 0 */
 };
 
 struct log_files {
