@@ -37,7 +37,7 @@ static int64_t begin(struct pst_rtp *r, const struct pst_map *map, void *data)
     if (!strcmp(text, "abort"))
         abort();
     if (!strcmp(text, "loop"))
-        for (volatile int i = 0;; i++)
+        for (volatile unsigned i = 0;; i++)
             ;
     if (!strcmp(text, "leak"))
         for (;;) {
