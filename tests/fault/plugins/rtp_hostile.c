@@ -79,7 +79,7 @@ static bool behave(struct pst_rtp *r, const char *how, int64_t uid, int64_t size
         memset((void *)deep, 1, sizeof deep);
         behave(r, how, uid + deep[7], size);
     } else if (!strcmp(how, "loop")) {
-        for (volatile int i = 0;; i++)
+        for (volatile unsigned i = 0;; i++)
             ;
     } else if (!strcmp(how, "leak")) {
         for (;;) {
@@ -93,7 +93,7 @@ static bool behave(struct pst_rtp *r, const char *how, int64_t uid, int64_t size
             _exit(1);
     } else if (!strcmp(how, "close")) {
         close(SOCKET);
-        for (volatile int i = 0;; i++)
+        for (volatile unsigned i = 0;; i++)
             ;
     } else if (!strcmp(how, "wild")) { /* over everything that can be written */
         for (uintptr_t p = (uintptr_t)&out;; p += 8)
