@@ -8,6 +8,7 @@
 #   duckdb     read, sort and write of one Parquet file in one statement (load_duck); not synced
 # 2 threads each. Files lie in the page cache for all of them. Medians of RUNS, ratios; memory of a worker at
 # its most beside what it may use, and of all processes together while the batch ran.
+# The memory that each will use is touched before it (touch_memory.c: why).
 #   perf/load.sh [-n ROWS] [-r RUNS] [-d DIRECTORY] [-q]
 # DIRECTORY (default /tmp): a disk with 12 GB free. -q: without DuckDB. Exit: 0 all targets met, 1 not, 2 usage.
 cd "$(dirname "$0")/.." || exit 2
@@ -18,11 +19,11 @@ while [ $# -gt 0 ]; do
     -r) runs=$2; shift ;;
     -d) dir=$2; shift ;;
     -q) duck= ;;
-    *) sed -n '3,14s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '3,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     shift
 done
-ninja -C "$build" perf/load_data perf/load_limit perf/load_duck control/penstockd control/penstock control/penstock-helper \
+ninja -C "$build" perf/load_data perf/load_limit perf/load_duck perf/touch_memory control/penstockd control/penstock control/penstock-helper \
     control/penstock-load control/penstock-query >/dev/null || exit 2
 work=$(mktemp -d "$dir/penstock-perf-load.XXXXXX") || exit 2
 daemon=
@@ -63,7 +64,7 @@ load:
 CONF
     "$build/control/penstockd" --config "$w/p.yaml" >"$w/out" 2>&1 &
     daemon=$!
-    python3 - "$build/control/penstock" "$w" "$work/data" "$daemon" "$1" "$rows" <<'PY'
+    MEMORY=$memory python3 - "$build/control/penstock" "$w" "$work/data" "$daemon" "$1" "$rows" <<'PY'
 import glob, json, os, re, subprocess, sys, threading, time
 cli, w, data, daemon, workers, rows = sys.argv[1:4] + [int(x) for x in sys.argv[4:7]]
 def ask(*args):
@@ -105,6 +106,7 @@ def watch():
         for p in now: spent[p] = max(spent.get(p, 0), cpu(p))
 files = sorted(glob.glob(data + "/*.csv"))
 for f in files: os.link(f, w + "/new/" + os.path.basename(f))
+subprocess.run([os.path.dirname(cli) + "/../perf/touch_memory", os.environ["MEMORY"]], check=True, stdout=sys.stderr)
 before = cpu(daemon)
 threading.Thread(target=watch).start()
 for f in files:
@@ -152,18 +154,20 @@ PY
 }
 
 warm() { cat "$work"/data/*.csv >/dev/null; } # what others did meanwhile may have pushed them out
+memory=3072 # MiB: more than any of them uses
+touched() { "$build/perf/touch_memory" $memory >&2 || exit 1; }
 for _ in $(seq "$runs"); do
     warm
     penstock 2 || exit 1
-    warm
+    warm; touched
     "$build/perf/load_limit" "$work/data" "$work/out" || exit 1
     warm
     penstock 1 || exit 1
-    warm
+    warm; touched
     "$build/perf/load_limit" -t 1 "$work/data" "$work/out" || exit 1
     rm -rf "$work/out" && mkdir "$work/out"
     if [ -n "$lib" ]; then
-        warm
+        warm; touched
         "$build/perf/load_duck" "$lib" "$work/data" "$work/out" || exit 1
         rm -rf "$work/out" && mkdir "$work/out"
     fi
