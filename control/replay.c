@@ -16,6 +16,8 @@
 #include "storage/render.h"
 #include "wiring_parts.h"
 
+#define NEVER_SILENT (36500 * NS_PER_DAY)
+
 /* The configuration of a replay without one: a single feed on every group. */
 static bool make_config(const struct replay_options *o, struct config **out, struct err *err)
 {
@@ -256,9 +258,13 @@ int replay_run(const struct replay_options *o, struct config *config)
     config->spill_directory = NULL;
     config->database = o->database; /* never the live one of --config */
     d.end_days = o->eod;
-    if (o->date) /* every session gets it, whatever the clock says */
-        for (uint32_t i = 0; i < config->feeds.count; i++)
+    for (uint32_t i = 0; i < config->feeds.count; i++) {
+        if (o->date) /* every session gets it, whatever the clock says */
             config->feeds.at[i].date = day;
+        /* Between packets this clock jumps, and behind the last one nothing is missing. Who looks
+         * when would decide about an alarm, which is a row, and two replays would differ. */
+        config->feeds.at[i].silence = NEVER_SILENT;
+    }
     d.replay = true;
     d.day = o->date ? day : calendar_day(&config->main_calendar, start);
     if (o->date) /* its days end when those of the capture's clock do */
