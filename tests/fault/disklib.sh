@@ -183,6 +183,6 @@ sys.exit(seqs != list(range(seqs[0], sent + 1)))
 PY
         return
     fi
-    "$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(TZ=America/New_York date +%F)" --gaps $want \
+    "$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(sent_date)" --gaps $want \
         <"$work/rows.json" || die "what was logged is not what was sent"
 }

@@ -174,7 +174,7 @@ disk-full) # no room at the start: capture waits in the ring, and goes on when t
     ebb
     finish_well
     "$bin/penstock" log dump "$work/disk/log" --json >"$work/rows.json" || die "log dump"
-    "$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(TZ=America/New_York date +%F)" \
+    "$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(sent_date)" \
         --gaps exact <"$work/rows.json" || die "what was logged is not what was sent"
     umount "$work/disk"
     ;;

@@ -85,5 +85,5 @@ wait "$watcher"
 "$bin/penstock" log verify "$LOGDIR" >"$work/verify.txt" 2>&1 || grep -qv DAMAGED "$work/verify.txt" || die "log verify: $(cat "$work/verify.txt")"
 "$history" check "$LOGDIR" "$work/facts" || die "the history is wrong"
 "$bin/penstock" log dump "$LOGDIR" --json >"$work/rows.json" || die "log dump"
-"$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(TZ=America/New_York date +%F)" --gaps superset \
+"$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(sent_date)" --gaps superset \
     --locates forgotten <"$work/rows.json" || die "what was logged is not what was sent"

@@ -103,10 +103,9 @@ stop || die "the daemon's exit code"
 # The journal: each session is what was sent, all else is told by its reason.
 "$bin/penstock" log verify "$work/log" || die "log verify"
 "$bin/penstock" log dump "$work/log" --marks --json >"$work/rows.json" || die "log dump"
-today=$(TZ=America/New_York date +%F)
 journaled() { # SESSION NAME GAPS
     grep "\"session\":\"$1\"" "$work/rows.json" >"$work/these.json"
-    "$verify" --report "$work/$2.json" --truth "$work/$2.truth" --date "$today" --gaps "$3" <"$work/these.json" ||
+    "$verify" --report "$work/$2.json" --truth "$work/$2.truth" --date "$(sent_date "$work/$2.truth")" --gaps "$3" <"$work/these.json" ||
         die "session $1 is not what was sent"
 }
 journaled 0000000001 one superset # and the gap of the pause

@@ -57,10 +57,9 @@ stop || die "the daemon's exit code"
 
 "$bin/penstock" log verify "$work/log" || die "log verify"
 "$bin/penstock" log dump "$work/log" --json >"$work/rows.json" || die "log dump"
-today=$(TZ=America/New_York date +%F)
-"$verify" --feed first --report "$work/first.json" --truth "$work/first.truth" --date "$today" \
+"$verify" --feed first --report "$work/first.json" --truth "$work/first.truth" --date "$(sent_date "$work/first.truth")" \
     --gaps exact <"$work/rows.json" || die "the first feed's rows are not what was sent"
-"$verify" --feed second --report "$work/second.json" --truth "$work/second.truth" --date "$today" \
+"$verify" --feed second --report "$work/second.json" --truth "$work/second.truth" --date "$(sent_date "$work/second.truth")" \
     --gaps exact --protocol "${protocol%%-*}" <"$work/rows.json" ||
     die "the second feed's rows are not what was sent"
 python3 - "$work" "$one" "$two" <<'PY' || die "the figures are not those of the simulators' reports"

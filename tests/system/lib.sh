@@ -124,9 +124,16 @@ send() { # simulator onto the wire, with report and truth; further arguments are
     "$sim" --iface out --report "$work/sent.json" --truth "$work/truth" --quiet "$@" || die "the simulator failed"
 }
 
+# The trading date of what the simulator sent: of when it began, and not of now, should midnight lie between.
+sent_date() { # [TRUTH]
+    local at
+    at=$(stat -c %W "${1:-$work/truth}")
+    [ "$at" -gt 0 ] || at=$(stat -c %Y "${1:-$work/truth}")
+    TZ=America/New_York date -d "@$at" +%F
+}
+
 check() { # the journal against the truth; arguments for verify
     "$bin/penstock" log dump "$work/log" --json >"$work/rows.json" || die "log dump"
-    today=$(TZ=America/New_York date +%F)
-    "$verify" --report "$work/sent.json" --truth "$work/truth" --date "$today" "$@" <"$work/rows.json" ||
+    "$verify" --report "$work/sent.json" --truth "$work/truth" --date "$(sent_date)" "$@" <"$work/rows.json" ||
         die "what was logged is not what was sent"
 }
