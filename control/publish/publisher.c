@@ -19,11 +19,11 @@
 #define TURN_BYTES  (8u << 20) /* of messages, unpacked, before what else a turn does */
 #define ACCEPT_TURN 64
 #define READ_TURN   (1u << 20) /* bytes of journal that a turn reads */
+#define SETTLE_NS   (50 * NS_PER_MS)
 /* PACE. What a flush and the writes behind it cost grows with the consumers, not with the rows. So
  * when that took long, twice as much time goes to reading before the next flush: rows gather, and a
  * thousand consumers with work for more than one core get larger messages instead of a growing
  * backlog. A flush that costs little is followed by the next at once. */
-#define SETTLE_NS  (50 * NS_PER_MS)
 #define PACE_FROM  (100 * NS_PER_US)
 #define PACE_MOST  (10 * NS_PER_MS)
 #define PACE_BYTES (8u << 20) /* of journal read since the last flush: enough */

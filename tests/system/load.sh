@@ -699,11 +699,7 @@ $CSV"
     case "$(rows)" in *"triggered,2 "*) ;; *) die "batches: $(rows)" ;; esac
     case "$(rows)" in *"listed,1 "*) ;; *) die "batches: $(rows)" ;; esac
     is "a batch without a file" "$(sql "select status, quarantined from pst_batches where rule = 'some'")" "partial,1"
-    for _ in $(seq 100); do
-        [ "$(sql "select status from pst_batches where rule = 'never'")" = gathering ] || break
-        sleep 0.05
-    done
-    is "a batch that waited for too long" "$(sql "select status from pst_batches where rule = 'never'")" failed
+    until_is "a batch that waited for too long" failed sql "select status from pst_batches where rule = 'never'"
     files rows "$work/a.csv" 2026.11.03 25 10; as s_1of1.csv
     loaded 7
     while [ "$(date +%s)" -le $after ]; do sleep 0.1; done

@@ -52,6 +52,13 @@ state() { p rtp --json | python3 -c 'import json,sys
 print(*[x["state"] for g in json.load(sys.stdin)["groups"] for x in g["processes"]])'; }
 pid_of() { p rtp --json | python3 -c 'import json,sys
 print(json.load(sys.stdin)["groups"][0]["processes"][0]["pid"])'; }
+until_another() { # PID: until another process than that one runs
+    for _ in $(seq 200); do
+        now=$(pid_of 2>/dev/null) && [ "$now" != 0 ] && [ "$now" != "$1" ] && until_is runs state && return
+        sleep 0.05
+    done
+    die "no process took over from $1"
+}
 fact() { p rtp call shop facts --json | python3 -c "import json,sys
 r = json.load(sys.stdin); print(r['rows'][0][[c[0] for c in r['columns']].index('$1')])"; }
 until_rows() { # TABLE N
@@ -143,8 +150,7 @@ buffer_enabled: true"
         was=$(pid_of)
         p rtp call shop $f >"$work/out" 2>&1; grep -q "its process ended" "$work/out" || die "rtp call $f: $(cat "$work/out")"
         until_is rtp.restarts p alarms
-        for _ in $(seq 200); do now=$(pid_of) && [ "$now" != 0 ] && [ "$now" != "$was" ] && break; sleep 0.05; done
-        until_is runs state
+        until_another "$was"
     done
     p rtp | grep -q 'ended last: it was stuck' || die "why: $(p rtp)"
     trades 41 80 >"$work/t.csv"
@@ -154,8 +160,7 @@ buffer_enabled: true"
     # RTA-10, stop, debug, plugins while it runs
     was=$(pid_of)
     p rtp restart shop >/dev/null || die "rtp restart"
-    for _ in $(seq 200); do now=$(pid_of) && [ "$now" != 0 ] && [ "$now" != "$was" ] && break; sleep 0.05; done
-    until_is runs state
+    until_another "$was"
     p rtp debug shop on >/dev/null && p rtp debug shop off >/dev/null || die "rtp debug"
     p rtp stop shop >/dev/null || die "rtp stop"
     until_is stopped state
@@ -237,17 +242,17 @@ alarms: {clear_after: 500ms, disk_full_in: 0}"
     trades 1 2000 | p publish trade - >/dev/null || die publish
     n=2000 acknowledged=82000
     for k in 1 2 3; do
-        cat /dev/zero >"$disk/fill" 2>/dev/null # up to the last byte
+        fill
         trades $((n + 1)) $((n + 40000)) | p publish trade - >"$work/published" 2>&1 & others=$!
         n=$((n + 40000))
         alarms_come log.stalled
         case $k in
-        2) kill -9 "$(pid_of)"; sleep 0.3; until_is runs state ;;
+        2) was=$(pid_of); kill -9 "$was"; until_another "$was" ;;
         3) kill -9 "$daemon"; wait "$daemon" 2>/dev/null
             wait "$others" && acknowledged=$n # what was preallocated took them
             others= ;;
         esac
-        rm "$disk/fill"
+        unfill
         [ -z "$others" ] || wait "$others" || die "publish: $(cat "$work/published")"
         others=
     done
